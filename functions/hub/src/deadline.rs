@@ -1,0 +1,61 @@
+//! How long an invocation may post, and when its answer is due.
+
+use std::time::{Duration, SystemTime};
+
+use tokio::time::Instant;
+
+/// API Gateway waits this long for the function behind a socket's route, and no longer.
+const GATEWAY_LIMIT: Duration = Duration::from_secs(29);
+/// Kept back for the last counts, the answer's way home, and whatever the gateway spent before us.
+const MARGIN: Duration = Duration::from_secs(2);
+
+/// The moments that bound an invocation.
+#[derive(Debug, Clone, Copy)]
+pub struct Deadline {
+    /// No post is begun or waited for after this; what is not settled by then counts as failed.
+    pub post_until: Instant,
+    /// The answer leaves by now, whatever has happened.
+    pub answer_by: Instant,
+    /// A sender who cannot be answered is told so by then, or not at all.
+    pub notice_by: Instant,
+}
+
+impl Deadline {
+    /// From Lambda's own `limit` and, for a message that came over a socket, the gateway's.
+    #[must_use]
+    pub fn new(limit: SystemTime, over_socket: bool) -> Self {
+        let lambda = limit.duration_since(SystemTime::now()).unwrap_or_default();
+        Self::after(if over_socket { lambda.min(GATEWAY_LIMIT) } else { lambda })
+    }
+
+    fn after(budget: Duration) -> Self {
+        let margin = (budget / 5).min(MARGIN);
+        let end = Instant::now() + budget;
+        Self { post_until: end - margin, answer_by: end - margin / 2, notice_by: end - margin / 4 }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_margin_is_kept_of_short_and_long_budgets() {
+        let now = Instant::now();
+        let limits = |seconds, over_socket| {
+            let deadline = Deadline::new(SystemTime::now() + Duration::from_secs(seconds), over_socket);
+            let millis = |moment: Instant| (moment - now).as_millis().div_ceil(10) * 10;
+            (millis(deadline.post_until), millis(deadline.answer_by))
+        };
+        assert_eq!(limits(1, true), (800, 900));
+        assert_eq!(limits(5, true), (4_000, 4_500));
+        assert_eq!(limits(60, true), (27_000, 28_000), "the gateway's 29 s");
+        assert_eq!(limits(60, false), (58_000, 59_000), "a backend waits as long as Lambda does");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_limit_in_the_past_leaves_no_time_at_all() {
+        let deadline = Deadline::new(SystemTime::UNIX_EPOCH, true);
+        assert_eq!(deadline.post_until, Instant::now());
+    }
+}

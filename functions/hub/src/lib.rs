@@ -1,0 +1,14 @@
+//! What the hub's Lambda functions share: configuration, events, the protocol, the table and the fan-out.
+
+pub mod aws;
+pub mod config;
+pub mod connections;
+pub mod deadline;
+pub mod event;
+pub mod failure;
+pub mod fanout;
+pub mod protocol;
+pub mod registry;
+pub mod telemetry;
+
+pub use aws_config;

@@ -1,0 +1,158 @@
+//! Log lines: one JSON object a line, at the level and in the format that Lambda's own variables ask for.
+
+use std::{io::Write, process::ExitCode, time::Instant};
+
+use tracing::{Level, Subscriber, level_filters::LevelFilter};
+use tracing_subscriber::{Layer, Registry, filter::Targets, fmt::MakeWriter, layer::SubscriberExt};
+
+use crate::failure::{Failure, chain};
+
+/// Starts logging to standard output, which Lambda passes on to CloudWatch.
+pub fn init() {
+    let (level, format) = settings(|name: &str| std::env::var(name).ok());
+    // A second call, as a test might make, keeps the first subscriber.
+    let _ = tracing::subscriber::set_global_default(subscriber(level, format, std::io::stdout));
+}
+
+/// Logs why a function stops, if it stops for a reason, and turns that into the process's exit status.
+#[must_use]
+pub fn exit_code(result: anyhow::Result<()>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!(cause = "startup", error = format!("{error:#}"), "stopped");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Logs a failure of ours with all its causes. `connection_id` is empty where none is known.
+pub fn failed(route: &str, connection_id: &str, failure: &Failure, started: Instant) {
+    tracing::error!(
+        route,
+        connection_id,
+        cause = failure.cause(),
+        error = chain(failure),
+        duration_ms = millis_since(started),
+        "failed"
+    );
+}
+
+/// Milliseconds since `started`, to two decimals.
+#[must_use]
+pub fn millis_since(started: Instant) -> f64 {
+    (started.elapsed().as_secs_f64() * 100_000.0).round() / 100.0
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Format {
+    Json,
+    Text,
+}
+
+/// `AWS_LAMBDA_LOG_LEVEL` (default INFO) and `AWS_LAMBDA_LOG_FORMAT` (`Text`, else JSON).
+fn settings(lookup: impl Fn(&str) -> Option<String>) -> (Level, Format) {
+    let level = match lookup("AWS_LAMBDA_LOG_LEVEL").unwrap_or_default().to_uppercase().as_str() {
+        "TRACE" => Level::TRACE,
+        "DEBUG" => Level::DEBUG,
+        "WARN" => Level::WARN,
+        "ERROR" | "FATAL" => Level::ERROR,
+        _ => Level::INFO,
+    };
+    let text = lookup("AWS_LAMBDA_LOG_FORMAT").is_some_and(|format| format.eq_ignore_ascii_case("text"));
+    (level, if text { Format::Text } else { Format::Json })
+}
+
+fn subscriber<W>(level: Level, format: Format, writer: W) -> impl Subscriber + Send + Sync
+where
+    W: for<'a> MakeWriter<'a, Writer: Write> + Send + Sync + 'static,
+{
+    let layer = tracing_subscriber::fmt::layer().with_writer(writer).with_target(false);
+    let layer = match format {
+        Format::Text => layer.with_ansi(false).boxed(),
+        Format::Json => layer.json().flatten_event(true).with_span_list(false).boxed(),
+    };
+    Registry::default().with(layer.with_filter(targets(level)))
+}
+
+/// The level is for the hub's own lines. What the libraries say below WARN is left out at every level: the
+/// runtime logs whole payloads at TRACE and the SDK whole requests, and no message may reach a log. The one
+/// thing taken from the runtime is its span, which carries the request id.
+fn targets(level: Level) -> Targets {
+    Targets::new()
+        .with_default(LevelFilter::from_level(level.min(Level::WARN)))
+        .with_target("lambda_runtime::layers::trace", Level::INFO)
+        .with_targets(["hub", "connect", "disconnect", "send_message"].map(|target| (target, level)))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Sink(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Sink {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn logged(variables: &[(&str, &str)], emit: impl FnOnce()) -> Vec<String> {
+        let sink = Sink::default();
+        let writer = sink.clone();
+        let (level, format) = settings(|name: &str| {
+            variables.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned())
+        });
+        tracing::subscriber::with_default(subscriber(level, format, move || writer.clone()), emit);
+        let bytes = sink.0.lock().unwrap().clone();
+        String::from_utf8(bytes).unwrap().lines().map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn a_line_is_one_json_object_with_the_request_id() {
+        let lines = logged(&[], || {
+            let span =
+                tracing::info_span!(target: "lambda_runtime::layers::trace", "invoke", requestId = "r-1");
+            let _entered = span.enter();
+            tracing::info!(session_id = "a", "connected");
+        });
+        let line: serde_json::Value = serde_json::from_str(&lines[0]).unwrap();
+        assert_eq!(lines.len(), 1);
+        assert_eq!(
+            (&line["level"], &line["message"], &line["session_id"], &line["span"]["requestId"]),
+            (&"INFO".into(), &"connected".into(), &"a".into(), &"r-1".into())
+        );
+        assert!(line["timestamp"].is_string());
+    }
+
+    #[test]
+    fn the_level_is_lambdas_and_the_libraries_stay_quiet_even_at_trace() {
+        let emit = || {
+            tracing::trace!("ours");
+            tracing::trace!(target: "lambda_runtime::layers::api_response", body = "secret");
+            tracing::debug!(target: "aws_smithy_runtime::client", "secret");
+            tracing::warn!(target: "aws_config", "theirs");
+        };
+        let traced = logged(&[("AWS_LAMBDA_LOG_LEVEL", "TRACE")], emit);
+        assert_eq!(traced.len(), 2, "{traced:?}");
+        assert!(!traced.concat().contains("secret"));
+        assert_eq!(logged(&[("AWS_LAMBDA_LOG_LEVEL", "ERROR")], emit).len(), 0);
+        assert_eq!(logged(&[], emit).len(), 1);
+    }
+
+    #[test]
+    fn forged_lines_stay_inside_their_field_in_either_format() {
+        let forged = "x\n{\"level\":\"ERROR\"}\u{1b}[31m";
+        for variables in [&[][..], &[("AWS_LAMBDA_LOG_FORMAT", "Text")]] {
+            let lines = logged(variables, || tracing::info!(id = forged, reason = ?forged, "sent"));
+            assert_eq!(lines.len(), 1, "{lines:?}");
+            assert!(!lines[0].contains('\u{1b}'), "{lines:?}");
+        }
+    }
+}
