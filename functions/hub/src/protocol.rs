@@ -1,0 +1,411 @@
+//! The frames that clients and the hub exchange.
+
+use std::{collections::HashSet, fmt, time::SystemTime};
+
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::value::RawValue;
+
+/// The most sessions that one message may name.
+pub const MAX_SESSIONS: usize = 100;
+/// The longest session id and message id, in characters.
+const MAX_ID_CHARS: usize = 128;
+
+/// The name of a session: 1 to 128 characters of `A-Z a-z 0-9 . _ ~ : @ -`. Having one proves the check.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
+#[serde(transparent)]
+pub struct SessionId(String);
+
+impl SessionId {
+    /// The name, if it is well formed.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._~:@-".contains(&byte);
+        ((1..=MAX_ID_CHARS).contains(&text.len()) && text.bytes().all(allowed)).then(|| Self(text.to_owned()))
+    }
+
+    /// The name as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for SessionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Why the hub refused what a caller asked for: the word that programs tell refusals apart by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Code {
+    /// The frame is not what the protocol describes.
+    BadRequest,
+    /// More than [`MAX_SESSIONS`] different sessions.
+    TooManySessions,
+    /// The delivery frame would be larger than `MAX_MESSAGE_BYTES`.
+    MessageTooLarge,
+    /// The sender has no live row in the table.
+    NotConnected,
+    /// A failure of ours.
+    Internal,
+}
+
+impl Code {
+    /// The word itself, for the log.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::BadRequest => "bad_request",
+            Self::TooManySessions => "too_many_sessions",
+            Self::MessageTooLarge => "message_too_large",
+            Self::NotConnected => "not_connected",
+            Self::Internal => "internal",
+        }
+    }
+}
+
+/// `{"type":"error","code":…,"message":…,"id":…?}`: the caller's fault, said so that the caller can mend it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "type", rename = "error")]
+pub struct Refusal {
+    /// What kind of refusal.
+    pub code: Code,
+    /// What to do about it. May quote the caller's own input, so it never goes to the log.
+    pub message: String,
+    /// The frame's own id, where it could be read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
+}
+
+impl Refusal {
+    /// A refusal of a frame whose id is `id`.
+    pub fn new(code: Code, message: impl Into<String>, id: Option<String>) -> Self {
+        Self { code, message: message.into(), id }
+    }
+}
+
+/// A well-formed request to deliver `message`, borrowed from the frame's text.
+#[derive(Debug)]
+pub struct Send<'a> {
+    /// Whom to reach: 1 to 100 different sessions, in the order of their first mention.
+    pub sessions: Vec<SessionId>,
+    /// The message as the sender wrote it, byte for byte.
+    pub message: &'a RawValue,
+    /// The sender's own id for it: 1 to 128 characters.
+    pub id: Option<String>,
+}
+
+/// The frame with each part still unread, so that one bad part does not hide the others.
+#[derive(Deserialize)]
+struct Parts<'a> {
+    #[serde(borrow, default, deserialize_with = "present")]
+    sessions: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "present")]
+    message: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "present")]
+    id: Option<&'a RawValue>,
+}
+
+/// Keeps `null` apart from a missing key: a `null` message is a message.
+fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de RawValue>, D::Error> {
+    <&RawValue>::deserialize(deserializer).map(Some)
+}
+
+impl<'a> Send<'a> {
+    /// Reads a `sendMessage` frame, or the same object from a backend. Keys it does not know are ignored.
+    pub fn parse(frame: &'a str) -> Result<Self, Refusal> {
+        let bad = |message: String, id: Option<String>| Refusal::new(Code::BadRequest, message, id);
+        let no_object = |why: String| {
+            bad(format!("the frame must be one JSON object with `sessions` and `message`: {why}"), None)
+        };
+        // serde reads a struct from an array too.
+        if !frame.trim_ascii_start().starts_with('{') {
+            return Err(no_object("it does not begin with {".into()));
+        }
+        let parts: Parts = serde_json::from_str(frame).map_err(|error| no_object(error.to_string()))?;
+        let id = parts.id.map_or(Ok(None), parse_id)?;
+        let Some(sessions) = parts.sessions else {
+            return Err(bad("`sessions` is missing: give a list of 1 to 100 session ids".into(), id));
+        };
+        let Some(message) = parts.message else {
+            return Err(bad("`message` is missing: give any JSON value; null is one".into(), id));
+        };
+        match parse_sessions(sessions) {
+            Ok(sessions) => Ok(Self { sessions, message, id }),
+            Err(refusal) => Err(Refusal { id, ..refusal }),
+        }
+    }
+}
+
+fn parse_id(raw: &RawValue) -> Result<Option<String>, Refusal> {
+    let id: Option<String> = serde_json::from_str(raw.get()).map_err(|_| {
+        Refusal::new(Code::BadRequest, "`id` must be a string of 1 to 128 characters, or be left out", None)
+    })?;
+    match id.as_deref().map(|id| id.chars().count()) {
+        None | Some(1..=MAX_ID_CHARS) => Ok(id),
+        Some(count) => Err(Refusal::new(
+            Code::BadRequest,
+            format!("`id` has {count} characters: it must have 1 to {MAX_ID_CHARS}, or be left out"),
+            None,
+        )),
+    }
+}
+
+fn parse_sessions(raw: &RawValue) -> Result<Vec<SessionId>, Refusal> {
+    let bad = |message: String| Refusal::new(Code::BadRequest, message, None);
+    let names: Vec<String> = serde_json::from_str(raw.get())
+        .map_err(|_| bad("`sessions` must be a list of session ids, each a string".into()))?;
+    if names.is_empty() {
+        return Err(bad("`sessions` is empty: name at least one session".into()));
+    }
+    let mut seen = HashSet::new();
+    let mut sessions = Vec::new();
+    for (index, name) in names.iter().enumerate() {
+        let session = SessionId::parse(name).ok_or_else(|| {
+            bad(format!(
+                "`sessions[{index}]` is not a session id: use 1 to {MAX_ID_CHARS} characters of A-Z a-z 0-9 . _ ~ : @ -"
+            ))
+        })?;
+        if seen.insert(name) {
+            sessions.push(session);
+        }
+    }
+    if sessions.len() > MAX_SESSIONS {
+        return Err(Refusal::new(
+            Code::TooManySessions,
+            format!(
+                "{} different sessions: a message may name at most {MAX_SESSIONS}; split it",
+                sessions.len()
+            ),
+            None,
+        ));
+    }
+    Ok(sessions)
+}
+
+/// `{"type":"message",…}`: what every recipient of a message gets.
+#[derive(Serialize)]
+#[serde(tag = "type", rename = "message")]
+struct Delivery<'a> {
+    id: &'a str,
+    from: Option<&'a SessionId>,
+    message: &'a RawValue,
+    sent_at: String,
+}
+
+/// The delivery frame, UTF-8 JSON, or a refusal if it is larger than `max_bytes`.
+///
+/// `from` is the sender's session, `None` for a backend.
+pub fn delivery_frame(
+    id: &str,
+    from: Option<&SessionId>,
+    message: &RawValue,
+    sent_at: SystemTime,
+    max_bytes: usize,
+) -> Result<Vec<u8>, Refusal> {
+    let sent_at = humantime::format_rfc3339_millis(sent_at).to_string();
+    let refuse = |text: String| Refusal::new(Code::MessageTooLarge, text, Some(id.to_owned()));
+    let frame = serde_json::to_vec(&Delivery { id, from, message, sent_at })
+        .map_err(|error| refuse(format!("the message cannot be written as a frame: {error}")))?;
+    if frame.len() > max_bytes {
+        return Err(refuse(format!(
+            "the delivery frame would have {} bytes: at most {max_bytes} are allowed; send a link or split it",
+            frame.len()
+        )));
+    }
+    Ok(frame)
+}
+
+/// How many connections of a session met which end.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Tally {
+    /// The gateway took the frame.
+    pub delivered: u64,
+    /// The connection exists no more.
+    pub gone: u64,
+    /// Neither, within the time there was.
+    pub failed: u64,
+}
+
+/// One session's part of a receipt.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct SessionTally {
+    /// The session.
+    pub session: SessionId,
+    /// Its connections' ends.
+    #[serde(flatten)]
+    pub tally: Tally,
+}
+
+/// `{"type":"receipt",…}`: what became of a message, in total and session by session, in the order asked for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "type", rename = "receipt")]
+pub struct Receipt {
+    /// The message's id.
+    pub id: String,
+    /// The sum over all sessions.
+    #[serde(flatten)]
+    pub total: Tally,
+    /// Each session's part.
+    pub sessions: Vec<SessionTally>,
+}
+
+impl Receipt {
+    /// Adds the sessions up.
+    #[must_use]
+    pub fn new(id: String, sessions: Vec<SessionTally>) -> Self {
+        let total = sessions.iter().fold(Tally::default(), |sum, session| Tally {
+            delivered: sum.delivered + session.tally.delivered,
+            gone: sum.gone + session.tally.gone,
+            failed: sum.failed + session.tally.failed,
+        });
+        Self { id, total, sessions }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn refused(frame: &str) -> Refusal {
+        Send::parse(frame).expect_err(frame)
+    }
+
+    #[test]
+    fn session_ids_are_checked_at_their_edges() {
+        for good in ["a", "A-Z.a_z~0:9@x", &"x".repeat(128)] {
+            assert_eq!(SessionId::parse(good).unwrap().as_str(), good);
+        }
+        for bad in ["", " ", "a b", "a/b", "ä", "a\n", "a\0", "%41", "a*", &"x".repeat(129)] {
+            assert_eq!(SessionId::parse(bad), None, "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_message_keeps_every_byte() {
+        for message in [
+            "null",
+            "\"\"",
+            "12345678901234567890123",
+            "1e400",
+            "-0",
+            "1.10",
+            "{\"b\":1, \"a\" : [ ]}",
+            "\"\\u0000\\ud83d\\ude00 😀\"",
+            "{\"a\":1,\"a\":2}",
+            &format!("{}1{}", "[".repeat(500), "]".repeat(500)),
+        ] {
+            let frame = format!("{{\"sessions\":[\"a\"],\"message\":{message}}}");
+            let send = Send::parse(&frame).unwrap();
+            let delivery = delivery_frame("1", None, send.message, SystemTime::UNIX_EPOCH, 32_768).unwrap();
+            let expected = format!(
+                "{{\"type\":\"message\",\"id\":\"1\",\"from\":null,\"message\":{message},\"sent_at\":\"1970-01-01T00:00:00.000Z\"}}"
+            );
+            assert_eq!(String::from_utf8(delivery).unwrap(), expected);
+        }
+    }
+
+    #[test]
+    fn sessions_count_once_and_keep_their_order() {
+        let send = Send::parse(r#"{"sessions":["b","a","b"],"message":1,"id":"x","more":true}"#).unwrap();
+        let names: Vec<_> = send.sessions.iter().map(SessionId::as_str).collect();
+        assert_eq!((names, send.id.as_deref()), (vec!["b", "a"], Some("x")));
+    }
+
+    #[test]
+    fn a_hundred_sessions_pass_and_one_more_does_not() {
+        let frame = |different: usize| {
+            let names: Vec<_> = (0..different).chain(0..50).map(|n| format!("s{n}")).collect();
+            serde_json::json!({ "sessions": names, "message": 1, "id": "x" }).to_string()
+        };
+        assert_eq!(Send::parse(&frame(100)).unwrap().sessions.len(), 100);
+        let refusal = refused(&frame(101));
+        assert_eq!((refusal.code, refusal.id.as_deref()), (Code::TooManySessions, Some("x")));
+    }
+
+    #[test]
+    fn each_malformed_frame_is_a_bad_request_that_names_the_part() {
+        for (frame, part) in [
+            ("", "JSON object"),
+            ("nonsense", "JSON object"),
+            ("[]", "JSON object"),
+            (r#"[["a"],1]"#, "JSON object"),
+            ("\"text\"", "JSON object"),
+            (r#"{"sessions":["a"],"message":1"#, "JSON object"),
+            (r#"{"sessions":["a"],"sessions":["b"],"message":1}"#, "duplicate"),
+            (r#"{"message":1}"#, "`sessions` is missing"),
+            (r#"{"sessions":["a"]}"#, "`message` is missing"),
+            (r#"{"sessions":"a","message":1}"#, "`sessions` must be a list"),
+            (r#"{"sessions":null,"message":1}"#, "`sessions` must be a list"),
+            (r#"{"sessions":[1],"message":1}"#, "`sessions` must be a list"),
+            (r#"{"sessions":[],"message":1}"#, "`sessions` is empty"),
+            (r#"{"sessions":["a","b c"],"message":1}"#, "`sessions[1]`"),
+            (r#"{"sessions":["a"],"message":1,"id":7}"#, "`id` must be a string"),
+            (r#"{"sessions":["a"],"message":1,"id":""}"#, "`id` has 0"),
+        ] {
+            let refusal = refused(frame);
+            assert_eq!(refusal.code, Code::BadRequest, "{frame}");
+            assert!(refusal.message.contains(part), "{frame}: {}", refusal.message);
+        }
+    }
+
+    #[test]
+    fn an_id_is_measured_in_characters_and_null_means_none() {
+        let frame = |id: &str| format!(r#"{{"sessions":["a"],"message":1,"id":{id}}}"#);
+        let longest = "é".repeat(128);
+        assert_eq!(Send::parse(&frame(&format!("\"{longest}\""))).unwrap().id, Some(longest.clone()));
+        assert_eq!(refused(&frame(&format!("\"{longest}x\""))).code, Code::BadRequest);
+        assert_eq!(Send::parse(&frame("null")).unwrap().id, None);
+    }
+
+    #[test]
+    fn a_refusal_returns_the_id_it_could_read() {
+        assert_eq!(refused(r#"{"id":"mine","message":1}"#).id.as_deref(), Some("mine"));
+    }
+
+    #[test]
+    fn the_size_limit_holds_to_the_byte() {
+        let message: Box<RawValue> = serde_json::from_str("\"é\"").unwrap();
+        let from = SessionId::parse("a").unwrap();
+        let sized = |max| {
+            delivery_frame("1", Some(&from), &message, SystemTime::UNIX_EPOCH + Duration::from_millis(7), max)
+        };
+        let frame = sized(1000).unwrap();
+        assert_eq!(
+            String::from_utf8(frame.clone()).unwrap(),
+            r#"{"type":"message","id":"1","from":"a","message":"é","sent_at":"1970-01-01T00:00:00.007Z"}"#
+        );
+        assert_eq!(sized(frame.len()).unwrap(), frame);
+        assert_eq!(sized(frame.len() - 1).unwrap_err().code, Code::MessageTooLarge);
+    }
+
+    #[test]
+    fn receipts_and_errors_have_the_documented_shape() {
+        let of = |name: &str, delivered, gone, failed| SessionTally {
+            session: SessionId::parse(name).unwrap(),
+            tally: Tally { delivered, gone, failed },
+        };
+        let receipt = Receipt::new("1".into(), vec![of("a", 3, 1, 0), of("b", 0, 0, 2)]);
+        assert_eq!(
+            serde_json::to_string(&receipt).unwrap(),
+            r#"{"type":"receipt","id":"1","delivered":3,"gone":1,"failed":2,"sessions":[{"session":"a","delivered":3,"gone":1,"failed":0},{"session":"b","delivered":0,"gone":0,"failed":2}]}"#
+        );
+        for code in [
+            Code::BadRequest,
+            Code::TooManySessions,
+            Code::MessageTooLarge,
+            Code::NotConnected,
+            Code::Internal,
+        ] {
+            let error = serde_json::to_value(Refusal::new(code, "why", None)).unwrap();
+            assert_eq!(
+                error,
+                serde_json::json!({ "type": "error", "code": code.as_str(), "message": "why" })
+            );
+        }
+    }
+}
