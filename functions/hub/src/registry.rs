@@ -1,0 +1,257 @@
+//! The table of connections: who is connected, and to which session.
+
+use std::{
+    collections::HashMap,
+    time::{Duration, SystemTime},
+};
+
+use aws_config::{SdkConfig, retry::RetryConfig};
+use aws_sdk_dynamodb::{
+    Client,
+    config::Builder,
+    error::SdkError,
+    operation::{delete_item::DeleteItemError, query::QueryOutput},
+    types::AttributeValue,
+};
+
+use crate::{config::Config, failure::Failure, protocol::SessionId};
+
+type Item = HashMap<String, AttributeValue>;
+
+/// A page is small enough to keep memory flat with several in flight (about 100 bytes a row), and large
+/// enough that reading is never slower than posting: an account posts at most 10,000 frames a second.
+const PAGE_ROWS: i32 = 1000;
+
+/// A row this young may belong to a handshake that has not ended, to which the gateway answers 410.
+pub const PRUNE_GRACE: Duration = Duration::from_secs(10);
+
+/// The table, through a client of its own.
+#[derive(Debug, Clone)]
+pub struct Registry {
+    client: Client,
+    /// Without retries: a prune that fails is of no consequence, and must not use up the retries that
+    /// reading shares.
+    pruner: Client,
+    table: String,
+    index: String,
+    ttl: Duration,
+}
+
+/// A connection to post to, as the index has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Recipient {
+    /// The gateway's name for the connection.
+    pub connection_id: String,
+    /// When it connected, in milliseconds since 1970; `None` in a row of another's making.
+    pub connected_at: Option<i64>,
+}
+
+/// Some of a session's recipients, and where the next ones begin.
+#[derive(Debug)]
+pub struct Page {
+    /// Those that have not expired.
+    pub recipients: Vec<Recipient>,
+    /// To be passed to the next [`Registry::page`]; `None` at the end.
+    pub next: Option<Item>,
+}
+
+/// What became of a prune.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Prune {
+    /// The row is deleted.
+    Deleted,
+    /// The row is too young, or was gone already.
+    Kept,
+}
+
+impl Registry {
+    /// A registry on the table that `config` names.
+    #[must_use]
+    pub fn new(sdk: &SdkConfig, config: &Config) -> Self {
+        Self::from_conf(Builder::from(sdk), config)
+    }
+
+    /// The same from a client configuration of one's own.
+    #[must_use]
+    pub fn from_conf(conf: Builder, config: &Config) -> Self {
+        let conf = conf.build();
+        let no_retries = conf.to_builder().retry_config(RetryConfig::disabled()).build();
+        Self {
+            client: Client::from_conf(conf),
+            pruner: Client::from_conf(no_retries),
+            table: config.table_name.clone(),
+            index: config.session_index.clone(),
+            ttl: config.connection_ttl,
+        }
+    }
+
+    /// Stores a connection that began at `connected_at` (milliseconds since 1970).
+    pub async fn add(
+        &self,
+        connection_id: &str,
+        session: &SessionId,
+        connected_at: i64,
+    ) -> Result<(), Failure> {
+        let ttl = i64::try_from(self.ttl.as_secs()).unwrap_or(i64::MAX);
+        let expires_at = (connected_at / 1000).saturating_add(ttl);
+        self.client
+            .put_item()
+            .table_name(&self.table)
+            .item("connection_id", AttributeValue::S(connection_id.into()))
+            .item("session_id", AttributeValue::S(session.as_str().into()))
+            .item("connected_at", AttributeValue::N(connected_at.to_string()))
+            .item("expires_at", AttributeValue::N(expires_at.to_string()))
+            .send()
+            .await
+            .map_err(|error| failed("write to", error))?;
+        Ok(())
+    }
+
+    /// Removes a connection; one that is not there is no error.
+    pub async fn remove(&self, connection_id: &str) -> Result<(), Failure> {
+        self.client
+            .delete_item()
+            .table_name(&self.table)
+            .key("connection_id", AttributeValue::S(connection_id.into()))
+            .send()
+            .await
+            .map_err(|error| failed("delete from", error))?;
+        Ok(())
+    }
+
+    /// The session of a live connection, read consistently: its `$connect` may be a moment old.
+    pub async fn session_of(&self, connection_id: &str) -> Result<Option<SessionId>, Failure> {
+        let output = self
+            .client
+            .get_item()
+            .table_name(&self.table)
+            .key("connection_id", AttributeValue::S(connection_id.into()))
+            .consistent_read(true)
+            .send()
+            .await
+            .map_err(|error| failed("read from", error))?;
+        let row = output.item.filter(|row| is_live(row, now_seconds()));
+        Ok(row.as_ref().and_then(|row| text(row, "session_id")).and_then(SessionId::parse))
+    }
+
+    /// One page of a session's recipients, from the index, which may lag a moment behind the table.
+    pub async fn page(&self, session: &SessionId, from: Option<Item>) -> Result<Page, Failure> {
+        let output = self
+            .client
+            .query()
+            .table_name(&self.table)
+            .index_name(&self.index)
+            .key_condition_expression("session_id = :session")
+            .expression_attribute_values(":session", AttributeValue::S(session.as_str().into()))
+            .projection_expression("connection_id, connected_at, expires_at")
+            .limit(PAGE_ROWS)
+            .set_exclusive_start_key(from)
+            .send()
+            .await
+            .map_err(|error| failed("read from", error))?;
+        Ok(page(output, now_seconds()))
+    }
+
+    /// Deletes the row of a connection that is gone, unless it is younger than [`PRUNE_GRACE`]. Tries once.
+    pub async fn prune(&self, connection_id: &str) -> Result<Prune, Failure> {
+        let pruned = self
+            .pruner
+            .delete_item()
+            .table_name(&self.table)
+            .key("connection_id", AttributeValue::S(connection_id.into()))
+            .condition_expression("connected_at < :cutoff")
+            .expression_attribute_values(":cutoff", AttributeValue::N(prune_cutoff().to_string()))
+            .send()
+            .await;
+        match pruned {
+            Ok(_) => Ok(Prune::Deleted),
+            Err(error) if is_condition_failure(&error) => Ok(Prune::Kept),
+            Err(error) => Err(failed("delete from", error)),
+        }
+    }
+}
+
+/// Rows that connected before this, in milliseconds since 1970, may be pruned.
+#[must_use]
+pub fn prune_cutoff() -> i64 {
+    since_epoch().saturating_sub(PRUNE_GRACE).as_millis().try_into().unwrap_or(i64::MAX)
+}
+
+fn page(output: QueryOutput, now: i64) -> Page {
+    let recipients = output
+        .items
+        .unwrap_or_default()
+        .iter()
+        .filter(|row| is_live(row, now))
+        .filter_map(|row| {
+            Some(Recipient {
+                connection_id: text(row, "connection_id")?.to_owned(),
+                connected_at: number(row, "connected_at"),
+            })
+        })
+        .collect();
+    Page { recipients, next: output.last_evaluated_key.filter(|key| !key.is_empty()) }
+}
+
+/// DynamoDB removes expired rows days late. A row without an expiry is of another's making and counts.
+fn is_live(row: &Item, now: i64) -> bool {
+    number(row, "expires_at").is_none_or(|expires_at| expires_at > now)
+}
+
+fn text<'a>(row: &'a Item, name: &str) -> Option<&'a str> {
+    row.get(name)?.as_s().ok().map(String::as_str)
+}
+
+fn number(row: &Item, name: &str) -> Option<i64> {
+    row.get(name)?.as_n().ok()?.parse().ok()
+}
+
+fn is_condition_failure<R>(error: &SdkError<DeleteItemError, R>) -> bool {
+    matches!(error.as_service_error(), Some(DeleteItemError::ConditionalCheckFailedException(_)))
+}
+
+fn failed<E>(action: &'static str, source: E) -> Failure
+where
+    E: std::error::Error + Send + Sync + 'static,
+{
+    Failure::Table { action, source: Box::new(source) }
+}
+
+fn since_epoch() -> Duration {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default()
+}
+
+fn now_seconds() -> i64 {
+    since_epoch().as_secs().try_into().unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(entries: &[(&str, AttributeValue)]) -> Item {
+        entries.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect()
+    }
+
+    fn n(number: i64) -> AttributeValue {
+        AttributeValue::N(number.to_string())
+    }
+
+    #[test]
+    fn a_page_leaves_out_the_expired_and_knows_its_end() {
+        let id = |id: &str| ("connection_id", AttributeValue::S(id.into()));
+        let output = QueryOutput::builder()
+            .items(row(&[id("live"), ("expires_at", n(101)), ("connected_at", n(5))]))
+            .items(row(&[id("expired"), ("expires_at", n(100))]))
+            .items(row(&[id("foreign")]))
+            .items(row(&[("expires_at", n(101))]))
+            .set_last_evaluated_key(Some(Item::new()))
+            .build();
+        let page = page(output, 100);
+        let expected = [("live", Some(5)), ("foreign", None)];
+        let found: Vec<_> =
+            page.recipients.iter().map(|r| (r.connection_id.as_str(), r.connected_at)).collect();
+        assert_eq!(found, expected);
+        assert!(page.next.is_none(), "an empty key is the end, not the beginning");
+    }
+}
