@@ -26,3 +26,46 @@ pub(crate) async fn handle(registry: &Registry, payload: &RawValue) -> Result<Ga
     tracing::info!(route = ROUTE, connection_id, close_code, close_reason, duration_ms, "disconnected");
     Ok(GatewayAnswer::ok())
 }
+
+#[cfg(test)]
+mod tests {
+    use aws_sdk_dynamodb::{
+        self as dynamodb,
+        operation::delete_item::{DeleteItemError, DeleteItemOutput},
+    };
+    use aws_smithy_mocks::{Rule, RuleMode, mock, mock_client};
+    use hub::config::Config;
+
+    use super::*;
+
+    async fn answer(event: &str, rule: &Rule) -> Result<GatewayAnswer, Failure> {
+        let client = mock_client!(dynamodb, RuleMode::MatchAny, [rule]);
+        let variables = [("TABLE_NAME", "connections"), ("AWS_REGION", "eu-west-1")];
+        let config = Config::from_lookup(|name| {
+            variables.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).into())
+        });
+        let registry = Registry::from_conf(client.config().to_builder(), &config.unwrap());
+        handle(&registry, &serde_json::from_str::<Box<RawValue>>(event).unwrap()).await
+    }
+
+    #[tokio::test]
+    async fn the_row_is_deleted_whatever_it_holds() {
+        let deleted = mock!(dynamodb::Client::delete_item)
+            .match_requests(|input| {
+                input
+                    .key()
+                    .is_some_and(|key| key["connection_id"].as_s().is_ok_and(|id| id == "Q3xWdcTzDoECHtA="))
+                    && input.condition_expression().is_none()
+            })
+            .then_output(|| DeleteItemOutput::builder().build());
+        let answer = answer(include_str!("../../../events/disconnect.json"), &deleted).await.unwrap();
+        assert_eq!((answer, deleted.num_calls()), (GatewayAnswer::ok(), 1));
+    }
+
+    #[tokio::test]
+    async fn a_row_that_cannot_be_deleted_is_a_failure() {
+        let broken = mock!(dynamodb::Client::delete_item).then_error(|| DeleteItemError::unhandled("down"));
+        let result = answer(include_str!("../../../events/disconnect-idle.json"), &broken).await;
+        assert!(matches!(result, Err(Failure::Table { .. })), "{result:?}");
+    }
+}

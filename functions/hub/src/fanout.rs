@@ -237,3 +237,6 @@ impl Report {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -226,3 +226,6 @@ fn log(origin: &Origin, from: &str, bytes: usize, receipt: &Receipt, report: &Re
         tracing::warn!(route, connection_id, message_id = receipt.id, count, error, "prunes failed");
     }
 }
+
+#[cfg(test)]
+mod tests;
