@@ -1,0 +1,166 @@
+//! Whatever arrives, the frame parser and the event edge answer with one of their own errors and never panic.
+
+use hub::{
+    event::{Connect, Disconnect, Publish},
+    failure::Failure,
+    protocol::{Code, MAX_SESSIONS, Send, SessionId, delivery_frame},
+};
+use proptest::prelude::*;
+use serde_json::{Value, json, value::RawValue};
+
+/// Any JSON, of some depth, with the strings that trip parsers up.
+fn any_json() -> impl Strategy<Value = Value> {
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        any::<f64>().prop_map(Value::from),
+        any::<String>().prop_map(Value::from),
+        "[\u{0}-\u{1f}\u{7f}\u{85}\u{2028}\"\\\\]{0,8}".prop_map(Value::from),
+    ];
+    leaf.prop_recursive(4, 32, 6, |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..6).prop_map(Value::from),
+            prop::collection::btree_map(key(), inner, 0..6)
+                .prop_map(|map| Value::Object(map.into_iter().collect())),
+        ]
+    })
+}
+
+/// Keys that mean something, and others.
+fn key() -> impl Strategy<Value = String> {
+    prop_oneof![
+        prop::sample::select(vec![
+            "action",
+            "sessions",
+            "message",
+            "id",
+            "requestContext",
+            "connectionId",
+            "connectedAt",
+            "requestTimeEpoch",
+            "messageId",
+            "apiId",
+            "stage",
+            "body",
+            "isBase64Encoded",
+            "queryStringParameters",
+            "multiValueQueryStringParameters",
+            "session_id",
+            "disconnectReason",
+            "disconnectStatusCode",
+        ])
+        .prop_map(str::to_owned),
+        any::<String>(),
+    ]
+}
+
+/// A frame that may be good, or bad in one or more of its parts.
+fn frame() -> impl Strategy<Value = String> {
+    let names = prop_oneof![
+        prop::collection::vec("[a-z0-9]{1,4}", 0..150).prop_map(|names| json!(names)),
+        prop::collection::vec(any::<String>(), 0..4).prop_map(|names| json!(names)),
+        any_json(),
+    ];
+    let id = prop_oneof![Just(None), "\\PC{0,140}".prop_map(|id| Some(json!(id))), any_json().prop_map(Some)];
+    (names, any_json(), id).prop_map(|(sessions, message, id)| {
+        let mut frame = json!({ "action": "sendMessage", "sessions": sessions, "message": message });
+        if let Some(id) = id {
+            frame["id"] = id;
+        }
+        frame.to_string()
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_text_is_a_frame_or_a_bad_request(text in any::<String>()) {
+        if let Err(refusal) = Send::parse(&text) {
+            prop_assert_eq!(refusal.code, Code::BadRequest);
+        }
+    }
+
+    #[test]
+    fn a_parsed_frame_keeps_every_promise_of_its_type(text in frame()) {
+        match Send::parse(&text) {
+            Ok(send) => {
+                prop_assert!((1..=MAX_SESSIONS).contains(&send.sessions.len()));
+                let mut names: Vec<_> = send.sessions.iter().map(SessionId::as_str).collect();
+                prop_assert!(names.iter().all(|name| SessionId::parse(name).is_some()));
+                names.sort_unstable();
+                names.dedup();
+                prop_assert_eq!(names.len(), send.sessions.len());
+                prop_assert!(send.id.is_none_or(|id| (1..=128).contains(&id.chars().count())));
+                prop_assert!(text.contains(send.message.get()), "the message is a slice of the frame");
+            }
+            Err(refusal) => prop_assert!(matches!(refusal.code, Code::BadRequest | Code::TooManySessions)),
+        }
+    }
+
+    #[test]
+    fn equal_input_gets_an_equal_verdict(text in frame()) {
+        let verdict = || Send::parse(&text).map(|send| (send.sessions, send.message.get().to_owned(), send.id));
+        prop_assert_eq!(verdict(), verdict());
+    }
+
+    #[test]
+    fn a_delivery_frame_is_json_that_holds_the_message_and_stays_below_its_limit(
+        message in any_json(), id in "\\PC{1,128}", limit in 1_usize..4096,
+    ) {
+        let raw: Box<RawValue> = serde_json::from_str(&message.to_string()).unwrap();
+        match delivery_frame(&id, None, &raw, std::time::SystemTime::now(), limit) {
+            Ok(frame) => {
+                prop_assert!(frame.len() <= limit);
+                let text = String::from_utf8(frame).unwrap();
+                prop_assert!(text.contains(raw.get()));
+                let parsed: Value = serde_json::from_str(&text).unwrap();
+                prop_assert_eq!(&parsed["id"], &json!(id));
+            }
+            Err(refusal) => prop_assert_eq!(refusal.code, Code::MessageTooLarge),
+        }
+    }
+
+    #[test]
+    fn any_json_is_an_event_or_an_event_failure_that_quotes_nothing(mut event in any_json(), secret in "[a-z]{24}") {
+        // Somewhere in the event there is a text that no log may show.
+        match &mut event {
+            Value::Object(map) => { map.insert("body".into(), json!({ "not": secret })); }
+            other => *other = json!([secret]),
+        }
+        let raw: Box<RawValue> = serde_json::from_str(&event.to_string()).unwrap();
+        let failures = [Connect::parse(&raw).err(), Disconnect::parse(&raw).err(), Publish::parse(&raw).err()];
+        for failure in failures.into_iter().flatten() {
+            prop_assert!(matches!(failure, Failure::Event(_)));
+            prop_assert!(!failure.to_string().contains(&secret));
+        }
+    }
+}
+
+#[test]
+fn extremes_are_answered_and_not_choked_on() {
+    let deep = format!("{}{}", "[".repeat(50_000), "]".repeat(50_000));
+    let frame = format!(r#"{{"sessions":["a"],"message":{deep}}}"#);
+    assert_eq!(Send::parse(&frame).unwrap().message.get(), deep, "depth is the recipient's business");
+
+    let huge = "9".repeat(100_000);
+    let frame = format!(r#"{{"sessions":["a"],"message":{huge}}}"#);
+    assert_eq!(Send::parse(&frame).unwrap().message.get(), huge);
+
+    for deep_part in [
+        format!(r#"{{"sessions":{deep},"message":1}}"#),
+        format!(r#"{{"sessions":["a"],"message":1,"id":{deep}}}"#),
+    ] {
+        assert_eq!(Send::parse(&deep_part).unwrap_err().code, Code::BadRequest);
+    }
+
+    let frame = format!(r#"{{"sessions":["a"],"message":"{}"}}"#, "x".repeat(128 * 1024));
+    let send = Send::parse(&frame).unwrap();
+    let refused =
+        delivery_frame("1", None, send.message, std::time::SystemTime::now(), 32 * 1024).unwrap_err();
+    assert_eq!(refused.code, Code::MessageTooLarge);
+
+    let lone_surrogate = r#"{"sessions":["a"],"message":"\ud800"}"#;
+    assert_eq!(Send::parse(lone_surrogate).unwrap().message.get(), r#""\ud800""#);
+}
