@@ -1,0 +1,8 @@
+# A start for your own terraform.tfvars; variables.tf describes the rest.
+
+name       = "websocket-hub"
+region     = "eu-west-1"
+table_name = "websocket-hub-connections"
+
+# Only for a custom domain:
+# websocket_endpoint = "https://hub.example.com/live"

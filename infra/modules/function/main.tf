@@ -1,0 +1,76 @@
+# One Lambda function with what belongs to it alone: its log group, its role and the policy that says what it may do.
+
+data "aws_region" "current" {}
+
+# Made here and not by Lambda at the first line, so that it has a retention and goes away with the function.
+resource "aws_cloudwatch_log_group" "this" {
+  name              = "/aws/lambda/${var.name}"
+  retention_in_days = var.log_retention_days
+}
+
+resource "aws_iam_role" "this" {
+  # Roles are shared by all regions: with the region in its name, a hub of the same name can live in another one.
+  name = "${var.name}-${data.aws_region.current.name}"
+
+  assume_role_policy = jsonencode({
+    Version = "2012-10-17"
+    Statement = [{
+      Effect    = "Allow"
+      Action    = "sts:AssumeRole"
+      Principal = { Service = "lambda.amazonaws.com" }
+    }]
+  })
+}
+
+resource "aws_iam_role_policy" "this" {
+  name = "function"
+  role = aws_iam_role.this.name
+
+  policy = jsonencode({
+    Version = "2012-10-17"
+    Statement = [for statement in concat(var.statements, [{
+      actions   = ["logs:CreateLogStream", "logs:PutLogEvents"]
+      resources = ["${aws_cloudwatch_log_group.this.arn}:*"]
+      }]) : {
+      Effect   = "Allow"
+      Action   = statement.actions
+      Resource = statement.resources
+    }]
+  })
+}
+
+resource "aws_lambda_function" "this" {
+  function_name = var.name
+  description   = var.description
+  role          = aws_iam_role.this.arn
+
+  filename = var.artifact
+  # A missing file must reach the precondition below, which says what to do.
+  source_code_hash = fileexists(var.artifact) ? filebase64sha256(var.artifact) : null
+  handler          = "bootstrap"
+  runtime          = "provided.al2023"
+  architectures    = [var.architecture]
+  memory_size      = var.memory_mb
+  timeout          = var.timeout_seconds
+
+  environment {
+    variables = var.environment
+  }
+
+  logging_config {
+    log_group             = aws_cloudwatch_log_group.this.name
+    log_format            = "JSON"
+    application_log_level = var.log_level
+    system_log_level      = "INFO"
+  }
+
+  lifecycle {
+    precondition {
+      condition     = fileexists(var.artifact)
+      error_message = "There is no ${abspath(var.artifact)}. Build the functions first: scripts/build.sh"
+    }
+  }
+
+  # The first invocation must not come before the permission to write.
+  depends_on = [aws_iam_role_policy.this]
+}

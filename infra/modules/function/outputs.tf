@@ -1,0 +1,31 @@
+# What the API needs to call the function, and what describes it to people and tests.
+
+output "name" {
+  description = "Name of the function."
+  value       = aws_lambda_function.this.function_name
+}
+
+output "invoke_arn" {
+  description = "ARN by which API Gateway invokes the function."
+  value       = aws_lambda_function.this.invoke_arn
+}
+
+output "log_group_name" {
+  description = "Name of the function's log group."
+  value       = aws_cloudwatch_log_group.this.name
+}
+
+output "policy" {
+  description = "All that the function may do, as an IAM policy in JSON."
+  value       = aws_iam_role_policy.this.policy
+}
+
+output "settings" {
+  description = "How the function runs."
+  value = {
+    architecture    = one(aws_lambda_function.this.architectures)
+    environment     = one(aws_lambda_function.this.environment).variables
+    memory_mb       = aws_lambda_function.this.memory_size
+    timeout_seconds = aws_lambda_function.this.timeout
+  }
+}

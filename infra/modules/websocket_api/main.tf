@@ -1,0 +1,118 @@
+# The WebSocket API: its routes, what answers each, and the stage that makes them live.
+
+locals {
+  # A route either invokes a function or is answered by API Gateway itself.
+  integration_ids = merge(
+    { for route, integration in aws_apigatewayv2_integration.function : route => integration.id },
+    { for route, integration in aws_apigatewayv2_integration.reply : route => integration.id },
+  )
+  # A frame from a client gets an answer. $connect is answered by the handshake, and after $disconnect nobody listens.
+  answered = setsubtract(concat(keys(var.functions), keys(var.replies)), ["$connect", "$disconnect"])
+}
+
+resource "aws_apigatewayv2_api" "this" {
+  name                       = var.name
+  protocol_type              = "WEBSOCKET"
+  route_selection_expression = "$request.body.action"
+}
+
+resource "aws_apigatewayv2_integration" "function" {
+  for_each = var.functions
+
+  api_id               = aws_apigatewayv2_api.this.id
+  integration_type     = "AWS_PROXY"
+  integration_method   = "POST"
+  integration_uri      = each.value.invoke_arn
+  timeout_milliseconds = 29000
+}
+
+# Both templates are chosen by a fixed name, "200", and never by what the frame holds: one that is no JSON is answered too.
+resource "aws_apigatewayv2_integration" "reply" {
+  for_each = var.replies
+
+  api_id                        = aws_apigatewayv2_api.this.id
+  integration_type              = "MOCK"
+  request_templates             = { "200" = jsonencode({ statusCode = 200 }) }
+  template_selection_expression = "200"
+
+  lifecycle {
+    # These two never change after creation, and not every implementation of the AWS API reports them as they were given.
+    ignore_changes = [integration_method, template_selection_expression]
+  }
+}
+
+resource "aws_apigatewayv2_integration_response" "reply" {
+  for_each = var.replies
+
+  api_id                        = aws_apigatewayv2_api.this.id
+  integration_id                = aws_apigatewayv2_integration.reply[each.key].id
+  integration_response_key      = "$default"
+  response_templates            = { "200" = each.value }
+  template_selection_expression = "200"
+}
+
+resource "aws_apigatewayv2_route" "this" {
+  for_each = local.integration_ids
+
+  api_id                              = aws_apigatewayv2_api.this.id
+  route_key                           = each.key
+  target                              = "integrations/${each.value}"
+  authorization_type                  = "NONE"
+  route_response_selection_expression = contains(local.answered, each.key) ? "$default" : null
+}
+
+# Without one, no answer reaches the client.
+resource "aws_apigatewayv2_route_response" "this" {
+  for_each = local.answered
+
+  api_id             = aws_apigatewayv2_api.this.id
+  route_id           = aws_apigatewayv2_route.this[each.key].id
+  route_response_key = "$default"
+}
+
+resource "aws_lambda_permission" "this" {
+  for_each = var.functions
+
+  statement_id  = "InvokeFromRoute"
+  action        = "lambda:InvokeFunction"
+  function_name = each.value.name
+  principal     = "apigateway.amazonaws.com"
+  source_arn    = "${aws_apigatewayv2_api.this.execution_arn}/*/${each.key}"
+}
+
+resource "aws_apigatewayv2_deployment" "this" {
+  api_id = aws_apigatewayv2_api.this.id
+
+  # A deployment is a snapshot: it is taken anew when one of these arguments changes, and only then. Whole resources would not
+  # do, since they hold attributes that are unknown at every plan.
+  triggers = {
+    redeployment = sha256(jsonencode([
+      aws_apigatewayv2_api.this.route_selection_expression,
+      [for r in aws_apigatewayv2_route.this : [r.route_key, r.target, r.authorization_type, contains(local.answered, r.route_key)]],
+      [for i in aws_apigatewayv2_integration.function : [i.integration_type, i.integration_method, i.integration_uri, i.timeout_milliseconds]],
+      [for i in aws_apigatewayv2_integration.reply : [i.integration_type, i.request_templates]],
+      [for r in aws_apigatewayv2_integration_response.reply : [r.integration_response_key, r.response_templates, r.template_selection_expression]],
+      [for r in aws_apigatewayv2_route_response.this : r.route_response_key],
+    ]))
+  }
+
+  lifecycle {
+    create_before_destroy = true
+  }
+}
+
+resource "aws_apigatewayv2_stage" "this" {
+  api_id        = aws_apigatewayv2_api.this.id
+  name          = var.stage
+  deployment_id = aws_apigatewayv2_deployment.this.id
+
+  default_route_settings {
+    # Left out, either would be 0 and every connection refused with 429.
+    throttling_burst_limit   = var.throttling_burst_limit
+    throttling_rate_limit    = var.throttling_rate_limit
+    detailed_metrics_enabled = var.detailed_metrics
+  }
+
+  # A socket that opens before the permissions are there gets a 500.
+  depends_on = [aws_lambda_permission.this]
+}

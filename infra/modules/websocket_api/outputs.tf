@@ -1,0 +1,27 @@
+# What the functions, their policies and the outside need to know of the API.
+
+output "api_id" {
+  description = "Id of the API."
+  value       = aws_apigatewayv2_api.this.id
+}
+
+output "execution_arn" {
+  description = "ARN prefix of the API's stages and what is below them."
+  value       = aws_apigatewayv2_api.this.execution_arn
+}
+
+# From the API and not from the stage: send-message is told this address, and the stage comes after send-message.
+output "connections_endpoint" {
+  description = "Address of the @connections API."
+  value       = "${replace(aws_apigatewayv2_api.this.api_endpoint, "/^wss:/", "https:")}/${var.stage}"
+}
+
+output "routes" {
+  description = "What answers each route: the name of a function, or a frame."
+  value       = merge({ for route, function in var.functions : route => function.name }, var.replies)
+}
+
+output "deployment_hash" {
+  description = "Hash of what the stage serves; another hash means another deployment."
+  value       = aws_apigatewayv2_deployment.this.triggers.redeployment
+}

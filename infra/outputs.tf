@@ -1,0 +1,31 @@
+# What clients, backends and scripts need to know of a hub.
+
+output "websocket_url" {
+  description = "Address for clients; add ?session_id=… to it."
+  value       = replace(local.connections_endpoint, "/^http/", "ws")
+}
+
+output "connections_endpoint" {
+  description = "Address under which the functions post to connections (the @connections API)."
+  value       = local.connections_endpoint
+}
+
+output "api_id" {
+  description = "Id of the WebSocket API, and its dimension in CloudWatch."
+  value       = module.websocket_api.api_id
+}
+
+output "table_name" {
+  description = "Name of the connections table."
+  value       = module.connections_table.name
+}
+
+output "function_names" {
+  description = "Name in AWS of each function: connect, disconnect and send-message."
+  value       = { for key, function in module.function : key => function.name }
+}
+
+output "log_group_names" {
+  description = "CloudWatch log group of each function."
+  value       = { for key, function in module.function : key => function.log_group_name }
+}

@@ -1,0 +1,231 @@
+# Everything that can be chosen about a hub; each has a default that works.
+
+variable "name" {
+  description = "Name of the hub, and the prefix of everything it creates."
+  type        = string
+  default     = "websocket-hub"
+  nullable    = false
+
+  validation {
+    # The longest name made from it, a role's ("{name}-send-message-{region}"), may have 64 characters.
+    condition     = can(regex("^[a-zA-Z][a-zA-Z0-9-]{0,31}$", var.name))
+    error_message = "name must be 1 to 32 letters, digits and hyphens and begin with a letter."
+  }
+}
+
+variable "region" {
+  description = "AWS region. Default: the environment's (AWS_REGION, or the profile's)."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.region == null || can(regex("^[a-z]+(-[a-z]+)+-[0-9]+$", var.region))
+    error_message = "region must look like eu-west-1; leave it out to use the environment's."
+  }
+}
+
+variable "tags" {
+  description = "Tags for everything that can carry them."
+  type        = map(string)
+  default     = {}
+  nullable    = false
+
+  validation {
+    condition     = alltrue([for key in keys(var.tags) : length(key) <= 128 && !startswith(lower(key), "aws:")])
+    error_message = "tags: a key has at most 128 characters and may not begin with \"aws:\", which AWS keeps for itself."
+  }
+}
+
+variable "stage" {
+  description = "Stage of the API: the last part of its address."
+  type        = string
+  default     = "live"
+  nullable    = false
+
+  validation {
+    condition     = can(regex("^[a-zA-Z0-9_-]{1,128}$", var.stage))
+    error_message = "stage must be 1 to 128 letters, digits, hyphens and underscores."
+  }
+}
+
+variable "websocket_endpoint" {
+  description = "Where the functions post to connections, and what the addresses in the outputs are made from: https://…, without a slash at the end. Default: the API's own address. Set it for a custom domain, or for a stack that runs elsewhere than on AWS."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.websocket_endpoint == null || can(regex("^https?://[^/\\s?#]+(/[^/\\s?#]+)*$", var.websocket_endpoint))
+    error_message = "websocket_endpoint must be https://host/path without a slash at the end. wss:// is the address for clients; the functions post to the same place by https://."
+  }
+}
+
+variable "throttling_rate_limit" {
+  description = "Requests a second that each route accepts in the long run; more are refused with 429."
+  type        = number
+  default     = 1000
+  nullable    = false
+
+  validation {
+    condition     = var.throttling_rate_limit > 0
+    error_message = "throttling_rate_limit must be greater than 0: with 0 the API refuses every connection."
+  }
+}
+
+variable "throttling_burst_limit" {
+  description = "Requests that each route accepts at once, above throttling_rate_limit."
+  type        = number
+  default     = 500
+  nullable    = false
+
+  validation {
+    condition     = var.throttling_burst_limit >= 1 && floor(var.throttling_burst_limit) == var.throttling_burst_limit
+    error_message = "throttling_burst_limit must be a whole number of at least 1: with 0 the API refuses every connection."
+  }
+}
+
+variable "detailed_metrics" {
+  description = "Whether CloudWatch counts each route by itself as well. AWS charges for these metrics; those of the whole API are free."
+  type        = bool
+  default     = false
+  nullable    = false
+}
+
+variable "artifacts_dir" {
+  description = "Folder of the built functions: <artifacts_dir>/<function>/bootstrap.zip. Default: target/lambda, where scripts/build.sh puts them."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.artifacts_dir != ""
+    error_message = "artifacts_dir must name a folder; leave it out to use target/lambda."
+  }
+}
+
+variable "architecture" {
+  description = "Processor the functions are built for: x86_64, or arm64, which costs a fifth less. Must be the one that scripts/build.sh built for."
+  type        = string
+  default     = "x86_64"
+  nullable    = false
+
+  validation {
+    condition     = contains(["x86_64", "arm64"], var.architecture)
+    error_message = "architecture must be x86_64 or arm64."
+  }
+}
+
+variable "memory_mb" {
+  description = "Memory of each function in MB. Processor time comes in proportion."
+  type = object({
+    connect      = optional(number, 256)
+    disconnect   = optional(number, 256)
+    send-message = optional(number, 512)
+  })
+  default  = {}
+  nullable = false
+
+  validation {
+    condition     = alltrue([for mb in values(var.memory_mb) : mb >= 128 && mb <= 10240 && floor(mb) == mb])
+    error_message = "memory_mb: each must be a whole number from 128 to 10240."
+  }
+}
+
+variable "timeout_seconds" {
+  description = "Seconds that each function may take. Someone who sends from a socket gets an answer within 29 s whatever send-message has here; the rest is for those who invoke it directly."
+  type = object({
+    connect      = optional(number, 10)
+    disconnect   = optional(number, 10)
+    send-message = optional(number, 30)
+  })
+  default  = {}
+  nullable = false
+
+  validation {
+    condition     = alltrue([for seconds in values(var.timeout_seconds) : seconds >= 1 && seconds <= 900 && floor(seconds) == seconds])
+    error_message = "timeout_seconds: each must be a whole number from 1 to 900."
+  }
+}
+
+variable "fanout_concurrency" {
+  description = "Posts that one invocation of send-message has under way at once."
+  type        = number
+  default     = 64
+  nullable    = false
+
+  validation {
+    condition     = var.fanout_concurrency >= 1 && var.fanout_concurrency <= 1024 && floor(var.fanout_concurrency) == var.fanout_concurrency
+    error_message = "fanout_concurrency must be a whole number from 1 to 1024."
+  }
+}
+
+variable "max_message_bytes" {
+  description = "Largest delivery in bytes, frame and all. API Gateway carries 32 KiB in one frame, and up to 128 KiB in several."
+  type        = number
+  default     = 32768
+  nullable    = false
+
+  validation {
+    condition     = var.max_message_bytes >= 1 && var.max_message_bytes <= 131072 && floor(var.max_message_bytes) == var.max_message_bytes
+    error_message = "max_message_bytes must be a whole number from 1 to 131072 (128 KiB, API Gateway's limit)."
+  }
+}
+
+variable "log_level" {
+  description = "Least important line that the functions write to their logs."
+  type        = string
+  default     = "INFO"
+  nullable    = false
+
+  validation {
+    condition     = contains(["TRACE", "DEBUG", "INFO", "WARN", "ERROR", "FATAL"], var.log_level)
+    error_message = "log_level must be TRACE, DEBUG, INFO, WARN, ERROR or FATAL."
+  }
+}
+
+variable "log_retention_days" {
+  description = "Days that CloudWatch keeps the functions' logs; 0 keeps them for ever."
+  type        = number
+  default     = 30
+  nullable    = false
+
+  validation {
+    condition     = contains([0, 1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653], var.log_retention_days)
+    error_message = "log_retention_days must be one that CloudWatch knows: 0, 1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288 or 3653."
+  }
+}
+
+variable "table_name" {
+  description = "Name of the connections table. Default: {name}-connections."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.table_name == null || can(regex("^[a-zA-Z0-9_.-]{3,255}$", var.table_name))
+    error_message = "table_name must be 3 to 255 letters, digits, dots, hyphens and underscores."
+  }
+}
+
+variable "connection_ttl_seconds" {
+  description = "Seconds after which a connection that never said goodbye is forgotten. API Gateway ends every socket after 2 h; the default is half an hour more."
+  type        = number
+  default     = 9000
+  nullable    = false
+
+  validation {
+    condition     = var.connection_ttl_seconds >= 7200 && var.connection_ttl_seconds <= 86400 && floor(var.connection_ttl_seconds) == var.connection_ttl_seconds
+    error_message = "connection_ttl_seconds must be a whole number from 7200 to 86400: a socket may live 2 h, and with less it would stop receiving while it is open."
+  }
+}
+
+variable "point_in_time_recovery" {
+  description = "Whether the table can be restored to any second of the last 35 days. Off by default: a row is worth nothing once its socket has closed."
+  type        = bool
+  default     = false
+  nullable    = false
+}
+
+variable "deletion_protection" {
+  description = "Whether AWS refuses to delete the table; `terraform destroy` then fails until it is off again."
+  type        = bool
+  default     = false
+  nullable    = false
+}
