@@ -1,0 +1,88 @@
+# One function: its log group, its role, and what is said when there is no executable.
+
+mock_provider "aws" {
+  source = "./tests/mocks"
+}
+
+variables {
+  name               = "hub-connect"
+  description        = "A function."
+  artifact           = "./tests/fixtures/connect/bootstrap.zip"
+  architecture       = "arm64"
+  memory_mb          = 128
+  timeout_seconds    = 3
+  environment        = { TABLE_NAME = "connections" }
+  statements         = [{ actions = ["dynamodb:PutItem"], resources = ["arn:aws:dynamodb:eu-west-1:123456789012:table/connections"] }]
+  log_level          = "INFO"
+  log_retention_days = 14
+}
+
+run "function" {
+  module {
+    source = "./modules/function"
+  }
+
+  assert {
+    condition = (
+      aws_lambda_function.this.function_name == "hub-connect" &&
+      aws_lambda_function.this.handler == "bootstrap" &&
+      aws_lambda_function.this.runtime == "provided.al2023"
+    )
+    error_message = "the function is not a provided.al2023 one that starts bootstrap"
+  }
+
+  assert {
+    condition     = aws_lambda_function.this.source_code_hash == filebase64sha256("./tests/fixtures/connect/bootstrap.zip")
+    error_message = "a new executable would go unnoticed"
+  }
+
+  assert {
+    condition = (
+      aws_cloudwatch_log_group.this.name == "/aws/lambda/hub-connect" &&
+      aws_cloudwatch_log_group.this.retention_in_days == 14 &&
+      aws_lambda_function.this.logging_config[0].log_group == aws_cloudwatch_log_group.this.name
+    )
+    error_message = "the function does not write to a log group of its own with the chosen retention"
+  }
+
+  assert {
+    condition     = aws_lambda_function.this.logging_config[0].log_format == "JSON" && aws_lambda_function.this.logging_config[0].application_log_level == "INFO"
+    error_message = "the log is not JSON at the chosen level"
+  }
+
+  assert {
+    condition     = aws_lambda_function.this.role == aws_iam_role.this.arn && aws_iam_role_policy.this.role == aws_iam_role.this.name
+    error_message = "the function does not run under the role that its policy belongs to"
+  }
+
+  assert {
+    condition     = aws_iam_role.this.name == "hub-connect-eu-west-1"
+    error_message = "two regions would fight over one role"
+  }
+
+  assert {
+    condition = jsondecode(aws_iam_role.this.assume_role_policy).Statement == [
+      { Effect = "Allow", Action = "sts:AssumeRole", Principal = { Service = "lambda.amazonaws.com" } },
+    ]
+    error_message = "someone else than Lambda may take the role"
+  }
+
+  assert {
+    condition     = jsondecode(aws_iam_role_policy.this.policy).Statement[1].Resource == ["${aws_cloudwatch_log_group.this.arn}:*"]
+    error_message = "the function may write to another log than its own"
+  }
+}
+
+run "executable_missing" {
+  command = plan
+
+  module {
+    source = "./modules/function"
+  }
+
+  variables {
+    artifact = "./tests/fixtures/nothing/bootstrap.zip"
+  }
+
+  expect_failures = [aws_lambda_function.this]
+}

@@ -1,0 +1,232 @@
+# The whole hub: names, who may do what, what each function is told, which route leads where, and the addresses.
+
+mock_provider "aws" {
+  source = "./tests/mocks"
+}
+
+variables {
+  artifacts_dir = "./tests/fixtures"
+}
+
+# A log group each, so that a policy which names another function's is seen.
+override_resource {
+  target = module.function["connect"].aws_cloudwatch_log_group.this
+  values = { arn = "arn:aws:logs:eu-west-1:123456789012:log-group:of-connect" }
+}
+
+override_resource {
+  target = module.function["disconnect"].aws_cloudwatch_log_group.this
+  values = { arn = "arn:aws:logs:eu-west-1:123456789012:log-group:of-disconnect" }
+}
+
+override_resource {
+  target = module.function["send-message"].aws_cloudwatch_log_group.this
+  values = { arn = "arn:aws:logs:eu-west-1:123456789012:log-group:of-send-message" }
+}
+
+run "defaults" {
+  assert {
+    condition = output.function_names == {
+      connect      = "websocket-hub-connect"
+      disconnect   = "websocket-hub-disconnect"
+      send-message = "websocket-hub-send-message"
+    }
+    error_message = "the functions are not named {name}-{function}"
+  }
+
+  assert {
+    condition = output.log_group_names == {
+      connect      = "/aws/lambda/websocket-hub-connect"
+      disconnect   = "/aws/lambda/websocket-hub-disconnect"
+      send-message = "/aws/lambda/websocket-hub-send-message"
+    }
+    error_message = "the log groups are not /aws/lambda/{name}-{function}"
+  }
+
+  assert {
+    condition     = output.table_name == "websocket-hub-connections"
+    error_message = "the table is not named {name}-connections"
+  }
+
+  assert {
+    condition     = output.api_id == "a1b2c3"
+    error_message = "api_id is not the API's id"
+  }
+
+  # Who may do what: the whole policy of each function, so that one verb more is seen too.
+
+  assert {
+    condition = jsondecode(module.function["connect"].policy).Statement == [
+      { Effect = "Allow", Action = ["dynamodb:PutItem"], Resource = ["arn:aws:dynamodb:eu-west-1:123456789012:table/connections"] },
+      { Effect = "Allow", Action = ["logs:CreateLogStream", "logs:PutLogEvents"], Resource = ["arn:aws:logs:eu-west-1:123456789012:log-group:of-connect:*"] },
+    ]
+    error_message = "connect may do something else than put rows and write its own log"
+  }
+
+  assert {
+    condition = jsondecode(module.function["disconnect"].policy).Statement == [
+      { Effect = "Allow", Action = ["dynamodb:DeleteItem"], Resource = ["arn:aws:dynamodb:eu-west-1:123456789012:table/connections"] },
+      { Effect = "Allow", Action = ["logs:CreateLogStream", "logs:PutLogEvents"], Resource = ["arn:aws:logs:eu-west-1:123456789012:log-group:of-disconnect:*"] },
+    ]
+    error_message = "disconnect may do something else than delete rows and write its own log"
+  }
+
+  assert {
+    condition = jsondecode(module.function["send-message"].policy).Statement == [
+      { Effect = "Allow", Action = ["dynamodb:Query"], Resource = ["arn:aws:dynamodb:eu-west-1:123456789012:table/connections/index/session_id-index"] },
+      { Effect = "Allow", Action = ["dynamodb:GetItem", "dynamodb:DeleteItem"], Resource = ["arn:aws:dynamodb:eu-west-1:123456789012:table/connections"] },
+      { Effect = "Allow", Action = ["execute-api:ManageConnections"], Resource = ["arn:aws:execute-api:eu-west-1:123456789012:a1b2c3/live/POST/@connections/*"] },
+      { Effect = "Allow", Action = ["logs:CreateLogStream", "logs:PutLogEvents"], Resource = ["arn:aws:logs:eu-west-1:123456789012:log-group:of-send-message:*"] },
+    ]
+    error_message = "send-message may do something else than query the index, read and delete rows, post to connections and write its own log"
+  }
+
+  assert {
+    condition = module.function["connect"].settings == {
+      architecture    = "x86_64"
+      environment     = tomap({ TABLE_NAME = "websocket-hub-connections", CONNECTION_TTL_SECONDS = "9000" })
+      memory_mb       = 256
+      timeout_seconds = 10
+    }
+    error_message = "connect is not set up as it should be"
+  }
+
+  assert {
+    condition = module.function["disconnect"].settings == {
+      architecture    = "x86_64"
+      environment     = tomap({ TABLE_NAME = "websocket-hub-connections" })
+      memory_mb       = 256
+      timeout_seconds = 10
+    }
+    error_message = "disconnect is not set up as it should be"
+  }
+
+  assert {
+    condition = module.function["send-message"].settings == {
+      architecture = "x86_64"
+      environment = tomap({
+        TABLE_NAME         = "websocket-hub-connections"
+        SESSION_INDEX      = "session_id-index"
+        WEBSOCKET_ENDPOINT = "https://a1b2c3.execute-api.eu-west-1.amazonaws.com/live"
+        FANOUT_CONCURRENCY = "64"
+        MAX_MESSAGE_BYTES  = "32768"
+      })
+      memory_mb       = 512
+      timeout_seconds = 30
+    }
+    error_message = "send-message is not set up as it should be"
+  }
+
+  assert {
+    condition = { for route, answer in module.websocket_api.routes : route => answer if !contains(["ping", "$default"], route) } == {
+      "$connect"    = "websocket-hub-connect"
+      "$disconnect" = "websocket-hub-disconnect"
+      sendMessage   = "websocket-hub-send-message"
+    }
+    error_message = "a route leads to the wrong function, or there is one too many or too few"
+  }
+
+  assert {
+    condition     = jsondecode(module.websocket_api.routes["ping"]) == { type = "pong" }
+    error_message = "ping is not answered by a pong frame"
+  }
+
+  assert {
+    condition     = jsondecode(module.websocket_api.routes["$default"]).type == "error" && jsondecode(module.websocket_api.routes["$default"]).code == "unknown_action"
+    error_message = "an unknown action is not answered by an unknown_action error frame"
+  }
+
+  assert {
+    condition = alltrue([
+      for route in keys(module.websocket_api.routes) : strcontains(jsondecode(module.websocket_api.routes["$default"]).message, route) if !startswith(route, "$")
+    ])
+    error_message = "the answer to an unknown action does not name all known ones"
+  }
+
+  assert {
+    condition     = output.connections_endpoint == "https://a1b2c3.execute-api.eu-west-1.amazonaws.com/live"
+    error_message = "connections_endpoint is not the API's own address by https"
+  }
+
+  assert {
+    condition     = output.websocket_url == "wss://a1b2c3.execute-api.eu-west-1.amazonaws.com/live"
+    error_message = "websocket_url is not the API's own address by wss"
+  }
+}
+
+run "chosen" {
+  variables {
+    name                   = "Chat"
+    stage                  = "beta"
+    table_name             = "people.online"
+    architecture           = "arm64"
+    memory_mb              = { send-message = 1024 }
+    timeout_seconds        = { send-message = 300, connect = 5 }
+    fanout_concurrency     = 7
+    max_message_bytes      = 131072
+    connection_ttl_seconds = 7200
+  }
+
+  assert {
+    condition     = output.function_names["send-message"] == "Chat-send-message" && output.table_name == "people.online"
+    error_message = "a chosen name is not used"
+  }
+
+  assert {
+    condition     = output.websocket_url == "wss://a1b2c3.execute-api.eu-west-1.amazonaws.com/beta"
+    error_message = "the address does not end in the chosen stage"
+  }
+
+  assert {
+    condition     = strcontains(module.function["send-message"].policy, "arn:aws:execute-api:eu-west-1:123456789012:a1b2c3/beta/POST/@connections/*")
+    error_message = "send-message may not post to the chosen stage"
+  }
+
+  assert {
+    condition = (
+      module.function["connect"].settings.environment.TABLE_NAME == "people.online" &&
+      module.function["connect"].settings.environment.CONNECTION_TTL_SECONDS == "7200" &&
+      module.function["connect"].settings.timeout_seconds == 5 &&
+      module.function["connect"].settings.memory_mb == 256
+    )
+    error_message = "connect does not get what was chosen, or not the default where nothing was"
+  }
+
+  assert {
+    condition = (
+      module.function["send-message"].settings.environment.FANOUT_CONCURRENCY == "7" &&
+      module.function["send-message"].settings.environment.MAX_MESSAGE_BYTES == "131072" &&
+      module.function["send-message"].settings.memory_mb == 1024 &&
+      module.function["send-message"].settings.timeout_seconds == 300 &&
+      module.function["send-message"].settings.architecture == "arm64"
+    )
+    error_message = "send-message does not get what was chosen"
+  }
+}
+
+run "endpoint_of_another_host" {
+  variables {
+    websocket_endpoint = "http://127.0.0.1:4566/_aws/execute-api/hub/live"
+  }
+
+  assert {
+    condition     = module.function["send-message"].settings.environment.WEBSOCKET_ENDPOINT == "http://127.0.0.1:4566/_aws/execute-api/hub/live"
+    error_message = "send-message does not post to the given endpoint"
+  }
+
+  assert {
+    condition     = output.connections_endpoint == "http://127.0.0.1:4566/_aws/execute-api/hub/live" && output.websocket_url == "ws://127.0.0.1:4566/_aws/execute-api/hub/live"
+    error_message = "the addresses are not made from the given endpoint"
+  }
+}
+
+run "endpoint_of_a_custom_domain" {
+  variables {
+    websocket_endpoint = "https://hub.example.com"
+  }
+
+  assert {
+    condition     = output.websocket_url == "wss://hub.example.com"
+    error_message = "https does not become wss"
+  }
+}

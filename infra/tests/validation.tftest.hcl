@@ -1,0 +1,112 @@
+# What the variables refuse, and the outermost values that they accept. Every variable listed must fail for a run to pass.
+
+mock_provider "aws" {
+  source = "./tests/mocks"
+}
+
+variables {
+  artifacts_dir = "./tests/fixtures"
+}
+
+run "too_small_or_malformed" {
+  command = plan
+
+  variables {
+    name                   = "1hub"
+    region                 = "Ireland"
+    tags                   = { "aws:owner" = "me" }
+    stage                  = "$default"
+    websocket_endpoint     = "wss://hub.example.com/live"
+    throttling_rate_limit  = 0
+    throttling_burst_limit = 0
+    artifacts_dir          = ""
+    architecture           = "arm"
+    memory_mb              = { connect = 127 }
+    timeout_seconds        = { disconnect = 0 }
+    fanout_concurrency     = 0
+    max_message_bytes      = 0
+    log_level              = "info"
+    log_retention_days     = 2
+    table_name             = "ab"
+    connection_ttl_seconds = 7199
+  }
+
+  expect_failures = [
+    var.name, var.region, var.tags, var.stage, var.websocket_endpoint, var.throttling_rate_limit, var.throttling_burst_limit,
+    var.artifacts_dir, var.architecture, var.memory_mb, var.timeout_seconds, var.fanout_concurrency, var.max_message_bytes,
+    var.log_level, var.log_retention_days, var.table_name, var.connection_ttl_seconds,
+  ]
+}
+
+run "too_large" {
+  command = plan
+
+  variables {
+    name                   = "a23456789012345678901234567890123"
+    websocket_endpoint     = "https://hub.example.com/live/"
+    throttling_burst_limit = 1.5
+    memory_mb              = { send-message = 10241 }
+    timeout_seconds        = { send-message = 901 }
+    fanout_concurrency     = 1025
+    max_message_bytes      = 131073
+    table_name             = "people online"
+    connection_ttl_seconds = 86401
+  }
+
+  expect_failures = [
+    var.name, var.websocket_endpoint, var.throttling_burst_limit, var.memory_mb, var.timeout_seconds, var.fanout_concurrency,
+    var.max_message_bytes, var.table_name, var.connection_ttl_seconds,
+  ]
+}
+
+run "not_whole" {
+  command = plan
+
+  variables {
+    memory_mb              = { connect = 256.5 }
+    timeout_seconds        = { connect = 1.5 }
+    fanout_concurrency     = 1.5
+    max_message_bytes      = 1.5
+    connection_ttl_seconds = 7200.5
+    websocket_endpoint     = "hub.example.com/live"
+  }
+
+  expect_failures = [
+    var.memory_mb, var.timeout_seconds, var.fanout_concurrency, var.max_message_bytes, var.connection_ttl_seconds, var.websocket_endpoint,
+  ]
+}
+
+run "smallest" {
+  command = plan
+
+  variables {
+    name                   = "a"
+    stage                  = "_"
+    table_name             = "a-b"
+    websocket_endpoint     = "http://h"
+    region                 = "us-gov-west-1"
+    memory_mb              = { connect = 128, disconnect = 128, send-message = 128 }
+    timeout_seconds        = { connect = 1, disconnect = 1, send-message = 1 }
+    fanout_concurrency     = 1
+    max_message_bytes      = 1
+    log_retention_days     = 0
+    throttling_rate_limit  = 0.5
+    throttling_burst_limit = 1
+    connection_ttl_seconds = 7200
+  }
+}
+
+run "largest" {
+  command = plan
+
+  variables {
+    name                   = "a2345678901234567890123456789012"
+    memory_mb              = { connect = 10240, disconnect = 10240, send-message = 10240 }
+    timeout_seconds        = { connect = 900, disconnect = 900, send-message = 900 }
+    fanout_concurrency     = 1024
+    max_message_bytes      = 131072
+    connection_ttl_seconds = 86400
+    log_retention_days     = 3653
+    region                 = "cn-northwest-1"
+  }
+}

@@ -1,0 +1,212 @@
+# The API by itself: how each route is answered, who may call the functions, the throttles, and when it is deployed anew.
+
+mock_provider "aws" {
+  source = "./tests/mocks"
+}
+
+variables {
+  name                   = "hub"
+  stage                  = "live"
+  throttling_burst_limit = 50
+  throttling_rate_limit  = 100
+  detailed_metrics       = false
+
+  functions = {
+    "$connect"    = { name = "hub-connect", invoke_arn = "arn:connect" }
+    "$disconnect" = { name = "hub-disconnect", invoke_arn = "arn:disconnect" }
+    sendMessage   = { name = "hub-send-message", invoke_arn = "arn:send-message" }
+  }
+
+  replies = {
+    ping       = "{\"type\":\"pong\"}"
+    "$default" = "{\"type\":\"error\"}"
+  }
+}
+
+run "first" {
+  module {
+    source = "./modules/websocket_api"
+  }
+
+  assert {
+    condition     = aws_apigatewayv2_api.this.protocol_type == "WEBSOCKET" && aws_apigatewayv2_api.this.route_selection_expression == "$request.body.action"
+    error_message = "frames are not routed by their action"
+  }
+
+  assert {
+    condition     = { for key, route in aws_apigatewayv2_route.this : key => route.route_key } == { for key in ["$connect", "$disconnect", "$default", "ping", "sendMessage"] : key => key }
+    error_message = "there is a route too many or too few"
+  }
+
+  assert {
+    condition = alltrue(concat(
+      [for key, integration in aws_apigatewayv2_integration.function : aws_apigatewayv2_route.this[key].target == "integrations/${integration.id}"],
+      [for key, integration in aws_apigatewayv2_integration.reply : aws_apigatewayv2_route.this[key].target == "integrations/${integration.id}"],
+    ))
+    error_message = "a route leads to the integration of another"
+  }
+
+  assert {
+    condition = alltrue([
+      for key, integration in aws_apigatewayv2_integration.function :
+      integration.integration_type == "AWS_PROXY" && integration.integration_method == "POST" && integration.integration_uri == var.functions[key].invoke_arn && integration.timeout_milliseconds == 29000
+    ])
+    error_message = "a route does not invoke its function"
+  }
+
+  assert {
+    condition     = keys(aws_apigatewayv2_integration.reply) == ["$default", "ping"] && alltrue([for integration in aws_apigatewayv2_integration.reply : integration.integration_type == "MOCK"])
+    error_message = "ping and $default are not answered by API Gateway itself"
+  }
+
+  # A MOCK integration answers only if its request template, chosen by name, gives a status, and its response template is chosen too.
+  assert {
+    condition = alltrue([
+      for integration in aws_apigatewayv2_integration.reply :
+      jsondecode(integration.request_templates[integration.template_selection_expression]) == { statusCode = 200 }
+    ])
+    error_message = "a MOCK integration would fail for want of a status"
+  }
+
+  assert {
+    condition = alltrue([
+      for key, response in aws_apigatewayv2_integration_response.reply :
+      response.integration_id == aws_apigatewayv2_integration.reply[key].id && response.integration_response_key == "$default" && response.response_templates[response.template_selection_expression] == var.replies[key]
+    ])
+    error_message = "a MOCK integration would not answer with its frame"
+  }
+
+  assert {
+    condition = { for key, route in aws_apigatewayv2_route.this : key => route.route_response_selection_expression if route.route_response_selection_expression != null } == {
+      "$default"  = "$default"
+      ping        = "$default"
+      sendMessage = "$default"
+    }
+    error_message = "not exactly the routes of a connected client are two-way"
+  }
+
+  assert {
+    condition = (
+      keys(aws_apigatewayv2_route_response.this) == ["$default", "ping", "sendMessage"] &&
+      alltrue([for key, response in aws_apigatewayv2_route_response.this : response.route_response_key == "$default" && response.route_id == aws_apigatewayv2_route.this[key].id])
+    )
+    error_message = "an answer would not reach the client"
+  }
+
+  assert {
+    condition = { for permission in aws_lambda_permission.this : permission.function_name => [permission.principal, permission.action, permission.source_arn] } == {
+      hub-connect      = ["apigateway.amazonaws.com", "lambda:InvokeFunction", "arn:aws:execute-api:eu-west-1:123456789012:a1b2c3/*/$connect"]
+      hub-disconnect   = ["apigateway.amazonaws.com", "lambda:InvokeFunction", "arn:aws:execute-api:eu-west-1:123456789012:a1b2c3/*/$disconnect"]
+      hub-send-message = ["apigateway.amazonaws.com", "lambda:InvokeFunction", "arn:aws:execute-api:eu-west-1:123456789012:a1b2c3/*/sendMessage"]
+    }
+    error_message = "a function may not be called by its route, or by something else too"
+  }
+
+  assert {
+    condition = (
+      aws_apigatewayv2_stage.this.name == "live" &&
+      aws_apigatewayv2_stage.this.deployment_id == aws_apigatewayv2_deployment.this.id &&
+      aws_apigatewayv2_stage.this.auto_deploy != true
+    )
+    error_message = "the stage does not serve the deployment"
+  }
+
+  assert {
+    condition = (
+      aws_apigatewayv2_stage.this.default_route_settings[0].throttling_burst_limit == 50 &&
+      aws_apigatewayv2_stage.this.default_route_settings[0].throttling_rate_limit == 100 &&
+      !aws_apigatewayv2_stage.this.default_route_settings[0].detailed_metrics_enabled
+    )
+    error_message = "the throttles or the metrics are not as chosen"
+  }
+}
+
+run "nothing_served_changes" {
+  module {
+    source = "./modules/websocket_api"
+  }
+
+  variables {
+    stage                  = "beta"
+    throttling_burst_limit = 60
+    throttling_rate_limit  = 200
+    detailed_metrics       = true
+  }
+
+  assert {
+    condition     = output.deployment_hash == run.first.deployment_hash
+    error_message = "the API is deployed anew although nothing that it serves has changed"
+  }
+
+  assert {
+    condition     = aws_apigatewayv2_stage.this.default_route_settings[0].detailed_metrics_enabled
+    error_message = "detailed metrics were asked for"
+  }
+}
+
+run "a_reply_changes" {
+  module {
+    source = "./modules/websocket_api"
+  }
+
+  variables {
+    replies = {
+      ping       = "{\"type\":\"PONG\"}"
+      "$default" = "{\"type\":\"error\"}"
+    }
+  }
+
+  assert {
+    condition     = output.deployment_hash != run.first.deployment_hash
+    error_message = "a changed reply would never go live"
+  }
+}
+
+run "a_function_changes" {
+  module {
+    source = "./modules/websocket_api"
+  }
+
+  variables {
+    functions = {
+      "$connect"    = { name = "hub-connect", invoke_arn = "arn:connect" }
+      "$disconnect" = { name = "hub-disconnect", invoke_arn = "arn:disconnect" }
+      sendMessage   = { name = "hub-send-message", invoke_arn = "arn:another" }
+    }
+  }
+
+  assert {
+    condition     = output.deployment_hash != run.first.deployment_hash
+    error_message = "a route's new function would never go live"
+  }
+}
+
+run "back_again" {
+  module {
+    source = "./modules/websocket_api"
+  }
+
+  assert {
+    condition     = output.deployment_hash == run.first.deployment_hash
+    error_message = "the hash depends on something else than what the API serves"
+  }
+}
+
+run "a_route_comes" {
+  module {
+    source = "./modules/websocket_api"
+  }
+
+  variables {
+    replies = {
+      ping       = "{\"type\":\"pong\"}"
+      hello      = "{\"type\":\"hello\"}"
+      "$default" = "{\"type\":\"error\"}"
+    }
+  }
+
+  assert {
+    condition     = output.deployment_hash != run.first.deployment_hash
+    error_message = "a new route would never go live"
+  }
+}
