@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use hub::{
-    event::{Connect, GatewayAnswer},
+    event::{Connect, GatewayAnswer, Handshake},
     failure::Failure,
     registry::Registry,
     telemetry,
@@ -17,8 +17,17 @@ const ROUTE: &str = "$connect";
 /// message can reach.
 pub(crate) async fn handle(registry: &Registry, payload: &RawValue) -> Result<GatewayAnswer, Failure> {
     let started = Instant::now();
-    let Connect { connection_id, session, connected_at } =
+    let connect =
         Connect::parse(payload).inspect_err(|failure| telemetry::failed(ROUTE, "", failure, started))?;
+    let Connect::Handshake(Handshake { connection_id, session, connected_at }) = connect else {
+        tracing::info!(
+            route = ROUTE,
+            code = "unknown_action",
+            duration_ms = telemetry::millis_since(started),
+            "refused"
+        );
+        return Ok(GatewayAnswer::unknown_action());
+    };
     let session = match session {
         Ok(session) => session,
         Err(why) => {
@@ -90,6 +99,15 @@ mod tests {
             assert_eq!((answer.status_code, stored.num_calls()), (400, 0), "{event}");
             assert!(answer.body.contains("session_id"), "{}", answer.body);
         }
+    }
+
+    #[tokio::test]
+    async fn a_frame_that_names_this_route_as_its_action_stores_nothing() {
+        let stored = mock!(dynamodb::Client::put_item).then_output(|| PutItemOutput::builder().build());
+        let frame = include_str!("../../../events/connect.json").replace("\"CONNECT\"", "\"MESSAGE\"");
+        let answer = answer(&frame, &stored).await.unwrap();
+        assert!(answer.body.contains("unknown_action"), "{}", answer.body);
+        assert_eq!(stored.num_calls(), 0);
     }
 
     #[tokio::test]

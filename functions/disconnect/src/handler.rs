@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use hub::{
-    event::{Disconnect, GatewayAnswer},
+    event::{Disconnect, GatewayAnswer, Goodbye},
     failure::Failure,
     registry::Registry,
     telemetry,
@@ -16,8 +16,17 @@ const ROUTE: &str = "$disconnect";
 /// leaves behind expire.
 pub(crate) async fn handle(registry: &Registry, payload: &RawValue) -> Result<GatewayAnswer, Failure> {
     let started = Instant::now();
-    let Disconnect { connection_id, close_code, close_reason } =
+    let disconnect =
         Disconnect::parse(payload).inspect_err(|failure| telemetry::failed(ROUTE, "", failure, started))?;
+    let Disconnect::Goodbye(Goodbye { connection_id, close_code, close_reason }) = disconnect else {
+        tracing::info!(
+            route = ROUTE,
+            code = "unknown_action",
+            duration_ms = telemetry::millis_since(started),
+            "refused"
+        );
+        return Ok(GatewayAnswer::unknown_action());
+    };
     registry
         .remove(&connection_id)
         .await
@@ -60,6 +69,16 @@ mod tests {
             .then_output(|| DeleteItemOutput::builder().build());
         let answer = answer(include_str!("../../../events/disconnect.json"), &deleted).await.unwrap();
         assert_eq!((answer, deleted.num_calls()), (GatewayAnswer::ok(), 1));
+    }
+
+    #[tokio::test]
+    async fn a_frame_that_names_this_route_as_its_action_deletes_nothing() {
+        let deleted =
+            mock!(dynamodb::Client::delete_item).then_output(|| DeleteItemOutput::builder().build());
+        let frame = include_str!("../../../events/disconnect.json").replace("\"DISCONNECT\"", "\"MESSAGE\"");
+        let answer = answer(&frame, &deleted).await.unwrap();
+        assert!(answer.body.contains("unknown_action"), "{}", answer.body);
+        assert_eq!(deleted.num_calls(), 0);
     }
 
     #[tokio::test]

@@ -6,7 +6,10 @@ use aws_lambda_events::apigw::ApiGatewayWebsocketProxyRequestContext;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use crate::{failure::Failure, protocol::SessionId};
+use crate::{
+    failure::Failure,
+    protocol::{Code, Refusal, SessionId, is_object},
+};
 
 /// The part of API Gateway's event that the hub reads. Headers are left alone: a client may send anything
 /// in them, and nothing here depends on them.
@@ -36,6 +39,12 @@ impl WebsocketEvent {
         })
     }
 
+    /// Whether the gateway itself says so. A client can name `$connect` or `$disconnect` as its frame's action,
+    /// and such a frame must not pass for a handshake or a goodbye.
+    fn is(&self, event_type: &str) -> bool {
+        self.request_context.event_type.as_deref().is_none_or(|of_event| of_event == event_type)
+    }
+
     fn connection_id(&mut self) -> Result<String, Failure> {
         required(self.request_context.connection_id.take(), "connectionId")
     }
@@ -47,9 +56,18 @@ fn required(value: Option<String>, name: &str) -> Result<String, Failure> {
         .ok_or_else(|| Failure::Event(format!("requestContext.{name} is missing")))
 }
 
-/// A handshake on `$connect`.
+/// What reached the `$connect` function.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Connect {
+pub enum Connect {
+    /// A handshake.
+    Handshake(Handshake),
+    /// A frame whose action is `$connect`.
+    Frame,
+}
+
+/// A socket about to open.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Handshake {
     /// The gateway's name for the connection.
     pub connection_id: String,
     /// The session named in the query string, or what is wrong with it.
@@ -62,11 +80,14 @@ impl Connect {
     /// Reads the event of a `$connect` route.
     pub fn parse(payload: &RawValue) -> Result<Self, Failure> {
         let mut event = WebsocketEvent::parse(payload)?;
-        Ok(Self {
+        if !event.is("CONNECT") {
+            return Ok(Self::Frame);
+        }
+        Ok(Self::Handshake(Handshake {
             connection_id: event.connection_id()?,
             session: session(&event),
             connected_at: event.request_context.connected_at,
-        })
+        }))
     }
 }
 
@@ -85,9 +106,18 @@ fn session(event: &WebsocketEvent) -> Result<SessionId, &'static str> {
         .ok_or("session_id is malformed: use 1 to 128 characters of A-Z a-z 0-9 . _ ~ : @ -")
 }
 
-/// The end of a connection, on `$disconnect`.
+/// What reached the `$disconnect` function.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Disconnect {
+pub enum Disconnect {
+    /// The end of a connection.
+    Goodbye(Goodbye),
+    /// A frame whose action is `$disconnect`.
+    Frame,
+}
+
+/// A socket that has closed.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Goodbye {
     /// The gateway's name for the connection.
     pub connection_id: String,
     /// The WebSocket close code, where the gateway gives one.
@@ -100,11 +130,14 @@ impl Disconnect {
     /// Reads the event of a `$disconnect` route.
     pub fn parse(payload: &RawValue) -> Result<Self, Failure> {
         let mut event = WebsocketEvent::parse(payload)?;
-        Ok(Self {
+        if !event.is("DISCONNECT") {
+            return Ok(Self::Frame);
+        }
+        Ok(Self::Goodbye(Goodbye {
             connection_id: event.connection_id()?,
             close_code: event.request_context.disconnect_status_code,
             close_reason: event.request_context.disconnect_reason.take().unwrap_or_default(),
-        })
+        }))
     }
 }
 
@@ -143,8 +176,9 @@ impl Publish {
             #[serde(borrow)]
             request_context: Option<&'a RawValue>,
         }
-        let is_event =
-            serde_json::from_str::<Probe>(payload.get()).is_ok_and(|probe| probe.request_context.is_some());
+        let is_event = is_object(payload.get())
+            && serde_json::from_str::<Probe>(payload.get())
+                .is_ok_and(|probe| probe.request_context.is_some());
         if !is_event {
             return Ok(Self::Backend);
         }
@@ -182,6 +216,13 @@ impl GatewayAnswer {
     #[must_use]
     pub fn frame(frame: &impl Serialize) -> Self {
         Self { status_code: 200, body: json(frame) }
+    }
+
+    /// The answer to a frame that names one of the gateway's own routes as its action.
+    #[must_use]
+    pub fn unknown_action() -> Self {
+        let text = "no such action: send a JSON object whose action is sendMessage or ping";
+        Self::frame(&Refusal::new(Code::UnknownAction, text, None))
     }
 
     /// A refused handshake. `why` holds none of the client's text.

@@ -1,7 +1,8 @@
 //! Failures that are the hub's own, with one face for the log and another for whoever called.
 
-use std::error::Error as StdError;
+use std::{error::Error as StdError, panic::AssertUnwindSafe};
 
+use futures::FutureExt;
 use lambda_runtime::Diagnostic;
 
 /// A failure of ours: the handler returns it, so that Lambda's Errors metric and its alarm see it.
@@ -25,6 +26,9 @@ pub enum Failure {
     /// The recipients could not all be read before an answer was due.
     #[error("the time ran out before all recipients were read; raise the function's time-out or memory")]
     OutOfTime,
+    /// A bug. Where it is, the panic's own log line says.
+    #[error("the handler panicked")]
+    Panic,
 }
 
 /// What a caller is told of any failure of ours.
@@ -40,6 +44,7 @@ impl Failure {
             Self::Table { .. } => "table",
             Self::Endpoint(_) => "endpoint",
             Self::OutOfTime => "out_of_time",
+            Self::Panic => "panic",
         }
     }
 }
@@ -49,6 +54,12 @@ impl From<Failure> for Diagnostic {
     fn from(_: Failure) -> Self {
         Self { error_type: "internal".into(), error_message: PUBLIC_TEXT.into() }
     }
+}
+
+/// Turns a panic of a handler into one failed invocation, without its text: the next invocation finds the same
+/// process. Nothing outlives an invocation but the SDK's clients, which a panic leaves whole.
+pub async fn guard<T>(handling: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    AssertUnwindSafe(handling).catch_unwind().await.unwrap_or(Err(Failure::Panic))
 }
 
 /// An error and everything beneath it on one line: `outer: inner: innermost`.

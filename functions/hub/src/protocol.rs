@@ -46,6 +46,8 @@ pub enum Code {
     TooManySessions,
     /// The delivery frame would be larger than `MAX_MESSAGE_BYTES`.
     MessageTooLarge,
+    /// The frame's action is none of the hub's.
+    UnknownAction,
     /// The sender has no live row in the table.
     NotConnected,
     /// A failure of ours.
@@ -60,6 +62,7 @@ impl Code {
             Self::BadRequest => "bad_request",
             Self::TooManySessions => "too_many_sessions",
             Self::MessageTooLarge => "message_too_large",
+            Self::UnknownAction => "unknown_action",
             Self::NotConnected => "not_connected",
             Self::Internal => "internal",
         }
@@ -108,6 +111,11 @@ struct Parts<'a> {
     id: Option<&'a RawValue>,
 }
 
+/// Whether a JSON text is an object, if it is one at all: serde reads a struct from an array too.
+pub(crate) fn is_object(json: &str) -> bool {
+    json.trim_ascii_start().starts_with('{')
+}
+
 /// Keeps `null` apart from a missing key: a `null` message is a message.
 fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de RawValue>, D::Error> {
     <&RawValue>::deserialize(deserializer).map(Some)
@@ -120,8 +128,7 @@ impl<'a> Send<'a> {
         let no_object = |why: String| {
             bad(format!("the frame must be one JSON object with `sessions` and `message`: {why}"), None)
         };
-        // serde reads a struct from an array too.
-        if !frame.trim_ascii_start().starts_with('{') {
+        if !is_object(frame) {
             return Err(no_object("it does not begin with {".into()));
         }
         let parts: Parts = serde_json::from_str(frame).map_err(|error| no_object(error.to_string()))?;
@@ -398,6 +405,7 @@ mod tests {
             Code::BadRequest,
             Code::TooManySessions,
             Code::MessageTooLarge,
+            Code::UnknownAction,
             Code::NotConnected,
             Code::Internal,
         ] {

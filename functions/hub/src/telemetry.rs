@@ -7,11 +7,17 @@ use tracing_subscriber::{Layer, Registry, filter::Targets, fmt::MakeWriter, laye
 
 use crate::failure::{Failure, chain};
 
-/// Starts logging to standard output, which Lambda passes on to CloudWatch.
+/// Starts logging to standard output, which Lambda passes on to CloudWatch, and makes a panic a log line too.
 pub fn init() {
     let (level, format) = settings(|name: &str| std::env::var(name).ok());
     // A second call, as a test might make, keeps the first subscriber.
     let _ = tracing::subscriber::set_global_default(subscriber(level, format, std::io::stdout));
+    std::panic::set_hook(Box::new(|panic| {
+        let location = panic.location().map(ToString::to_string);
+        // Only a text that stands in the source: a formatted one may quote a message.
+        let text = panic.payload().downcast_ref::<&str>().copied();
+        tracing::error!(cause = "panic", location, text, "panicked");
+    }));
 }
 
 /// Logs why a function stops, if it stops for a reason, and turns that into the process's exit status.
@@ -82,6 +88,8 @@ fn targets(level: Level) -> Targets {
     Targets::new()
         .with_default(LevelFilter::from_level(level.min(Level::WARN)))
         .with_target("lambda_runtime::layers::trace", Level::INFO)
+        // It logs a second time what a handler returns and what panics, in a form that is hard to read.
+        .with_target("lambda_runtime::layers::panic", LevelFilter::OFF)
         .with_targets(["hub", "connect", "disconnect", "send_message"].map(|target| (target, level)))
 }
 

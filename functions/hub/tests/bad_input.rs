@@ -65,8 +65,8 @@ fn frame() -> impl Strategy<Value = String> {
     let id = prop_oneof![Just(None), "\\PC{0,140}".prop_map(|id| Some(json!(id))), any_json().prop_map(Some)];
     (names, any_json(), id).prop_map(|(sessions, message, id)| {
         let mut frame = json!({ "action": "sendMessage", "sessions": sessions, "message": message });
-        if let Some(id) = id {
-            frame["id"] = id;
+        if let (Some(id), Some(frame)) = (id, frame.as_object_mut()) {
+            frame.insert("id".into(), id);
         }
         frame.to_string()
     })

@@ -4,7 +4,7 @@ mod handler;
 
 use std::process::ExitCode;
 
-use hub::{aws, config::Config, telemetry};
+use hub::{aws, config::Config, failure::guard, telemetry};
 use lambda_runtime::{LambdaEvent, run, service_fn};
 use serde_json::value::RawValue;
 
@@ -18,6 +18,6 @@ async fn serve() -> anyhow::Result<()> {
     let config = Config::from_env()?;
     let handler = handler::Handler::new(&aws::sdk_config().await, &config);
     let answer =
-        async |event: LambdaEvent<Box<RawValue>>| handler.handle(&event.payload, &event.context).await;
+        async |event: LambdaEvent<Box<RawValue>>| guard(handler.handle(&event.payload, &event.context)).await;
     run(service_fn(answer)).await.map_err(anyhow::Error::from_boxed)
 }

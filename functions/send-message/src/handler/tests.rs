@@ -148,8 +148,10 @@ async fn each_fault_of_the_caller_is_an_error_frame_and_nothing_is_delivered() {
 
 #[tokio::test]
 async fn a_backends_fault_is_its_result_and_no_failure() {
-    let answer = hub(false).answer(event!("-direct-bad")).await.unwrap();
-    assert_eq!((&answer["type"], &answer["code"]), (&json!("error"), &json!("bad_request")));
+    for payload in [event!("-direct-bad"), "[\"a\"]", "{}", "null", "\"text\""] {
+        let answer = hub(false).answer(payload).await.unwrap();
+        assert_eq!((&answer["type"], &answer["code"]), (&json!("error"), &json!("bad_request")), "{payload}");
+    }
 }
 
 #[tokio::test]
