@@ -1,0 +1,121 @@
+//! A WebSocket client of the hub that fails its test as soon as the hub keeps it waiting.
+
+use std::time::Duration;
+
+use futures::{SinkExt, StreamExt};
+use serde_json::{Value, json};
+use tokio::net::TcpStream;
+use tokio_tungstenite::{
+    MaybeTlsStream, WebSocketStream, connect_async,
+    tungstenite::{Error, Message, http::StatusCode},
+};
+
+use crate::stack::{required, unique};
+
+/// How long any one answer may take: more than a cold start on a busy machine, less than a reader's patience.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+
+pub(crate) struct Client {
+    pub(crate) session: String,
+    socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
+}
+
+impl Client {
+    /// A client in a session that no other test knows.
+    pub(crate) async fn new(name: &str) -> Self {
+        Self::in_session(&unique(name)).await
+    }
+
+    pub(crate) async fn in_session(session: &str) -> Self {
+        match handshake(&format!("?session_id={session}")).await {
+            Ok(socket) => Self { session: session.to_owned(), socket },
+            Err(status) => panic!("the handshake of session {session} was refused with {status}"),
+        }
+    }
+
+    pub(crate) async fn send(&mut self, frame: Value) {
+        self.send_text(&frame.to_string()).await;
+    }
+
+    pub(crate) async fn send_text(&mut self, frame: &str) {
+        self.send_raw(Message::text(frame)).await;
+    }
+
+    pub(crate) async fn send_raw(&mut self, frame: Message) {
+        self.socket.send(frame).await.expect("the socket should be open");
+    }
+
+    /// Sends `message` to `sessions` and returns the answer: the receipt, or an error frame.
+    pub(crate) async fn publish(&mut self, sessions: &[&str], message: Value) -> Value {
+        self.ask(json!({"action": "sendMessage", "sessions": sessions, "message": message})).await
+    }
+
+    /// Sends a frame and returns the next one that arrives.
+    pub(crate) async fn ask(&mut self, frame: Value) -> Value {
+        self.send(frame).await;
+        self.receive().await
+    }
+
+    pub(crate) async fn receive(&mut self) -> Value {
+        let frame = self.receive_text().await;
+        serde_json::from_str(&frame).unwrap_or_else(|error| panic!("not JSON ({error}): {frame}"))
+    }
+
+    pub(crate) async fn receive_text(&mut self) -> String {
+        match self.receive_raw().await {
+            Message::Text(text) => text.to_string(),
+            other => panic!("{} expected a text frame and got {other:?}", self.session),
+        }
+    }
+
+    pub(crate) async fn receive_raw(&mut self) -> Message {
+        let frame = in_time(&format!("a frame for {}", self.session), self.socket.next()).await;
+        frame.expect("the socket should stay open").expect("the socket should not break")
+    }
+
+    /// Proves that nothing has arrived since the last frame that was read. A socket's frames arrive in the order in
+    /// which they were posted, so what this client now sends to itself must be the first thing that it hears.
+    pub(crate) async fn assert_heard_nothing(mut self) {
+        let sentinel = unique("sentinel");
+        let session = self.session.clone();
+        let first = self
+            .ask(json!({"action": "sendMessage", "sessions": [session], "message": null, "id": sentinel}))
+            .await;
+        assert_eq!(first["id"], sentinel, "{session} should have heard nothing");
+    }
+
+    pub(crate) async fn leave(mut self) {
+        self.socket.close(None).await.expect("the socket should be open");
+        while let Some(Ok(_)) = in_time("the end of the socket", self.socket.next()).await {}
+    }
+}
+
+/// Opens a socket with this query string; refused, it is the status of the answer.
+pub(crate) async fn handshake(query: &str) -> Result<WebSocketStream<MaybeTlsStream<TcpStream>>, StatusCode> {
+    let url = format!("{}{query}", required("HUB_URL"));
+    match in_time("the handshake", connect_async(&url)).await {
+        Ok((socket, _)) => Ok(socket),
+        Err(Error::Http(response)) => Err(response.status()),
+        Err(error) => panic!("cannot reach the hub at {url}: {error}. Is the stack up?"),
+    }
+}
+
+pub(crate) async fn in_time<T>(what: &str, future: impl Future<Output = T>) -> T {
+    match tokio::time::timeout(PATIENCE, future).await {
+        Ok(value) => value,
+        Err(_) => panic!("waited {PATIENCE:?} for {what}"),
+    }
+}
+
+/// Asks again until there is an answer, for what AWS promises only eventually.
+pub(crate) async fn eventually<T>(what: &str, question: impl AsyncFn() -> Option<T>) -> T {
+    in_time(what, async {
+        loop {
+            if let Some(answer) = question().await {
+                return answer;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    })
+    .await
+}

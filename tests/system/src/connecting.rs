@@ -1,0 +1,93 @@
+//! A socket's beginning and its end.
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use tokio_tungstenite::tungstenite::http::StatusCode;
+
+use crate::{
+    client::{Client, handshake},
+    stack::{Stack, now_ms, text, unique},
+};
+
+#[tokio::test]
+async fn a_connection_is_stored_with_the_four_attributes_that_the_hub_needs() {
+    let stack = Stack::new().await;
+    let before = now_ms();
+    let alice = Client::new("alice").await;
+    let row = stack.row_of(&alice).await;
+    let after = now_ms();
+
+    let number = |name: &str| -> u128 {
+        let AttributeValue::N(digits) = &row[name] else { panic!("{name} is not a number: {row:?}") };
+        digits.parse().unwrap_or_else(|_| panic!("{name} is not a whole number: {row:?}"))
+    };
+    let mut attributes: Vec<_> = row.keys().map(String::as_str).collect();
+    attributes.sort_unstable();
+    assert_eq!(attributes, ["connected_at", "connection_id", "expires_at", "session_id"]);
+    assert_eq!(row["session_id"], text(&alice.session));
+    assert!(
+        (before..=after).contains(&number("connected_at")),
+        "{row:?} is not from now, {before} to {after}"
+    );
+    assert_eq!(number("expires_at"), number("connected_at") / 1000 + 9000);
+}
+
+#[tokio::test]
+async fn a_socket_that_closes_or_breaks_loses_its_row() {
+    let stack = Stack::new().await;
+    let polite = Client::new("polite").await;
+    let id = stack.connection_id_of(&polite).await;
+    polite.leave().await;
+    stack.wait_until_row_is_gone(&id).await;
+
+    let broken = Client::new("broken").await;
+    let id = stack.connection_id_of(&broken).await;
+    drop(broken);
+    stack.wait_until_row_is_gone(&id).await;
+}
+
+#[tokio::test]
+async fn a_session_id_of_128_characters_of_every_allowed_kind_is_accepted() {
+    let stack = Stack::new().await;
+    let session = format!("{}.AZaz09_~:@-{}", unique("longest"), "x".repeat(128));
+    let client = Client::in_session(&session[..128]).await;
+    assert_eq!(stack.row_of(&client).await["session_id"], text(&client.session));
+}
+
+#[tokio::test]
+async fn a_handshake_without_one_valid_session_is_refused_and_stores_nothing() {
+    let stack = Stack::new().await;
+    let tag = unique("refused");
+    let too_long = format!("{tag}{}", "x".repeat(129 - tag.len()));
+    for query in [
+        String::new(),
+        "?session_id".to_owned(),
+        "?session_id=".to_owned(),
+        format!("?session={tag}"),
+        format!("?SESSION_ID={tag}"),
+        format!("?session_id={too_long}"),
+        format!("?session_id={tag}-a&session_id={tag}-b"),
+        format!("?session_id={tag}&session_id={tag}"),
+        format!("?session_id={tag}&session_id="),
+        format!("?session_id={tag}%20b"),
+        format!("?session_id={tag}+b"),
+        format!("?session_id={tag}%2Fb"),
+        format!("?session_id={tag}%00"),
+        format!("?session_id={tag}%0A"),
+        format!("?session_id={tag}%C3%A9"),
+        format!("?session_id={tag}%F0%9F%91%8B"),
+    ] {
+        match handshake(&query).await {
+            Ok(_) => panic!("{query} was accepted"),
+            // 400 is the hub's answer, which the local API Gateway turns into 403.
+            Err(status) => {
+                assert!(
+                    [StatusCode::BAD_REQUEST, StatusCode::FORBIDDEN].contains(&status),
+                    "{query}: {status}"
+                );
+            }
+        }
+    }
+    for session in stack.stored_sessions().await {
+        assert!(session.as_ref().is_some_and(|name| !name.is_empty() && !name.contains(&tag)), "{session:?}");
+    }
+}

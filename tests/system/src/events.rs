@@ -1,0 +1,64 @@
+//! The sample events are answered as their table says.
+
+use std::{collections::BTreeSet, fs, path::PathBuf};
+
+use serde_json::Value;
+
+use crate::stack::{Answer, Stack};
+
+fn folder() -> PathBuf {
+    PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../events"))
+}
+
+/// A sample event, by its file's name without `.json`.
+pub(crate) fn event(name: &str) -> Value {
+    let file = folder().join(format!("{name}.json"));
+    let text = fs::read_to_string(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+    serde_json::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", file.display()))
+}
+
+/// The table of `events/README.md`: each event and its answer, in an order in which they make sense.
+fn table() -> Vec<(String, String)> {
+    let readme = fs::read_to_string(folder().join("README.md")).expect("the events should have a README.md");
+    readme
+        .lines()
+        .filter_map(|line| {
+            let mut cells = line.strip_prefix("| `")?.split('|');
+            let name = cells.next()?.trim().strip_suffix(".json`")?;
+            Some((name.to_owned(), cells.nth(1)?.trim().trim_matches('`').to_owned()))
+        })
+        .collect()
+}
+
+#[tokio::test]
+async fn every_sample_event_is_answered_as_its_table_says() {
+    let table = table();
+    let listed: BTreeSet<_> = table.iter().map(|(name, _)| name.clone()).collect();
+    let files: BTreeSet<_> = fs::read_dir(folder())
+        .expect("there should be sample events")
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.strip_suffix(".json").map(str::to_owned))
+        .collect();
+    assert_eq!(listed, files, "the table and the folder should name the same events");
+
+    let stack = Stack::new().await;
+    for (name, expected) in &table {
+        let function = ["connect", "disconnect", "send-message"]
+            .into_iter()
+            .find(|function| name.starts_with(function))
+            .unwrap_or_else(|| panic!("{name} is no function's"));
+        let Answer { payload, function_error } =
+            stack.invoke(&stack.name_of(function).await, &event(name)).await;
+        assert_eq!(function_error, None, "{name}: {payload}");
+        assert_eq!(summary(&payload).as_ref(), Some(expected), "{name}: {payload}");
+    }
+}
+
+/// The code of an error, or the type of another frame, or the status where there is no frame.
+fn summary(answer: &Value) -> Option<String> {
+    let frame = match answer["body"].as_str().map(serde_json::from_str::<Value>) {
+        Some(Ok(frame)) => frame,
+        _ => answer.clone(),
+    };
+    let word = frame["code"].as_str().or(frame["type"].as_str());
+    word.map(str::to_owned).or(answer["statusCode"].as_u64().map(|status| status.to_string()))
+}

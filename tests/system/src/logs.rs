@@ -1,0 +1,62 @@
+//! What the functions log, and what they keep to themselves.
+
+use serde_json::{Value, json};
+
+use crate::{
+    client::{Client, handshake},
+    events::event,
+    stack::{Stack, unique},
+};
+
+const FUNCTIONS: [&str; 3] = ["connect", "disconnect", "send-message"];
+
+async fn assert_nowhere(stack: &Stack, secret: &str) {
+    for function in FUNCTIONS {
+        assert_eq!(stack.log_lines(&stack.name_of(function).await, secret).await, Vec::<String>::new());
+    }
+}
+
+#[tokio::test]
+async fn each_function_logs_what_it_did_in_its_own_group_and_no_message() {
+    let stack = Stack::new().await;
+    let secret = unique("secret");
+    let (mut alice, mut bob) = (Client::new("alice").await, Client::new("bob").await);
+    let connection = stack.connection_id_of(&alice).await;
+
+    alice.publish(&[&bob.session, &unique("nobody")], json!({"password": secret})).await;
+    assert_eq!(bob.receive().await["message"]["password"], secret);
+    alice.ask(json!({"action": "sendMessage", "sessions": [], "message": secret})).await;
+    alice.ask(json!({"action": "sendMessage", "sessions": secret, "message": secret})).await;
+    alice.leave().await;
+
+    for (function, count, message) in
+        [("connect", 1, "connected"), ("send-message", 3, "sent"), ("disconnect", 1, "disconnected")]
+    {
+        let lines = stack.wait_for_log_lines(&stack.name_of(function).await, &connection, count).await;
+        let lines: Vec<Value> = lines
+            .iter()
+            .map(|line| {
+                serde_json::from_str(line).unwrap_or_else(|error| panic!("not JSON ({error}): {line}"))
+            })
+            .collect();
+        assert!(lines.iter().any(|line| line["level"] == "INFO" && line["message"] == message), "{lines:?}");
+    }
+    assert_nowhere(&stack, &secret).await;
+}
+
+#[tokio::test]
+async fn a_refused_session_id_is_not_logged() {
+    let stack = Stack::new().await;
+    let connect = stack.name_of("connect").await;
+    let (secret, connection) = (unique("secret"), unique("connection"));
+    assert!(handshake(&format!("?session_id={secret}%20")).await.is_err());
+    // The same once more with a connection id that the test knows, to see that the line has arrived.
+    let mut refused = event("connect-malformed-session");
+    refused["requestContext"]["connectionId"] = json!(connection);
+    refused["queryStringParameters"]["session_id"] = json!(format!("{secret} "));
+    refused["multiValueQueryStringParameters"]["session_id"] = json!([format!("{secret} ")]);
+    assert_eq!(stack.invoke(&connect, &refused).await.payload["statusCode"], 400);
+
+    stack.wait_for_log_lines(&connect, &connection, 1).await;
+    assert_nowhere(&stack, &secret).await;
+}
