@@ -1,15 +1,31 @@
-//! The AWS clients' common configuration.
+//! The AWS clients' common configuration: built once, before the first event.
 
 use std::time::Duration;
 
-use aws_config::{BehaviorVersion, SdkConfig, retry::RetryConfig, timeout::TimeoutConfig};
+use anyhow::Context;
+use aws_config::{
+    BehaviorVersion, SdkConfig, environment::EnvironmentVariableCredentialsProvider, retry::RetryConfig,
+    timeout::TimeoutConfig,
+};
+use aws_smithy_http_client::{
+    Builder,
+    tls::{Provider, TlsContext, TrustStore, rustls_provider::CryptoMode},
+};
+use aws_smithy_runtime_api::client::http::SharedHttpClient;
+
+use crate::config::{Config, Trust};
+
+/// Amazon Trust Services' roots, all five that it asks clients with a store of their own to hold. Reading a
+/// machine's whole store costs a cold start more than all the rest of it.
+const AMAZON_ROOTS: &[u8] = include_bytes!("amazon-roots.pem");
 
 /// Region, credentials and endpoint from the environment, as every AWS SDK reads them.
 ///
 /// DynamoDB answers within milliseconds: the time-outs are short, so that a dead connection costs a retry
 /// and not the invocation.
-pub async fn sdk_config() -> SdkConfig {
-    aws_config::defaults(BehaviorVersion::latest())
+pub async fn sdk_config(config: &Config) -> anyhow::Result<SdkConfig> {
+    let mut loader = aws_config::defaults(BehaviorVersion::latest())
+        .http_client(http_client(&config.trust)?)
         .retry_config(
             RetryConfig::standard().with_max_attempts(5).with_initial_backoff(Duration::from_millis(50)),
         )
@@ -18,7 +34,27 @@ pub async fn sdk_config() -> SdkConfig {
                 .connect_timeout(Duration::from_secs(1))
                 .operation_attempt_timeout(Duration::from_secs(2))
                 .build(),
-        )
-        .load()
-        .await
+        );
+    if std::env::var_os("AWS_ACCESS_KEY_ID").is_some() {
+        // As in Lambda. The default chain would build clients for sources that are never asked.
+        loader = loader.credentials_provider(EnvironmentVariableCredentialsProvider::new());
+    }
+    Ok(loader.load().await)
+}
+
+fn http_client(trust: &Trust) -> anyhow::Result<SharedHttpClient> {
+    let store = match trust {
+        Trust::Nobody => return Ok(Builder::new().build_http()),
+        Trust::Machine => TrustStore::default(),
+        Trust::Amazon => TrustStore::empty().with_pem_certificate(AMAZON_ROOTS),
+        Trust::Bundle(file) => {
+            let pem = std::fs::read(file).with_context(|| {
+                format!("environment variable AWS_CA_BUNDLE names {file}, which cannot be read")
+            })?;
+            TrustStore::empty().with_pem_certificate(pem)
+        }
+    };
+    let tls =
+        TlsContext::builder().with_trust_store(store).build().context("the trust store cannot be used")?;
+    Ok(Builder::new().tls_provider(Provider::Rustls(CryptoMode::AwsLc)).tls_context(tls).build_https())
 }

@@ -17,6 +17,21 @@ pub struct Config {
     pub max_message_bytes: usize,
     /// Where posts go.
     pub endpoint: EndpointSource,
+    /// Whom TLS trusts.
+    pub trust: Trust,
+}
+
+/// The certificate authorities that the functions' calls are checked against.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Trust {
+    /// Every address begins with `http://`: there is nothing to check.
+    Nobody,
+    /// Amazon's own five roots, which all addresses of AWS itself chain to.
+    Amazon,
+    /// The machine's store, for addresses of one's own and for the China regions.
+    Machine,
+    /// `AWS_CA_BUNDLE`: a PEM file, in place of all others.
+    Bundle(String),
 }
 
 /// How the base address of `@connections` is found.
@@ -67,6 +82,7 @@ impl Config {
             fanout_concurrency: number(&get, "FANOUT_CONCURRENCY", 64, &(1..=1024))?,
             max_message_bytes: number(&get, "MAX_MESSAGE_BYTES", 32 * 1024, &(1..=GATEWAY_MESSAGE_BYTES))?,
             endpoint: endpoint(&get)?,
+            trust: trust(&get),
         })
     }
 }
@@ -123,6 +139,26 @@ fn endpoint(get: &impl Fn(&str) -> Option<String>) -> Result<EndpointSource, Con
     }
 }
 
+fn trust(get: &impl Fn(&str) -> Option<String>) -> Trust {
+    let table = get("AWS_ENDPOINT_URL_DYNAMODB").or_else(|| get("AWS_ENDPOINT_URL"));
+    let posts = get("WEBSOCKET_ENDPOINT")
+        .or_else(|| get("AWS_ENDPOINT_URL_APIGATEWAYMANAGEMENTAPI"))
+        .or_else(|| get("AWS_ENDPOINT_URL"));
+    let plain = |url: &Option<String>| url.as_ref().is_some_and(|url| url.starts_with("http://"));
+    // A custom domain's certificate may come from anyone; API Gateway's own address says what it is.
+    let of_aws = |url: &Option<String>| url.as_ref().is_none_or(|url| url.contains(".amazonaws.com/"));
+    let china = get("AWS_REGION").is_some_and(|region| region.starts_with("cn-"));
+    if plain(&table) && plain(&posts) {
+        Trust::Nobody
+    } else if let Some(file) = get("AWS_CA_BUNDLE") {
+        Trust::Bundle(file)
+    } else if of_aws(&table) && of_aws(&posts) && !china {
+        Trust::Amazon
+    } else {
+        Trust::Machine
+    }
+}
+
 fn http_url(name: &'static str, url: &str) -> Result<String, ConfigError> {
     let problem = |hint: &str| ConfigError { name, problem: format!("is {url:?}: {hint}") };
     let Some((scheme, rest)) = url.split_once("://") else {
@@ -166,6 +202,7 @@ mod tests {
                 fanout_concurrency: 64,
                 max_message_bytes: 32_768,
                 endpoint: EndpointSource::FromEvent { region: "eu-west-1".into() },
+                trust: Trust::Amazon,
             }
         );
     }
@@ -192,6 +229,23 @@ mod tests {
             assert_eq!(error.name, name, "{variables:?}");
             assert!(error.to_string().contains(name), "{error}");
         }
+    }
+
+    #[test]
+    fn trust_follows_the_addresses_that_are_called() {
+        let local = ("AWS_ENDPOINT_URL", "http://127.0.0.1:4566");
+        let bundle = ("AWS_CA_BUNDLE", "/ca.pem");
+        let trust = |more: &[(&str, &str)]| read(&[&[TABLE], more, &[REGION]].concat()).unwrap().trust;
+        assert_eq!(trust(&[local, bundle]), Trust::Nobody);
+        assert_eq!(trust(&[bundle]), Trust::Bundle("/ca.pem".into()));
+        assert_eq!(
+            trust(&[("WEBSOCKET_ENDPOINT", "https://a.execute-api.eu-west-1.amazonaws.com/live")]),
+            Trust::Amazon
+        );
+        assert_eq!(trust(&[("WEBSOCKET_ENDPOINT", "https://chat.example.com/live")]), Trust::Machine);
+        assert_eq!(trust(&[("AWS_ENDPOINT_URL", "https://stack.example.com")]), Trust::Machine);
+        assert_eq!(trust(&[local, ("WEBSOCKET_ENDPOINT", "https://chat.example.com/live")]), Trust::Machine);
+        assert_eq!(trust(&[("AWS_REGION", "cn-north-1")]), Trust::Machine);
     }
 
     #[test]

@@ -16,7 +16,7 @@ async fn main() -> ExitCode {
 
 async fn serve() -> anyhow::Result<()> {
     let config = Config::from_env()?;
-    let handler = handler::Handler::new(&aws::sdk_config().await, &config);
+    let handler = handler::Handler::new(&aws::sdk_config(&config).await?, &config);
     let answer =
         async |event: LambdaEvent<Box<RawValue>>| guard(handler.handle(&event.payload, &event.context)).await;
     run(service_fn(answer)).await.map_err(anyhow::Error::from_boxed)
