@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use hub::{
+    deadline::Deadline,
     event::{Connect, GatewayAnswer, Handshake},
     failure::Failure,
     registry::Registry,
@@ -15,7 +16,11 @@ const ROUTE: &str = "$connect";
 /// Answers 200 once the row is stored and 400 to a session id that is missing or malformed. A row that cannot
 /// be stored is a failure, which the gateway turns into a refused handshake: nobody holds a socket that no
 /// message can reach.
-pub(crate) async fn handle(registry: &Registry, payload: &RawValue) -> Result<GatewayAnswer, Failure> {
+pub(crate) async fn handle(
+    registry: &Registry,
+    payload: &RawValue,
+    deadline: Deadline,
+) -> Result<GatewayAnswer, Failure> {
     let started = Instant::now();
     let connect =
         Connect::parse(payload).inspect_err(|failure| telemetry::failed(ROUTE, "", failure, started))?;
@@ -36,8 +41,8 @@ pub(crate) async fn handle(registry: &Registry, payload: &RawValue) -> Result<Ga
             return Ok(GatewayAnswer::refused(400, why));
         }
     };
-    registry
-        .add(&connection_id, &session, connected_at)
+    deadline
+        .bound(registry.add(&connection_id, &session, connected_at))
         .await
         .inspect_err(|failure| telemetry::failed(ROUTE, &connection_id, failure, started))?;
     let duration_ms = telemetry::millis_since(started);
@@ -47,6 +52,8 @@ pub(crate) async fn handle(registry: &Registry, payload: &RawValue) -> Result<Ga
 
 #[cfg(test)]
 mod tests {
+    use std::time::{Duration, SystemTime};
+
     use aws_sdk_dynamodb::{
         self as dynamodb,
         operation::put_item::{PutItemError, PutItemOutput},
@@ -64,7 +71,8 @@ mod tests {
             variables.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).into())
         });
         let registry = Registry::from_conf(client.config().to_builder(), &config.unwrap());
-        handle(&registry, &serde_json::from_str::<Box<RawValue>>(event).unwrap()).await
+        let deadline = Deadline::new(SystemTime::now() + Duration::from_secs(10), false);
+        handle(&registry, &serde_json::from_str::<Box<RawValue>>(event).unwrap(), deadline).await
     }
 
     #[tokio::test]

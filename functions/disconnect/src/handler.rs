@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use hub::{
+    deadline::Deadline,
     event::{Disconnect, GatewayAnswer, Goodbye},
     failure::Failure,
     registry::Registry,
@@ -14,7 +15,11 @@ const ROUTE: &str = "$disconnect";
 
 /// Answers 200 whether or not there was a row. The gateway calls this at its best effort only: rows that it
 /// leaves behind expire.
-pub(crate) async fn handle(registry: &Registry, payload: &RawValue) -> Result<GatewayAnswer, Failure> {
+pub(crate) async fn handle(
+    registry: &Registry,
+    payload: &RawValue,
+    deadline: Deadline,
+) -> Result<GatewayAnswer, Failure> {
     let started = Instant::now();
     let disconnect =
         Disconnect::parse(payload).inspect_err(|failure| telemetry::failed(ROUTE, "", failure, started))?;
@@ -27,8 +32,8 @@ pub(crate) async fn handle(registry: &Registry, payload: &RawValue) -> Result<Ga
         );
         return Ok(GatewayAnswer::unknown_action());
     };
-    registry
-        .remove(&connection_id)
+    deadline
+        .bound(registry.remove(&connection_id))
         .await
         .inspect_err(|failure| telemetry::failed(ROUTE, &connection_id, failure, started))?;
     let duration_ms = telemetry::millis_since(started);
@@ -38,6 +43,8 @@ pub(crate) async fn handle(registry: &Registry, payload: &RawValue) -> Result<Ga
 
 #[cfg(test)]
 mod tests {
+    use std::time::{Duration, SystemTime};
+
     use aws_sdk_dynamodb::{
         self as dynamodb,
         operation::delete_item::{DeleteItemError, DeleteItemOutput},
@@ -54,7 +61,8 @@ mod tests {
             variables.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).into())
         });
         let registry = Registry::from_conf(client.config().to_builder(), &config.unwrap());
-        handle(&registry, &serde_json::from_str::<Box<RawValue>>(event).unwrap()).await
+        let deadline = Deadline::new(SystemTime::now() + Duration::from_secs(10), false);
+        handle(&registry, &serde_json::from_str::<Box<RawValue>>(event).unwrap(), deadline).await
     }
 
     #[tokio::test]

@@ -23,8 +23,10 @@ pub enum Failure {
     /// Nothing says where `@connections` is.
     #[error("no address to post to: {0}")]
     Endpoint(String),
-    /// The recipients could not all be read before an answer was due.
-    #[error("the time ran out before all recipients were read; raise the function's time-out or memory")]
+    /// The table had not given all that was asked of it when the answer was due.
+    #[error(
+        "the time ran out before the table had answered; see whether DynamoDB is slow, or raise the function's time-out"
+    )]
     OutOfTime,
     /// A bug. Where it is, the panic's own log line says.
     #[error("the handler panicked")]

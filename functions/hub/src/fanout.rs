@@ -118,8 +118,7 @@ impl Fanout<'_> {
                 ready(())
             });
 
-        let run = async { tokio::join!(read, post).0 };
-        let result = timeout_at(self.deadline.answer_by, run).await.unwrap_or(Err(Failure::OutOfTime));
+        let result = self.deadline.bound(async { tokio::join!(read, post).0 }).await;
         report.sessions = sessions
             .into_iter()
             .zip(tallies)

@@ -144,7 +144,7 @@ impl Handler {
         *known_id = Some(id.clone());
 
         let from = match origin.sender {
-            Some(sender) => Some(self.session_of(sender, &id).await?),
+            Some(sender) => Some(self.session_of(origin, sender, &id).await?),
             None => None,
         };
         let delivery =
@@ -166,8 +166,9 @@ impl Handler {
         Ok(receipt)
     }
 
-    async fn session_of(&self, sender: &Sender, id: &str) -> Result<SessionId, Stop> {
-        self.registry.session_of(&sender.connection_id).await?.ok_or_else(|| {
+    async fn session_of(&self, origin: &Origin<'_>, sender: &Sender, id: &str) -> Result<SessionId, Stop> {
+        let reading = self.registry.session_of(&sender.connection_id);
+        origin.deadline.bound(reading).await?.ok_or_else(|| {
             let text = "this connection is not registered, or has expired: connect again";
             Refusal::new(Code::NotConnected, text, Some(id.to_owned())).into()
         })
