@@ -1,0 +1,122 @@
+//! One line a log event, whatever strangers send, and nothing in it that is not the operator's business.
+
+use harness::{Answer, Function, Operation, executable};
+use serde_json::{Value, json};
+
+use crate::{
+    connecting::{CONNECT, DISCONNECT},
+    support::{AMPLE, Hub, SENDER, log, over_socket},
+};
+
+/// Ends a line, colours a terminal, closes a string, and pretends to be a log line.
+const FORGED: &str =
+    "x\r\n{\"level\":\"ERROR\",\"message\":\"forged\"}\u{2028}\u{1b}[31m\u{0}\",\"level\":\"FATAL";
+/// In everything that must not be logged.
+const SECRET: &str = "s3cret-words";
+
+fn changed(sample: &str, change: impl FnOnce(&mut Value)) -> String {
+    let mut event: Value = serde_json::from_str(sample).expect("a sample should be JSON");
+    change(&mut event);
+    event.to_string()
+}
+
+fn connects() -> Vec<String> {
+    let with_session = |session: &str| {
+        changed(CONNECT, |event| {
+            event["queryStringParameters"] = json!({ "session_id": session, "token": SECRET });
+            event["multiValueQueryStringParameters"] = json!({ "session_id": [session], "token": [SECRET] });
+            event["headers"]["Authorization"] = SECRET.into();
+            event["headers"]["User-Agent"] = FORGED.into();
+            event["requestContext"]["identity"]["userAgent"] = FORGED.into();
+        })
+    };
+    vec![with_session("alice"), with_session(FORGED), with_session(&format!("{SECRET} {FORGED}"))]
+}
+
+fn disconnects() -> Vec<String> {
+    vec![changed(DISCONNECT, |event| event["requestContext"]["disconnectReason"] = FORGED.into())]
+}
+
+fn messages() -> Vec<String> {
+    let message = json!({ "text": format!("{SECRET} {FORGED}"), SECRET: FORGED });
+    let frames = [
+        json!({ "action": "sendMessage", "sessions": ["room"], "message": message, "id": FORGED }),
+        json!({ "action": "sendMessage", "sessions": ["senders"], "message": message }),
+        json!({ "action": "sendMessage", "sessions": [FORGED, SECRET], "message": message }),
+        json!({ "action": "sendMessage", "sessions": SECRET, "message": message }),
+        json!({ "action": "sendMessage", "sessions": ["room"], "message": message, "id": [SECRET] }),
+        json!({ "action": "sendMessage", "sessions": ["room"], "message": SECRET.repeat(3_000) }),
+        json!([SECRET, FORGED]),
+    ];
+    let mut payloads: Vec<String> =
+        frames.iter().map(|frame| over_socket(SENDER, &frame.to_string())).collect();
+    payloads.extend(frames.iter().map(Value::to_string));
+    payloads.push(over_socket(SENDER, &format!("{{\"{SECRET}\": {FORGED}")));
+    payloads.push(over_socket(FORGED, &frames[0].to_string()));
+    payloads.push(json!({ "requestContext": { "connectedAt": SECRET } }).to_string());
+    payloads
+}
+
+/// Runs `function` at `level` on every payload, in good times and in bad ones, and looks at its log.
+async fn keeps_its_log_clean(function: &str, level: &str, payloads: &[String]) {
+    let hub = Hub::together().await;
+    hub.crowd("room", 3);
+    let running = Function::start_with(&executable(function), &hub.world, |command| {
+        command.env("AWS_LAMBDA_LOG_LEVEL", level).env("RUST_LOG", "trace");
+    })
+    .await;
+    let mut answers = 0;
+    for trouble in 0..4 {
+        hub.world.table.script(move |operation, _| match (trouble, operation) {
+            (1, _) | (2, Operation::Query) => Answer::Error(500, "InternalServerError"),
+            _ => Answer::Serve,
+        });
+        hub.world
+            .gateway
+            .script(move |_, _| if trouble == 3 { Answer::Error(403, "Forbidden") } else { Answer::Serve });
+        for payload in payloads {
+            let outcome = running.invoke(payload.clone(), AMPLE).await;
+            assert!(
+                matches!(outcome.ending, harness::Ending::Response(_) | harness::Ending::Error(_)),
+                "{outcome:?}"
+            );
+            answers += 1;
+        }
+    }
+    let output = running.finish();
+    for unwanted in [SECRET, "secret-access-key", "secret-session-token", "\u{1b}", "\u{0}", "\r"] {
+        let lines: Vec<_> = output.stdout.iter().filter(|line| line.contains(unwanted)).collect();
+        assert!(lines.is_empty(), "{function} at {level} logged {unwanted:?}: {lines:#?}");
+    }
+    let lines = log(&output);
+    assert!(lines.len() >= answers, "{} lines for {answers} events", lines.len());
+    for line in &lines {
+        assert_ne!(line["message"], "forged");
+        assert!(
+            ["TRACE", "DEBUG", "INFO", "WARN", "ERROR"].iter().any(|level| line["level"] == *level),
+            "{line}"
+        );
+    }
+}
+
+async fn at_every_level(function: &str, payloads: &[String]) {
+    tokio::join!(
+        keeps_its_log_clean(function, "INFO", payloads),
+        keeps_its_log_clean(function, "TRACE", payloads)
+    );
+}
+
+#[tokio::test]
+async fn forged_lines_and_secrets_stay_out_of_the_log_of_connect() {
+    at_every_level("connect", &connects()).await;
+}
+
+#[tokio::test]
+async fn forged_lines_stay_out_of_the_log_of_disconnect() {
+    at_every_level("disconnect", &disconnects()).await;
+}
+
+#[tokio::test]
+async fn forged_lines_and_messages_stay_out_of_the_log_of_send_message() {
+    at_every_level("send-message", &messages()).await;
+}

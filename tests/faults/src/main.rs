@@ -1,0 +1,22 @@
+//! What the hub promises when AWS does its worst, a test for each promise: the real executables, as
+//! `scripts/build.sh --arch host --profile local` leaves them, in the harness's scripted surroundings.
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test that meets the unexpected should stop there and then, and so should its helpers"
+)]
+
+mod support;
+
+mod connecting;
+mod deadline;
+mod delivery;
+mod freeze;
+mod gone;
+mod logs;
+mod memory;
+mod panics;
+mod races;
+mod startup;
+mod table;

@@ -1,0 +1,180 @@
+//! The send-message function in a world of its own, and what its answers say.
+
+use std::{
+    collections::HashMap,
+    fs::File,
+    path::Path,
+    time::{Duration, SystemTime},
+};
+
+use harness::{Function, Operation, Outcome, Output, Post, Row, World};
+use serde_json::{Value, json};
+
+/// The sender's connection and session.
+pub(crate) const SENDER: &str = "sender=";
+pub(crate) const SENDERS_SESSION: &str = "senders";
+/// The id of every message that [`Hub::send`] sends.
+pub(crate) const ID: &str = "m-1";
+/// More than a good answer ever takes, even on a machine that is busy with something else.
+pub(crate) const AMPLE: Duration = Duration::from_secs(25);
+
+/// Permission to use the machine. Tests that count milliseconds or fill the processor run alone, whether the
+/// runner gives each test a thread or a process.
+pub(crate) struct Turn(#[allow(dead_code, reason = "the lock lasts as long as the file is open")] File);
+
+impl Turn {
+    fn file() -> File {
+        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join("fault-tests.lock");
+        File::create(path).expect("cargo should have made its folder for temporary files")
+    }
+
+    pub(crate) fn alone() -> Self {
+        let file = Self::file();
+        file.lock().expect("this system should lock files");
+        Self(file)
+    }
+
+    pub(crate) fn together() -> Self {
+        let file = Self::file();
+        file.lock_shared().expect("this system should lock files");
+        Self(file)
+    }
+}
+
+/// The send-message function, a world for it, and a sender who is connected.
+pub(crate) struct Hub {
+    pub(crate) world: World,
+    pub(crate) function: Function,
+    _turn: Turn,
+}
+
+impl Hub {
+    pub(crate) async fn alone() -> Self {
+        Self::start(Turn::alone()).await
+    }
+
+    pub(crate) async fn together() -> Self {
+        Self::start(Turn::together()).await
+    }
+
+    async fn start(turn: Turn) -> Self {
+        let world = World::start().await;
+        world.table.put(SENDER, Row::aged(SENDERS_SESSION, 60));
+        let function = Function::start("send-message", &world).await;
+        Self { world, function, _turn: turn }
+    }
+
+    /// Connects `count` connections a minute ago, and names them.
+    pub(crate) fn crowd(&self, session: &str, count: usize) -> Vec<String> {
+        let names: Vec<String> = (0..count).map(|index| name(session, index)).collect();
+        for connection in &names {
+            self.world.table.put(connection, Row::aged(session, 60));
+        }
+        names
+    }
+
+    /// Sends over the sender's socket to `sessions`, with what is left to Lambda's own deadline.
+    pub(crate) async fn send(&self, sessions: &[&str], budget: Duration) -> Outcome {
+        let frame = json!({ "action": "sendMessage", "sessions": sessions, "message": "hello", "id": ID });
+        self.function.invoke(over_socket(SENDER, &frame.to_string()), budget).await
+    }
+
+    /// How often each connection was posted to, and how often the gateway took the frame.
+    pub(crate) fn posts(&self) -> HashMap<String, (u32, u32)> {
+        let mut counts: HashMap<String, (u32, u32)> = HashMap::new();
+        for post in self.world.gateway.posts() {
+            let count = counts.entry(post.connection.to_string()).or_default();
+            count.0 += 1;
+            count.1 += u32::from(post.taken);
+        }
+        counts
+    }
+
+    pub(crate) fn posts_to(&self, connection: &str) -> Vec<Post> {
+        self.world.gateway.posts().into_iter().filter(|post| &*post.connection == connection).collect()
+    }
+
+    /// The connections that were asked to be deleted from the table, as often as they were.
+    pub(crate) fn deletions(&self) -> Vec<String> {
+        let calls = self.world.table.calls();
+        let deletions = calls.iter().filter(|call| call.operation == Operation::DeleteItem);
+        let mut connections: Vec<String> = deletions.filter_map(harness::Call::connection).collect();
+        connections.sort_unstable();
+        connections
+    }
+
+    pub(crate) fn has_row(&self, connection: &str) -> bool {
+        self.world.table.row(connection).is_some()
+    }
+
+    /// Ends the function and returns its log lines.
+    pub(crate) fn log(self) -> Vec<Value> {
+        log(&self.function.finish())
+    }
+}
+
+/// The connection's name at `index` of a session's crowd. API Gateway's names end in `=` too.
+pub(crate) fn name(session: &str, index: usize) -> String {
+    format!("{session}-{index:06}=")
+}
+
+/// What [`name`] made a name of; the largest number for a connection of no crowd.
+pub(crate) fn index(name: &str) -> usize {
+    let digits = name.trim_end_matches('=').rsplit('-').next().unwrap_or_default();
+    digits.parse().unwrap_or(usize::MAX)
+}
+
+/// API Gateway's event for a frame that came over a socket.
+pub(crate) fn over_socket(connection: &str, frame: &str) -> String {
+    let mut event: Value =
+        serde_json::from_str(include_str!("../../../events/send-message.json")).expect("it is JSON");
+    event["requestContext"]["connectionId"] = connection.into();
+    event["body"] = frame.into();
+    event.to_string()
+}
+
+/// The frame that a socket's sender gets back.
+pub(crate) fn frame(outcome: &Outcome) -> Value {
+    let answer = outcome.response();
+    assert_eq!(answer["statusCode"], 200, "{answer}");
+    serde_json::from_str(answer["body"].as_str().expect("the body should be text")).expect("and JSON")
+}
+
+/// A receipt's `[delivered, gone, failed]`, which its sessions must add up to.
+pub(crate) fn totals(receipt: &Value) -> [u64; 3] {
+    assert_eq!(receipt["type"], "receipt", "{receipt}");
+    let tally = |of: &Value| ["delivered", "gone", "failed"].map(|end| of[end].as_u64().expect("a count"));
+    let mut sum = [0; 3];
+    for session in receipt["sessions"].as_array().expect("a list") {
+        for (total, count) in sum.iter_mut().zip(tally(session)) {
+            *total += count;
+        }
+    }
+    assert_eq!(tally(receipt), sum, "{receipt}");
+    sum
+}
+
+/// The log lines of a function that logs JSON and nothing else.
+pub(crate) fn log(output: &Output) -> Vec<Value> {
+    assert_eq!(output.stderr, [""; 0], "the log should go to standard output");
+    let parse = |line: &String| match serde_json::from_str(line) {
+        Ok(value @ Value::Object(_)) => value,
+        _ => panic!("a log line should be one JSON object: {line:?}"),
+    };
+    output.stdout.iter().map(parse).collect()
+}
+
+/// The one log line with this message.
+pub(crate) fn line<'a>(log: &'a [Value], message: &str) -> &'a Value {
+    let mut lines = log.iter().filter(|line| line["message"] == message);
+    match (lines.next(), lines.next()) {
+        (Some(line), None) => line,
+        _ => panic!("one line should say {message:?}: {log:#?}"),
+    }
+}
+
+/// Milliseconds since 1970.
+pub(crate) fn now_ms() -> i64 {
+    let now = SystemTime::UNIX_EPOCH.elapsed().expect("the clock should be past 1970");
+    now.as_millis().try_into().expect("and before the year 292,000,000")
+}

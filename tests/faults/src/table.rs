@@ -1,0 +1,156 @@
+//! DynamoDB's faults: ridden out while that is possible, and told to everyone concerned where it is not.
+
+use std::sync::Arc;
+
+use harness::{Answer, Operation, Row};
+use serde_json::{Value, json};
+use tokio::{sync::Semaphore, task::yield_now};
+
+use crate::support::{AMPLE, Hub, ID, SENDER, SENDERS_SESSION, frame, line, name, totals};
+
+const THROTTLE: Answer = Answer::Error(400, "ProvisionedThroughputExceededException");
+
+#[tokio::test]
+async fn a_fault_in_the_second_page_is_an_error_for_the_sender_after_the_first_page_was_posted() {
+    let hub = Hub::together().await;
+    let crowd = hub.crowd("room", 100);
+    hub.world.table.page_rows(50);
+    hub.world.table.script(|operation, count| match (operation, count) {
+        (Operation::Query, 1..) => Answer::Error(500, "InternalServerError"),
+        _ => Answer::Serve,
+    });
+
+    let outcome = hub.send(&["room"], AMPLE).await;
+
+    let error = outcome.error();
+    assert_eq!(error["errorType"], "internal");
+    for internal in ["InternalServerError", "DynamoDB", "127.0.0.1", harness::TABLE, "scripted"] {
+        assert!(!error.to_string().contains(internal), "{error}");
+    }
+    let posts = hub.posts();
+    assert!(crowd[..50].iter().all(|connection| posts[connection] == (1, 1)));
+    assert_eq!(posts.len(), 51, "the first page and the sender");
+    let [notice] = &hub.posts_to(SENDER)[..] else { panic!("the sender should be told once") };
+    let notice: Value = serde_json::from_slice(&notice.frame).expect("a frame should be JSON");
+    assert_eq!(
+        (&notice["type"], &notice["code"], &notice["id"]),
+        (&"error".into(), &"internal".into(), &ID.into())
+    );
+    assert_eq!(notice["message"], error["errorMessage"]);
+
+    let log = hub.log();
+    let sent = line(&log, "sent");
+    assert_eq!((&sent["complete"], &sent["delivered"]), (&false.into(), &50.into()));
+    let failed = line(&log, "failed");
+    assert_eq!((&failed["level"], &failed["cause"]), (&"ERROR".into(), &"table".into()));
+    assert!(failed["error"].as_str().is_some_and(|error| error.contains("InternalServerError")), "{failed}");
+}
+
+#[tokio::test]
+async fn a_few_throttles_and_faults_are_ridden_out() {
+    let hub = Hub::together().await;
+    hub.crowd("room", 100);
+    hub.world.table.page_rows(50);
+    hub.world.table.script(|operation, count| match (operation, count) {
+        (Operation::GetItem, 0) | (Operation::Query, 0 | 1) => THROTTLE,
+        (Operation::Query, 3) => Answer::Error(500, "InternalServerError"),
+        (Operation::Query, 4) => Answer::CutUnread,
+        _ => Answer::Serve,
+    });
+    assert_eq!(totals(&frame(&hub.send(&["room"], AMPLE).await)), [100, 0, 0]);
+    assert!(hub.posts().values().all(|posts| *posts == (1, 1)));
+}
+
+#[tokio::test]
+async fn a_sender_who_cannot_be_looked_up_gets_an_error_and_nobody_a_message() {
+    let hub = Hub::together().await;
+    hub.crowd("room", 1);
+    hub.world.table.script(|_, _| THROTTLE);
+    let outcome = hub.send(&["room"], AMPLE).await;
+    assert_eq!(outcome.error()["errorType"], "internal");
+    assert_eq!(hub.posts_to(SENDER).len(), 1);
+    assert_eq!(hub.posts().len(), 1);
+}
+
+#[tokio::test]
+async fn a_failed_invocation_leaves_the_next_one_unharmed() {
+    let hub = Hub::together().await;
+    hub.crowd("room", 1);
+    hub.world.table.script(|operation, count| match (operation, count) {
+        (Operation::GetItem, ..20) => Answer::Error(500, "InternalServerError"),
+        _ => Answer::Serve,
+    });
+    for _ in 0..4 {
+        assert_eq!(hub.send(&["room"], AMPLE).await.error()["errorType"], "internal");
+    }
+    assert_eq!(totals(&frame(&hub.send(&["room"], AMPLE).await)), [1, 0, 0]);
+}
+
+#[tokio::test]
+async fn every_page_is_read_whatever_its_size_even_an_empty_last_one() {
+    let hub = Hub::together().await;
+    hub.crowd("room", 60);
+    hub.crowd("hall", 7);
+    for (rows, pages) in [(1, 61 + 1 + 8), (7, 9 + 1 + 2), (30, 3 + 1 + 1), (60, 2 + 1 + 1), (61, 1 + 1 + 1)]
+    {
+        hub.world.table.page_rows(rows);
+        let before = queries(&hub);
+        let receipt = frame(&hub.send(&["room", "nobody", "hall"], AMPLE).await);
+        assert_eq!(totals(&receipt), [67, 0, 0], "{rows} rows a page");
+        let tally = |session, delivered| json!({ "session": session, "delivered": delivered, "gone": 0, "failed": 0 });
+        assert_eq!(receipt["sessions"], json!([tally("room", 60), tally("nobody", 0), tally("hall", 7)]));
+        assert_eq!(queries(&hub) - before, pages, "{rows} rows a page");
+    }
+}
+
+#[tokio::test]
+async fn the_first_page_is_posted_while_the_second_is_read() {
+    let hub = Hub::together().await;
+    hub.crowd("room", 20);
+    hub.world.table.page_rows(10);
+    let gate = Arc::new(Semaphore::new(0));
+    let held = gate.clone();
+    hub.world.table.script(move |operation, count| match (operation, count) {
+        (Operation::Query, 1) => Answer::Serve.once(&held),
+        _ => Answer::Serve,
+    });
+    let releasing = async {
+        while hub.posts().len() < 10 {
+            yield_now().await;
+        }
+        gate.add_permits(1);
+    };
+    let (outcome, ()) = tokio::join!(hub.send(&["room"], AMPLE), releasing);
+    assert_eq!(totals(&frame(&outcome)), [20, 0, 0]);
+}
+
+fn queries(hub: &Hub) -> usize {
+    hub.world.table.calls().iter().filter(|call| call.operation == Operation::Query).count()
+}
+
+#[tokio::test]
+async fn a_row_that_has_expired_is_not_there() {
+    let hub = Hub::together().await;
+    hub.crowd("room", 3);
+    let second = name("room", 1);
+    let expired = Row { expires_at: Some(now() - 1), ..Row::aged("room", 9_001) };
+    hub.world.table.put(&second, expired);
+    assert_eq!(totals(&frame(&hub.send(&["room"], AMPLE).await)), [2, 0, 0]);
+    assert_eq!(hub.posts_to(&second).len(), 0);
+    assert_eq!(hub.deletions(), [""; 0], "removing it is DynamoDB's own task");
+}
+
+#[tokio::test]
+async fn a_sender_who_has_expired_is_not_connected() {
+    let hub = Hub::together().await;
+    hub.crowd("room", 1);
+    let expired = Row { expires_at: Some(now() - 1), ..Row::aged(SENDERS_SESSION, 9_001) };
+    hub.world.table.put(SENDER, expired);
+    let error = frame(&hub.send(&["room"], AMPLE).await);
+    assert_eq!((&error["code"], &error["id"]), (&"not_connected".into(), &ID.into()));
+    assert_eq!(hub.posts().len(), 0);
+}
+
+fn now() -> i64 {
+    crate::support::now_ms() / 1000
+}

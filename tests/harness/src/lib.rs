@@ -1,0 +1,75 @@
+//! Runs a function's real executable among scripted surroundings, over real HTTP on loopback.
+//!
+//! A [`World`] is the AWS that the function sees: DynamoDB's [`Table`] and the [`Gateway`] behind `@connections`,
+//! both with a script that says which calls fail, and how. A [`Function`] is a process that gets its events from
+//! a Lambda Runtime API of its own. Everything that was asked of the world is kept for the test to look at.
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a harness that meets the unexpected should stop its test there and then"
+)]
+
+mod function;
+mod gateway;
+mod http;
+mod table;
+
+use std::sync::Arc;
+
+use crate::http::Server;
+pub use crate::{
+    function::{Ending, Function, Outcome, Output, executable},
+    gateway::{Gateway, Post},
+    http::Answer,
+    table::{Call, INDEX, Operation, Row, TABLE, Table},
+};
+
+/// The AWS that functions see, until it is dropped.
+pub struct World {
+    /// DynamoDB.
+    pub table: Arc<Table>,
+    /// `@connections`.
+    pub gateway: Arc<Gateway>,
+    // An address each, as on AWS: a client's pool would otherwise share connections between them.
+    servers: [Server; 2],
+}
+
+impl World {
+    /// An empty table, and a gateway that takes every frame.
+    pub async fn start() -> Self {
+        let (table, gateway) = (Arc::new(Table::default()), Arc::new(Gateway::default()));
+        let (to_table, to_gateway) = (table.clone(), gateway.clone());
+        let tables = Server::start(move |request| {
+            let table = to_table.clone();
+            async move { table.call(request).await }
+        });
+        let gateways = Server::start(move |request| {
+            let gateway = to_gateway.clone();
+            async move { gateway.call(request).await }
+        });
+        Self { table, gateway, servers: [tables.await, gateways.await] }
+    }
+
+    /// Where the table answers, as `AWS_ENDPOINT_URL`.
+    #[must_use]
+    pub fn table_url(&self) -> String {
+        format!("http://{}", self.servers[0].address)
+    }
+
+    /// Where the gateway answers, as `WEBSOCKET_ENDPOINT`.
+    #[must_use]
+    pub fn gateway_url(&self) -> String {
+        format!("http://{}/live", self.servers[1].address)
+    }
+
+    /// Closes every open connection, as happens to a function that is frozen for long.
+    pub fn close_connections(&self) {
+        self.servers.iter().for_each(Server::close_connections);
+    }
+
+    /// Leaves every open connection open but never reads it again, as a network does that forgot it.
+    pub fn silence_connections(&self) {
+        self.servers.iter().for_each(Server::silence_connections);
+    }
+}
