@@ -1,0 +1,70 @@
+#!/usr/bin/env bash
+# Builds the functions for Lambda and prints the paths of their zips.
+#
+#   scripts/build.sh [--arch x86_64|arm64|host] [--profile NAME]
+#
+#   --arch     what to build for (default: x86_64, as the Terraform variable `architecture`)
+#   --profile  the cargo profile (default: release, which is what AWS gets)
+#
+# The release profile writes target/lambda/<function>/{bootstrap,bootstrap.zip}; any other writes below
+# target/lambda-<profile>/, so that a quick build is never deployed by mistake. The result is checked to run on
+# Amazon Linux 2023 (glibc 2.34), except a quick one for this very machine (--arch host).
+
+# shellcheck source=scripts/lib.sh
+. "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+
+arch=x86_64 profile=release
+while [ $# -gt 0 ]; do
+  case $1 in
+    --arch) arch=${2:?takes x86_64, arm64 or host} && shift ;;
+    --profile) profile=${2:?takes the name of a cargo profile} && shift ;;
+    -h | --help) usage && exit ;;
+    *) die "unknown argument $1: see --help" ;;
+  esac
+  shift
+done
+
+host=
+[ "$(uname -s)" != Linux ] || host=$(host_arch)
+glibc=2.34
+case $arch in
+  host)
+    [ -n "$host" ] || die "--arch host: the functions run on Linux only; use a Linux machine, or WSL on Windows"
+    arch=$host
+    [ "$profile" = release ] || glibc=any
+    ;;
+  x86_64 | arm64) ;;
+  *) die "unknown architecture $arch: take x86_64, arm64 or host" ;;
+esac
+target=${arch/arm64/aarch64}-unknown-linux-gnu
+
+out=$ROOT/target/lambda locked=(--locked)
+[ "$profile" = release ] || out+=-$profile locked=()
+
+need_cargo
+cd "$ROOT"
+# Looked for in the toolchain itself, because cargo-lambda would have rustup download a missing one unasked.
+[ -d "$(rustc --print sysroot)/lib/rustlib/$target/lib" ] \
+  || die "Rust cannot build for $arch on this machine yet: run 'rustup target add $target' in $ROOT (the linker, zig, comes with this script)"
+python_tools local
+lock 7 "$out.lock"
+
+packages=()
+for function in $(functions); do packages+=(-p "$function"); done
+
+# This machine's own linker where it will do; zig for another processor, and where this machine's glibc is too new.
+compilers=(cargo-zigbuild)
+[ "$arch" != "$host" ] || [ -e "$out/.zig" ] || compilers=(cargo cargo-zigbuild)
+for compiler in "${compilers[@]}"; do
+  [ "$compiler" = cargo ] || python_tools zig
+  say "building the functions for $arch with the $profile profile"
+  run cargo lambda build ${locked[@]+"${locked[@]}"} --profile "$profile" --target "$target" --skip-target-check --compiler "$compiler" \
+    --lambda-dir "$out.new" "${packages[@]}" >&2 || die "the build failed: see above"
+  rc=0
+  # shellcheck disable=SC2046 # One word a function.
+  run "$PY" "$ROOT/scripts/package.py" "$arch" "$glibc" "$out.new" "$out" $(functions) || rc=$?
+  rm -rf "$out.new"
+  [ "$rc" = 3 ] && [ "$compiler" = cargo ] || exit "$rc"
+  say "this machine's glibc is newer than Lambda's: building again with zig, and from now on at once"
+  mkdir -p "$out" && touch "$out/.zig"
+done

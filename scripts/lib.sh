@@ -1,0 +1,200 @@
+# shellcheck shell=bash
+# What the scripts share: messages, tools, interrupts, and the one way to run Terraform. Sourced, never run.
+
+set -euo pipefail
+
+ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
+VENV=$ROOT/.venv
+PY=$VENV/bin/python
+
+say() { printf '%s\n' "$*" >&2; }
+
+die() {
+  printf '%s: %s\n' "${0##*/}" "$*" >&2
+  exit 1
+}
+
+# usage: prints the comment that opens the calling script, which is its help text.
+usage() { sed -n '2,/^$/{s/^# \{0,1\}//p;}' "$0"; }
+
+# An interrupt must also end whatever is running: each command gets a process group of its own, which the trap ends.
+child=
+run() {
+  local rc=0
+  set -m
+  "$@" </dev/null &
+  child=$!
+  set +m
+  wait "$child" || rc=$?
+  child=
+  return "$rc"
+}
+
+# INT and not TERM: Terraform then finishes what is under way, and its provider keeps working meanwhile.
+end_child() {
+  local tries
+  [ -n "$child" ] || return 0
+  kill -INT -- "-$child" 2>/dev/null || true
+  for ((tries = 0; tries < 600; tries++)); do
+    kill -0 -- "-$child" 2>/dev/null || break
+    sleep 0.1
+  done
+  kill -KILL -- "-$child" 2>/dev/null || true
+  wait "$child" 2>/dev/null || true
+  child=
+}
+
+# on_exit COMMAND: runs it once when the script ends, however it ends.
+on_exit() {
+  # shellcheck disable=SC2064 # The command is fixed now, on purpose.
+  trap "trap '' INT TERM HUP; end_child; $1" EXIT
+  trap 'exit 130' INT
+  trap 'exit 143' TERM
+  trap 'exit 129' HUP
+}
+on_exit :
+
+# lock FD PATH: waits until no other script holds the lock, which ends with the holder or with its closing FD.
+lock() {
+  local told=
+  while :; do
+    mkdir -p "${2%/*}"
+    eval "exec $1>>\"\$2\""
+    # The file may have been removed by its former holder: a lock on a file that is no longer there excludes nobody.
+    python3 -c '
+import fcntl, os, sys
+fd, path = int(sys.argv[1]), sys.argv[2]
+try:
+    fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    sys.exit(os.stat(path).st_ino != os.fstat(fd).st_ino)
+except OSError:
+    sys.exit(1)' "$1" "$2" && return
+    [ -n "$told" ] || say "waiting for another script that is at work (it holds ${2#"$ROOT"/})"
+    told=yes
+    sleep 0.5
+  done
+}
+
+need_python() {
+  command -v python3 >/dev/null \
+    || die "python3 is missing: install Python 3.10 or newer (https://www.python.org/downloads, or your system's python3 package)"
+  python3 -c 'import sys; sys.exit(sys.version_info < (3, 10))' \
+    || die "$(python3 --version) is too old: install Python 3.10 or newer (https://www.python.org/downloads)"
+}
+
+need_cargo() {
+  command -v cargo >/dev/null \
+    || die "cargo is missing: install Rust with rustup (https://rustup.rs); rust-toolchain.toml names the version"
+  (cd "$ROOT" && cargo --version >/dev/null) \
+    || die "cargo cannot start the toolchain of rust-toolchain.toml: run 'rustup toolchain install' in $ROOT"
+}
+
+need_terraform() {
+  local version
+  command -v terraform >/dev/null \
+    || die "terraform is missing: install version 1.11 or newer (https://developer.hashicorp.com/terraform/install)"
+  version=$(env -u TF_CLI_ARGS CHECKPOINT_DISABLE=1 TF_CLI_CONFIG_FILE=/dev/null terraform version | sed -n '1s/^Terraform v//p')
+  if ! [[ $version =~ ^([0-9]+)\.([0-9]+)\. ]] || ((BASH_REMATCH[1] * 1000 + BASH_REMATCH[2] < 1011)); then
+    die "terraform ${version:-of an unknown version} is too old: install 1.11 or newer (https://developer.hashicorp.com/terraform/install)"
+  fi
+}
+
+# python_tools NAME...: the tools of scripts/requirements/NAME.txt in .venv, installed only when that file has changed.
+python_tools() {
+  local name
+  need_python
+  lock 8 "$ROOT/target/venv.lock"
+  "$PY" -c '' 2>/dev/null || {
+    rm -rf "$VENV"
+    python3 -m venv "$VENV" >&2 \
+      || die "python3 cannot make a virtual environment: install its venv module (Debian: apt-get install python3-venv)"
+  }
+  for name; do
+    cmp -s "$ROOT/scripts/requirements/$name.txt" "$VENV/$name.txt" && continue
+    say "installing the Python tools of scripts/requirements/$name.txt"
+    # The files list every dependency, so pip needs to resolve nothing; what they leave out is not wanted here.
+    run "$PY" -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes \
+      -r "$ROOT/scripts/requirements/$name.txt" >&2 \
+      || die "pip could not install scripts/requirements/$name.txt: see above, and run again"
+    cp "$ROOT/scripts/requirements/$name.txt" "$VENV/$name.txt"
+  done
+  exec 8>&-
+  PATH=$VENV/bin:$PATH
+}
+
+# The folder that holds the pinned AWS provider, for machines that cannot reach the registry; nothing where there is none.
+plugin_mirror() {
+  local version mirror
+  [ -z "${TF_PLUGIN_MIRROR:-}" ] || {
+    [ -d "$TF_PLUGIN_MIRROR" ] || die "TF_PLUGIN_MIRROR=$TF_PLUGIN_MIRROR is not a folder: name one that holds registry.terraform.io/"
+    printf '%s' "$TF_PLUGIN_MIRROR"
+    return
+  }
+  # Whoever has a configuration of their own has said where providers come from.
+  [ ! -f "${TF_CLI_CONFIG_FILE:-$HOME/.terraformrc}" ] || return 0
+  version=$(sed -n '/^ *version *=/{s/.*"\(.*\)".*/\1/p;q;}' "$ROOT/infra/.terraform.lock.hcl")
+  while read -r mirror; do
+    compgen -G "$mirror/$version" >/dev/null || compgen -G "$mirror/terraform-provider-aws_${version}_*" >/dev/null || continue
+    printf '%s' "${mirror%/registry.terraform.io/hashicorp/aws}"
+    return
+  done < <(find /opt /usr/local/share /usr/share /usr/lib /var/lib "$HOME/.terraform.d" "$HOME/.local/share" -maxdepth 6 \
+    -type d -path '*/registry.terraform.io/hashicorp/aws' -not -path '*/.terraform/*' 2>/dev/null)
+}
+
+# Prints what takes the user's own settings for AWS and Terraform out of an environment, so that none leads to AWS.
+forget_users_settings() {
+  local name
+  for name in $(compgen -e); do
+    case $name in
+      TF_PLUGIN_* | TF_CLI_CONFIG_FILE) ;;
+      AWS_* | TF_*) echo "unset $name" ;;
+    esac
+  done
+}
+
+# terraform_setup FOLDER: makes `terraform init` work with or without a registry; what it writes goes into FOLDER.
+terraform_setup() {
+  local mirror provider rest=
+  need_terraform
+  mirror=$(plugin_mirror)
+  if [ -n "$mirror" ]; then
+    for provider in "$mirror"/*/*/*/; do
+      [ -d "$provider" ] || continue
+      provider=${provider#"$mirror"/}
+      rest+="\"${provider%/}\", "
+    done
+    cat >"$1/terraform.rc" <<RC
+provider_installation {
+  filesystem_mirror { path = "$mirror" }
+  direct { exclude = [${rest%, }] }
+}
+RC
+    export TF_CLI_CONFIG_FILE=$1/terraform.rc
+  elif [ ! -f "${TF_CLI_CONFIG_FILE:-}" ]; then
+    unset TF_CLI_CONFIG_FILE
+  fi
+  # The provider is some 700 MB: downloaded once, whatever becomes of the folder.
+  export TF_PLUGIN_CACHE_DIR=${TF_PLUGIN_CACHE_DIR:-$ROOT/target/terraform-plugins}
+  export TF_IN_AUTOMATION=1 CHECKPOINT_DISABLE=1
+  mkdir -p "$TF_PLUGIN_CACHE_DIR"
+}
+
+tf() { run terraform -chdir="$ROOT/infra" "$@"; }
+
+# The functions: every package under functions/ that has a main.rs.
+functions() {
+  local main
+  for main in "$ROOT"/functions/*/src/main.rs; do
+    basename "$(dirname "$(dirname "$main")")"
+  done
+}
+
+host_arch() {
+  case $(uname -m) in
+    x86_64 | amd64) echo x86_64 ;;
+    arm64 | aarch64) echo arm64 ;;
+    *) die "no build for a $(uname -m) machine: Lambda runs on x86_64 and arm64" ;;
+  esac
+}
+
+stack() { "$PY" "$ROOT/scripts/stack.py" "$@"; }

@@ -1,0 +1,291 @@
+#!/usr/bin/env bash
+# Runs the whole hub on this machine: MiniStack in place of AWS, with the same Terraform and the same functions.
+#
+#   scripts/local.sh up [--release]            start it, or bring a running one up to date, and print its addresses
+#   scripts/local.sh down                      stop it and remove everything it has written
+#   scripts/local.sh status                    say what runs (exit code 0: all of it, 1: crashed or half started, 3: nothing)
+#   scripts/local.sh logs [function] [--follow]  print the functions' log lines (JSON), oldest first
+#   scripts/local.sh url                       print the WebSocket address and nothing else
+#   scripts/local.sh env                       print what a shell needs to work with the stack: eval "$(scripts/local.sh env)"
+#
+#   --release  run the executables that AWS gets (slow to build) instead of quickly built ones
+#
+# Everything it writes is in one folder, .local/ (HUB_STATE_DIR names another, for a second stack beside the first).
+# Nothing ever reaches AWS: the stack has an environment of its own.
+
+# shellcheck source=scripts/lib.sh
+. "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+
+STATE=${HUB_STATE_DIR:-$ROOT/.local}
+[[ $STATE == /* ]] || STATE=$PWD/$STATE
+STATE=${STATE%/}
+LOCK=$STATE/hub.lock # also marks the folder as one of this script's, which `down` may remove
+REGION=us-east-1
+# Each concurrent invocation is a process, and above this number it is refused, as AWS does above 1000. A cold start
+# takes some 50 ms of a processor: with more at once, a small machine would start them all and finish none in time.
+CONCURRENCY=$((50 * $(getconf _NPROCESSORS_ONLN)))
+
+recall() { cat "$STATE/$1" 2>/dev/null; }
+
+# processes NAME: the live pids of what was started under that name, and of what that started in turn. Every command
+# line among them holds the state folder, so that a pid which has meanwhile gone to a stranger does not count.
+processes() {
+  local leader
+  leader=$(recall "$1.pid") || return 0
+  ps -A -ww -o pid=,pgid=,stat=,command= | awk -v leader="$leader" -v state="$STATE/" \
+    '$2 == leader && $3 !~ /^Z/ && index($0, state) { print $1 }'
+}
+
+alive() {
+  local leader
+  leader=$(recall "$1.pid") && [[ " $(processes "$1" | xargs) " == *" $leader "* ]]
+}
+
+stop() {
+  local signal tries pids
+  for signal in TERM KILL; do
+    for ((tries = 0; tries < 50; tries++)); do
+      pids=$(processes "$1")
+      [ -n "$pids" ] || break 2
+      # shellcheck disable=SC2086 # One word a pid.
+      ((tries)) || kill -"$signal" $pids 2>/dev/null || true
+      sleep 0.1
+    done
+  done
+  [ -z "$pids" ] || die "process $pids does not end: end it by hand, and run this again"
+  rm -f "$STATE/$1.pid"
+}
+
+endpoint() { printf 'http://127.0.0.1:%s' "$(recall ministack.port)"; }
+
+healthy() { alive ministack && stack health "$(endpoint)" "$STATE"; }
+
+# Stops everything and removes the folder, in one step for whoever waits for its lock.
+discard() {
+  stop page
+  stop ministack
+  [ ! -e "$LOCK" ] || mv "$STATE" "$STATE.removed.$$"
+  rm -rf "$STATE.removed.$$"
+}
+
+# Takes the state folder for this run.
+claim() {
+  [ -e "$LOCK" ] || [ -z "$(ls -A "$STATE" 2>/dev/null)" ] \
+    || die "$STATE is in use for something else: name an empty or a new folder with HUB_STATE_DIR"
+  lock 9 "$LOCK"
+}
+
+need_up() {
+  [ -e "$STATE/ministack.pid" ] || die "the local stack is not up: run scripts/local.sh up"
+  alive ministack || die "MiniStack has died (its log is $STATE/ministack.log): run scripts/local.sh up, which starts afresh"
+  [ -e "$STATE/env" ] || die "the local stack is not ready yet: wait for scripts/local.sh up, or run it again"
+}
+
+# The exports of the stack. What the user has set for AWS and Terraform must not leak into it, nor lead out of it.
+exports() {
+  local name state=$STATE/terraform.tfstate variables=$STATE/local.tfvars.json
+  cat <<ENV
+export AWS_ENDPOINT_URL=$(endpoint)
+export AWS_ACCESS_KEY_ID=test AWS_SECRET_ACCESS_KEY=test AWS_REGION=$REGION AWS_DEFAULT_REGION=$REGION
+export AWS_CONFIG_FILE=/dev/null AWS_SHARED_CREDENTIALS_FILE=/dev/null AWS_EC2_METADATA_DISABLED=true
+export NO_PROXY="127.0.0.1\${NO_PROXY:+,\$NO_PROXY}" no_proxy="127.0.0.1\${no_proxy:+,\$no_proxy}"
+export WEBSOCKET_ENDPOINT=$(endpoint)/_aws/execute-api/hub/live
+ENV
+  printf 'export %s=%q\n' \
+    TF_DATA_DIR "$STATE/terraform" \
+    TF_PLUGIN_CACHE_DIR "$TF_PLUGIN_CACHE_DIR" \
+    TF_CLI_ARGS_output "'-state=$state'"
+  for name in plan apply destroy; do
+    printf 'export %s=%q\n' "TF_CLI_ARGS_$name" "'-state=$state' '-var-file=$variables'"
+  done
+  if [ -n "${TF_CLI_CONFIG_FILE:-}" ]; then
+    printf 'export %s=%q\n' TF_CLI_CONFIG_FILE "$TF_CLI_CONFIG_FILE"
+  else
+    echo 'unset TF_CLI_CONFIG_FILE'
+  fi
+}
+
+start_ministack() {
+  local port tries
+  port=$(stack port "$(recall ministack.port || echo 4566)")
+  say "starting MiniStack on port $port"
+  mkdir -p "$STATE/tmp"
+  echo "$port" >"$STATE/ministack.port"
+  # An environment of its own, which the functions inherit. TMPDIR keeps all files in one place; the rest keeps
+  # MiniStack from opening other ports and from tidying up containers of the user's.
+  (cd "$STATE" && env -i PATH="$PATH" HOME="$STATE/tmp" TMPDIR="$STATE/tmp" STATE_DIR="$STATE/tmp" S3_DATA_DIR="$STATE/tmp" LANG=C.UTF-8 \
+    BIND_HOST=127.0.0.1 GATEWAY_PORT="$port" MINISTACK_REGION="$REGION" MINISTACK_EDITION="$STATE" \
+    AUTH=true LAMBDA_ACCOUNT_CONCURRENCY="$CONCURRENCY" \
+    AWS_ENDPOINT_URL="http://127.0.0.1:$port" AWS_ACCESS_KEY_ID=test AWS_SECRET_ACCESS_KEY=test AWS_EC2_METADATA_DISABLED=true \
+    IOT_MTLS_ENABLED=0 SFTP_ENABLED=0 DOCKER_HOST="unix://$STATE/none" \
+    "$PY" "$ROOT/scripts/stack.py" spawn ministack "$PY" -X "state=$STATE/" -m ministack)
+  for ((tries = 0; tries < 300; tries++)); do
+    healthy && return
+    alive ministack || break
+    sleep 0.1
+  done
+  tail -n 30 "$STATE/ministack.log" >&2
+  die "MiniStack did not start: see the end of its log above"
+}
+
+# Whatever the outcome of an apply depends on; its own state too, so that a `terraform destroy` is noticed.
+fingerprint() {
+  find "$ROOT/infra" -name .terraform -prune -o -type f -print0 | LC_ALL=C sort -z \
+    | xargs -0 cksum "$1"/*/bootstrap.zip "$STATE/local.tfvars.json" "$STATE/terraform.tfstate" 2>/dev/null | cksum
+}
+
+apply() {
+  local zips=$1
+  cat >"$STATE/local.tfvars.json" <<VARS
+{
+  "region": "$REGION",
+  "stage": "live",
+  "tags": { "ms-custom-id": "hub" },
+  "architecture": "$(host_arch)",
+  "artifacts_dir": "$zips",
+  "websocket_endpoint": "$(endpoint)/_aws/execute-api/hub/live"
+}
+VARS
+  if [ "$(recall applied)" = "$(fingerprint "$zips")" ]; then
+    say "nothing has changed"
+    return
+  fi
+  say "applying the Terraform (the first time takes half a minute)"
+  terraform_setup "$STATE"
+  eval "$(exports)"
+  {
+    tf init -input=false -no-color -lockfile=readonly && tf apply -input=false -no-color -auto-approve
+  } >"$STATE/terraform.log" 2>&1 || {
+    cat "$STATE/terraform.log" >&2
+    die "Terraform failed: see above"
+  }
+  tf output -json >"$STATE/outputs.json"
+  {
+    exports
+    "$PY" -c '
+import json, sys
+outputs = json.load(open(sys.argv[1]))
+print("export TABLE_NAME=" + outputs["table_name"]["value"])
+print("export HUB_URL=" + outputs["websocket_url"]["value"])' "$STATE/outputs.json"
+  } >"$STATE/env.new"
+  mv "$STATE/env.new" "$STATE/env"
+  fingerprint "$zips" >"$STATE/applied"
+}
+
+start_page() {
+  local port tries
+  alive page && return
+  stop page
+  port=$(stack port "$(recall page.port || echo 8080)")
+  echo "$port" >"$STATE/page.port"
+  (cd "$STATE" && stack spawn page "$PY" -X "state=$STATE/" -m http.server --bind 127.0.0.1 --directory "$ROOT/web" "$port")
+  for ((tries = 0; tries < 50; tries++)); do
+    (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null && return
+    sleep 0.1
+  done
+  cat "$STATE/page.log" >&2
+  die "the web page could not be served: see above"
+}
+
+url() { sed -n 's/^export HUB_URL=//p' "$STATE/env"; }
+
+addresses() {
+  printf '%-12s %s\n' \
+    page "http://127.0.0.1:$(recall page.port)/?url=$(url)&session=demo" \
+    websocket "$(url)" \
+    connections "$(endpoint)/_aws/execute-api/hub/live"
+}
+
+up() {
+  local build=(--arch host --profile local) zips=$ROOT/target/lambda-local
+  case ${1:-} in
+    --release) build=(--arch host) zips=$ROOT/target/lambda ;;
+    '') ;;
+    *) die "unknown argument $1: see --help" ;;
+  esac
+  eval "$(forget_users_settings)"
+  need_python
+  need_cargo
+  need_terraform
+  claim
+  # A stack that does not come up at all leaves nothing behind; one that was up before stays as it is.
+  [ -e "$STATE/env" ] || on_exit discard
+  python_tools local
+  if [ -e "$STATE/ministack.pid" ] && ! healthy; then
+    say "MiniStack has died, and all it held with it: starting afresh"
+    tail -n 5 "$STATE/ministack.log" >&2
+    on_exit discard
+    stop ministack
+    rm -rf "$STATE"/{tmp,env,applied,outputs.json,terraform.tfstate*,ministack.log}
+  fi
+  run "$ROOT/scripts/build.sh" "${build[@]}" >/dev/null
+  [ -e "$STATE/ministack.pid" ] || start_ministack
+  apply "$zips"
+  start_page
+  on_exit :
+  addresses
+}
+
+status() {
+  [ -e "$LOCK" ] || {
+    echo "not running"
+    exit 3
+  }
+  local rc=0
+  report() {
+    printf '%-12s %s\n' "$1" "$2"
+    [ "$2" = running ] || rc=1
+  }
+  if ! alive ministack; then
+    report ministack "$([ -e "$STATE/ministack.pid" ] && echo "crashed: see $STATE/ministack.log, then run scripts/local.sh up" || echo 'not started yet')"
+  else
+    report ministack "$(healthy && echo running || echo 'does not answer: run scripts/local.sh up, which starts afresh')"
+  fi
+  [ "$rc" != 0 ] || report hub "$([ -e "$STATE/env" ] && echo running || echo 'not set up yet')"
+  report page "$(alive page && echo running || echo 'stopped: run scripts/local.sh up')"
+  [ "$rc" != 0 ] || addresses
+  exit "$rc"
+}
+
+logs() {
+  local follow='' function='' argument groups
+  for argument; do
+    case $argument in
+      --follow | -f) follow=yes ;;
+      -*) die "unknown argument $argument: see --help" ;;
+      *) function=$argument ;;
+    esac
+  done
+  need_up
+  groups=$("$PY" -c '
+import json, sys
+groups = json.load(open(sys.argv[1]))["log_group_names"]["value"]
+if sys.argv[2] and sys.argv[2] not in groups:
+    sys.exit("no such function: take one of " + ", ".join(groups))
+print(*([groups[sys.argv[2]]] if sys.argv[2] else groups.values()))' "$STATE/outputs.json" "$function")
+  eval "$(forget_users_settings)"
+  eval "$(recall env)"
+  # shellcheck disable=SC2086 # One word a group.
+  exec "$PY" "$ROOT/scripts/stack.py" logs "$follow" $groups
+}
+
+command=${1:-help}
+shift || true
+case $command in
+  up) up "$@" ;;
+  down)
+    if [ -e "$LOCK" ]; then
+      need_python
+      claim
+      on_exit discard
+    else
+      say "not running"
+    fi
+    ;;
+  status) status ;;
+  logs) logs "$@" ;;
+  url) need_up && url ;;
+  env) need_up && forget_users_settings && recall env ;;
+  help | -h | --help) usage ;;
+  *) die "unknown command $command: see --help" ;;
+esac

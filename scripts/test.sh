@@ -1,0 +1,192 @@
+#!/usr/bin/env bash
+# Runs all tests with a set-up of its own, and says what it ran. The last line is `N passed, N failed, N skipped`.
+#
+#   scripts/test.sh [--long] [filter]
+#
+#   --long  the tests that take minutes too
+#   filter  only the Rust tests whose name contains it, and what they need
+#
+# The system is tested over real sockets on a stack of its own (own ports, own state): one that is up is left alone.
+
+# shellcheck source=scripts/lib.sh
+. "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+
+long=() filter=
+for argument; do
+  case $argument in
+    --long) long=(--include-ignored) ;;
+    -h | --help) usage && exit ;;
+    -*) die "unknown argument $argument: see --help" ;;
+    *) filter=$argument ;;
+  esac
+done
+
+eval "$(forget_users_settings)"
+export HUB_STATE_DIR=$ROOT/target/test-stack.$$
+work=$(mktemp -d)
+# shellcheck disable=SC2329 # Called by the trap.
+tidy() {
+  [ ! -e "$HUB_STATE_DIR" ] || "$ROOT/scripts/local.sh" down
+  rm -rf "$work"
+}
+on_exit tidy
+
+passed=0 failed=0 skipped=0 ran=() skips=()
+
+count() { # NAME PASSED FAILED SKIPPED STARTED
+  passed=$((passed + $2)) failed=$((failed + $3)) skipped=$((skipped + $4))
+  ran+=("$(printf '%-32s %4d passed %4d failed %4d skipped %5d s' "$1" "$2" "$3" "$4" $((SECONDS - $5)))")
+}
+
+skip() { # NAME REASON
+  skipped=$((skipped + 1))
+  skips+=("$1: $2")
+}
+
+# tee must outlive an interrupt, or what the command says while it cleans up would end it.
+with_log() {
+  "$@" 2>&1 | tee -i "$work/log" >&2
+  return "${PIPESTATUS[0]}"
+}
+
+# step COUNTER NAME COMMAND...: runs a command; the counter makes numbers of its exit code and of what it has said.
+step() {
+  local counter=$1 name=$2 start=$SECONDS rc=0 numbers
+  shift 2
+  say "--- $name"
+  run with_log "$@" || rc=$?
+  numbers=$("$counter" "$rc")
+  # shellcheck disable=SC2086 # Three words: passed, failed, skipped.
+  count "$name" $numbers "$start"
+  return "$rc"
+}
+
+# The counters. A command that fails without a failed test (it did not compile, say) has failed all the same, and so has
+# one that ran no test at all.
+one() { if [ "$1" = 0 ]; then echo 1 0 0; else echo 0 1 0; fi; }
+rust_tests() { awk '/^test result:/ { print $4, $6, $8 }' "$work/log" | sum "$1"; }
+terraform_tests() { sed -nE 's/^(Success|Failure)! ([0-9]+) passed, ([0-9]+) failed(, ([0-9]+) skipped)?.*/\2 \3 0\5/p' "$work/log" | sum "$1"; }
+sum() {
+  awk -v rc="$1" -v filter="$filter" '{ p += $1; f += $2; s += $3 }
+    END { print p + 0, (f == 0 && (rc != 0 || (p == 0 && filter == ""))) ? 1 : f + 0, s + 0 }'
+}
+
+# check NAME COMMAND...: one check, which the exit code decides.
+check() {
+  if [ -n "$filter" ]; then
+    skip "$1" 'left out: only some Rust tests were asked for'
+  else
+    step one "$@" || true
+  fi
+}
+
+# In the environment of the stack, once there is one. Commands run in a shell of their own, so that it stays there.
+stack_environment=
+with_stack() { eval "$stack_environment" && "$@"; }
+
+# cargo_test NAME ARGUMENTS...
+matched=0
+cargo_test() {
+  local name=$1 line before=$((passed + failed))
+  shift
+  step rust_tests "$name" with_stack cargo test --locked --no-fail-fast "$@" -- ${filter:+"$filter"} ${long[@]+"${long[@]}"} || true
+  matched=$((matched + passed + failed - before))
+  while read -r line; do
+    skips+=("$line")
+  done < <(sed -nE 's/^test (.*) \.\.\. ignored(, )?/\1: /p' "$work/log")
+}
+
+no_leftovers() {
+  local rc=0
+  "$ROOT/scripts/local.sh" down
+  "$ROOT/scripts/local.sh" status || rc=$?
+  ps -A -ww -o pid=,command= >"$work/processes"
+  [ "$rc" = 3 ] && [ ! -e "$HUB_STATE_DIR" ] && ! grep -F "$HUB_STATE_DIR/" "$work/processes"
+}
+
+# The story of the sample events: one connection comes, sends and goes.
+sample_events() {
+  local function answer
+  for function in connect send-message disconnect; do
+    answer=$("$ROOT/scripts/invoke-local.sh" "$function") || return
+    echo "$function: $answer"
+    [[ $answer == '{"statusCode":200'* ]] || return
+  done
+}
+
+logs_are_json() {
+  "$ROOT/scripts/local.sh" logs >"$work/lines"
+  "$PY" -c '
+import json, sys
+told = {json.loads(line)["message"] for line in open(sys.argv[1])}
+sys.exit(not {"connected", "sent", "disconnected"} <= told)' "$work/lines"
+}
+
+up_again_changes_nothing() {
+  "$ROOT/scripts/local.sh" up 2>&1 | tee "$work/up" && grep -q 'nothing has changed' "$work/up"
+}
+
+crash_is_told_and_mended() {
+  local url rc=0
+  url=$("$ROOT/scripts/local.sh" url)
+  kill -KILL "$(cat "$HUB_STATE_DIR/ministack.pid")"
+  "$ROOT/scripts/local.sh" status || rc=$?
+  [ "$rc" = 1 ] || return
+  "$ROOT/scripts/local.sh" up
+  [ "$("$ROOT/scripts/local.sh" url)" = "$url" ]
+}
+
+need_python
+need_cargo
+need_terraform
+python_tools local lint
+cd "$ROOT"
+terraform_setup "$work"
+
+check 'Rust format' cargo fmt --all --check
+check 'Rust lints' cargo clippy --workspace --all-targets --locked -- -D warnings
+cargo_test 'unit tests' --workspace --exclude system-tests --exclude fault-tests
+
+export TF_DATA_DIR=$work/terraform
+check 'Terraform format' terraform -chdir=infra fmt -check -recursive -diff
+check 'Terraform init' terraform -chdir=infra init -backend=false -input=false -lockfile=readonly
+check 'Terraform validate' terraform -chdir=infra validate
+if [ -n "$filter" ]; then
+  skip 'Terraform tests' 'left out: only some Rust tests were asked for'
+else
+  step terraform_tests 'Terraform tests' terraform -chdir=infra test -no-color || true
+fi
+unset TF_DATA_DIR
+
+# shellcheck disable=SC2046 # One word a file.
+check 'shell lints' shellcheck -x $(shfmt -f scripts .ci)
+check 'shell format' shfmt -d -i 2 -ci -bn scripts .ci
+check 'spelling' typos
+check 'TOML format' taplo fmt --check
+
+step one 'functions build' scripts/build.sh --arch host --profile local || true
+cargo_test 'fault tests' -p fault-tests
+
+if step one 'local stack comes up' scripts/local.sh up; then
+  stack_environment=$(scripts/local.sh env)
+  check 'plan after apply is empty' with_stack terraform -chdir=infra plan -input=false -detailed-exitcode -no-color
+  check 'sample events, locally' sample_events
+  cargo_test 'system tests' -p system-tests
+  check 'log lines' logs_are_json
+  check 'up again changes nothing' up_again_changes_nothing
+  check 'a crash is told and mended' crash_is_told_and_mended
+else
+  for name in 'plan after apply is empty' 'sample events, locally' 'system tests' 'log lines' 'up again changes nothing' 'a crash is told and mended'; do
+    skip "$name" 'the local stack did not come up'
+  done
+fi
+step one 'down leaves nothing' no_leftovers || true
+
+[ -z "$filter" ] || [ "$matched" -gt 0 ] || {
+  say "no Rust test has $filter in its name"
+  failed=$((failed + 1))
+}
+printf '%s\n' '' "${ran[@]}"
+[ ${#skips[@]} = 0 ] || printf 'skipped: %s\n' "${skips[@]}"
+echo "$passed passed, $failed failed, $skipped skipped"
+[ "$failed" = 0 ]
