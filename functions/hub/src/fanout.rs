@@ -1,11 +1,14 @@
 //! Delivery of one frame to every live connection of some sessions, and the count of what became of it.
 
-use std::time::Duration;
+use std::{cmp::Reverse, collections::BinaryHeap, time::Duration, vec};
 
-use futures::{StreamExt, TryStreamExt, future::ready, stream};
+use futures::{
+    StreamExt, TryStreamExt,
+    stream::{self, FuturesUnordered},
+};
 use tokio::{
-    sync::{Semaphore, mpsc},
-    time::{Instant, sleep, timeout_at},
+    sync::mpsc,
+    time::{Instant, sleep_until, timeout_at},
 };
 
 use crate::{
@@ -18,9 +21,8 @@ use crate::{
 
 /// How many sessions are read from the index at once.
 const READERS: usize = 8;
-/// How many recipients are in hand for each call that may be under way: those above it wait out a pause
-/// between two tries, so that a throttled connection holds no call back from the others.
-const IN_HAND_PER_CALL: usize = 16;
+/// How many recipients may wait for another try before reading waits for them: about 2 MB.
+const MOST_PARKED: usize = 16 * 1024;
 /// A 410 is asked about once more after this: the gateway is known to answer it for sockets that are alive.
 const GONE_PAUSE: Duration = Duration::from_millis(200);
 const FIRST_BACKOFF: Duration = Duration::from_millis(50);
@@ -72,12 +74,51 @@ impl Trouble {
     }
 }
 
-/// What a recipient's delivery came to.
+/// A recipient in hand, and what its tries so far came to.
+struct Delivery {
+    /// Its session's place in the list.
+    session: usize,
+    recipient: Recipient,
+    tries: u32,
+    was_gone: bool,
+}
+
+/// What became of a try.
 enum Outcome {
     Delivered,
     Gone(Result<Prune, Failure>),
     Failed(String),
+    /// Another try is due by then.
+    Again(Instant),
 }
+
+/// Recipients that wait for another try, the next one due on top.
+type Parked = BinaryHeap<Reverse<Due>>;
+
+/// Ordered by time alone.
+struct Due(Instant, Delivery);
+
+impl Ord for Due {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.0.cmp(&other.0)
+    }
+}
+
+impl PartialOrd for Due {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Due {
+    fn eq(&self, other: &Self) -> bool {
+        self.0 == other.0
+    }
+}
+
+impl Eq for Due {}
+
+type Pages = mpsc::Receiver<(usize, Vec<Recipient>)>;
 
 impl Fanout<'_> {
     /// Delivers `frame` to each live connection of `sessions`.
@@ -86,9 +127,7 @@ impl Fanout<'_> {
     /// failure to read stops further reading; what was read by then is still delivered, and the report says
     /// how far it came.
     pub async fn deliver(&self, sessions: Vec<SessionId>, frame: &[u8]) -> (Report, Result<(), Failure>) {
-        let calls = Semaphore::new(self.concurrency);
-        let (page_sender, mut page_receiver) = mpsc::channel::<(usize, Vec<Recipient>)>(1);
-
+        let (page_sender, pages) = mpsc::channel(1);
         let names = &sessions;
         let read = async move {
             stream::iter(names.iter().enumerate().map(Ok))
@@ -97,34 +136,62 @@ impl Fanout<'_> {
                 })
                 .await
         };
-
         let mut tallies = vec![Tally::default(); sessions.len()];
         let mut report = Report::default();
-        let post = stream::poll_fn(|context| page_receiver.poll_recv(context))
-            .flat_map(|(index, recipients)| stream::iter(recipients).map(move |recipient| (index, recipient)))
-            .map(|(index, recipient)| {
-                let calls = &calls;
-                async move {
-                    let mut tries = 0;
-                    let outcome = self.settle(&recipient, frame, calls, &mut tries).await;
-                    (index, outcome, tries)
-                }
-            })
-            .buffer_unordered(self.concurrency * IN_HAND_PER_CALL)
-            .for_each(|(index, outcome, tries)| {
-                if let Some(tally) = tallies.get_mut(index) {
-                    report.count(tally, outcome, tries);
-                }
-                ready(())
-            });
-
-        let result = self.deadline.bound(async { tokio::join!(read, post).0 }).await;
+        let post = self.post_pages(pages, frame, &mut tallies, &mut report);
+        let run = async { tokio::join!(read, post).0 };
+        let result = self.deadline.bound(run).await;
         report.sessions = sessions
             .into_iter()
             .zip(tallies)
             .map(|(session, tally)| SessionTally { session, tally })
             .collect();
         (report, result)
+    }
+
+    /// Posts to every recipient of `pages` until it is settled or the time for posting is up.
+    ///
+    /// A first try comes before another's second one, and who waits for a second one holds no call: a
+    /// connection in trouble costs the others nothing but the calls that it is given.
+    async fn post_pages(&self, mut pages: Pages, frame: &[u8], tallies: &mut [Tally], report: &mut Report) {
+        let mut calls = FuturesUnordered::new();
+        let mut parked = Parked::new();
+        let mut page = (0, Vec::new().into_iter());
+        let mut reading = true;
+        let mut last_cause = None;
+        loop {
+            let now = Instant::now();
+            if now >= self.deadline.post_until {
+                let waiting = parked.drain().map(|Reverse(Due(_, delivery))| delivery.session);
+                for session in waiting.chain(page.1.by_ref().map(|_| page.0)) {
+                    report
+                        .count(tallies.get_mut(session), Outcome::Failed(out_of_time(last_cause.as_deref())));
+                }
+            }
+            while calls.len() < self.concurrency
+                && let Some(delivery) = next(&mut page, &mut parked, now)
+            {
+                calls.push(self.attempt(delivery, frame));
+            }
+            let wake = parked.peek().map_or(self.deadline.post_until, |Reverse(due)| due.0);
+            tokio::select! {
+                Some((delivery, outcome, cause)) = calls.next() => {
+                    report.retries += u64::from(delivery.tries > 1);
+                    last_cause = cause.or(last_cause);
+                    match outcome {
+                        Outcome::Again(due) => parked.push(Reverse(Due(due, delivery))),
+                        settled => report.count(tallies.get_mut(delivery.session), settled),
+                    }
+                }
+                read = pages.recv(), if reading && page.1.len() == 0 && parked.len() < MOST_PARKED => match read {
+                    Some((session, recipients)) => page = (session, recipients.into_iter()),
+                    None => reading = false,
+                },
+                () = sleep_until(wake.min(self.deadline.post_until)),
+                    if !parked.is_empty() && calls.len() < self.concurrency => {}
+                else => return,
+            }
+        }
     }
 
     async fn read_session(
@@ -145,81 +212,65 @@ impl Fanout<'_> {
         }
     }
 
-    async fn settle(
-        &self,
-        recipient: &Recipient,
-        frame: &[u8],
-        calls: &Semaphore,
-        tries: &mut u64,
-    ) -> Outcome {
-        const OUT_OF_TIME: &str = "the time ran out";
-        if Instant::now() >= self.deadline.post_until {
-            return Outcome::Failed(format!("{OUT_OF_TIME} before the first try"));
-        }
-        let mut last_cause = None;
-        let posting = self.post_until_settled(recipient, frame, calls, tries, &mut last_cause);
-        match timeout_at(self.deadline.post_until, posting).await {
-            Ok(Verdict::Delivered) => Outcome::Delivered,
-            Ok(Verdict::Gone) => Outcome::Gone(self.prune(recipient, calls).await),
-            Ok(Verdict::Refused(cause) | Verdict::Transient(cause)) => Outcome::Failed(cause),
-            Err(_) => Outcome::Failed(match last_cause {
-                Some(cause) => format!("{OUT_OF_TIME} after {cause}"),
-                None => format!("{OUT_OF_TIME} while waiting for an answer"),
-            }),
-        }
-    }
-
-    /// Tries until the answer is final; the caller bounds the time.
-    async fn post_until_settled(
-        &self,
-        recipient: &Recipient,
-        frame: &[u8],
-        calls: &Semaphore,
-        tries: &mut u64,
-        last_cause: &mut Option<String>,
-    ) -> Verdict {
-        let mut was_gone = false;
-        let mut backoff = FIRST_BACKOFF;
-        loop {
-            let verdict = {
-                let _call = calls.acquire().await;
-                *tries += 1;
-                self.connections.post(&recipient.connection_id, frame).await
-            };
-            match verdict {
-                Verdict::Gone if !was_gone => {
-                    was_gone = true;
-                    *last_cause = Some("410 Gone".into());
-                    sleep(GONE_PAUSE).await;
-                }
-                Verdict::Transient(cause) => {
-                    *last_cause = Some(cause);
-                    // Full jitter: connections that were throttled together do not come back together.
-                    sleep(backoff.mul_f64(fastrand::f64())).await;
-                    backoff = (backoff * 2).min(LONGEST_BACKOFF);
-                }
-                settled => return settled,
+    /// One try, bounded by the time for posting, and what follows from it; the cause of any trouble besides.
+    async fn attempt(&self, mut delivery: Delivery, frame: &[u8]) -> (Delivery, Outcome, Option<String>) {
+        delivery.tries += 1;
+        let post = self.connections.post(&delivery.recipient.connection_id, frame);
+        let Ok(verdict) = timeout_at(self.deadline.post_until, post).await else {
+            return (delivery, Outcome::Failed(out_of_time(None)), None);
+        };
+        let now = Instant::now();
+        let (outcome, cause) = match verdict {
+            Verdict::Delivered => (Outcome::Delivered, None),
+            Verdict::Refused(cause) => (Outcome::Failed(cause), None),
+            Verdict::Gone if delivery.was_gone => {
+                (Outcome::Gone(self.prune(&delivery.recipient).await), None)
             }
-        }
+            Verdict::Gone => {
+                delivery.was_gone = true;
+                (Outcome::Again(now + GONE_PAUSE), Some("410 Gone".into()))
+            }
+            Verdict::Transient(cause) => {
+                let longest = FIRST_BACKOFF * 2_u32.saturating_pow(delivery.tries - 1).min(1 << 10);
+                // Full jitter: connections that were throttled together do not come back together.
+                let pause = longest.min(LONGEST_BACKOFF).mul_f64(fastrand::f64());
+                (Outcome::Again(now + pause), Some(cause))
+            }
+        };
+        (delivery, outcome, cause)
     }
 
-    async fn prune(&self, recipient: &Recipient, calls: &Semaphore) -> Result<Prune, Failure> {
+    async fn prune(&self, recipient: &Recipient) -> Result<Prune, Failure> {
         let young = recipient.connected_at.is_some_and(|at| at >= prune_cutoff());
         if young || self.sender == Some(recipient.connection_id.as_str()) {
             return Ok(Prune::Kept);
         }
-        let pruning = async {
-            let _call = calls.acquire().await;
-            self.registry.prune(&recipient.connection_id).await
-        };
-        timeout_at(self.deadline.post_until, pruning).await.unwrap_or(Err(Failure::OutOfTime))
+        let pruning = self.registry.prune(&recipient.connection_id);
+        timeout_at(self.deadline.post_until, Box::pin(pruning)).await.unwrap_or(Err(Failure::OutOfTime))
+    }
+}
+
+/// Who is to be tried next: somebody new, or else somebody whose pause is over.
+fn next(page: &mut (usize, vec::IntoIter<Recipient>), parked: &mut Parked, now: Instant) -> Option<Delivery> {
+    if let Some(recipient) = page.1.next() {
+        return Some(Delivery { session: page.0, recipient, tries: 0, was_gone: false });
+    }
+    let due = parked.peek().is_some_and(|Reverse(due)| due.0 <= now);
+    due.then(|| parked.pop()).flatten().map(|Reverse(Due(_, delivery))| delivery)
+}
+
+fn out_of_time(last_cause: Option<&str>) -> String {
+    match last_cause {
+        Some(cause) => format!("the time ran out after {cause}"),
+        None => "the time ran out while waiting for an answer, or before the first try".into(),
     }
 }
 
 impl Report {
-    fn count(&mut self, tally: &mut Tally, outcome: Outcome, tries: u64) {
-        self.retries += tries.saturating_sub(1);
+    fn count(&mut self, tally: Option<&mut Tally>, outcome: Outcome) {
+        let Some(tally) = tally else { return };
         match outcome {
+            Outcome::Again(_) => {}
             Outcome::Delivered => tally.delivered += 1,
             Outcome::Failed(cause) => {
                 tally.failed += 1;
