@@ -1,0 +1,853 @@
+// The client's own tests: against a small hub that misbehaves on demand, with a clock that the tests wind.
+
+import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import { test } from "node:test";
+import WebSocket from "ws";
+import { HubClient, HubError } from "../../web/hub-client.js";
+import { Clock } from "./clock.js";
+import { FakeHub } from "./fake-hub.js";
+
+const MINUTE = 60_000;
+const realTimeout = setTimeout;
+/** Long enough for anything on loopback that was going to happen. */
+const aWhile = () => new Promise((resolve) => realTimeout(resolve, 60));
+
+async function until(condition, what = String(condition)) {
+  const end = performance.now() + 10_000;
+  while (!condition()) {
+    assert.ok(performance.now() < end, `this never came true: ${what}`);
+    await new Promise(setImmediate);
+  }
+}
+
+/** A hub, a clock that only `tick` moves, and clients that are closed at the end. */
+async function setUp(t, { random = 0.5 } = {}) {
+  const clock = new Clock();
+  t.mock.method(Math, "random", () => random);
+  const hub = await FakeHub.start();
+  const clients = [];
+  t.after(async () => {
+    for (const client of clients) client.close();
+    await hub.stop();
+    await until(() => clock.running === 0, "no timer is left");
+    clock.restore();
+  });
+  const start = (session, options = {}) => {
+    const client = new HubClient(hub.url, { session, WebSocket, ...options });
+    client.log = [];
+    for (const type of ["message", "open", "reconnecting", "close", "error"]) {
+      client.addEventListener(type, (event) => client.log.push(event));
+    }
+    client.heard = (type) => client.log.filter((event) => event.type === type);
+    client.pongs = 0;
+    client.addEventListener("frame", ({ data }) => (client.pongs += data === '{"type":"pong"}'));
+    client.messages = () => client.heard("message").map(({ message }) => message);
+    clients.push(client);
+    return client;
+  };
+  const connect = async (...args) => {
+    const client = start(...args);
+    await until(() => client.state === "open");
+    return client;
+  };
+  return { hub, start, connect, clock, tick: (ms) => clock.tick(ms) };
+}
+
+const code = (expected) => (error) => {
+  assert.ok(error instanceof HubError, String(error));
+  assert.equal(error.code, expected);
+  return true;
+};
+
+test("a message arrives with its sender and time, and the sender gets the receipt", async (t) => {
+  const { connect } = await setUp(t);
+  const [alice, bob] = [await connect("alice"), await connect("bob")];
+  const receipt = await alice.send(["bob", "nobody"], { text: "hello" });
+  assert.deepEqual(receipt, {
+    id: receipt.id,
+    delivered: 1,
+    gone: 0,
+    failed: 0,
+    sessions: [
+      { session: "bob", delivered: 1, gone: 0, failed: 0 },
+      { session: "nobody", delivered: 0, gone: 0, failed: 0 },
+    ],
+  });
+  await until(() => bob.messages().length);
+  const [{ id, from, message, sentAt }] = bob.heard("message");
+  assert.deepEqual({ id, from, message }, { id: receipt.id, from: "alice", message: { text: "hello" } });
+  assert.ok(Math.abs(Date.now() - sentAt) < MINUTE);
+  assert.deepEqual(alice.messages(), []);
+});
+
+test("one session can be named as a string, and an id of one's own is used", async (t) => {
+  const { hub, connect } = await setUp(t);
+  const alice = await connect("alice");
+  assert.equal((await alice.send("bob", null, { id: "mine" })).id, "mine");
+  assert.deepEqual(hub.sent, [{ action: "sendMessage", sessions: ["bob"], message: null, id: "mine" }]);
+});
+
+test("the handshake carries session and token, beside what the address already has", async (t) => {
+  const { hub, start } = await setUp(t);
+  hub.url += "?stage=a%20b#top";
+  const alice = start("A-Z.a_z~0:9@x", { token: "t+/=" });
+  await until(() => alice.state === "open");
+  assert.deepEqual(Object.fromEntries(hub.handshakes[0]), { stage: "a b", session_id: "A-Z.a_z~0:9@x", token: "t+/=" });
+});
+
+test("what can never work is refused at once", () => {
+  const options = { session: "a", WebSocket };
+  for (const session of [undefined, "", "a b", "ä", "x".repeat(129), 7]) {
+    assert.throws(() => new HubClient("wss://hub.example/live", { ...options, session }), /session must be/);
+  }
+  assert.throws(() => new HubClient("https://hub.example/live", options), /must look like wss/);
+  assert.throws(() => new HubClient("hub.example", options), /must look like wss/);
+  assert.throws(() => new HubClient("wss://hub.example", { ...options, WebSocket: null }), /no WebSocket/);
+  assert.throws(() => new HubClient("wss://hub.example", { ...options, sendTimeOut: 1 }), /no option sendTimeOut/);
+  for (const pingInterval of [-1, NaN, Infinity, 2 ** 31, "x"]) {
+    assert.throws(() => new HubClient("wss://hub.example", { ...options, pingInterval }), /pingInterval must be/);
+  }
+});
+
+test("answers find their sends in whatever order they come", async (t) => {
+  const { hub, connect } = await setUp(t);
+  const alice = await connect("alice");
+  const held = [];
+  hub.intercept = (link, frame) => held.push(() => hub.answer(link, frame));
+  const sends = ["1", "2", "3"].map((id) => alice.send("bob", id, { id }));
+  await until(() => held.length === 3);
+  for (const answer of held.reverse()) answer();
+  assert.deepEqual(
+    (await Promise.all(sends)).map(({ id }) => id),
+    ["1", "2", "3"],
+  );
+});
+
+test("the hub's errors reject the send that they are about, with their code and text", async (t) => {
+  const { hub, connect } = await setUp(t);
+  const alice = await connect("alice");
+  hub.intercept = (link, { id }) => {
+    if (id !== "bad") return false;
+    link.say({ type: "error", code: "too_many_sessions", message: "split it", id });
+    return true;
+  };
+  const good = alice.send("bob", 1);
+  await assert.rejects(alice.send("bob", 2, { id: "bad" }), (error) => {
+    assert.equal(error.message, "split it");
+    assert.equal(error.id, "bad");
+    return code("too_many_sessions")(error);
+  });
+  await good;
+  assert.deepEqual(alice.heard("error"), []);
+});
+
+/** Makes the hub keep its answers to messages; returns them as functions. */
+function hold(hub) {
+  const held = [];
+  hub.intercept = (link, frame) => frame.action === "sendMessage" && held.push(() => hub.answer(link, frame));
+  return held;
+}
+
+test("a slow receipt is waited for, and the connection only asked whether it lives", async (t) => {
+  const { hub, connect, tick } = await setUp(t);
+  const alice = await connect("alice");
+  const held = hold(hub);
+  const send = alice.send("bob", "slow");
+  await until(() => held.length);
+  tick(10_000);
+  await until(() => hub.pings === 1);
+  await aWhile();
+  tick(24_999);
+  held[0]();
+  assert.equal((await send).delivered, 0);
+  assert.equal(hub.handshakes.length, 1);
+});
+
+test("a send without an answer is rejected after sendTimeout, and a late receipt is no harm", async (t) => {
+  const { hub, connect, tick } = await setUp(t);
+  const alice = await connect("alice", { sendTimeout: 5_000 });
+  const held = hold(hub);
+  const rejected = assert.rejects(alice.send("bob", "slow", { id: "x" }), (error) => {
+    assert.equal(error.id, "x");
+    return code("timeout")(error);
+  });
+  await until(() => held.length);
+  tick(5_000);
+  await rejected;
+  held[0]();
+  await aWhile();
+  assert.deepEqual([alice.state, alice.heard("error")], ["open", []]);
+});
+
+test("what the hub or the socket could not take is refused without being sent", async (t) => {
+  const { hub, connect } = await setUp(t);
+  const alice = await connect("alice");
+  const loop = {};
+  loop.loop = loop;
+  for (const message of [undefined, () => {}, loop, 1n])
+    await assert.rejects(alice.send("bob", message), code("bad_request"));
+  for (const id of ["", "x".repeat(129), 5, null])
+    await assert.rejects(alice.send("bob", 1, { id }), code("bad_request"));
+  await assert.rejects(alice.send(undefined, 1), code("bad_request"));
+
+  const frame = (message) => JSON.stringify({ action: "sendMessage", sessions: ["bob"], message, id: "x" });
+  const room = 32 * 1024 - Buffer.byteLength(frame(""));
+  // A character of two bytes tells bytes from characters.
+  const largest = "é" + "x".repeat(room - 2);
+  await assert.rejects(alice.send("bob", largest + "x", { id: "x" }), code("message_too_large"));
+  await alice.send("bob", largest, { id: "x" });
+  assert.deepEqual(
+    hub.sent.map(({ message }) => message.length),
+    [room - 1],
+  );
+
+  const held = hold(hub);
+  const first = alice.send("bob", 1, { id: "twice" });
+  await assert.rejects(alice.send("bob", 2, { id: "twice" }), code("bad_request"));
+  await until(() => held.length);
+  held[0]();
+  await first;
+});
+
+test("a repeated message is dropped, one with the same id from somebody else is not", async (t) => {
+  const { hub, connect } = await setUp(t);
+  const bob = await connect("bob");
+  const frame = (id, from, message) => ({ type: "message", id, from, message, sent_at: "2030-01-01T00:00:00.000Z" });
+  const [link] = hub.open;
+  for (const [id, from] of [
+    ["1", "a"],
+    ["2", "a"],
+    ["1", "a"],
+    ["1", "b"],
+    ["1", null],
+    ["2", "a"],
+    ["1", null],
+    ["3", "a"],
+  ]) {
+    link.say(frame(id, from, `${id}${from}`));
+  }
+  await until(() => bob.messages().includes("3a"));
+  assert.deepEqual(bob.messages(), ["1a", "2a", "1b", "1null", "3a"]);
+});
+
+test("as many ids are remembered as dedupeLimit says, the oldest go first", async (t) => {
+  const { hub, connect } = await setUp(t);
+  const bob = await connect("bob", { dedupeLimit: 3 });
+  const [link] = hub.open;
+  for (const id of ["1", "2", "3", "1", "4", "2", "1", "end"])
+    link.say({ type: "message", id, from: "a", message: id });
+  await until(() => bob.messages().includes("end"));
+  // 4 pushes 1 out, so that 2 is still known, and 1 is taken for new.
+  assert.deepEqual(bob.messages(), ["1", "2", "3", "4", "1", "end"]);
+});
+
+test("an idle connection is kept alive well within the gateway's 10 minutes", async (t) => {
+  const { hub, connect, tick } = await setUp(t);
+  const alice = await connect("alice", { handoverAfter: 120 * MINUTE });
+  for (let tens = 1; tens <= 10; tens++) {
+    let minutes = 0;
+    for (; minutes < 10 && hub.pings < tens; minutes++) {
+      tick(MINUTE);
+      await aWhile();
+    }
+    assert.ok(minutes < 8, `${minutes} minutes passed without a ping`);
+    await until(() => alice.pongs === tens);
+  }
+  assert.equal(hub.handshakes.length, 1);
+});
+
+test("hearing is not enough for the keepalive: pings go out while messages come in", async (t) => {
+  const { hub, connect, tick } = await setUp(t);
+  const bob = await connect("bob");
+  const [link] = hub.open;
+  for (let minute = 1; minute <= 4; minute++) {
+    link.say({ type: "message", id: `${minute}`, from: "a", message: minute });
+    await until(() => bob.messages().length === minute);
+    tick(MINUTE);
+  }
+  await until(() => hub.pings === 1);
+});
+
+test("a peer that does not answer a ping is given up, and what was sent to it is sent again", async (t) => {
+  const { hub, connect, tick } = await setUp(t);
+  const [alice, bob] = [await connect("alice"), await connect("bob")];
+  const [dead] = hub.open;
+  hub.intercept = (link) => link === dead;
+  const send = alice.send("bob", "hello", { id: "x" });
+  await until(() => hub.sent.length === 1);
+  tick(10_000);
+  await until(() => hub.pings === 1);
+  tick(9_999);
+  await aWhile();
+  assert.equal(alice.state, "open");
+  tick(1);
+  assert.equal(alice.state, "reconnecting");
+  assert.match(alice.heard("reconnecting")[0].reason, /silent/);
+  tick(500);
+  assert.equal((await send).delivered, 1);
+  await until(() => bob.messages().length);
+  assert.deepEqual(
+    hub.sent.map(({ id }) => id),
+    ["x", "x"],
+  );
+  assert.ok(!hub.open.has(dead), "the dead socket was cut, not left to linger");
+});
+
+test("reconnecting backs off exponentially up to a bound, with full jitter", async (t) => {
+  for (const random of [0.25, 0.999]) {
+    await t.test(`at ${random}`, async (t) => {
+      const { hub, connect, start, tick } = await setUp(t, { random });
+      const alice = await connect("alice");
+      hub.refuse = true;
+      hub.cut();
+      const delays = () => alice.heard("reconnecting").map(({ delay }) => delay);
+      for (let tries = 1; tries <= 9; tries++) {
+        await until(() => delays().length === tries);
+        tick(Math.floor(delays().at(-1)) - 1);
+        await aWhile();
+        assert.equal(alice.heard("error").length, tries - 1, "not before its time");
+        tick(2);
+      }
+      await until(() => delays().length === 10);
+      const bounds = [500, 1000, 2000, 4000, 8000, 16000, 30000, 30000, 30000, 30000];
+      assert.deepEqual(
+        delays(),
+        bounds.map((bound) => bound * random),
+      );
+      assert.deepEqual(
+        alice.heard("reconnecting").map(({ attempt }) => attempt),
+        [1, 2, 3, 4, 5, 6, 7, 8, 9, 10],
+      );
+      for (const { error } of alice.heard("error"))
+        assert.ok(code("connect_failed")(error) && /400/.test(error.message));
+
+      // The one that never had a connection does the same.
+      const bob = start("bob");
+      await until(() => bob.heard("reconnecting").length === 1);
+      assert.equal(bob.heard("reconnecting")[0].delay, 500 * random);
+
+      hub.refuse = false;
+      tick(30_000);
+      await until(() => alice.state === "open" && bob.state === "open");
+    });
+  }
+});
+
+test("a connection that does not last leaves the backoff where it was; one that lasts resets it", async (t) => {
+  const { hub, connect, tick } = await setUp(t);
+  const alice = await connect("alice");
+  const cut = async () => {
+    hub.cut();
+    await until(() => alice.state === "reconnecting");
+    const { delay } = alice.heard("reconnecting").at(-1);
+    tick(delay);
+    await until(() => alice.state === "open");
+    return delay;
+  };
+  assert.deepEqual([await cut(), await cut(), await cut()], [250, 500, 1000]);
+  tick(5_000);
+  assert.equal(await cut(), 250);
+});
+
+test("the browser's online, a woken tab and check() each try at once", async (t) => {
+  const page = new EventTarget();
+  const document = Object.assign(new EventTarget(), { visibilityState: "visible" });
+  const listeners = {
+    addEventListener: page.addEventListener.bind(page),
+    removeEventListener: page.removeEventListener.bind(page),
+    document,
+  };
+  Object.assign(globalThis, listeners);
+  t.after(() => Object.keys(listeners).forEach((name) => delete globalThis[name]));
+  const { hub, connect } = await setUp(t);
+  const alice = await connect("alice");
+  const lose = async () => {
+    hub.cut();
+    await until(() => alice.state === "reconnecting");
+  };
+  const wakes = {
+    online: () => page.dispatchEvent(new Event("online")),
+    pageshow: () => page.dispatchEvent(new Event("pageshow")),
+    visibilitychange: () => document.dispatchEvent(new Event("visibilitychange")),
+    resume: () => document.dispatchEvent(new Event("resume")),
+    check: () => alice.check(),
+  };
+  for (const [name, wake] of Object.entries(wakes)) {
+    await lose();
+    wake(); // The clock stands still.
+    wake(); // A second call finds the attempt under way.
+    await until(() => alice.state === "open", `${name} reconnects`);
+  }
+  assert.equal(hub.handshakes.length, 6);
+
+  // A tab that goes to the background is no reason.
+  await lose();
+  document.visibilityState = "hidden";
+  document.dispatchEvent(new Event("visibilitychange"));
+  await aWhile();
+  assert.equal(alice.state, "reconnecting");
+  wakes.online();
+  await until(() => alice.state === "open");
+
+  // With a connection, they ask whether it still lives.
+  const before = hub.pings;
+  wakes.online();
+  await until(() => hub.pings === before + 1);
+
+  alice.close();
+  wakes.online();
+  await aWhile();
+  assert.equal(hub.handshakes.length, 7);
+});
+
+test("each connection asks for a fresh token", async (t) => {
+  const { hub, connect, tick } = await setUp(t);
+  let calls = 0;
+  const alice = await connect("alice", { token: async () => `token-${++calls}`, handoverAfter: MINUTE });
+  hub.cut();
+  await until(() => alice.state === "reconnecting");
+  tick(250);
+  await until(() => alice.state === "open");
+  tick(MINUTE);
+  await until(() => hub.handshakes.length === 3);
+  assert.deepEqual(
+    hub.handshakes.map((query) => query.get("token")),
+    ["token-1", "token-2", "token-3"],
+  );
+});
+
+test("a token that cannot be had, or takes too long, is an error and tried again", async (t) => {
+  const { hub, start, tick } = await setUp(t);
+  const answers = [() => Promise.reject(new Error("signed out")), () => new Promise(() => {}), () => null];
+  const alice = start("alice", { token: () => answers.shift()() });
+  const errors = () => alice.heard("error").map(({ error }) => error);
+  await until(() => errors().length === 1);
+  assert.ok(code("token_failed")(errors()[0]));
+  assert.equal(errors()[0].cause.message, "signed out");
+  tick(250);
+  await aWhile();
+  tick(15_000);
+  assert.ok(code("connect_failed")(errors()[1]));
+  tick(500);
+  await until(() => alice.state === "open");
+  assert.equal(hub.handshakes[0].has("token"), false);
+});
+
+test("no event tells the token", async (t) => {
+  const { hub, start, tick } = await setUp(t);
+  hub.refuse = true;
+  const alice = start("alice", { token: "s3cret" });
+  let frames = "";
+  alice.addEventListener("frame", ({ data }) => (frames += data));
+  await until(() => alice.heard("error").length);
+  hub.refuse = false;
+  tick(250);
+  await until(() => alice.state === "open");
+  await alice.send("bob", 1);
+  const told = alice.log.map(
+    ({ type, ...fields }) => JSON.stringify(fields) + fields.error?.message + fields.error?.cause,
+  );
+  assert.doesNotMatch(told.join() + frames, /s3cret/);
+  assert.match(frames, /sendMessage/);
+});
+
+test("a handshake that hangs is given up and tried again", async (t) => {
+  const { hub, start, tick } = await setUp(t);
+  hub.hang = true;
+  const alice = start("alice");
+  await aWhile();
+  tick(14_999);
+  assert.equal(alice.state, "connecting");
+  tick(1);
+  assert.equal(alice.state, "reconnecting");
+  hub.hang = false;
+  tick(250);
+  await until(() => alice.state === "open");
+});
+
+test("sends wait for a connection in their order; beyond the bound they are refused, not dropped", async (t) => {
+  const { hub, start, connect, tick } = await setUp(t);
+  const bob = await connect("bob");
+  hub.refuse = true;
+  const alice = start("alice", { queueLimit: 3 });
+  const sends = [1, 2, 3].map((n) => alice.send("bob", n));
+  await assert.rejects(alice.send("bob", 4), code("queue_full"));
+  await until(() => alice.state === "reconnecting");
+  await assert.rejects(alice.send("bob", 5), code("queue_full"));
+  tick(200);
+  hub.refuse = false;
+  // However long it takes: the time-out is for the hub's answer.
+  tick(50);
+  await until(() => alice.state === "open");
+  const receipts = await Promise.all(sends);
+  assert.deepEqual(
+    receipts.map(({ delivered }) => delivered),
+    [1, 1, 1],
+  );
+  await until(() => bob.messages().length === 3);
+  assert.deepEqual(bob.messages(), [1, 2, 3]);
+  await Promise.all([6, 7, 8, 9].map((n) => alice.send("bob", n)));
+});
+
+test("waiting for a connection is not limited by sendTimeout", async (t) => {
+  const { hub, start, tick } = await setUp(t);
+  hub.refuse = true;
+  const alice = start("alice");
+  const send = alice.send("bob", "patient");
+  let waited = 0;
+  for (let tries = 1; waited < 5 * MINUTE; tries++) {
+    await until(() => alice.heard("reconnecting").length === tries);
+    const { delay } = alice.heard("reconnecting").at(-1);
+    waited += delay;
+    hub.refuse = waited < 5 * MINUTE;
+    tick(delay);
+  }
+  assert.equal((await send).delivered, 0);
+});
+
+test("a send that was under way when the connection died is sent again, and heard once", async (t) => {
+  const { hub, connect, tick } = await setUp(t);
+  const [alice, bob] = [await connect("alice"), await connect("bob")];
+  // The worst moment: delivered, and the receipt lost.
+  hub.intercept = (link, frame) => {
+    hub.intercept = () => false;
+    hub.deliver(link.session, frame);
+    link.socket.terminate();
+    return true;
+  };
+  const sends = [alice.send("bob", "first"), alice.send("bob", "second")];
+  await until(() => alice.state === "reconnecting");
+  sends.push(alice.send("bob", "third"));
+  tick(250);
+  const receipts = await Promise.all(sends);
+  assert.deepEqual(
+    receipts.map(({ delivered }) => delivered),
+    [1, 1, 1],
+  );
+  await until(() => bob.messages().length === 3);
+  await aWhile();
+  assert.deepEqual(bob.messages(), ["first", "second", "third"]);
+  assert.equal(hub.sent.filter(({ message }) => message === "first").length, 2);
+});
+
+test("before the gateway's cut the next connection is opened first, and the old one closed after", async (t) => {
+  // Pings are another test's matter.
+  const options = { pingInterval: 180 * MINUTE };
+  const { hub, connect, tick } = await setUp(t, { random: 0 });
+  const [alice, bob] = [
+    await connect("alice", options),
+    await connect("bob", { ...options, handoverAfter: 180 * MINUTE }),
+  ];
+  const links = () => [...hub.open].filter(({ session }) => session === "alice");
+  const [old] = links();
+  tick(115 * MINUTE - 1);
+  // What is under way on the old connection gets its answer there.
+  const held = hold(hub);
+  const underWay = alice.send("bob", "under way");
+  await until(() => held.length);
+  hub.intercept = () => false;
+  assert.equal(links().length, 1);
+  tick(1);
+  await until(() => links().length === 2);
+  const [, next] = links();
+  await aWhile();
+
+  // A message to both is heard once, whichever comes first.
+  assert.equal((await bob.send("alice", "to both")).delivered, 2);
+  for (const [link, id] of [
+    [next, "1"],
+    [old, "1"],
+    [old, "2"],
+    [next, "2"],
+    [next, "end"],
+  ])
+    link.say({ type: "message", id, from: "x", message: id });
+  await until(() => alice.messages().includes("end") && alice.messages().includes("2"));
+  assert.deepEqual(alice.messages().sort(), ["1", "2", "end", "to both"]);
+  // New sends take the new way.
+  await alice.send("bob", "new way");
+  assert.equal(hub.frames.at(-1).link, next);
+
+  tick(5_000);
+  await aWhile();
+  assert.equal(links().length, 2, "the old connection still owes an answer");
+  held[0]();
+  assert.equal((await underWay).delivered, 1);
+  await until(() => links().length === 1);
+  assert.deepEqual(links(), [next]);
+  assert.deepEqual(
+    alice.log.map(({ type }) => type).filter((type) => type !== "message"),
+    ["open"],
+    "nobody noticed",
+  );
+
+  // With nothing under way, the old one goes after the overlap, and not sooner.
+  tick(115 * MINUTE - 5_000);
+  await until(() => links().length === 2);
+  await aWhile();
+  tick(4_999);
+  await aWhile();
+  assert.equal(links().length, 2);
+  tick(1);
+  await until(() => links().length === 1);
+  assert.equal(hub.sent.length, 3, "nothing was sent twice");
+});
+
+test("clients that came together hand over apart, and never late", async (t) => {
+  for (const [random, minutes] of [
+    [0, 115],
+    [0.5, 109.25],
+    [0.999999, 103.5],
+  ]) {
+    await t.test(`after ${minutes} minutes`, async (t) => {
+      const { hub, connect, tick } = await setUp(t, { random });
+      await connect("alice", { pingInterval: 180 * MINUTE });
+      tick(minutes * MINUTE - 1_000);
+      await aWhile();
+      assert.equal(hub.handshakes.length, 1);
+      tick(2_000);
+      await until(() => hub.handshakes.length === 2);
+    });
+  }
+});
+
+test("handing over is repeated with backoff while the old connection still serves", async (t) => {
+  const { hub, connect, tick } = await setUp(t, { random: 0.5 });
+  const alice = await connect("alice", { handoverAfter: MINUTE, handoverOverlap: 0 });
+  hub.refuse = true;
+  tick(MINUTE);
+  await until(() => alice.heard("error").length === 1);
+  tick(250);
+  await until(() => alice.heard("error").length === 2);
+  assert.equal(alice.state, "open");
+  await alice.send("bob", "as ever");
+  hub.refuse = false;
+  tick(500);
+  await until(() => hub.handshakes.length === 2);
+  await aWhile();
+  tick(1);
+  await until(() => hub.open.size === 1);
+  // And the new one is replaced in its turn.
+  tick(MINUTE);
+  await until(() => hub.handshakes.length === 3);
+  assert.deepEqual(alice.heard("reconnecting"), []);
+});
+
+test("a connection that dies while the next is being opened leaves its sends to that one", async (t) => {
+  const { hub, connect, tick } = await setUp(t, { random: 0 });
+  const tokens = ["first", new Promise((resolve) => (hub.proceed = resolve))];
+  const alice = await connect("alice", { handoverAfter: MINUTE, token: () => tokens.shift() });
+  const held = hold(hub);
+  tick(MINUTE);
+  const send = alice.send("bob", "hello");
+  await until(() => held.length);
+  hub.cut();
+  await until(() => alice.state === "reconnecting");
+  assert.deepEqual(tokens, [], "the next was already under way");
+  assert.equal(alice.heard("reconnecting")[0].delay, 0);
+  hub.intercept = () => false;
+  hub.proceed("second");
+  assert.equal((await send).delivered, 0);
+  assert.deepEqual([hub.handshakes.length, hub.sent.length], [2, 2]);
+});
+
+test("an old connection that dies owing an answer leaves the send to the new one", async (t) => {
+  const { hub, connect, tick } = await setUp(t, { random: 0 });
+  const alice = await connect("alice", { handoverAfter: MINUTE });
+  const held = hold(hub);
+  tick(MINUTE - 1);
+  const send = alice.send("bob", "hello");
+  await until(() => held.length);
+  hub.intercept = () => false;
+  tick(1);
+  await until(() => hub.open.size === 2);
+  await aWhile();
+  [...hub.open][0].socket.terminate();
+  assert.equal((await send).delivered, 0);
+  assert.deepEqual(alice.heard("reconnecting"), []);
+});
+
+test("when the gateway refuses a frame's size, the largest is given up and the rest sent again", async (t) => {
+  const { hub, connect, tick } = await setUp(t);
+  const alice = await connect("alice", { maxFrameBytes: 200_000 });
+  hub.intercept = (link, { message }) => {
+    if (message?.length > 1_000) link.socket.close(1009);
+    return true; // The others are still under way.
+  };
+  const [small, middling] = [alice.send("bob", "small"), alice.send("bob", "x".repeat(500))];
+  await assert.rejects(alice.send("bob", "x".repeat(2_000)), code("message_too_large"));
+  hub.intercept = () => false;
+  tick(250);
+  await Promise.all([small, middling]);
+  assert.deepEqual(
+    hub.sent.slice(3).map(({ message }) => message.length),
+    [5, 500],
+  );
+});
+
+test("a connection that the hub has lost sight of is replaced, and the send repeated once", async (t) => {
+  const { hub, connect, tick } = await setUp(t);
+  const alice = await connect("alice");
+  const [lost] = hub.open;
+  const notConnected = (link, { id }) =>
+    link.say({ type: "error", code: "not_connected", message: "connect again", id }) ?? true;
+  hub.intercept = (link, frame) => link === lost && notConnected(link, frame);
+  const send = alice.send("bob", "hello");
+  await until(() => alice.state === "reconnecting");
+  tick(250);
+  await send;
+  assert.equal(hub.handshakes.length, 2);
+
+  hub.intercept = notConnected;
+  const hopeless = assert.rejects(alice.send("bob", "again"), code("not_connected"));
+  await until(() => alice.state === "reconnecting");
+  tick(500);
+  await hopeless;
+  assert.equal(hub.handshakes.length, 3);
+});
+
+test("frames that answer nobody are errors to hear of, and end nothing", async (t) => {
+  const { hub, connect } = await setUp(t);
+  const alice = await connect("alice");
+  const held = hold(hub);
+  const send = alice.send("bob", "hello");
+  await until(() => held.length);
+  const [link] = hub.open;
+  link.say({ message: "Internal server error", connectionId: "c", requestId: "r" });
+  link.say({ type: "error", code: "unknown_action", message: "no such action" });
+  link.say({ type: "error", code: "internal", message: "ours", id: "long gone" });
+  link.say("no JSON");
+  for (const odd of ["null", "7", "[]", '"text"', "{}", '{"type":"news"}']) link.say(odd);
+  link.say({ type: "receipt", id: "long gone", delivered: 1, gone: 0, failed: 0, sessions: [] });
+  held[0]();
+  await send;
+  const told = alice.heard("error").map(({ error }) => [error.code, error.id]);
+  assert.deepEqual(told, [
+    ["gateway", undefined],
+    ["unknown_action", undefined],
+    ["internal", "long gone"],
+    ["bad_frame", undefined],
+  ]);
+  assert.match(alice.heard("error")[0].error.message, /Internal server error/);
+  assert.equal(alice.state, "open");
+});
+
+test("an aborted send stops waiting, and leaves the queue", async (t) => {
+  const { hub, start, tick } = await setUp(t);
+  hub.refuse = true;
+  const alice = start("alice", { queueLimit: 1 });
+  await until(() => alice.state === "reconnecting");
+  await assert.rejects(alice.send("bob", 0, { signal: AbortSignal.abort("early") }), (reason) => reason === "early");
+  const abort = new AbortController();
+  const send = alice.send("bob", 1, { signal: abort.signal });
+  abort.abort();
+  await assert.rejects(send, { name: "AbortError" });
+  const next = alice.send("bob", 2);
+  hub.refuse = false;
+  tick(250);
+  await next;
+  assert.deepEqual(
+    hub.sent.map(({ message }) => message),
+    [2],
+  );
+});
+
+test("closing is final, says so once, and rejects what has no answer", async (t) => {
+  const { hub, connect, clock, tick } = await setUp(t);
+  const alice = await connect("alice");
+  const held = hold(hub);
+  const rejected = assert.rejects(alice.send("bob", 1), code("closed"));
+  await until(() => held.length);
+  alice.close();
+  alice.close();
+  await rejected;
+  assert.equal(alice.state, "closed");
+  await assert.rejects(alice.send("bob", 2), code("closed"));
+  alice.check();
+  await until(() => hub.open.size === 0 && clock.running === 0, "no socket and no timer is left");
+  tick(180 * MINUTE);
+  await aWhile();
+  assert.equal(hub.handshakes.length, 1);
+  assert.deepEqual(
+    alice.log.map(({ type }) => type),
+    ["open", "close"],
+  );
+});
+
+test("closing leaves nothing running, at whatever moment", async (t) => {
+  const moments = {
+    "while the token is asked for": async ({ start }) => start("alice", { token: () => new Promise(() => {}) }),
+    "during the handshake": async ({ hub, start }) => {
+      hub.hang = true;
+      const alice = start("alice");
+      await aWhile();
+      return alice;
+    },
+    "while waiting to try again": async ({ hub, start }) => {
+      hub.refuse = true;
+      const alice = start("alice");
+      await until(() => alice.state === "reconnecting");
+      return alice;
+    },
+    "from a listener": async ({ hub, start }) => {
+      hub.refuse = true;
+      const alice = start("alice");
+      alice.addEventListener("error", () => alice.close());
+      await until(() => alice.state === "closed");
+      return alice;
+    },
+    "during a handover": async ({ hub, connect, tick }) => {
+      const alice = await connect("alice", { handoverAfter: MINUTE });
+      tick(MINUTE);
+      await until(() => hub.open.size === 2);
+      await aWhile();
+      return alice;
+    },
+  };
+  for (const [moment, prepare] of Object.entries(moments)) {
+    await t.test(moment, async (t) => {
+      const context = await setUp(t);
+      const alice = await prepare(context);
+      const queued = alice.send("bob", 1).catch((error) => error.code);
+      const before = alice.log.length;
+      alice.close();
+      assert.equal(await queued, "closed");
+      await until(() => context.clock.running === 0 && context.hub.open.size === 0, "no timer and no socket is left");
+      context.tick(180 * MINUTE);
+      await aWhile();
+      assert.equal(alice.state, "closed");
+      assert.deepEqual(
+        alice.log
+          .slice(before)
+          .map(({ type }) => type)
+          .filter((type) => type !== "close"),
+        [],
+      );
+      assert.equal(alice.heard("close").length, 1);
+    });
+  }
+});
+
+test("a program whose clients are closed ends by itself", async () => {
+  const hub = await FakeHub.start();
+  const program = `
+    import WebSocket from "ws";
+    import { HubClient } from "../../web/hub-client.js";
+    const alice = new HubClient(${JSON.stringify(hub.url)}, { session: "alice", WebSocket });
+    const lost = new HubClient("ws://127.0.0.1:9/", { session: "lost", WebSocket });
+    await alice.send("alice", "hello");
+    alice.close();
+    lost.close();
+  `;
+  const child = spawn(process.execPath, ["--input-type=module", "-e", program], {
+    cwd: import.meta.dirname,
+    stdio: "inherit",
+  });
+  const ended = new Promise((resolve) => child.on("exit", resolve));
+  const late = new Promise((resolve) => realTimeout(resolve, 20_000, "still running").unref());
+  const outcome = await Promise.race([ended, late]);
+  child.kill();
+  await hub.stop();
+  assert.equal(outcome, 0);
+});

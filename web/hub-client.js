@@ -1,0 +1,451 @@
+// A client for the hub, for browsers and Node: a connection that comes back by itself, and sends that always get an answer.
+
+const DEFAULTS = {
+  // A socket's route has 29 s for its answer.
+  sendTimeout: 35_000,
+  queueLimit: 256,
+  // API Gateway closes the socket on a larger frame, and a browser cannot split one.
+  maxFrameBytes: 32 * 1024,
+  // API Gateway closes a socket after 10 idle minutes; many a router on the way forgets one after about 5.
+  pingInterval: 4 * 60_000,
+  pongTimeout: 10_000,
+  connectTimeout: 15_000,
+  backoffBase: 500,
+  backoffMax: 30_000,
+  // API Gateway closes every socket after 2 hours.
+  handoverAfter: 115 * 60_000,
+  // Long enough for the new connection to be found by every sender: the hub's index lags a little.
+  handoverOverlap: 5_000,
+  dedupeLimit: 10_000,
+};
+
+// A connection that has lasted this long counts as a success, and the next loss starts the backoff from its beginning.
+const STABLE_AFTER = 5_000;
+
+const SESSION_ID = /^[A-Za-z0-9._~:@-]{1,128}$/;
+
+/** Why a send failed, or what went wrong meanwhile. `code` is the hub's, or the client's own. */
+export class HubError extends Error {
+  constructor(code, message, { id, cause } = {}) {
+    super(message, cause === undefined ? undefined : { cause });
+    this.name = "HubError";
+    this.code = code;
+    if (id !== undefined) this.id = id;
+  }
+}
+
+class HubEvent extends Event {
+  constructor(type, fields) {
+    super(type);
+    Object.assign(this, fields);
+  }
+}
+
+/** Timers by name, so that none is started twice and all can be stopped at once. */
+class Timers {
+  #handles = new Map();
+
+  has(name) {
+    return this.#handles.has(name);
+  }
+
+  set(name, ms, run) {
+    this.clear(name);
+    const handle = setTimeout(() => {
+      this.#handles.delete(name);
+      run();
+    }, ms);
+    this.#handles.set(name, handle);
+  }
+
+  clear(name) {
+    clearTimeout(this.#handles.get(name));
+    this.#handles.delete(name);
+  }
+
+  clearAll() {
+    for (const handle of this.#handles.values()) clearTimeout(handle);
+    this.#handles.clear();
+  }
+}
+
+/** One socket. Once it has ended, whatever it still says is ignored. */
+class Link {
+  socket = null;
+  timers = new Timers();
+  ended = false;
+  overlapped = false;
+
+  constructor(number) {
+    this.number = number;
+  }
+
+  /** `cut` is for a peer that does not answer: it would not answer a closing handshake either. */
+  end({ cut = false } = {}) {
+    this.ended = true;
+    this.timers.clearAll();
+    if (cut && this.socket?.terminate) this.socket.terminate();
+    else this.socket?.close();
+  }
+}
+
+export class HubClient extends EventTarget {
+  #url;
+  #session;
+  #token;
+  #WebSocket;
+  #options;
+
+  #state = "connecting";
+  #links = 0;
+  #link = null; // Carries the sends.
+  #dialing = null; // Is being opened: the first, the one after a loss, or the one that takes over.
+  #retiring = new Set(); // Have been taken over from, and stay until what they carry has been answered.
+  #sends = new Map(); // Unanswered, by id, oldest first. One without a link waits for it.
+  #seen = new Set();
+  #attempt = 0;
+  #timers = new Timers();
+  #wake = (event) => {
+    if (event.type !== "visibilitychange" || document.visibilityState === "visible") this.check();
+  };
+
+  constructor(url, { session, token, WebSocket = globalThis.WebSocket, ...options } = {}) {
+    super();
+    if (!URL.canParse(url) || !/^wss?:$/.test(new URL(url).protocol)) {
+      throw new TypeError("the hub's address must look like wss://host/stage, or ws:// for one on this machine");
+    }
+    this.#url = new URL(url);
+    // A socket's address may have no fragment.
+    this.#url.hash = "";
+    if (typeof session !== "string" || !SESSION_ID.test(session)) {
+      throw new TypeError("session must be 1 to 128 characters of A-Z a-z 0-9 . _ ~ : @ -");
+    }
+    if (typeof WebSocket !== "function") {
+      throw new TypeError(
+        "this runtime has no WebSocket: pass one as the option WebSocket (Node 20: from the package ws)",
+      );
+    }
+    for (const [name, value] of Object.entries(options)) {
+      if (!(name in DEFAULTS)) throw new TypeError(`there is no option ${name}`);
+      if (value === undefined) delete options[name];
+      // Timers overflow at 2^31 and would fire at once.
+      else if (!(value >= 0 && value < 2 ** 31)) throw new TypeError(`${name} must be a number from 0 to 2147483647`);
+    }
+    this.#session = session;
+    this.#token = token;
+    this.#WebSocket = WebSocket;
+    this.#options = { ...DEFAULTS, ...options };
+    this.#listen("addEventListener");
+    this.#dial();
+  }
+
+  get session() {
+    return this.#session;
+  }
+
+  /** "connecting" until the first connection, then "open" or "reconnecting", and at last "closed". */
+  get state() {
+    return this.#state;
+  }
+
+  /**
+   * Delivers `message`, any JSON, to every connection of the sessions. Resolves with the hub's receipt.
+   * Without a connection it waits for one; if a connection is lost before the answer, it is sent again with the same id.
+   */
+  async send(sessions, message, { id = newId(), signal } = {}) {
+    const fail = (code, text, cause) => new HubError(code, text, { id, cause });
+    if (this.#state === "closed") throw fail("closed", "the client is closed: make a new one to send");
+    if (typeof id !== "string" || !/^.{1,128}$/su.test(id)) {
+      throw fail("bad_request", "id must be a string of 1 to 128 characters, or be left out");
+    }
+    if (this.#sends.has(id)) throw fail("bad_request", "a send with this id is still unanswered: use another id");
+    signal?.throwIfAborted();
+
+    let frame;
+    try {
+      if (JSON.stringify(message) === undefined) throw new TypeError(`a ${typeof message} is not JSON`);
+      const list = typeof sessions === "string" ? [sessions] : [...sessions];
+      frame = JSON.stringify({
+        action: "sendMessage",
+        sessions: list,
+        message,
+        id,
+      });
+    } catch (cause) {
+      throw fail("bad_request", `this cannot be sent as JSON: ${cause.message}`, cause);
+    }
+    const { length: size } = new TextEncoder().encode(frame);
+    if (size > this.#options.maxFrameBytes) {
+      const limit = this.#options.maxFrameBytes;
+      throw fail("message_too_large", `the frame has ${size} bytes and may have ${limit}: send a link, or split it`);
+    }
+    if (!this.#link && this.#carriedBy(null).length >= this.#options.queueLimit) {
+      throw fail("queue_full", `${this.#options.queueLimit} sends already wait for a connection: try again later`);
+    }
+
+    return new Promise((resolve, reject) => {
+      const send = {
+        id,
+        frame,
+        size,
+        link: null,
+        retried: false,
+        timer: null,
+        settle: null,
+      };
+      const abort = () => send.settle(reject, signal.reason);
+      send.settle = (how, value) => {
+        clearTimeout(send.timer);
+        signal?.removeEventListener("abort", abort);
+        this.#sends.delete(id);
+        if (this.#retiring.has(send.link)) this.#endIfDone(send.link);
+        how(value);
+      };
+      send.fail = (code, text) => send.settle(reject, fail(code, text));
+      send.succeed = (receipt) => send.settle(resolve, receipt);
+      signal?.addEventListener("abort", abort);
+      this.#sends.set(id, send);
+      if (this.#link) this.#transmit(send);
+    });
+  }
+
+  /** Without a connection: tries at once. With one: finds out whether the other end still answers. */
+  check() {
+    if (this.#link) {
+      this.#ping(this.#link);
+    } else if (this.#state !== "closed" && !this.#dialing) {
+      this.#attempt = 0;
+      this.#dial();
+    }
+  }
+
+  /** Ends it for good. Sends without an answer are rejected with the code `closed`. */
+  close() {
+    if (this.#state === "closed") return;
+    this.#state = "closed";
+    this.#listen("removeEventListener");
+    this.#timers.clearAll();
+    for (const link of [this.#link, this.#dialing, ...this.#retiring]) link?.end();
+    this.#link = this.#dialing = null;
+    this.#retiring.clear();
+    for (const send of [...this.#sends.values()]) {
+      send.fail("closed", "the client was closed before the hub's answer: the message may have arrived, or not");
+    }
+    this.#emit("close");
+  }
+
+  #emit(type, fields) {
+    this.dispatchEvent(new HubEvent(type, fields));
+  }
+
+  // Connections
+
+  #listen(method) {
+    for (const type of ["online", "pageshow"]) globalThis[method]?.(type, this.#wake);
+    for (const type of ["visibilitychange", "resume"]) globalThis.document?.[method](type, this.#wake);
+  }
+
+  async #dial() {
+    this.#timers.clear("retry");
+    const link = (this.#dialing = new Link(++this.#links));
+    link.timers.set("connect", this.#options.connectTimeout, () => this.#lost(link, { reason: "no answer in time" }));
+
+    let url;
+    try {
+      url = await this.#address();
+    } catch (cause) {
+      if (!link.ended) this.#lost(link, { cause, error: "token_failed" });
+      return;
+    }
+    if (link.ended) return;
+    let socket;
+    try {
+      socket = link.socket = new this.#WebSocket(url);
+    } catch (cause) {
+      this.#lost(link, { cause });
+      return;
+    }
+    let cause; // Comes in an error event, before the close event that tells the rest.
+    socket.addEventListener("error", (event) => (cause = event.error));
+    socket.addEventListener("open", () => link.ended || this.#opened(link));
+    socket.addEventListener("message", ({ data }) => link.ended || this.#received(link, data));
+    socket.addEventListener("close", ({ code, reason }) => link.ended || this.#lost(link, { code, reason, cause }));
+  }
+
+  async #address() {
+    const url = new URL(this.#url);
+    url.searchParams.set("session_id", this.#session);
+    const token = typeof this.#token === "function" ? await this.#token() : this.#token;
+    if (token) url.searchParams.set("token", token);
+    return url.href;
+  }
+
+  #opened(link) {
+    const { pingInterval, handoverAfter, handoverOverlap } = this.#options;
+    const previous = this.#link;
+    this.#link = link;
+    this.#dialing = null;
+    link.timers.clear("connect");
+    link.timers.set("stable", STABLE_AFTER, () => (this.#attempt = 0));
+    link.timers.set("ping", pingInterval, () => this.#ping(link));
+    // Up to a tenth early, so that clients which came together do not all hand over together.
+    link.timers.set("handover", handoverAfter * (1 - Math.random() / 10), () => this.#dialing ?? this.#dial());
+    if (previous) {
+      this.#retiring.add(previous);
+      previous.timers.clear("handover");
+      previous.timers.set("overlap", handoverOverlap, () => {
+        previous.overlapped = true;
+        this.#endIfDone(previous);
+      });
+    }
+    this.#flush();
+    if (previous || link.ended) return;
+    this.#state = "open";
+    this.#emit("open");
+  }
+
+  #endIfDone(link) {
+    if (!link.overlapped || this.#carriedBy(link).length) return;
+    this.#retiring.delete(link);
+    link.end();
+  }
+
+  /** A link has ended, or never came to be. What it carried without an answer goes to the next one. */
+  #lost(link, { code, reason, cause, error = "connect_failed" }) {
+    link.end({ cut: code === undefined });
+    const carried = this.#carriedBy(link);
+    for (const send of carried) {
+      clearTimeout(send.timer);
+      send.link = null;
+    }
+    // 1009 says that a frame was too large. It was the largest; sent again, it would close the next connection too.
+    if (code === 1009 && carried.length) {
+      const largest = carried.reduce((a, b) => (b.size > a.size ? b : a));
+      largest.fail(
+        "message_too_large",
+        `the gateway refused a frame of ${largest.size} bytes: send a link, or split it`,
+      );
+    }
+
+    const why = [code, reason || cause?.message].filter(Boolean).join(" ") || "no reason given";
+    if (this.#retiring.delete(link)) {
+      this.#flush();
+    } else if (link === this.#dialing) {
+      this.#dialing = null;
+      const delay = this.#retryLater();
+      this.#emit("error", {
+        error: new HubError(error, `no connection to the hub: ${why}`, {
+          cause,
+        }),
+      });
+      if (!this.#link) this.#reconnecting(delay, why);
+    } else {
+      this.#link = null;
+      this.#reconnecting(this.#dialing ? 0 : this.#retryLater(), why);
+    }
+  }
+
+  #reconnecting(delay, reason) {
+    if (this.#state === "closed") return;
+    this.#state = "reconnecting";
+    this.#emit("reconnecting", { attempt: this.#attempt, delay, reason });
+  }
+
+  /** Full jitter: any time up to the exponential bound, so that a crowd that was cut together spreads out. */
+  #retryLater() {
+    const { backoffBase, backoffMax } = this.#options;
+    const delay = Math.random() * Math.min(backoffMax, backoffBase * 2 ** this.#attempt++);
+    this.#timers.set("retry", delay, () => this.#dial());
+    return delay;
+  }
+
+  // Frames
+
+  #carriedBy(link) {
+    return [...this.#sends.values()].filter((send) => send.link === link);
+  }
+
+  #flush() {
+    for (const send of this.#carriedBy(null)) {
+      if (this.#link) this.#transmit(send);
+    }
+  }
+
+  #transmit(send) {
+    const link = (send.link = this.#link);
+    send.timer = setTimeout(
+      () => send.fail("timeout", "the hub has not answered in time: the message may have arrived, or not"),
+      this.#options.sendTimeout,
+    );
+    // Silence after a send is the first sign of a dead peer: ask, rather than wait for the next ping.
+    if (!link.timers.has("doubt")) link.timers.set("doubt", this.#options.pongTimeout, () => this.#ping(link));
+    this.#write(link, send.frame);
+  }
+
+  #ping(link) {
+    if (!link.timers.has("pong")) {
+      link.timers.set("pong", this.#options.pongTimeout, () => this.#lost(link, { reason: "the other end is silent" }));
+    }
+    this.#write(link, '{"action":"ping"}');
+  }
+
+  #write(link, data) {
+    link.timers.set("ping", this.#options.pingInterval, () => this.#ping(link));
+    link.socket.send(data);
+    this.#emit("frame", { direction: "out", connection: link.number, data });
+  }
+
+  #received(link, data) {
+    link.timers.clear("pong");
+    link.timers.clear("doubt");
+    this.#emit("frame", { direction: "in", connection: link.number, data });
+    if (link.ended) return;
+
+    let frame;
+    try {
+      frame = JSON.parse(data);
+    } catch (cause) {
+      this.#emit("error", {
+        error: new HubError("bad_frame", "the hub sent a frame that is not JSON", { cause }),
+      });
+      return;
+    }
+    const { type, ...rest } = frame ?? {};
+    if (type === "message") this.#message(rest);
+    else if (type === "receipt") this.#sends.get(rest.id)?.succeed(rest);
+    else if (type === "error") this.#refused(link, rest);
+    // The gateway's own: {"message":"Internal server error",…}. It has no id, so it is nobody's answer.
+    else if (type === undefined && typeof rest.message === "string") {
+      this.#emit("error", {
+        error: new HubError("gateway", `the gateway says: ${rest.message}`),
+      });
+    }
+  }
+
+  #message({ id, from = null, message, sent_at }) {
+    // The id is the sender's own choice, so it tells repetitions apart only together with the sender.
+    const key = JSON.stringify([from, id]);
+    if (this.#seen.has(key)) return;
+    this.#seen.add(key);
+    if (this.#seen.size > this.#options.dedupeLimit) this.#seen.delete(this.#seen.values().next().value);
+    this.#emit("message", { id, from, message, sentAt: new Date(sent_at) });
+  }
+
+  #refused(link, { code, message, id }) {
+    const send = this.#sends.get(id);
+    if (code === "not_connected" && send && !send.retried) {
+      // The hub has lost sight of this connection, so no message reaches it any more: a new one is known again.
+      send.retried = true;
+      this.#lost(link, { reason: "the hub no longer knows this connection" });
+    } else if (send) {
+      send.fail(code, message);
+    } else {
+      this.#emit("error", { error: new HubError(code, message, { id }) });
+    }
+  }
+}
+
+/** Not crypto.randomUUID: browsers have that only on pages served by https. */
+function newId() {
+  return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
+}
