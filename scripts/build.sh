@@ -16,8 +16,11 @@
 arch=x86_64 profile=release
 while [ $# -gt 0 ]; do
   case $1 in
-    --arch) arch=${2:?takes x86_64, arm64 or host} && shift ;;
-    --profile) profile=${2:?takes the name of a cargo profile} && shift ;;
+    --arch | --profile)
+      [ $# -ge 2 ] || die "$1 takes a value: see --help"
+      if [ "$1" = --arch ]; then arch=$2; else profile=$2; fi
+      shift
+      ;;
     -h | --help) usage && exit ;;
     *) die "unknown argument $1: see --help" ;;
   esac

@@ -20,7 +20,8 @@ while [ $# -gt 0 ]; do
     --allow-endpoint) allow_endpoint=1 ;;
     -h | --help) usage && exit ;;
     -var | -var-file)
-      plan+=("$1" "${2:?takes a value}") variables+=("$1" "$2")
+      [ $# -ge 2 ] || die "$1 takes a value: see --help"
+      plan+=("$1" "$2") variables+=("$1" "$2")
       shift
       ;;
     -var=* | -var-file=*) plan+=("$1") variables+=("$1") ;;

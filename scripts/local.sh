@@ -5,6 +5,7 @@
 #   scripts/local.sh down                      stop it and remove everything it has written
 #   scripts/local.sh status                    say what runs (exit code 0: all of it, 1: crashed or half started, 3: nothing)
 #   scripts/local.sh logs [function] [--follow]  print the functions' log lines (JSON), oldest first
+#   scripts/local.sh client <session>          connect as that session: what you type is sent, what comes is printed
 #   scripts/local.sh url                       print the WebSocket address and nothing else
 #   scripts/local.sh env                       print what a shell needs to work with the stack: eval "$(scripts/local.sh env)"
 #
@@ -269,6 +270,12 @@ print(*([groups[sys.argv[2]]] if sys.argv[2] else groups.values()))' "$STATE/out
   exec "$PY" "$ROOT/scripts/stack.py" logs "$follow" $groups
 }
 
+client() {
+  [ $# = 1 ] || die "client takes one session: scripts/local.sh client alice"
+  need_up
+  exec "$PY" -m websockets "$(url)?session_id=$1"
+}
+
 command=${1:-help}
 shift || true
 case $command in
@@ -284,6 +291,7 @@ case $command in
     ;;
   status) status ;;
   logs) logs "$@" ;;
+  client) client "$@" ;;
   url) need_up && url ;;
   env) need_up && forget_users_settings && recall env ;;
   help | -h | --help) usage ;;

@@ -164,6 +164,16 @@ check 'shell format' shfmt -d -i 2 -ci -bn scripts .ci
 check 'spelling' typos
 check 'TOML format' taplo fmt --check
 
+web_tests() { sed -nE 's/^# (pass|fail|skipped) ([0-9]+)$/\2/p' "$work/log" | xargs | sum "$1"; }
+if [ -n "$filter" ]; then
+  skip 'browser client' 'left out: only some Rust tests were asked for'
+elif ! node -e 'process.exit(parseInt(process.versions.node) < 20)' 2>/dev/null; then
+  skip 'browser client' 'there is no Node.js 20 or newer'
+else
+  step one 'browser client: packages' npm ci --prefix tests/web --silent --no-audit --no-fund || true
+  step web_tests 'browser client' node --test --test-reporter=tap --test-timeout=60000 tests/web/client.test.js || true
+fi
+
 step one 'functions build' scripts/build.sh --arch host --profile local || true
 cargo_test 'fault tests' -p fault-tests
 
