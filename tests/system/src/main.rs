@@ -18,6 +18,7 @@ mod errors;
 mod events;
 mod fan_out;
 mod limits;
+mod load;
 mod logs;
 mod messages;
 mod payloads;
