@@ -167,7 +167,7 @@ check 'TOML format' taplo fmt --check
 web_tests() { sed -nE 's/^# (pass|fail|skipped) ([0-9]+)$/\2/p' "$work/log" | xargs | sum "$1"; }
 if [ -n "$filter" ]; then
   skip 'browser client' 'left out: only some Rust tests were asked for'
-elif ! node -e 'process.exit(parseInt(process.versions.node) < 20)' 2>/dev/null; then
+elif ! node -e 'process.exit(parseInt(process.versions.node) < 20 ? 1 : 0)' 2>/dev/null; then
   skip 'browser client' 'there is no Node.js 20 or newer'
 else
   step one 'browser client: packages' npm ci --prefix tests/web --silent --no-audit --no-fund || true

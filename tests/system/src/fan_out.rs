@@ -4,7 +4,7 @@ use futures::{StreamExt, future::join_all, stream};
 use serde_json::json;
 
 use crate::{
-    client::{Client, eventually},
+    client::{CROWD, Client, eventually},
     frames::receipt,
     stack::{Stack, unique},
 };
@@ -15,6 +15,7 @@ const AT_ONCE: usize = 40;
 
 #[tokio::test]
 async fn a_thousand_sockets_receive_a_message_exactly_once() {
+    let _alone = CROWD.lock().await;
     let stack = Stack::new().await;
     let session = unique("stadium");
     let mut crowd: Vec<Client> = stream::iter(0..SOCKETS)

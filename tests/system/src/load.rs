@@ -15,7 +15,10 @@ use futures::{
 };
 use serde_json::{Value, json};
 
-use crate::{client::Client, stack::unique};
+use crate::{
+    client::{CROWD, Client},
+    stack::unique,
+};
 
 /// What one run puts on the stack.
 struct Load {
@@ -87,6 +90,7 @@ fn id(frame: &Value) -> String {
 }
 
 async fn run(load: Load) {
+    let _alone = CROWD.lock().await;
     let names: Vec<String> = (0..load.sessions).map(|_| unique("load")).collect();
     let mut residents: Vec<(usize, Client)> = stream::iter(0..load.residents)
         .map(|n| {
