@@ -20,6 +20,8 @@ pub(crate) static CROWD: Mutex<()> = Mutex::const_new(());
 
 pub(crate) struct Client {
     pub(crate) session: String,
+    /// How long the next frame may be in coming.
+    pub(crate) patience: Duration,
     socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
 }
 
@@ -31,7 +33,7 @@ impl Client {
 
     pub(crate) async fn in_session(session: &str) -> Self {
         match handshake(&format!("?session_id={session}")).await {
-            Ok(socket) => Self { session: session.to_owned(), socket },
+            Ok(socket) => Self { session: session.to_owned(), patience: PATIENCE, socket },
             Err(status) => panic!("the handshake of session {session} was refused with {status}"),
         }
     }
@@ -72,7 +74,8 @@ impl Client {
     }
 
     pub(crate) async fn receive_raw(&mut self) -> Message {
-        let frame = in_time(&format!("a frame for {}", self.session), self.socket.next()).await;
+        let what = format!("a frame for {}", self.session);
+        let frame = in_time_of(self.patience, &what, self.socket.next()).await;
         frame.expect("the socket should stay open").expect("the socket should not break")
     }
 
@@ -104,9 +107,13 @@ pub(crate) async fn handshake(query: &str) -> Result<WebSocketStream<MaybeTlsStr
 }
 
 pub(crate) async fn in_time<T>(what: &str, future: impl Future<Output = T>) -> T {
-    match tokio::time::timeout(PATIENCE, future).await {
+    in_time_of(PATIENCE, what, Box::pin(future)).await
+}
+
+async fn in_time_of<T>(patience: Duration, what: &str, future: impl Future<Output = T>) -> T {
+    match tokio::time::timeout(patience, future).await {
         Ok(value) => value,
-        Err(_) => panic!("waited {PATIENCE:?} for {what}"),
+        Err(_) => panic!("waited {patience:?} for {what}"),
     }
 }
 

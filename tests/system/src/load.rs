@@ -16,7 +16,7 @@ use futures::{
 use serde_json::{Value, json};
 
 use crate::{
-    client::{CROWD, Client},
+    client::{CROWD, Client, PATIENCE},
     stack::unique,
 };
 
@@ -101,7 +101,11 @@ async fn run(load: Load) {
         .collect()
         .await;
     let mut at_home = vec![0; names.len()];
-    residents.iter().for_each(|(session, _)| at_home[*session] += 1);
+    for (session, client) in &mut residents {
+        at_home[*session] += 1;
+        // Its session may be the last of all to be spoken to.
+        client.patience = load.duration + PATIENCE;
+    }
 
     let over = AtomicBool::new(false);
     let talking = async {
