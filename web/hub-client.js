@@ -227,7 +227,6 @@ export class HubClient extends EventTarget {
     this.#timers.clearAll();
     for (const link of [this.#link, this.#dialing, ...this.#retiring]) link?.end();
     this.#link = this.#dialing = null;
-    this.#retiring.clear();
     for (const send of [...this.#sends.values()]) {
       send.fail("closed", "the client was closed before the hub's answer: the message may have arrived, or not");
     }
@@ -267,7 +266,7 @@ export class HubClient extends EventTarget {
     }
     let cause; // Comes in an error event, before the close event that tells the rest.
     socket.addEventListener("error", (event) => (cause = event.error));
-    socket.addEventListener("open", () => link.ended || this.#opened(link));
+    socket.addEventListener("open", () => link.ended || this.#greet(link));
     socket.addEventListener("message", ({ data }) => link.ended || this.#received(link, data));
     socket.addEventListener("close", ({ code, reason }) => link.ended || this.#lost(link, { code, reason, cause }));
   }
@@ -280,19 +279,22 @@ export class HubClient extends EventTarget {
     return url.href;
   }
 
+  /** A gateway may let us in while the hub behind it is still being set up: only the hub's answer counts. */
+  #greet(link) {
+    link.timers.clear("connect");
+    this.#ping(link);
+  }
+
   #opened(link) {
-    const { pingInterval, handoverAfter, handoverOverlap } = this.#options;
+    const { handoverAfter, handoverOverlap } = this.#options;
     const previous = this.#link;
     this.#link = link;
     this.#dialing = null;
-    link.timers.clear("connect");
     link.timers.set("stable", STABLE_AFTER, () => (this.#attempt = 0));
-    link.timers.set("ping", pingInterval, () => this.#ping(link));
     // Up to a tenth early, so that clients which came together do not all hand over together.
-    link.timers.set("handover", handoverAfter * (1 - Math.random() / 10), () => this.#dialing ?? this.#dial());
+    link.timers.set("handover", handoverAfter * (1 - Math.random() / 10), () => this.#dial());
     if (previous) {
       this.#retiring.add(previous);
-      previous.timers.clear("handover");
       previous.timers.set("overlap", handoverOverlap, () => {
         previous.overlapped = true;
         this.#endIfDone(previous);
@@ -333,11 +335,7 @@ export class HubClient extends EventTarget {
     } else if (link === this.#dialing) {
       this.#dialing = null;
       const delay = this.#retryLater();
-      this.#emit("error", {
-        error: new HubError(error, `no connection to the hub: ${why}`, {
-          cause,
-        }),
-      });
+      this.#emit("error", { error: new HubError(error, `no connection to the hub: ${why}`, { cause }) });
       if (!this.#link) this.#reconnecting(delay, why);
     } else {
       this.#link = null;
@@ -405,20 +403,24 @@ export class HubClient extends EventTarget {
     try {
       frame = JSON.parse(data);
     } catch (cause) {
-      this.#emit("error", {
-        error: new HubError("bad_frame", "the hub sent a frame that is not JSON", { cause }),
-      });
+      this.#emit("error", { error: new HubError("bad_frame", "the hub sent a frame that is not JSON", { cause }) });
       return;
     }
     const { type, ...rest } = frame ?? {};
+    if (link === this.#dialing) {
+      if (typeof type !== "string") {
+        this.#lost(link, { reason: rest.message ?? "the other end is no hub" });
+        return;
+      }
+      this.#opened(link);
+      if (link.ended) return;
+    }
     if (type === "message") this.#message(rest);
     else if (type === "receipt") this.#sends.get(rest.id)?.succeed(rest);
     else if (type === "error") this.#refused(link, rest);
     // The gateway's own: {"message":"Internal server error",…}. It has no id, so it is nobody's answer.
     else if (type === undefined && typeof rest.message === "string") {
-      this.#emit("error", {
-        error: new HubError("gateway", `the gateway says: ${rest.message}`),
-      });
+      this.#emit("error", { error: new HubError("gateway", `the gateway says: ${rest.message}`) });
     }
   }
 

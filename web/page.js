@@ -54,6 +54,13 @@ function address(parameters) {
 }
 
 function join(url, session, token, to) {
+  // An address that was copied from a program may hold what belongs into no address bar.
+  if (URL.canParse(url)) {
+    const bare = new URL(url);
+    token ||= bare.searchParams.get("token");
+    for (const name of ["token", "session_id"]) bare.searchParams.delete(name);
+    url = bare.href;
+  }
   try {
     hub = new HubClient(url, { session, token });
   } catch ({ message }) {
@@ -62,6 +69,7 @@ function join(url, session, token, to) {
     $(message.startsWith("session") ? "session" : "url").focus();
     return;
   }
+  $("token").value = "";
   const host = new URL(url).host;
   face($("me-face"), session);
   $("me").textContent = session;

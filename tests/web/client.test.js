@@ -1,8 +1,11 @@
 // The client's own tests: against a small hub that misbehaves on demand, with a clock that the tests wind.
 
 import assert from "node:assert/strict";
-import { spawn } from "node:child_process";
+import { execFile, spawn } from "node:child_process";
+import { getEventListeners } from "node:events";
+import { readFileSync } from "node:fs";
 import { test } from "node:test";
+import { promisify } from "node:util";
 import WebSocket from "ws";
 import { HubClient, HubError } from "../../web/hub-client.js";
 import { Clock } from "./clock.js";
@@ -252,7 +255,7 @@ test("an idle connection is kept alive well within the gateway's 10 minutes", as
       await aWhile();
     }
     assert.ok(minutes < 8, `${minutes} minutes passed without a ping`);
-    await until(() => alice.pongs === tens);
+    await until(() => alice.pongs === 1 + tens);
   }
   assert.equal(hub.handshakes.length, 1);
 });
@@ -292,6 +295,26 @@ test("a peer that does not answer a ping is given up, and what was sent to it is
     ["x", "x"],
   );
   assert.ok(!hub.open.has(dead), "the dead socket was cut, not left to linger");
+});
+
+test("a dead peer is not waited for, however often it is asked", async (t) => {
+  const { hub, connect, tick } = await setUp(t);
+  let cuts = 0;
+  class Socket extends WebSocket {
+    terminate() {
+      cuts++;
+      super.terminate();
+    }
+  }
+  const alice = await connect("alice", { WebSocket: Socket });
+  hub.mute = true;
+  for (let seconds = 0; seconds < 10; seconds++) {
+    assert.equal(alice.state, "open");
+    alice.check();
+    tick(1_000);
+  }
+  assert.equal(alice.state, "reconnecting");
+  assert.equal(cuts, 1, "a closing handshake would have hung");
 });
 
 test("reconnecting backs off exponentially up to a bound, with full jitter", async (t) => {
@@ -350,6 +373,20 @@ test("a connection that does not last leaves the backoff where it was; one that 
   assert.equal(await cut(), 250);
 });
 
+test("check() starts the backoff anew", async (t) => {
+  const { hub, start, tick } = await setUp(t);
+  hub.refuse = true;
+  const alice = start("alice");
+  for (let tries = 1; tries <= 4; tries++) {
+    await until(() => alice.heard("reconnecting").length === tries);
+    if (tries < 4) tick(alice.heard("reconnecting").at(-1).delay);
+  }
+  assert.equal(alice.heard("reconnecting").at(-1).delay, 2_000);
+  alice.check();
+  await until(() => alice.heard("reconnecting").length === 5);
+  assert.equal(alice.heard("reconnecting").at(-1).delay, 250);
+});
+
 test("the browser's online, a woken tab and check() each try at once", async (t) => {
   const page = new EventTarget();
   const document = Object.assign(new EventTarget(), { visibilityState: "visible" });
@@ -360,7 +397,7 @@ test("the browser's online, a woken tab and check() each try at once", async (t)
   };
   Object.assign(globalThis, listeners);
   t.after(() => Object.keys(listeners).forEach((name) => delete globalThis[name]));
-  const { hub, connect } = await setUp(t);
+  const { hub, connect, tick } = await setUp(t);
   const alice = await connect("alice");
   const lose = async () => {
     hub.cut();
@@ -379,6 +416,8 @@ test("the browser's online, a woken tab and check() each try at once", async (t)
     wake(); // A second call finds the attempt under way.
     await until(() => alice.state === "open", `${name} reconnects`);
   }
+  tick(1_000); // The retries that were due are due no more.
+  await aWhile();
   assert.equal(hub.handshakes.length, 6);
 
   // A tab that goes to the background is no reason.
@@ -396,6 +435,14 @@ test("the browser's online, a woken tab and check() each try at once", async (t)
   await until(() => hub.pings === before + 1);
 
   alice.close();
+  for (const [target, type] of [
+    [page, "online"],
+    [page, "pageshow"],
+    [document, "visibilitychange"],
+    [document, "resume"],
+  ]) {
+    assert.deepEqual(getEventListeners(target, type), []);
+  }
   wakes.online();
   await aWhile();
   assert.equal(hub.handshakes.length, 7);
@@ -434,6 +481,20 @@ test("a token that cannot be had, or takes too long, is an error and tried again
   assert.equal(hub.handshakes[0].has("token"), false);
 });
 
+test("a token that comes too late opens no socket", async (t) => {
+  const { hub, start, tick } = await setUp(t);
+  const late = [];
+  const token = () => new Promise((resolve) => late.push(resolve));
+  const [alice, bob] = [start("alice", { token }), start("bob", { token })];
+  await until(() => late.length === 2);
+  bob.close();
+  tick(15_000);
+  assert.equal(alice.state, "reconnecting");
+  for (const resolve of late) resolve("late");
+  await aWhile();
+  assert.equal(hub.handshakes.length, 0);
+});
+
 test("no event tells the token", async (t) => {
   const { hub, start, tick } = await setUp(t);
   hub.refuse = true;
@@ -464,6 +525,45 @@ test("a handshake that hangs is given up and tried again", async (t) => {
   hub.hang = false;
   tick(250);
   await until(() => alice.state === "open");
+});
+
+test("a gateway that lets in, and has no hub behind it yet, is no connection", async (t) => {
+  const { hub, start, connect, tick } = await setUp(t);
+  hub.mute = true;
+  const alice = start("alice");
+  const send = alice.send("alice", "hello");
+  await until(() => [...hub.open].some(({ greeted }) => greeted));
+  await aWhile();
+  tick(9_999);
+  assert.deepEqual([alice.state, alice.log.length, hub.sent.length], ["connecting", 0, 0]);
+  tick(1);
+  assert.equal(alice.state, "reconnecting");
+
+  hub.mute = false;
+  hub.greeting = { message: "Forbidden", connectionId: "c", requestId: "r" };
+  tick(250);
+  await until(() => alice.heard("error").length === 2);
+  const told = alice.heard("error").map(({ error }) => [error.code, error.message]);
+  assert.deepEqual(told, [
+    ["connect_failed", "no connection to the hub: the other end is silent"],
+    ["connect_failed", "no connection to the hub: Forbidden"],
+  ]);
+
+  hub.greeting = { type: "pong" };
+  tick(500);
+  assert.equal((await send).delivered, 1);
+  assert.equal(hub.sent.length, 1);
+
+  // Nor does it take over from one that works.
+  const bob = await connect("bob", { handoverAfter: MINUTE });
+  hub.mute = true;
+  const before = hub.handshakes.length;
+  tick(MINUTE);
+  await until(() => hub.handshakes.length > before);
+  await aWhile();
+  hub.mute = false;
+  await bob.send("bob", "still here");
+  assert.deepEqual([bob.state, bob.messages()], ["open", ["still here"]]);
 });
 
 test("sends wait for a connection in their order; beyond the bound they are refused, not dropped", async (t) => {
@@ -635,7 +735,7 @@ test("handing over is repeated with backoff while the old connection still serve
 });
 
 test("a connection that dies while the next is being opened leaves its sends to that one", async (t) => {
-  const { hub, connect, tick } = await setUp(t, { random: 0 });
+  const { hub, connect, tick } = await setUp(t);
   const tokens = ["first", new Promise((resolve) => (hub.proceed = resolve))];
   const alice = await connect("alice", { handoverAfter: MINUTE, token: () => tokens.shift() });
   const held = hold(hub);
@@ -646,6 +746,7 @@ test("a connection that dies while the next is being opened leaves its sends to 
   await until(() => alice.state === "reconnecting");
   assert.deepEqual(tokens, [], "the next was already under way");
   assert.equal(alice.heard("reconnecting")[0].delay, 0);
+  tick(1_000);
   hub.intercept = () => false;
   hub.proceed("second");
   assert.equal((await send).delivered, 0);
@@ -747,9 +848,12 @@ test("an aborted send stops waiting, and leaves the queue", async (t) => {
   hub.refuse = false;
   tick(250);
   await next;
+  const { signal } = new AbortController();
+  await alice.send("bob", 3, { signal });
+  assert.deepEqual(getEventListeners(signal, "abort"), [], "a signal that outlives the send holds nothing of it");
   assert.deepEqual(
     hub.sent.map(({ message }) => message),
-    [2],
+    [2, 3],
   );
 });
 
@@ -794,6 +898,13 @@ test("closing leaves nothing running, at whatever moment", async (t) => {
       hub.refuse = true;
       const alice = start("alice");
       alice.addEventListener("error", () => alice.close());
+      await until(() => alice.state === "closed");
+      return alice;
+    },
+    "while what was queued goes out": async ({ start }) => {
+      const alice = start("alice");
+      alice.send("bob", 1).catch(() => {});
+      alice.addEventListener("frame", () => alice.close());
       await until(() => alice.state === "closed");
       return alice;
     },
@@ -850,4 +961,35 @@ test("a program whose clients are closed ends by itself", async () => {
   child.kill();
   await hub.stop();
   assert.equal(outcome, 0);
+});
+
+test("the first example of the documentation works as it stands", async (t) => {
+  const hub = await FakeHub.start();
+  t.after(() => hub.stop());
+  const [, example] = readFileSync(new URL("../../docs/client.md", import.meta.url), "utf8").match(/```js\n([^]*?)```/);
+  const client = new URL("../../web/hub-client.js", import.meta.url).href;
+  const program = example.replace("./hub-client.js", client).replace(/wss:[^"]*/, hub.url);
+  const prelude = 'globalThis.WebSocket = (await import("ws")).default;';
+  const { stdout } = await promisify(execFile)(process.execPath, ["--input-type=module", "-e", prelude + program], {
+    cwd: import.meta.dirname,
+    timeout: 20_000,
+  });
+  assert.equal(stdout, "reached 0 connections\n");
+  assert.deepEqual(hub.sent[0].sessions, ["bob", "carol"]);
+});
+
+test("types, documentation and code name the same options", () => {
+  const read = (path) => readFileSync(new URL(`../../${path}`, import.meta.url), "utf8");
+  const types = read("web/hub-client.d.ts").match(/interface HubClientOptions \{([^]*?)\n\}/)[1];
+  const table = read("docs/client.md").match(/## Options([^]*?)\n\nTimes/)[1];
+  const typed = [...types.matchAll(/^  (\w+)\??:/gm)].map(([, name]) => name).sort();
+  const documented = [...table.matchAll(/^\| `(\w+)`/gm)].map(([, name]) => name).sort();
+  assert.deepEqual(documented, typed);
+  for (const name of documented.filter((name) => !["session", "token", "WebSocket"].includes(name))) {
+    // It knows the option, and finds fault with the value.
+    assert.throws(
+      () => new HubClient("wss://hub.example", { session: "a", WebSocket, [name]: -1 }),
+      RegExp(`${name} must`),
+    );
+  }
 });

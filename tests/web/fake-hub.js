@@ -14,6 +14,7 @@ export class FakeHub {
   refuse = false; // Handshakes are answered with 400.
   hang = false; // Handshakes are not answered.
   mute = false; // Frames are read, and neither answered nor passed on.
+  greeting = { type: "pong" }; // The answer to a connection's first ping.
   /** Takes a frame instead of the hub; returning true says that it is dealt with. */
   intercept = () => false;
 
@@ -59,6 +60,12 @@ export class FakeHub {
     socket.on("error", () => {});
     socket.on("message", (data) => {
       const frame = JSON.parse(data);
+      // The ping that every connection begins with is not counted.
+      if (!link.greeted && frame.action === "ping") {
+        link.greeted = true;
+        if (!this.mute) link.say(this.greeting);
+        return;
+      }
       this.frames.push({ link, frame });
       if (!this.mute && !this.intercept(link, frame)) this.answer(link, frame);
     });

@@ -275,6 +275,15 @@ else
         to: name("bob"),
       });
 
+      // Not even where somebody pastes it.
+      await page.getByRole("button", { name: "Leave" }).click();
+      await page.getByLabel("Hub address").fill(`${HUB_URL}?token=s3cret`);
+      await page.keyboard.press("Enter");
+      await isState(page, "Connected");
+      await to(page).fill(name("bob"));
+      await to(page).blur();
+      assert.doesNotMatch(page.url(), /s3cret/);
+
       await page.reload();
       await isState(page, "Connected");
       assert.equal(await to(page).inputValue(), name("bob"));
