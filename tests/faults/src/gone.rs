@@ -5,7 +5,7 @@ use std::sync::Arc;
 use harness::{Answer, Operation, Row};
 use tokio::sync::Semaphore;
 
-use crate::support::{AMPLE, Hub, SENDER, SENDERS_SESSION, frame, line, totals};
+use crate::support::{AMPLE, Hub, SENDER, SENDERS_SESSION, frame, line, totals, until};
 
 const ALICE: &str = "alice=";
 
@@ -113,9 +113,7 @@ async fn a_row_that_is_replaced_while_its_prune_is_under_way_is_kept() {
     });
     let sending = hub.send(&["alice"], AMPLE);
     let connecting_again = async {
-        while hub.deletions().is_empty() {
-            tokio::task::yield_now().await;
-        }
+        until(|| !hub.deletions().is_empty()).await;
         hub.world.table.put(ALICE, Row::aged("alice", 0));
         gate.add_permits(1);
     };

@@ -7,7 +7,7 @@ use tokio::sync::Semaphore;
 
 use crate::{
     connecting::{CONNECT, DISCONNECT, event},
-    support::{AMPLE, Hub, frame, name, now_ms, totals},
+    support::{AMPLE, Hub, frame, name, now_ms, totals, until},
 };
 
 const ROUNDS: usize = 100;
@@ -111,9 +111,7 @@ async fn a_disconnect_between_reading_and_posting_is_gone_and_nothing_else() {
         race.hub.world.table.age(connection, Duration::from_secs(60));
     }
     let leaving = async {
-        while race.hub.world.gateway.posts().is_empty() {
-            tokio::task::yield_now().await;
-        }
+        until(|| !race.hub.world.gateway.posts().is_empty()).await;
         for connection in &names {
             race.disconnect(connection).await;
         }

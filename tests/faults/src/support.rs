@@ -9,6 +9,7 @@ use std::{
 
 use harness::{Function, Operation, Outcome, Output, Post, Row, World};
 use serde_json::{Value, json};
+use tokio::time::{sleep, timeout};
 
 /// The sender's connection and session.
 pub(crate) const SENDER: &str = "sender=";
@@ -177,4 +178,14 @@ pub(crate) fn line<'a>(log: &'a [Value], message: &str) -> &'a Value {
 pub(crate) fn now_ms() -> i64 {
     let now = SystemTime::UNIX_EPOCH.elapsed().expect("the clock should be past 1970");
     now.as_millis().try_into().expect("and before the year 292,000,000")
+}
+
+/// Waits until `condition` holds, and not for ever: a test of a broken function should fail, not hang.
+pub(crate) async fn until(condition: impl Fn() -> bool) {
+    let waiting = async {
+        while !condition() {
+            sleep(Duration::from_millis(1)).await;
+        }
+    };
+    timeout(AMPLE, waiting).await.expect("what is waited for should happen");
 }

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use harness::{Answer, Operation, Row};
 use serde_json::{Value, json};
-use tokio::{sync::Semaphore, task::yield_now};
+use tokio::sync::Semaphore;
 
-use crate::support::{AMPLE, Hub, ID, SENDER, SENDERS_SESSION, frame, line, name, totals};
+use crate::support::{AMPLE, Hub, ID, SENDER, SENDERS_SESSION, frame, line, name, totals, until};
 
 const THROTTLE: Answer = Answer::Error(400, "ProvisionedThroughputExceededException");
 
@@ -115,9 +115,7 @@ async fn the_first_page_is_posted_while_the_second_is_read() {
         _ => Answer::Serve,
     });
     let releasing = async {
-        while hub.posts().len() < 10 {
-            yield_now().await;
-        }
+        until(|| hub.posts().len() == 10).await;
         gate.add_permits(1);
     };
     let (outcome, ()) = tokio::join!(hub.send(&["room"], AMPLE), releasing);
