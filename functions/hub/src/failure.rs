@@ -60,8 +60,8 @@ impl From<Failure> for Diagnostic {
 
 /// Turns a panic of a handler into one failed invocation, without its text: the next invocation finds the same
 /// process. Nothing outlives an invocation but the SDK's clients, which a panic leaves whole.
-pub async fn guard<T>(handling: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
-    AssertUnwindSafe(handling).catch_unwind().await.unwrap_or(Err(Failure::Panic))
+pub async fn guard<T, E: From<Failure>>(handling: impl Future<Output = Result<T, E>>) -> Result<T, E> {
+    AssertUnwindSafe(handling).catch_unwind().await.unwrap_or_else(|_| Err(Failure::Panic.into()))
 }
 
 /// An error and everything beneath it on one line: `outer: inner: innermost`.

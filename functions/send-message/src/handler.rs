@@ -8,7 +8,7 @@ use hub::{
     connections::{Connections, Gateway},
     deadline::Deadline,
     event::{GatewayAnswer, Publish, Sender},
-    failure::{Failure, PUBLIC_TEXT},
+    failure::{Failure, PUBLIC_TEXT, guard},
     fanout::{Fanout, Report},
     protocol::{Code, Receipt, Refusal, Send, SessionId, delivery_frame},
     registry::Registry,
@@ -103,7 +103,8 @@ impl Handler {
         let origin = Origin { route, sender, deadline, started };
 
         let mut id = None;
-        let reply = match self.send(&origin, frame, context, &mut id).await {
+        // Guarded here too, and not only around the whole, so that a bug is told to the sender as well.
+        let reply = match guard(self.send(&origin, frame, context, &mut id)).await {
             Ok(receipt) => Reply::Receipt(receipt),
             Err(Stop::Refused(refusal)) => {
                 tracing::info!(

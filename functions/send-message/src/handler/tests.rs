@@ -40,7 +40,9 @@ fn hub(index_is_down: bool) -> Hub {
         if index_is_down {
             return MockResponse::Error(QueryError::unhandled("10.0.0.7 is down"));
         }
-        let bob = input.expression_attribute_values().unwrap()[":session"] == s("bob");
+        let session = &input.expression_attribute_values().unwrap()[":session"];
+        assert_ne!(session, &s("bug"), "this one panics on purpose");
+        let bob = session == &s("bob");
         let row = [("connection_id".to_owned(), s("bobs"))];
         MockResponse::Output(QueryOutput::builder().set_items(bob.then(|| vec![row.into()])).build())
     });
@@ -165,6 +167,15 @@ async fn a_failure_of_ours_is_an_error_and_the_sender_is_told_no_internals() {
     let hub = hub(true);
     let failure = hub.answer(event!("")).await.unwrap_err();
     assert!(matches!(failure, Failure::Table { .. }));
+    let expected = json!({ "type": "error", "code": "internal", "message": PUBLIC_TEXT, "id": "m-1" });
+    assert_eq!(hub.posts(), [("Q3xWdcTzDoECHtA=".to_owned(), expected)]);
+}
+
+#[tokio::test]
+async fn a_panic_is_told_to_the_sender_like_any_failure_of_ours() {
+    let hub = hub(false);
+    let failure = hub.answer(&event!("").replace("bob", "bug")).await.unwrap_err();
+    assert!(matches!(failure, Failure::Panic));
     let expected = json!({ "type": "error", "code": "internal", "message": PUBLIC_TEXT, "id": "m-1" });
     assert_eq!(hub.posts(), [("Q3xWdcTzDoECHtA=".to_owned(), expected)]);
 }
