@@ -19,6 +19,10 @@ use crate::config::{Config, Trust};
 /// machine's whole store costs a cold start more than all the rest of it.
 const AMAZON_ROOTS: &[u8] = include_bytes!("amazon-roots.pem");
 
+/// A connection that has rested longer is not used again. One that died without a word, in a freeze perhaps,
+/// costs a try its whole time-out; the fan-out may have left dozens of them to a single recipient.
+const LONGEST_REST: Duration = Duration::from_secs(20);
+
 /// Region, credentials and endpoint from the environment, as every AWS SDK reads them.
 ///
 /// DynamoDB answers within milliseconds: the time-outs are short, so that a dead connection costs a retry
@@ -43,8 +47,9 @@ pub async fn sdk_config(config: &Config) -> anyhow::Result<SdkConfig> {
 }
 
 fn http_client(trust: &Trust) -> anyhow::Result<SharedHttpClient> {
+    let builder = Builder::new().pool_idle_timeout(LONGEST_REST);
     let store = match trust {
-        Trust::Nobody => return Ok(Builder::new().build_http()),
+        Trust::Nobody => return Ok(builder.build_http()),
         Trust::Machine => TrustStore::default(),
         Trust::Amazon => TrustStore::empty().with_pem_certificate(AMAZON_ROOTS),
         Trust::Bundle(file) => {
@@ -56,5 +61,5 @@ fn http_client(trust: &Trust) -> anyhow::Result<SharedHttpClient> {
     };
     let tls =
         TlsContext::builder().with_trust_store(store).build().context("the trust store cannot be used")?;
-    Ok(Builder::new().tls_provider(Provider::Rustls(CryptoMode::AwsLc)).tls_context(tls).build_https())
+    Ok(builder.tls_provider(Provider::Rustls(CryptoMode::AwsLc)).tls_context(tls).build_https())
 }
