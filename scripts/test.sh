@@ -14,7 +14,10 @@
 long=() filter=
 for argument; do
   case $argument in
-    --long) long=(--include-ignored) ;;
+    --long)
+      long=(--include-ignored)
+      export PROPTEST_CASES=10000
+      ;;
     -h | --help) usage && exit ;;
     -*) die "unknown argument $argument: see --help" ;;
     *) filter=$argument ;;
@@ -146,6 +149,14 @@ terraform_setup "$work"
 check 'Rust format' cargo fmt --all --check
 check 'Rust lints' cargo clippy --workspace --all-targets --locked -- -D warnings
 cargo_test 'unit tests' --workspace --exclude system-tests --exclude fault-tests
+if [ -z "${long[*]-}" ]; then
+  skip 'fuzzing' 'takes minutes: run it with --long'
+elif ! cargo +nightly fuzz --version >/dev/null 2>&1; then
+  skip 'fuzzing' 'needs the nightly toolchain and cargo-fuzz (cargo install cargo-fuzz)'
+else
+  mkdir -p fuzz/corpus
+  check 'fuzzing' cargo +nightly fuzz run edge fuzz/corpus events -- -max_total_time=60
+fi
 
 export TF_DATA_DIR=$work/terraform
 check 'Terraform format' terraform -chdir=infra fmt -check -recursive -diff
