@@ -1,11 +1,19 @@
-# The hub: a table of connections, three functions and the WebSocket API that ties them together.
+# The hub: a table of connections, three functions and the WebSocket API that ties them together; and with `auth` a
+# fourth function that stands at the door.
 
 locals {
   artifacts_dir        = coalesce(var.artifacts_dir, "${path.root}/../target/lambda")
   connections_endpoint = coalesce(var.websocket_endpoint, module.websocket_api.connections_endpoint)
 
+  # Of this API's stage; with `auth`, send-message also closes the connections whose token has ended.
+  connections_arn      = "${module.websocket_api.execution_arn}/${var.stage}"
+  connections_methods  = var.auth == null ? ["POST"] : ["POST", "DELETE"]
+  send_message_closing = var.auth == null ? {} : { CLOSE_EXPIRED = "true" }
+
   # What each function is told and what it may do: nothing else is granted anywhere.
-  functions = {
+  functions = merge(local.hub, local.door)
+
+  hub = {
     connect = {
       description = "Records a new connection and its session."
       environment = {
@@ -27,20 +35,31 @@ locals {
     }
     send-message = {
       description = "Delivers a message to every live connection of the sessions it names."
-      environment = {
+      environment = merge({
         TABLE_NAME         = module.connections_table.name
         SESSION_INDEX      = module.connections_table.session_index
         WEBSOCKET_ENDPOINT = local.connections_endpoint
         FANOUT_CONCURRENCY = var.fanout_concurrency
         MAX_MESSAGE_BYTES  = var.max_message_bytes
-      }
+      }, local.send_message_closing)
       statements = [
         { actions = ["dynamodb:Query"], resources = [module.connections_table.session_index_arn] },
         { actions = ["dynamodb:GetItem", "dynamodb:DeleteItem"], resources = [module.connections_table.arn] },
-        { actions = ["execute-api:ManageConnections"], resources = ["${module.websocket_api.execution_arn}/${var.stage}/POST/@connections/*"] },
+        { actions = ["execute-api:ManageConnections"], resources = [for method in local.connections_methods : "${local.connections_arn}/${method}/@connections/*"] },
       ]
     }
   }
+
+  door = { for auth in var.auth[*] : "authorizer" => {
+    description = "Admits connections that show a token."
+    environment = merge({
+      AUTH_ISSUER        = auth.issuer
+      AUTH_AUDIENCE      = auth.audience
+      AUTH_SESSION_CLAIM = auth.session_claim
+      AUTH_SEND_CLAIM    = auth.send_claim
+    }, auth.jwks_url == null ? {} : { AUTH_JWKS_URL = auth.jwks_url })
+    statements = []
+  } }
 }
 
 module "connections_table" {
@@ -75,6 +94,8 @@ module "websocket_api" {
   throttling_burst_limit = var.throttling_burst_limit
   throttling_rate_limit  = var.throttling_rate_limit
   detailed_metrics       = var.detailed_metrics
+
+  authorizer = one([for key, function in module.function : function if key == "authorizer"])
 
   functions = {
     "$connect"    = module.function["connect"]

@@ -21,7 +21,7 @@ output "table_name" {
 }
 
 output "function_names" {
-  description = "Name in AWS of each function: connect, disconnect and send-message."
+  description = "Name in AWS of each function: connect, disconnect and send-message, and with auth also authorizer."
   value       = { for key, function in module.function : key => function.name }
 }
 

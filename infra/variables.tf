@@ -90,6 +90,40 @@ variable "detailed_metrics" {
   nullable    = false
 }
 
+variable "auth" {
+  description = <<-EOT
+    Whose tokens open the hub; null leaves it open to everyone. A token is a JWT (RS256, ES256 or EdDSA) that says who issued it (iss) and for whom (aud), and carries two claims of its own: the sessions that its bearer may join, and those it may send to (left out: the same ones).
+
+    - issuer: the tokens' iss, to the letter: an https:// URL.
+    - audience: the tokens' aud.
+    - jwks_url: where the issuer's keys are. Default: where its OpenID discovery document says.
+    - session_claim, send_claim: names of the two claims.
+  EOT
+  type = object({
+    issuer        = string
+    audience      = string
+    jwks_url      = optional(string)
+    session_claim = optional(string, "session_id")
+    send_claim    = optional(string, "send_to")
+  })
+  default = null
+
+  validation {
+    condition     = var.auth == null || can(regex("^(https://|http://(127\\.0\\.0\\.1|localhost)[:/]|http://(127\\.0\\.0\\.1|localhost)$)[^\\s?#@]*$", try(var.auth.issuer, "")))
+    error_message = "auth.issuer must be the https:// URL that tokens have as their iss, without a query string (http:// only for 127.0.0.1 and localhost)."
+  }
+
+  validation {
+    condition     = var.auth == null || try(var.auth.jwks_url, null) == null || can(regex("^(https://|http://(127\\.0\\.0\\.1|localhost)[:/])[^\\s#@]+$", var.auth.jwks_url))
+    error_message = "auth.jwks_url must be an https:// URL (http:// only for 127.0.0.1 and localhost); leave it out to have it looked up."
+  }
+
+  validation {
+    condition     = var.auth == null || alltrue([for text in [try(var.auth.audience, null), try(var.auth.session_claim, null), try(var.auth.send_claim, null)] : try(length(trimspace(text)) > 0, false)])
+    error_message = "auth: audience, session_claim and send_claim must not be empty."
+  }
+}
+
 variable "artifacts_dir" {
   description = "Folder of the built functions: <artifacts_dir>/<function>/bootstrap.zip. Default: target/lambda, where scripts/build.sh puts them."
   type        = string
@@ -116,6 +150,7 @@ variable "architecture" {
 variable "memory_mb" {
   description = "Memory of each function in MB. Processor time comes in proportion."
   type = object({
+    authorizer   = optional(number, 256)
     connect      = optional(number, 256)
     disconnect   = optional(number, 256)
     send-message = optional(number, 512)
@@ -132,6 +167,7 @@ variable "memory_mb" {
 variable "timeout_seconds" {
   description = "Seconds that each function may take. Someone who sends from a socket gets an answer within 29 s whatever send-message has here; the rest is for those who invoke it directly."
   type = object({
+    authorizer   = optional(number, 10)
     connect      = optional(number, 10)
     disconnect   = optional(number, 10)
     send-message = optional(number, 30)

@@ -1,15 +1,17 @@
 #!/usr/bin/env bash
 # Runs the whole hub on this machine: MiniStack in place of AWS, with the same Terraform and the same functions.
 #
-#   scripts/local.sh up [--release]            start it, or bring a running one up to date, and print its addresses
+#   scripts/local.sh up [--release] [--auth]   start it, or bring a running one up to date, and print its addresses
 #   scripts/local.sh down                      stop it and remove everything it has written
 #   scripts/local.sh status                    say what runs (exit code 0: all of it, 1: crashed or half started, 3: nothing)
 #   scripts/local.sh logs [function] [--follow]  print the functions' log lines (JSON), oldest first
 #   scripts/local.sh client <session>          connect as that session: what you type is sent, what comes is printed
 #   scripts/local.sh url                       print the WebSocket address and nothing else
+#   scripts/local.sh token --session NAME      print a token for a stack that is up with --auth (see token --help)
 #   scripts/local.sh env                       print what a shell needs to work with the stack: eval "$(scripts/local.sh env)"
 #
 #   --release  run the executables that AWS gets (slow to build) instead of quickly built ones
+#   --auth     admit only who shows a token, of an issuer that runs on this machine too
 #
 # Everything it writes is in one folder, .local/ (HUB_STATE_DIR names another, for a second stack beside the first).
 # Nothing ever reaches AWS: the stack has an environment of its own.
@@ -64,6 +66,7 @@ healthy() { alive ministack && stack health "$(endpoint)" "$STATE"; }
 # Stops everything and removes the folder, in one step for whoever waits for its lock.
 discard() {
   stop page
+  stop issuer
   stop ministack
   [ ! -e "$LOCK" ] || mv "$STATE" "$STATE.removed.$$"
   rm -rf "$STATE.removed.$$"
@@ -136,7 +139,8 @@ fingerprint() {
 }
 
 apply() {
-  local zips=$1
+  local zips=$1 auth=null
+  [ ! -e "$STATE/issuer.pid" ] || auth="{ \"issuer\": \"$(issuer)\", \"audience\": \"hub\" }"
   cat >"$STATE/local.tfvars.json" <<VARS
 {
   "region": "$REGION",
@@ -144,6 +148,7 @@ apply() {
   "tags": { "ms-custom-id": "hub" },
   "architecture": "$(host_arch)",
   "artifacts_dir": "$zips",
+  "auth": $auth,
   "websocket_endpoint": "$(endpoint)/_aws/execute-api/hub/live"
 }
 VARS
@@ -168,25 +173,29 @@ import json, sys
 outputs = json.load(open(sys.argv[1]))
 print("export TABLE_NAME=" + outputs["table_name"]["value"])
 print("export HUB_URL=" + outputs["websocket_url"]["value"])' "$STATE/outputs.json"
+    [ ! -e "$STATE/issuer.pid" ] || echo "export AUTH_ISSUER=$(issuer) AUTH_AUDIENCE=hub"
   } >"$STATE/env.new"
   mv "$STATE/env.new" "$STATE/env"
   fingerprint "$zips" >"$STATE/applied"
 }
 
-start_page() {
-  local port tries
-  alive page && return
-  stop page
-  port=$(stack port "$(recall page.port || echo 8080)")
-  echo "$port" >"$STATE/page.port"
-  (cd "$STATE" && stack spawn page "$PY" -X "state=$STATE/" -m http.server --bind 127.0.0.1 --directory "$ROOT/web" "$port")
-  for ((tries = 0; tries < 50; tries++)); do
+# serve NAME PORT ARGUMENTS...: has Python serve something under that name, on that port or on another one that is free.
+serve() {
+  local name=$1 port tries
+  alive "$name" && return
+  stop "$name"
+  port=$(stack port "$(recall "$name.port" || echo "$2")")
+  echo "$port" >"$STATE/$name.port"
+  (cd "$STATE" && stack spawn "$name" "$PY" -X "state=$STATE/" "${@:3}" "$port")
+  for ((tries = 0; tries < 100; tries++)); do
     (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null && return
     sleep 0.1
   done
-  cat "$STATE/page.log" >&2
-  die "the web page could not be served: see above"
+  cat "$STATE/$name.log" >&2
+  die "the $name could not be served: see above"
 }
+
+issuer() { printf 'http://127.0.0.1:%s' "$(recall issuer.port)"; }
 
 url() { sed -n 's/^export HUB_URL=//p' "$STATE/env"; }
 
@@ -195,15 +204,18 @@ addresses() {
     page "http://127.0.0.1:$(recall page.port)/?url=$(url)&session=demo" \
     websocket "$(url)" \
     connections "$(endpoint)/_aws/execute-api/hub/live"
+  [ ! -e "$STATE/issuer.pid" ] || printf '%-12s %s\n' issuer "$(issuer)"
 }
 
 up() {
-  local build=(--arch host --profile local) zips=$ROOT/target/lambda-local
-  case ${1:-} in
-    --release) build=(--arch host) zips=$ROOT/target/lambda ;;
-    '') ;;
-    *) die "unknown argument $1: see --help" ;;
-  esac
+  local build=(--arch host --profile local) zips=$ROOT/target/lambda-local auth='' argument
+  for argument; do
+    case $argument in
+      --release) build=(--arch host) zips=$ROOT/target/lambda ;;
+      --auth) auth=auth ;;
+      *) die "unknown argument $argument: see --help" ;;
+    esac
+  done
   eval "$(forget_users_settings)"
   need_python
   need_cargo
@@ -211,7 +223,8 @@ up() {
   claim
   # A stack that does not come up at all leaves nothing behind; one that was up before stays as it is.
   [ -e "$STATE/env" ] || on_exit discard
-  python_tools local
+  # shellcheck disable=SC2086 # No word, or one.
+  python_tools local $auth
   if [ -e "$STATE/ministack.pid" ] && ! healthy; then
     say "MiniStack has died, and all it held with it: starting afresh"
     tail -n 5 "$STATE/ministack.log" >&2
@@ -221,8 +234,14 @@ up() {
   fi
   run "$ROOT/scripts/build.sh" "${build[@]}" >/dev/null
   [ -e "$STATE/ministack.pid" ] || start_ministack
+  if [ -n "$auth" ]; then
+    serve issuer 8081 "$ROOT/scripts/issuer.py" serve "$STATE/issuer.key"
+  else
+    stop issuer
+    rm -f "$STATE/issuer.key"
+  fi
   apply "$zips"
-  start_page
+  serve page 8080 -m http.server --bind 127.0.0.1 --directory "$ROOT/web"
   on_exit :
   addresses
 }
@@ -243,6 +262,7 @@ status() {
     report ministack "$(healthy && echo running || echo 'does not answer: run scripts/local.sh up, which starts afresh')"
   fi
   [ "$rc" != 0 ] || report hub "$([ -e "$STATE/env" ] && echo running || echo 'not set up yet')"
+  [ ! -e "$STATE/issuer.pid" ] || report issuer "$(alive issuer && echo running || echo 'stopped: run scripts/local.sh up --auth')"
   report page "$(alive page && echo running || echo 'stopped: run scripts/local.sh up')"
   [ "$rc" != 0 ] || addresses
   exit "$rc"
@@ -270,10 +290,19 @@ print(*([groups[sys.argv[2]]] if sys.argv[2] else groups.values()))' "$STATE/out
   exec "$PY" "$ROOT/scripts/stack.py" logs "$follow" $groups
 }
 
+token() {
+  need_up
+  [ -e "$STATE/issuer.pid" ] || die "this stack asks for no token: run scripts/local.sh up --auth"
+  alive issuer || die "the issuer has died (its log is $STATE/issuer.log): run scripts/local.sh up --auth"
+  "$PY" "$ROOT/scripts/issuer.py" token "$STATE/issuer.key" "$(issuer)" "$@"
+}
+
 client() {
+  local token=
   [ $# = 1 ] || die "client takes one session: scripts/local.sh client alice"
   need_up
-  exec "$PY" -m websockets "$(url)?session_id=$1"
+  [ ! -e "$STATE/issuer.pid" ] || token=$(token --session "$1" --send-to '*')
+  exec "$PY" -m websockets "$(url)?session_id=$1${token:+&token=$token}"
 }
 
 command=${1:-help}
@@ -293,6 +322,7 @@ case $command in
   logs) logs "$@" ;;
   client) client "$@" ;;
   url) need_up && url ;;
+  token) token "$@" ;;
   env) need_up && forget_users_settings && recall env ;;
   help | -h | --help) usage ;;
   *) die "unknown command $command: see --help" ;;

@@ -87,12 +87,13 @@ check() {
 stack_environment=
 with_stack() { eval "$stack_environment" && "$@"; }
 
-# cargo_test NAME ARGUMENTS...
+# cargo_test NAME ARGUMENTS... [-- ARGUMENTS OF THE TESTS...]
 matched=0
 cargo_test() {
   local name=$1 line before=$((passed + failed))
   shift
-  step rust_tests "$name" with_stack cargo test --locked --no-fail-fast "$@" -- ${filter:+"$filter"} ${long[@]+"${long[@]}"} || true
+  [[ " $* " == *' -- '* ]] || set -- "$@" --
+  step rust_tests "$name" with_stack cargo test --locked --no-fail-fast "$@" ${filter:+"$filter"} ${long[@]+"${long[@]}"} || true
   matched=$((matched + passed + failed - before))
   while read -r line; do
     skips+=("$line")
@@ -192,12 +193,26 @@ if step one 'local stack comes up' scripts/local.sh up; then
   stack_environment=$(scripts/local.sh env)
   check 'plan after apply is empty' with_stack terraform -chdir=infra plan -input=false -detailed-exitcode -no-color
   check 'sample events, locally' sample_events
-  cargo_test 'system tests' -p system-tests
+  cargo_test 'system tests' -p system-tests -- --skip auth::
   check 'log lines' logs_are_json
   check 'up again changes nothing' up_again_changes_nothing
   check 'a crash is told and mended' crash_is_told_and_mended
 else
   for name in 'plan after apply is empty' 'sample events, locally' 'system tests' 'log lines' 'up again changes nothing' 'a crash is told and mended'; do
+    skip "$name" 'the local stack did not come up'
+  done
+fi
+if [[ -n $filter && $filter != *auth* ]]; then
+  skip 'system tests, with tokens' 'left out: only some Rust tests were asked for'
+elif step one 'local stack asks for tokens' scripts/local.sh up --auth; then
+  stack_environment=$(scripts/local.sh env)
+  check 'plan after apply is empty, with tokens' with_stack terraform -chdir=infra plan -input=false -detailed-exitcode -no-color
+  # They are marked as ignored, since they need this stack.
+  long=(--include-ignored)
+  cargo_test 'system tests, with tokens' -p system-tests -- "${filter:-auth::}"
+  check 'tokens can be switched off again' scripts/local.sh up
+else
+  for name in 'plan after apply is empty, with tokens' 'system tests, with tokens' 'tokens can be switched off again'; do
     skip "$name" 'the local stack did not come up'
   done
 fi

@@ -6,6 +6,7 @@ use hub::{
     deadline::Deadline,
     event::{Connect, GatewayAnswer, Handshake},
     failure::Failure,
+    protocol::SessionId,
     registry::Registry,
     telemetry,
 };
@@ -13,9 +14,9 @@ use serde_json::value::RawValue;
 
 const ROUTE: &str = "$connect";
 
-/// Answers 200 once the row is stored and 400 to a session id that is missing or malformed. A row that cannot
-/// be stored is a failure, which the gateway turns into a refused handshake: nobody holds a socket that no
-/// message can reach.
+/// Answers 200 once the row is stored, 400 to a session id that is missing or malformed, and 403 to one that is
+/// not the authorizer's. A row that cannot be stored is a failure, which the gateway turns into a refused
+/// handshake: nobody holds a socket that no message can reach.
 pub(crate) async fn handle(
     registry: &Registry,
     payload: &RawValue,
@@ -24,7 +25,7 @@ pub(crate) async fn handle(
     let started = Instant::now();
     let connect =
         Connect::parse(payload).inspect_err(|failure| telemetry::failed(ROUTE, "", failure, started))?;
-    let Connect::Handshake(Handshake { connection_id, session, connected_at }) = connect else {
+    let Connect::Handshake(handshake) = connect else {
         tracing::info!(
             route = ROUTE,
             code = "unknown_action",
@@ -33,21 +34,35 @@ pub(crate) async fn handle(
         );
         return Ok(GatewayAnswer::unknown_action());
     };
-    let session = match session {
+    let connection_id = &handshake.connection_id;
+    let session = match session(&handshake) {
         Ok(session) => session,
-        Err(why) => {
+        Err((status, why)) => {
             let duration_ms = telemetry::millis_since(started);
             tracing::info!(route = ROUTE, connection_id, why, duration_ms, "refused");
-            return Ok(GatewayAnswer::refused(400, why));
+            return Ok(GatewayAnswer::refused(status, why));
         }
     };
+    let not_after = handshake.grant.as_ref().map(|grant| grant.expires_at);
     deadline
-        .bound(registry.add(&connection_id, &session, connected_at))
+        .bound(registry.add(connection_id, session, handshake.connected_at, not_after))
         .await
-        .inspect_err(|failure| telemetry::failed(ROUTE, &connection_id, failure, started))?;
+        .inspect_err(|failure| telemetry::failed(ROUTE, connection_id, failure, started))?;
     let duration_ms = telemetry::millis_since(started);
     tracing::info!(route = ROUTE, connection_id, session_id = session.as_str(), duration_ms, "connected");
-    Ok(GatewayAnswer::ok())
+    Ok(GatewayAnswer::connected(handshake.offers_subprotocol))
+}
+
+/// The session that the token is for, where there is one: then the query string can only repeat it.
+fn session(handshake: &Handshake) -> Result<&SessionId, (u16, &'static str)> {
+    let asked = handshake.session.as_ref().map_err(|why| (400, *why))?.as_ref();
+    match (&handshake.grant, asked) {
+        (Some(grant), None) => Ok(&grant.session),
+        (Some(grant), Some(asked)) if *asked == grant.session => Ok(asked),
+        (Some(_), Some(_)) => Err((403, "session_id is not the session that was granted")),
+        (None, Some(asked)) => Ok(asked),
+        (None, None) => Err((400, "session_id is missing: connect to …?session_id={session}")),
+    }
 }
 
 #[cfg(test)]
@@ -91,6 +106,79 @@ mod tests {
             .then_output(|| PutItemOutput::builder().build());
         let answer = answer(include_str!("../../../events/connect.json"), &stored).await.unwrap();
         assert_eq!((answer, stored.num_calls()), (GatewayAnswer::ok(), 1));
+    }
+
+    /// The sample handshake with what the hub's authorizer adds to it, and this query string.
+    fn granted(session: &str, exp: i64, query: &str) -> String {
+        let mut event: serde_json::Value =
+            serde_json::from_str(include_str!("../../../events/connect.json")).unwrap();
+        event["requestContext"]["authorizer"] = serde_json::json!({
+            "principalId": session, "session_id": session, "send_to": "[\"*\"]", "exp": exp.to_string(),
+        });
+        event["queryStringParameters"] = serde_json::from_str(query).unwrap();
+        event["multiValueQueryStringParameters"] = serde_json::Value::Null;
+        event.to_string()
+    }
+
+    #[tokio::test]
+    async fn a_granted_session_is_stored_until_its_token_or_the_socket_ends() {
+        for (exp, expires_at) in [(4_102_444_860, "4102444860"), (4_102_460_000, "4102453800")] {
+            for query in ["null", "{\"session_id\":\"alice\"}"] {
+                let stored = mock!(dynamodb::Client::put_item)
+                    .match_requests(move |input| {
+                        let item = input.item().unwrap();
+                        item["session_id"] == AttributeValue::S("alice".into())
+                            && item["expires_at"] == AttributeValue::N(expires_at.into())
+                    })
+                    .then_output(|| PutItemOutput::builder().build());
+                let answer = answer(&granted("alice", exp, query), &stored).await.unwrap();
+                assert_eq!((answer, stored.num_calls()), (GatewayAnswer::ok(), 1));
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn the_query_string_cannot_name_another_session_than_the_token() {
+        for (query, status) in [
+            ("{\"session_id\":\"bob\"}", 403),
+            ("{\"session_id\":\"Alice\"}", 403),
+            ("{\"session_id\":\"\"}", 400),
+        ] {
+            let stored = mock!(dynamodb::Client::put_item).then_output(|| PutItemOutput::builder().build());
+            let answer = answer(&granted("alice", 4_102_460_000, query), &stored).await.unwrap();
+            assert_eq!((answer.status_code, stored.num_calls()), (status, 0), "{query}");
+        }
+    }
+
+    #[tokio::test]
+    async fn the_subprotocol_is_chosen_only_if_it_is_offered() {
+        for (header, offers, chosen) in [
+            ("sec-websocket-protocol", "bearer.x.y.z, hub.v1", Some("hub.v1")),
+            ("Sec-WebSocket-Protocol", "hub.v1", Some("hub.v1")),
+            ("Sec-WebSocket-Protocol", "hub.v11, HUB.V1, bearer.hub.v1", None),
+            ("X-Other", "hub.v1", None),
+        ] {
+            let stored = mock!(dynamodb::Client::put_item).then_output(|| PutItemOutput::builder().build());
+            let mut event: serde_json::Value =
+                serde_json::from_str(include_str!("../../../events/connect.json")).unwrap();
+            event["multiValueHeaders"][header] = serde_json::json!([offers]);
+            let answer = serde_json::to_value(answer(&event.to_string(), &stored).await.unwrap()).unwrap();
+            let expected = match chosen {
+                Some(name) => {
+                    serde_json::json!({ "statusCode": 200, "headers": { "Sec-WebSocket-Protocol": name } })
+                }
+                None => serde_json::json!({ "statusCode": 200 }),
+            };
+            assert_eq!(answer, expected, "{offers}");
+        }
+    }
+
+    #[tokio::test]
+    async fn half_a_grant_is_a_failure_and_stores_nothing() {
+        let stored = mock!(dynamodb::Client::put_item).then_output(|| PutItemOutput::builder().build());
+        let event = granted("alice", 4_102_460_000, "null").replace("send_to", "sendTo");
+        assert!(matches!(answer(&event, &stored).await, Err(Failure::Event(_))));
+        assert_eq!(stored.num_calls(), 0);
     }
 
     #[tokio::test]

@@ -15,6 +15,9 @@ pub struct Config {
     pub fanout_concurrency: usize,
     /// `MAX_MESSAGE_BYTES`: the largest delivery frame, in bytes of UTF-8.
     pub max_message_bytes: usize,
+    /// `CLOSE_EXPIRED`: whether a connection that is met after its token's end is closed, which needs the
+    /// permission to.
+    pub close_expired: bool,
     /// Where posts go.
     pub endpoint: EndpointSource,
     /// Whom TLS trusts.
@@ -56,6 +59,14 @@ pub struct ConfigError {
     problem: String,
 }
 
+impl ConfigError {
+    /// `problem` goes on where "environment variable {name}" ends.
+    #[must_use]
+    pub fn new(name: &'static str, problem: String) -> Self {
+        Self { name, problem }
+    }
+}
+
 /// The largest frame that API Gateway passes on, in bytes.
 const GATEWAY_MESSAGE_BYTES: usize = 128 * 1024;
 
@@ -81,6 +92,7 @@ impl Config {
             connection_ttl: Duration::from_secs(number(&get, "CONNECTION_TTL_SECONDS", 9000, &(1..=86_400))?),
             fanout_concurrency: number(&get, "FANOUT_CONCURRENCY", 64, &(1..=1024))?,
             max_message_bytes: number(&get, "MAX_MESSAGE_BYTES", 32 * 1024, &(1..=GATEWAY_MESSAGE_BYTES))?,
+            close_expired: flag(&get, "CLOSE_EXPIRED")?,
             endpoint: endpoint(&get)?,
             trust: trust(&get),
         })
@@ -118,6 +130,14 @@ where
                 range.end()
             ),
         }),
+    }
+}
+
+fn flag(get: &impl Fn(&str) -> Option<String>, name: &'static str) -> Result<bool, ConfigError> {
+    match get(name).as_deref() {
+        None | Some("false") => Ok(false),
+        Some("true") => Ok(true),
+        Some(text) => Err(ConfigError::new(name, format!("is {text:?}: it must be true or false"))),
     }
 }
 
@@ -201,6 +221,7 @@ mod tests {
                 connection_ttl: Duration::from_secs(9000),
                 fanout_concurrency: 64,
                 max_message_bytes: 32_768,
+                close_expired: false,
                 endpoint: EndpointSource::FromEvent { region: "eu-west-1".into() },
                 trust: Trust::Amazon,
             }
@@ -219,6 +240,7 @@ mod tests {
             (vec![TABLE, REGION, ("FANOUT_CONCURRENCY", "0")], "FANOUT_CONCURRENCY"),
             (vec![TABLE, REGION, ("FANOUT_CONCURRENCY", "-1")], "FANOUT_CONCURRENCY"),
             (vec![TABLE, REGION, ("MAX_MESSAGE_BYTES", "131073")], "MAX_MESSAGE_BYTES"),
+            (vec![TABLE, REGION, ("CLOSE_EXPIRED", "yes")], "CLOSE_EXPIRED"),
             (vec![TABLE, ("WEBSOCKET_ENDPOINT", "wss://example.com/live")], "WEBSOCKET_ENDPOINT"),
             (vec![TABLE, ("WEBSOCKET_ENDPOINT", "example.com/live")], "WEBSOCKET_ENDPOINT"),
             (vec![TABLE, ("WEBSOCKET_ENDPOINT", "https:///live")], "WEBSOCKET_ENDPOINT"),

@@ -7,7 +7,7 @@ use aws_sdk_apigatewaymanagement::{
     Client,
     config::{Builder, StalledStreamProtectionConfig},
     error::SdkError,
-    operation::post_to_connection::PostToConnectionError,
+    operation::{delete_connection::DeleteConnectionError, post_to_connection::PostToConnectionError},
     primitives::Blob,
 };
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
@@ -44,13 +44,22 @@ impl Connections {
     pub async fn post(&self, connection_id: &str, frame: &[u8]) -> Verdict {
         let post = self.0.post_to_connection().connection_id(connection_id).data(Blob::new(frame));
         // Boxed, because the SDK's future is large and most of a fan-out's recipients are waiting, not posting.
-        verdict(Box::pin(post.send()).await)
+        verdict(Box::pin(post.send()).await, PostToConnectionError::is_gone_exception)
+    }
+
+    /// Closes the socket, once; `Delivered` is then that the gateway has.
+    pub async fn close(&self, connection_id: &str) -> Verdict {
+        let close = self.0.delete_connection().connection_id(connection_id);
+        verdict(Box::pin(close.send()).await, DeleteConnectionError::is_gone_exception)
     }
 }
 
-fn verdict<T>(result: Result<T, SdkError<PostToConnectionError, HttpResponse>>) -> Verdict {
+fn verdict<T, E>(result: Result<T, SdkError<E, HttpResponse>>, is_gone: fn(&E) -> bool) -> Verdict
+where
+    E: std::error::Error + Send + Sync + 'static,
+{
     let Err(error) = result else { return Verdict::Delivered };
-    let typed_gone = error.as_service_error().is_some_and(PostToConnectionError::is_gone_exception);
+    let typed_gone = error.as_service_error().is_some_and(is_gone);
     let status = error.raw_response().map(|response| response.status().as_u16());
     match (status, &error) {
         _ if typed_gone => Verdict::Gone,

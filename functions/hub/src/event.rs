@@ -1,6 +1,6 @@
 //! The edge: what Lambda hands over, turned into small structs whose fields are all there.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use aws_lambda_events::apigw::ApiGatewayWebsocketProxyRequestContext;
 use serde::{Deserialize, Serialize};
@@ -8,23 +8,32 @@ use serde_json::value::RawValue;
 
 use crate::{
     failure::Failure,
+    grant::Grant,
     protocol::{Code, Refusal, SessionId, is_object},
 };
 
-/// The part of API Gateway's event that the hub reads. Headers are left alone: a client may send anything
-/// in them, and nothing here depends on them.
+type One = Option<HashMap<String, String>>;
+type Many = Option<HashMap<String, Vec<String>>>;
+
+/// The part of API Gateway's event that the hub reads.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct WebsocketEvent {
     request_context: ApiGatewayWebsocketProxyRequestContext,
     #[serde(default)]
-    multi_value_query_string_parameters: Option<HashMap<String, Vec<String>>>,
+    multi_value_headers: Many,
     #[serde(default)]
-    query_string_parameters: Option<HashMap<String, String>>,
+    headers: One,
+    #[serde(default)]
+    multi_value_query_string_parameters: Many,
+    #[serde(default)]
+    query_string_parameters: One,
     #[serde(default)]
     body: Option<String>,
     #[serde(default)]
     is_base64_encoded: Option<bool>,
+    #[serde(default)]
+    method_arn: Option<String>,
 }
 
 impl WebsocketEvent {
@@ -48,6 +57,42 @@ impl WebsocketEvent {
     fn connection_id(&mut self) -> Result<String, Failure> {
         required(self.request_context.connection_id.take(), "connectionId")
     }
+
+    /// Every value of a query parameter, as often as it is given.
+    fn query(&self, name: &str) -> Vec<&str> {
+        let same = |given: &str| given == name;
+        values(self.multi_value_query_string_parameters.as_ref(), self.query_string_parameters.as_ref(), same)
+    }
+
+    /// Every value of a header, whose name may be written in any case.
+    fn header(&self, name: &str) -> Vec<&str> {
+        let same = |given: &str| given.eq_ignore_ascii_case(name);
+        values(self.multi_value_headers.as_ref(), self.headers.as_ref(), same)
+    }
+
+    /// The subprotocols that the client offers, in its order.
+    fn subprotocols(&self) -> impl Iterator<Item = &str> {
+        let headers = self.header("Sec-WebSocket-Protocol");
+        headers.into_iter().flat_map(|list| list.split(',')).map(str::trim)
+    }
+
+    fn grant(&self) -> Result<Option<Grant>, Failure> {
+        Grant::from_context(&self.request_context.authorizer.fields)
+    }
+}
+
+/// From the map of all values; from the other, which has the last one only, where there is no such map.
+fn values<'a>(
+    many: Option<&'a HashMap<String, Vec<String>>>,
+    one: Option<&'a HashMap<String, String>>,
+    same: impl Fn(&str) -> bool,
+) -> Vec<&'a str> {
+    let many = many.into_iter().flatten().filter(|(name, _)| same(name)).flat_map(|(_, values)| values);
+    let found: Vec<_> = many.map(String::as_str).collect();
+    if !found.is_empty() {
+        return found;
+    }
+    one.into_iter().flatten().filter(|(name, _)| same(name)).map(|(_, value)| value.as_str()).collect()
 }
 
 fn required(value: Option<String>, name: &str) -> Result<String, Failure> {
@@ -70,11 +115,19 @@ pub enum Connect {
 pub struct Handshake {
     /// The gateway's name for the connection.
     pub connection_id: String,
-    /// The session named in the query string, or what is wrong with it.
-    pub session: Result<SessionId, &'static str>,
+    /// The session named in the query string, `None` if there is none, or what is wrong with it.
+    pub session: Result<Option<SessionId>, &'static str>,
     /// When the handshake began, in milliseconds since 1970.
     pub connected_at: i64,
+    /// What the authorizer has granted, if there is one.
+    pub grant: Option<Grant>,
+    /// Whether the client offers [`SUBPROTOCOL`], and so needs to hear that it is chosen.
+    pub offers_subprotocol: bool,
 }
+
+/// The subprotocol that stands beside a token in `Sec-WebSocket-Protocol`: a browser ends a handshake that
+/// chooses none of those it offers.
+pub const SUBPROTOCOL: &str = "hub.v1";
 
 impl Connect {
     /// Reads the event of a `$connect` route.
@@ -87,23 +140,56 @@ impl Connect {
             connection_id: event.connection_id()?,
             session: session(&event),
             connected_at: event.request_context.connected_at,
+            grant: event.grant()?,
+            offers_subprotocol: event.subprotocols().any(|offered| offered == SUBPROTOCOL),
         }))
     }
 }
 
-fn session(event: &WebsocketEvent) -> Result<SessionId, &'static str> {
-    const NAME: &str = "session_id";
-    let many = event.multi_value_query_string_parameters.as_ref().and_then(|query| query.get(NAME));
-    let one = event.query_string_parameters.as_ref().and_then(|query| query.get(NAME));
-    let text = match (many.map(Vec::as_slice), one) {
-        (Some([only]), _) => only,
+fn session(event: &WebsocketEvent) -> Result<Option<SessionId>, &'static str> {
+    match event.query("session_id").as_slice() {
+        [] => Ok(None),
+        [only] => SessionId::parse(only)
+            .map(Some)
+            .ok_or("session_id is malformed: use 1 to 128 characters of A-Z a-z 0-9 . _ ~ : @ -"),
         // A proxy that checks the first value and a hub that takes the last would disagree on who this is.
-        (Some([_, _, ..]), _) => return Err("session_id is given more than once: name one session"),
-        (_, Some(only)) => only,
-        _ => return Err("session_id is missing: connect to …?session_id={session}"),
-    };
-    SessionId::parse(text)
-        .ok_or("session_id is malformed: use 1 to 128 characters of A-Z a-z 0-9 . _ ~ : @ -")
+        _ => Err("session_id is given more than once: name one session"),
+    }
+}
+
+/// A handshake that asks the authorizer for admission.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Admission {
+    /// What would be invoked: the answer allows or denies this.
+    pub method_arn: String,
+    /// The gateway's name for the connection.
+    pub connection_id: String,
+    /// The session named in the query string, `None` if there is none, or what is wrong with it.
+    pub session: Result<Option<SessionId>, &'static str>,
+    /// The values of the header `Authorization`.
+    pub authorization: Vec<String>,
+    /// The values of the query parameter `token`.
+    pub query_tokens: Vec<String>,
+    /// The subprotocols offered.
+    pub subprotocols: Vec<String>,
+}
+
+impl Admission {
+    /// Reads the event of a REQUEST authorizer.
+    pub fn parse(payload: &RawValue) -> Result<Self, Failure> {
+        let mut event = WebsocketEvent::parse(payload)?;
+        let owned = |texts: Vec<&str>| texts.into_iter().map(str::to_owned).collect();
+        Ok(Self {
+            method_arn: event.method_arn.take().filter(|arn| !arn.is_empty()).ok_or_else(|| {
+                Failure::Event("methodArn is missing: this function belongs to a REQUEST authorizer".into())
+            })?,
+            connection_id: event.connection_id()?,
+            session: session(&event),
+            authorization: owned(event.header("Authorization")),
+            query_tokens: owned(event.query("token")),
+            subprotocols: owned(event.subprotocols().collect()),
+        })
+    }
 }
 
 /// What reached the `$disconnect` function.
@@ -164,6 +250,8 @@ pub struct Sender {
     pub api_id: String,
     /// And the stage.
     pub stage: String,
+    /// What the authorizer has granted, if there is one.
+    pub grant: Option<Grant>,
 }
 
 impl Publish {
@@ -187,6 +275,7 @@ impl Publish {
             connection_id: event.connection_id()?,
             api_id: required(event.request_context.apiid.take(), "apiId")?,
             stage: required(event.request_context.stage.take(), "stage")?,
+            grant: event.grant()?,
         };
         let frame = event.body.filter(|_| event.is_base64_encoded != Some(true));
         Ok(Self::Socket { sender, frame })
@@ -200,6 +289,9 @@ impl Publish {
 pub struct GatewayAnswer {
     /// An HTTP status.
     pub status_code: u16,
+    /// Of a handshake's answer: the chosen subprotocol is the only one that the gateway takes.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub headers: BTreeMap<&'static str, &'static str>,
     /// Empty where there is nothing to say.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub body: String,
@@ -209,13 +301,23 @@ impl GatewayAnswer {
     /// 200 without a body.
     #[must_use]
     pub fn ok() -> Self {
-        Self { status_code: 200, body: String::new() }
+        Self::new(200, String::new())
+    }
+
+    /// 200 to a handshake, with the subprotocol if the client offers it.
+    #[must_use]
+    pub fn connected(offers_subprotocol: bool) -> Self {
+        let mut answer = Self::ok();
+        if offers_subprotocol {
+            answer.headers.insert("Sec-WebSocket-Protocol", SUBPROTOCOL);
+        }
+        answer
     }
 
     /// 200 with a frame for the client.
     #[must_use]
     pub fn frame(frame: &impl Serialize) -> Self {
-        Self { status_code: 200, body: json(frame) }
+        Self::new(200, json(frame))
     }
 
     /// The answer to a frame that names one of the gateway's own routes as its action.
@@ -228,7 +330,11 @@ impl GatewayAnswer {
     /// A refused handshake. `why` holds none of the client's text.
     #[must_use]
     pub fn refused(status_code: u16, why: &str) -> Self {
-        Self { status_code, body: json(&serde_json::json!({ "message": why })) }
+        Self::new(status_code, json(&serde_json::json!({ "message": why })))
+    }
+
+    fn new(status_code: u16, body: String) -> Self {
+        Self { status_code, headers: BTreeMap::new(), body }
     }
 }
 

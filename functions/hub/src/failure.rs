@@ -20,6 +20,9 @@ pub enum Failure {
         #[source]
         source: Box<dyn StdError + Send + Sync>,
     },
+    /// The issuer of tokens did not say what its keys are, and the one that is needed is not known from before.
+    #[error("could not get the issuer's keys: {0}")]
+    Keys(String),
     /// Nothing says where `@connections` is.
     #[error("no address to post to: {0}")]
     Endpoint(String),
@@ -44,6 +47,7 @@ impl Failure {
         match self {
             Self::Event(_) => "event",
             Self::Table { .. } => "table",
+            Self::Keys(_) => "keys",
             Self::Endpoint(_) => "endpoint",
             Self::OutOfTime => "out_of_time",
             Self::Panic => "panic",

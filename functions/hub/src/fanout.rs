@@ -25,6 +25,8 @@ const READERS: usize = 8;
 const MOST_PARKED: usize = 16 * 1024;
 /// A 410 is asked about once more after this: the gateway is known to answer it for sockets that are alive.
 const GONE_PAUSE: Duration = Duration::from_millis(200);
+/// Connections that one fan-out closes because their token has ended. The others wait for the next one.
+const MOST_CLOSED: usize = 100;
 const FIRST_BACKOFF: Duration = Duration::from_millis(50);
 const LONGEST_BACKOFF: Duration = Duration::from_secs(3);
 
@@ -56,6 +58,10 @@ pub struct Report {
     pub prune_failures: Trouble,
     /// Why the first recipient that counts as failed did.
     pub delivery_failures: Trouble,
+    /// Connections closed because their token has ended: they are in no tally.
+    pub closed: u64,
+    /// Those that could not be closed, and why the first one could not.
+    pub close_failures: Trouble,
 }
 
 /// Some number of mishaps, with the cause of the first: a log line a recipient would bury the log.
@@ -90,6 +96,8 @@ enum Outcome {
     Failed(String),
     /// Another try is due by then.
     Again(Instant),
+    /// No recipient any more, and whether its socket is closed now, or was not there, or why it could not be.
+    Expired(Result<bool, String>),
 }
 
 /// Recipients that wait for another try, the next one due on top.
@@ -159,11 +167,13 @@ impl Fanout<'_> {
         let mut page = (0, Vec::new().into_iter());
         let mut reading = true;
         let mut last_cause = None;
+        let mut closes_left = MOST_CLOSED;
         loop {
             let now = Instant::now();
             if now >= self.deadline.post_until {
                 let waiting = parked.drain().map(|Reverse(Due(_, delivery))| delivery.session);
-                for session in waiting.chain(page.1.by_ref().map(|_| page.0)) {
+                let untried = page.1.by_ref().filter(|recipient: &Recipient| !recipient.expired);
+                for session in waiting.chain(untried.map(|_| page.0)) {
                     report
                         .count(tallies.get_mut(session), Outcome::Failed(out_of_time(last_cause.as_deref())));
                 }
@@ -171,6 +181,10 @@ impl Fanout<'_> {
             while calls.len() < self.concurrency
                 && let Some(delivery) = next(&mut page, &mut parked, now)
             {
+                if delivery.recipient.expired {
+                    let Some(left) = closes_left.checked_sub(1) else { continue };
+                    closes_left = left;
+                }
                 calls.push(self.attempt(delivery, frame));
             }
             let wake = parked.peek().map_or(self.deadline.post_until, |Reverse(due)| due.0);
@@ -215,6 +229,11 @@ impl Fanout<'_> {
     /// One try, bounded by the time for posting, and what follows from it; the cause of any trouble besides.
     async fn attempt(&self, mut delivery: Delivery, frame: &[u8]) -> (Delivery, Outcome, Option<String>) {
         delivery.tries += 1;
+        if delivery.recipient.expired {
+            // Boxed: it is rare, and its size would be every recipient's.
+            let outcome = Outcome::Expired(Box::pin(self.close(&delivery.recipient)).await);
+            return (delivery, outcome, None);
+        }
         let post = self.connections.post(&delivery.recipient.connection_id, frame);
         let Ok(verdict) = timeout_at(self.deadline.post_until, post).await else {
             return (delivery, Outcome::Failed(out_of_time(None)), None);
@@ -238,6 +257,20 @@ impl Fanout<'_> {
             }
         };
         (delivery, outcome, cause)
+    }
+
+    /// Hangs up on a connection whose token has ended, once. A row without a socket goes the way of the others.
+    async fn close(&self, recipient: &Recipient) -> Result<bool, String> {
+        let closing = self.connections.close(&recipient.connection_id);
+        match timeout_at(self.deadline.post_until, closing).await {
+            Ok(Verdict::Delivered) => Ok(true),
+            Ok(Verdict::Gone) => match self.prune(recipient).await {
+                Ok(_) => Ok(false),
+                Err(failure) => Err(chain(&failure)),
+            },
+            Ok(Verdict::Transient(cause) | Verdict::Refused(cause)) => Err(cause),
+            Err(_) => Err("the time ran out".into()),
+        }
     }
 
     async fn prune(&self, recipient: &Recipient) -> Result<Prune, Failure> {
@@ -271,6 +304,8 @@ impl Report {
         let Some(tally) = tally else { return };
         match outcome {
             Outcome::Again(_) => {}
+            Outcome::Expired(Ok(closed)) => self.closed += u64::from(closed),
+            Outcome::Expired(Err(cause)) => self.close_failures.add(cause),
             Outcome::Delivered => tally.delivered += 1,
             Outcome::Failed(cause) => {
                 tally.failed += 1;

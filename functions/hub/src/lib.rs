@@ -7,6 +7,7 @@ pub mod deadline;
 pub mod event;
 pub mod failure;
 pub mod fanout;
+pub mod grant;
 pub mod protocol;
 pub mod registry;
 pub mod telemetry;

@@ -50,6 +50,8 @@ pub enum Code {
     UnknownAction,
     /// The sender has no live row in the table.
     NotConnected,
+    /// The sender's token does not allow it to send there.
+    Forbidden,
     /// A failure of ours.
     Internal,
 }
@@ -64,6 +66,7 @@ impl Code {
             Self::MessageTooLarge => "message_too_large",
             Self::UnknownAction => "unknown_action",
             Self::NotConnected => "not_connected",
+            Self::Forbidden => "forbidden",
             Self::Internal => "internal",
         }
     }
@@ -407,6 +410,7 @@ mod tests {
             Code::MessageTooLarge,
             Code::UnknownAction,
             Code::NotConnected,
+            Code::Forbidden,
             Code::Internal,
         ] {
             let error = serde_json::to_value(Refusal::new(code, "why", None)).unwrap();

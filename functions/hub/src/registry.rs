@@ -22,6 +22,9 @@ type Item = HashMap<String, AttributeValue>;
 /// enough that reading is never slower than posting: an account posts at most 10,000 frames a second.
 const PAGE_ROWS: i32 = 1000;
 
+/// The gateway ends every socket after this, so that none is behind an older row.
+const SOCKET_LIFE: Duration = Duration::from_secs(2 * 60 * 60);
+
 /// A row this young may belong to a handshake that has not ended, to which the gateway answers 410.
 pub const PRUNE_GRACE: Duration = Duration::from_secs(10);
 
@@ -35,6 +38,7 @@ pub struct Registry {
     table: String,
     index: String,
     ttl: Duration,
+    shows_expired: bool,
 }
 
 /// A connection to post to, as the index has it.
@@ -44,12 +48,14 @@ pub struct Recipient {
     pub connection_id: String,
     /// When it connected, in milliseconds since 1970; `None` in a row of another's making.
     pub connected_at: Option<i64>,
+    /// Its time is over, though its socket may live: its token had less of it. Not to be posted to, but closed.
+    pub expired: bool,
 }
 
 /// Some of a session's recipients, and where the next ones begin.
 #[derive(Debug)]
 pub struct Page {
-    /// Those that have not expired.
+    /// Those that have not expired, and with `CLOSE_EXPIRED` those that may have to be closed.
     pub recipients: Vec<Recipient>,
     /// To be passed to the next [`Registry::page`]; `None` at the end.
     pub next: Option<Item>,
@@ -82,18 +88,21 @@ impl Registry {
             table: config.table_name.clone(),
             index: config.session_index.clone(),
             ttl: config.connection_ttl,
+            shows_expired: config.close_expired,
         }
     }
 
-    /// Stores a connection that began at `connected_at` (milliseconds since 1970).
+    /// Stores a connection that began at `connected_at` (milliseconds since 1970) and counts as there until its
+    /// time is over, or until `not_after` (seconds since 1970) if that comes first.
     pub async fn add(
         &self,
         connection_id: &str,
         session: &SessionId,
         connected_at: i64,
+        not_after: Option<i64>,
     ) -> Result<(), Failure> {
         let ttl = i64::try_from(self.ttl.as_secs()).unwrap_or(i64::MAX);
-        let expires_at = (connected_at / 1000).saturating_add(ttl);
+        let expires_at = (connected_at / 1000).saturating_add(ttl).min(not_after.unwrap_or(i64::MAX));
         self.client
             .put_item()
             .table_name(&self.table)
@@ -149,7 +158,7 @@ impl Registry {
             .send()
             .await
             .map_err(|error| failed("read from", error))?;
-        Ok(page(output, now_seconds()))
+        Ok(page(output, now_seconds(), self.shows_expired))
     }
 
     /// Deletes the row of a connection that is gone, unless it is younger than [`PRUNE_GRACE`]. Tries once.
@@ -177,16 +186,20 @@ pub fn prune_cutoff() -> i64 {
     since_epoch().saturating_sub(PRUNE_GRACE).as_millis().try_into().unwrap_or(i64::MAX)
 }
 
-fn page(output: QueryOutput, now: i64) -> Page {
+fn page(output: QueryOutput, now: i64, shows_expired: bool) -> Page {
     let recipients = output
         .items
         .unwrap_or_default()
         .iter()
-        .filter(|row| is_live(row, now))
         .filter_map(|row| {
+            let expired = !is_live(row, now);
+            if expired && !(shows_expired && may_be_open(row, now)) {
+                return None;
+            }
             Some(Recipient {
                 connection_id: text(row, "connection_id")?.to_owned(),
                 connected_at: number(row, "connected_at"),
+                expired,
             })
         })
         .collect();
@@ -196,6 +209,11 @@ fn page(output: QueryOutput, now: i64) -> Page {
 /// DynamoDB removes expired rows days late. A row without an expiry is of another's making and counts.
 fn is_live(row: &Item, now: i64) -> bool {
     number(row, "expires_at").is_none_or(|expires_at| expires_at > now)
+}
+
+fn may_be_open(row: &Item, now: i64) -> bool {
+    let life = i64::try_from(SOCKET_LIFE.as_secs()).unwrap_or(i64::MAX);
+    number(row, "connected_at").is_some_and(|at| (at / 1000).saturating_add(life) > now)
 }
 
 fn text<'a>(row: &'a Item, name: &str) -> Option<&'a str> {
@@ -247,11 +265,30 @@ mod tests {
             .items(row(&[("expires_at", n(101))]))
             .set_last_evaluated_key(Some(Item::new()))
             .build();
-        let page = page(output, 100);
+        let page = page(output, 100, false);
         let expected = [("live", Some(5)), ("foreign", None)];
         let found: Vec<_> =
             page.recipients.iter().map(|r| (r.connection_id.as_str(), r.connected_at)).collect();
         assert_eq!(found, expected);
         assert!(page.next.is_none(), "an empty key is the end, not the beginning");
+    }
+
+    #[test]
+    fn a_page_shows_the_expired_whose_socket_may_be_open_only_to_who_would_close_it() {
+        let now = 10_000;
+        let output = |connected_at: i64, expires_at: i64| {
+            let id = ("connection_id", AttributeValue::S("one".into()));
+            let times = [("connected_at", n(connected_at * 1000)), ("expires_at", n(expires_at))];
+            QueryOutput::builder().items(row(&[id, times[0].clone(), times[1].clone()])).build()
+        };
+        let found = |connected_at, expires_at, shows_expired| {
+            let page = page(output(connected_at, expires_at), now, shows_expired);
+            page.recipients.first().map(|recipient| recipient.expired)
+        };
+        assert_eq!(found(now - 60, now, true), Some(true));
+        assert_eq!(found(now - 60, now, false), None);
+        assert_eq!(found(now - 60, now + 1, true), Some(false));
+        assert_eq!(found(now - 7_199, now, true), Some(true));
+        assert_eq!(found(now - 7_200, now, true), None, "no socket lives that long");
     }
 }

@@ -90,7 +90,9 @@ fn targets(level: Level) -> Targets {
         .with_target("lambda_runtime::layers::trace", Level::INFO)
         // It logs a second time what a handler returns and what panics, in a form that is hard to read.
         .with_target("lambda_runtime::layers::panic", LevelFilter::OFF)
-        .with_targets(["hub", "connect", "disconnect", "send_message"].map(|target| (target, level)))
+        .with_targets(
+            ["hub", "authorizer", "connect", "disconnect", "send_message"].map(|target| (target, level)),
+        )
 }
 
 #[cfg(test)]

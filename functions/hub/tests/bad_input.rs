@@ -5,7 +5,7 @@ mod edge;
 use std::{env, fs};
 
 use hub::{
-    event::{Connect, Disconnect, Publish},
+    event::{Admission, Connect, Disconnect, Publish},
     failure::Failure,
     protocol::{Code, MAX_SESSIONS, Send, SessionId, delivery_frame},
 };
@@ -40,6 +40,12 @@ fn key() -> impl Strategy<Value = String> {
             "message",
             "id",
             "requestContext",
+            "authorizer",
+            "exp",
+            "send_to",
+            "methodArn",
+            "multiValueHeaders",
+            "Sec-WebSocket-Protocol",
             "connectionId",
             "connectedAt",
             "requestTimeEpoch",
@@ -134,7 +140,12 @@ proptest! {
             other => *other = json!([secret]),
         }
         let raw: Box<RawValue> = serde_json::from_str(&event.to_string()).unwrap();
-        let failures = [Connect::parse(&raw).err(), Disconnect::parse(&raw).err(), Publish::parse(&raw).err()];
+        let failures = [
+            Admission::parse(&raw).err(),
+            Connect::parse(&raw).err(),
+            Disconnect::parse(&raw).err(),
+            Publish::parse(&raw).err(),
+        ];
         for failure in failures.into_iter().flatten() {
             prop_assert!(matches!(failure, Failure::Event(_)));
             prop_assert!(!failure.to_string().contains(&secret));

@@ -5,11 +5,12 @@ use std::time::{Instant, SystemTime};
 use hub::{
     aws_config::SdkConfig,
     config::Config,
-    connections::{Connections, Gateway},
+    connections::{Connections, Gateway, Verdict},
     deadline::Deadline,
     event::{GatewayAnswer, Publish, Sender},
     failure::{Failure, PUBLIC_TEXT, guard},
     fanout::{Fanout, Report},
+    grant::Grant,
     protocol::{Code, Receipt, Refusal, Send, SessionId, delivery_frame},
     registry::Registry,
     telemetry,
@@ -47,6 +48,8 @@ pub(crate) struct Handler {
 enum Stop {
     /// The caller's fault.
     Refused(Refusal),
+    /// The caller's token has ended, and its connection with it.
+    Ended(Refusal),
     /// Ours.
     Failed(Failure),
 }
@@ -75,6 +78,16 @@ struct Origin<'a> {
 impl Origin<'_> {
     fn connection_id(&self) -> &str {
         self.sender.map_or("", |sender| &sender.connection_id)
+    }
+
+    fn log_refusal(&self, refusal: &Refusal) {
+        tracing::info!(
+            route = self.route,
+            connection_id = self.connection_id(),
+            code = refusal.code.as_str(),
+            duration_ms = telemetry::millis_since(self.started),
+            "refused"
+        );
     }
 }
 
@@ -107,18 +120,22 @@ impl Handler {
         let reply = match guard(self.send(&origin, frame, context, &mut id)).await {
             Ok(receipt) => Reply::Receipt(receipt),
             Err(Stop::Refused(refusal)) => {
-                tracing::info!(
-                    route,
-                    connection_id = origin.connection_id(),
-                    code = refusal.code.as_str(),
-                    duration_ms = telemetry::millis_since(started),
-                    "refused"
-                );
+                origin.log_refusal(&refusal);
+                Reply::Refusal(refusal)
+            }
+            Err(Stop::Ended(refusal)) => {
+                origin.log_refusal(&refusal);
+                // Ahead of the answer, which would come when the socket is closed.
+                let told = self.tell(&origin, &refusal).await;
+                self.hang_up(&origin).await;
+                if told {
+                    return Ok(Answer::Socket(GatewayAnswer::ok()));
+                }
                 Reply::Refusal(refusal)
             }
             Err(Stop::Failed(failure)) => {
                 telemetry::failed(route, origin.connection_id(), &failure, started);
-                self.notify(&origin, id).await;
+                self.tell(&origin, &Refusal::new(Code::Internal, PUBLIC_TEXT, id)).await;
                 return Err(failure);
             }
         };
@@ -143,6 +160,9 @@ impl Handler {
         // that a repeated message is one.
         let id = id.unwrap_or_else(|| context.request_id.clone());
         *known_id = Some(id.clone());
+        if let Some(grant) = origin.sender.and_then(|sender| sender.grant.as_ref()) {
+            check(grant, &sessions, &id)?;
+        }
 
         let from = match origin.sender {
             Some(sender) => Some(self.session_of(origin, sender, &id).await?),
@@ -180,13 +200,12 @@ impl Handler {
         self.gateway.connections(origin).await
     }
 
-    /// Tells a sender at a socket, once and if it can be done in time, that there will be no receipt.
-    async fn notify(&self, origin: &Origin<'_>, id: Option<String>) {
-        let Some(sender) = origin.sender else { return };
-        let notice = Refusal::new(Code::Internal, PUBLIC_TEXT, id);
+    /// Posts a frame to a sender at a socket, once and if it can be done in time, and says whether it was taken.
+    async fn tell(&self, origin: &Origin<'_>, notice: &Refusal) -> bool {
+        let Some(sender) = origin.sender else { return false };
         let posting = async {
             let connections = self.connections(Some(sender)).await.ok()?;
-            let frame = serde_json::to_vec(&notice).ok()?;
+            let frame = serde_json::to_vec(notice).ok()?;
             Some(connections.post(&sender.connection_id, &frame).await)
         };
         let verdict = timeout_at(origin.deadline.notice_by, posting).await;
@@ -196,6 +215,35 @@ impl Handler {
             ?verdict,
             "sender notified"
         );
+        matches!(verdict, Ok(Some(Verdict::Delivered)))
+    }
+
+    /// Closes a sender's socket, if it can be done in time: else the gateway does so within two hours.
+    async fn hang_up(&self, origin: &Origin<'_>) {
+        let Some(sender) = origin.sender else { return };
+        let closing = async {
+            Ok::<_, Failure>(self.connections(Some(sender)).await?.close(&sender.connection_id).await)
+        };
+        let verdict = timeout_at(origin.deadline.notice_by, closing).await;
+        if !matches!(verdict, Ok(Ok(Verdict::Delivered | Verdict::Gone))) {
+            let (route, connection_id) = (origin.route, &sender.connection_id);
+            tracing::warn!(route, connection_id, error = ?verdict, "not closed");
+        }
+    }
+}
+
+/// Whether a grant allows this message: to all of its sessions, or to none.
+fn check(grant: &Grant, sessions: &[SessionId], id: &str) -> Result<(), Stop> {
+    if grant.has_ended(SystemTime::now()) {
+        let text = "the token of this connection has expired: connect again with a new one";
+        return Err(Stop::Ended(Refusal::new(Code::NotConnected, text, Some(id.to_owned()))));
+    }
+    match sessions.iter().find(|session| !grant.send_to.covers(session)) {
+        None => Ok(()),
+        Some(session) => {
+            let text = format!("the token of this connection does not allow it to send to {session}");
+            Err(Refusal::new(Code::Forbidden, text, Some(id.to_owned())).into())
+        }
     }
 }
 
@@ -216,6 +264,7 @@ fn log(origin: &Origin, from: &str, bytes: usize, receipt: &Receipt, report: &Re
         pruned = report.pruned,
         bytes,
         complete,
+        closed = report.closed,
         duration_ms = telemetry::millis_since(origin.started),
         "sent"
     );
@@ -226,6 +275,10 @@ fn log(origin: &Origin, from: &str, bytes: usize, receipt: &Receipt, report: &Re
     if let Some(error) = &report.prune_failures.first_cause {
         let count = report.prune_failures.count;
         tracing::warn!(route, connection_id, message_id = receipt.id, count, error, "prunes failed");
+    }
+    if let Some(error) = &report.close_failures.first_cause {
+        let count = report.close_failures.count;
+        tracing::warn!(route, connection_id, message_id = receipt.id, count, error, "not closed");
     }
 }
 

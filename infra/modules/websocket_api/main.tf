@@ -16,6 +16,24 @@ resource "aws_apigatewayv2_api" "this" {
   route_selection_expression = "$request.body.action"
 }
 
+# Its answers are not cached: API Gateway cannot for WebSockets.
+resource "aws_apigatewayv2_authorizer" "this" {
+  for_each = { for authorizer in var.authorizer[*] : "$connect" => authorizer }
+
+  api_id          = aws_apigatewayv2_api.this.id
+  name            = each.value.name
+  authorizer_type = "REQUEST"
+  authorizer_uri  = each.value.invoke_arn
+  # What must be there for the function to be asked at all. A token may stand in any of three places, and to name one of
+  # them would be to refuse the others; this header every handshake has.
+  identity_sources = ["route.request.header.Host"]
+
+  lifecycle {
+    # For HTTP APIs only; not every implementation of the AWS API leaves it out of what it reports.
+    ignore_changes = [authorizer_payload_format_version, jwt_configuration]
+  }
+}
+
 resource "aws_apigatewayv2_integration" "function" {
   for_each = var.functions
 
@@ -57,7 +75,8 @@ resource "aws_apigatewayv2_route" "this" {
   api_id                              = aws_apigatewayv2_api.this.id
   route_key                           = each.key
   target                              = "integrations/${each.value}"
-  authorization_type                  = "NONE"
+  authorization_type                  = contains(keys(aws_apigatewayv2_authorizer.this), each.key) ? "CUSTOM" : "NONE"
+  authorizer_id                       = try(aws_apigatewayv2_authorizer.this[each.key].id, null)
   route_response_selection_expression = contains(local.answered, each.key) ? "$default" : null
 }
 
@@ -80,6 +99,16 @@ resource "aws_lambda_permission" "this" {
   source_arn    = "${aws_apigatewayv2_api.this.execution_arn}/*/${each.key}"
 }
 
+resource "aws_lambda_permission" "authorizer" {
+  for_each = aws_apigatewayv2_authorizer.this
+
+  statement_id  = "InvokeFromAuthorizer"
+  action        = "lambda:InvokeFunction"
+  function_name = var.authorizer.name
+  principal     = "apigateway.amazonaws.com"
+  source_arn    = "${aws_apigatewayv2_api.this.execution_arn}/authorizers/${each.value.id}"
+}
+
 resource "aws_apigatewayv2_deployment" "this" {
   api_id = aws_apigatewayv2_api.this.id
 
@@ -89,6 +118,7 @@ resource "aws_apigatewayv2_deployment" "this" {
     redeployment = sha256(jsonencode([
       aws_apigatewayv2_api.this.route_selection_expression,
       [for r in aws_apigatewayv2_route.this : [r.route_key, r.target, r.authorization_type, contains(local.answered, r.route_key)]],
+      [for a in aws_apigatewayv2_authorizer.this : [a.id, a.authorizer_type, a.authorizer_uri, a.identity_sources]],
       [for i in aws_apigatewayv2_integration.function : [i.integration_type, i.integration_method, i.integration_uri, i.timeout_milliseconds]],
       [for i in aws_apigatewayv2_integration.reply : [i.integration_type, i.request_templates]],
       [for r in aws_apigatewayv2_integration_response.reply : [r.integration_response_key, r.response_templates, r.template_selection_expression]],
@@ -114,5 +144,5 @@ resource "aws_apigatewayv2_stage" "this" {
   }
 
   # A socket that opens before the permissions are there gets a 500.
-  depends_on = [aws_lambda_permission.this]
+  depends_on = [aws_lambda_permission.this, aws_lambda_permission.authorizer]
 }

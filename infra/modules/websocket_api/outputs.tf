@@ -21,6 +21,16 @@ output "routes" {
   value       = merge({ for route, function in var.functions : route => function.name }, var.replies)
 }
 
+output "authorization" {
+  description = "How each route is guarded: NONE or CUSTOM."
+  value       = { for key, route in aws_apigatewayv2_route.this : key => route.authorization_type }
+}
+
+output "authorizer" {
+  description = "Name of the function that admits connections; null where all are admitted."
+  value       = one([for authorizer in aws_apigatewayv2_authorizer.this : authorizer.name])
+}
+
 output "deployment_hash" {
   description = "Hash of what the stage serves; another hash means another deployment."
   value       = aws_apigatewayv2_deployment.this.triggers.redeployment

@@ -21,6 +21,15 @@ variable "functions" {
   nullable = false
 }
 
+variable "authorizer" {
+  description = "The function that admits connections; null admits all."
+  type = object({
+    name       = string
+    invoke_arn = string
+  })
+  default = null
+}
+
 variable "replies" {
   description = "The frames that answer the other routes, by route key. API Gateway reads them as Velocity templates, in which $ and # have a meaning."
   type        = map(string)

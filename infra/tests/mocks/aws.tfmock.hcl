@@ -37,3 +37,9 @@ mock_resource "aws_lambda_function" {
     invoke_arn = "arn:aws:apigateway:eu-west-1:lambda:path/2015-03-31/functions/arn:aws:lambda:eu-west-1:123456789012:function:own/invocations"
   }
 }
+
+mock_resource "aws_apigatewayv2_authorizer" {
+  defaults = {
+    id = "d4e5f6"
+  }
+}

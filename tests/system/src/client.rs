@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use tokio::{net::TcpStream, sync::Mutex};
 use tokio_tungstenite::{
     MaybeTlsStream, WebSocketStream, connect_async,
-    tungstenite::{Error, Message, http::StatusCode},
+    tungstenite::{ClientRequestBuilder, Error, Message, http::StatusCode},
 };
 
 use crate::stack::{required, unique};
@@ -32,7 +32,12 @@ impl Client {
     }
 
     pub(crate) async fn in_session(session: &str) -> Self {
-        match handshake(&format!("?session_id={session}")).await {
+        Self::through(session, &format!("?session_id={session}")).await
+    }
+
+    /// A client that enters with this query string, and is then in `session`.
+    pub(crate) async fn through(session: &str, query: &str) -> Self {
+        match handshake(query).await {
             Ok(socket) => Self { session: session.to_owned(), patience: PATIENCE, socket },
             Err(status) => panic!("the handshake of session {session} was refused with {status}"),
         }
@@ -92,18 +97,31 @@ impl Client {
 
     pub(crate) async fn leave(mut self) {
         self.socket.close(None).await.expect("the socket should be open");
+        self.wait_for_end().await;
+    }
+
+    pub(crate) async fn wait_for_end(mut self) {
         while let Some(Ok(_)) = in_time("the end of the socket", self.socket.next()).await {}
     }
 }
 
 /// Opens a socket with this query string; refused, it is the status of the answer.
 pub(crate) async fn handshake(query: &str) -> Result<WebSocketStream<MaybeTlsStream<TcpStream>>, StatusCode> {
-    let url = format!("{}{query}", required("HUB_URL"));
-    match in_time("the handshake", connect_async(&url)).await {
-        Ok((socket, _)) => Ok(socket),
+    match handshake_with(query, |request| request).await {
+        Ok(socket) => Ok(socket),
         Err(Error::Http(response)) => Err(response.status()),
-        Err(error) => panic!("cannot reach the hub at {url}: {error}. Is the stack up?"),
+        Err(error) => panic!("cannot reach the hub: {error}. Is the stack up?"),
     }
+}
+
+/// The same with headers, and with all that may go wrong.
+pub(crate) async fn handshake_with(
+    query: &str,
+    headers: impl FnOnce(ClientRequestBuilder) -> ClientRequestBuilder,
+) -> Result<WebSocketStream<MaybeTlsStream<TcpStream>>, Error> {
+    let url = format!("{}{query}", required("HUB_URL"));
+    let request = ClientRequestBuilder::new(url.parse().expect("HUB_URL should be a URL"));
+    in_time("the handshake", connect_async(headers(request))).await.map(|(socket, _)| socket)
 }
 
 pub(crate) async fn in_time<T>(what: &str, future: impl Future<Output = T>) -> T {

@@ -12,6 +12,7 @@ mod client;
 mod frames;
 mod stack;
 
+mod auth;
 mod backend;
 mod connecting;
 mod errors;

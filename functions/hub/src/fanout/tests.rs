@@ -37,6 +37,9 @@ struct World {
     posts: Mutex<BTreeMap<String, u32>>,
     deleted: Mutex<Vec<String>>,
     delete_fails: bool,
+    /// Connections whose token has ended, and those of them that the gateway was asked to close.
+    expired: Vec<&'static str>,
+    closed: Mutex<Vec<String>>,
 }
 
 impl World {
@@ -72,10 +75,11 @@ impl World {
             Some(Some(rows)) => rows
                 .iter()
                 .map(|(id, age)| {
+                    let left = if self.expired.contains(&id.as_str()) { -1 } else { 60 };
                     [
                         ("connection_id", s(id)),
                         ("connected_at", n(now - age * 1000)),
-                        ("expires_at", n(now / 1000 + 60)),
+                        ("expires_at", n(now / 1000 + left)),
                     ]
                     .map(|(name, value)| (name.to_owned(), value))
                     .into()
@@ -88,7 +92,7 @@ impl World {
 
     async fn deliver(self, sessions: &[&str], sender: Option<&str>, time: Range<Duration>) -> Run {
         let world = Arc::new(self);
-        let config = config();
+        let config = Config { close_expired: !world.expired.is_empty(), ..config() };
 
         let table = world.clone();
         let query = mock!(dynamodb::Client::query).then_compute_response(move |input| {
@@ -118,7 +122,14 @@ impl World {
             let status = gateway.post(input.connection_id().unwrap());
             MockResponse::Http(HttpResponse::new(StatusCode::try_from(status).unwrap(), SdkBody::empty()))
         });
-        let client = mock_client!(management, RuleMode::MatchAny, [&post]);
+        let gateway = world.clone();
+        let close = mock!(management::Client::delete_connection).then_compute_response(move |input| {
+            let id = input.connection_id().unwrap();
+            gateway.closed.lock().unwrap().push(id.to_owned());
+            let status = gateway.scripts.lock().unwrap()[id][0];
+            MockResponse::Http(HttpResponse::new(StatusCode::try_from(status).unwrap(), SdkBody::empty()))
+        });
+        let client = mock_client!(management, RuleMode::MatchAny, [&post, &close]);
         let gateway = Gateway::from_conf(client.config().to_builder(), &config);
 
         let now = Instant::now();
@@ -137,7 +148,8 @@ impl World {
         let (report, result) = fanout.deliver(sessions, b"frame").await;
         let posts = world.posts.lock().unwrap().clone();
         let deleted = world.deleted.lock().unwrap().clone();
-        Run { report, result, posts, deleted, took: now.elapsed() }
+        let closed = world.closed.lock().unwrap().clone();
+        Run { report, result, posts, deleted, closed, took: now.elapsed() }
     }
 }
 
@@ -146,6 +158,7 @@ struct Run {
     result: Result<(), Failure>,
     posts: BTreeMap<String, u32>,
     deleted: Vec<String>,
+    closed: Vec<String>,
     took: Duration,
 }
 
@@ -215,6 +228,42 @@ async fn a_failed_prune_changes_nothing_in_the_receipt() {
     assert_eq!(run.tallies(), [(0, 1, 0)]);
     assert_eq!((run.report.pruned, run.report.prune_failures.count), (0, 1));
     assert_eq!(run.deleted.len(), 1, "a prune is tried once");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_whose_token_has_ended_is_closed_and_in_no_tally() {
+    let world = World { expired: vec!["over", "stale", "broken"], ..World::default() };
+    let run = world
+        .session(
+            "a",
+            &[("well", OLD, &[200]), ("over", OLD, &[204]), ("stale", OLD, &[410]), ("broken", OLD, &[500])],
+        )
+        .deliver(&["a"], None, LONG..LONGER)
+        .await;
+    run.result.as_ref().unwrap();
+    assert_eq!((run.tallies(), run.posts.len()), (vec![(1, 0, 0)], 1));
+    assert_eq!(run.closed, ["over", "stale", "broken"], "each once");
+    assert_eq!(run.deleted, ["stale"], "the others' rows go with their sockets");
+    assert_eq!((run.report.closed, run.report.close_failures.count), (1, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_whose_token_has_ended_does_not_fail_for_want_of_time() {
+    let world = World { expired: vec!["over"], ..World::default() };
+    let run = world
+        .session("a", &[("a1", OLD, &[200]), ("over", OLD, &[204])])
+        .deliver(&["a"], None, Duration::ZERO..LONG)
+        .await;
+    assert_eq!((run.tallies(), run.closed.len()), (vec![(0, 0, 1)], 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_fan_out_closes_so_many_connections_and_leaves_the_rest_to_the_next() {
+    let names: Vec<&'static str> = (0..=MOST_CLOSED).map(|n| &*format!("c{n}").leak()).collect();
+    let rows: Vec<_> = names.iter().map(|name| (*name, OLD, &[204][..])).collect();
+    let world = World { expired: names.clone(), ..World::default() };
+    let run = world.session("a", &rows).deliver(&["a"], None, LONG..LONGER).await;
+    assert_eq!((run.closed.len(), run.tallies()), (MOST_CLOSED, vec![(0, 0, 0)]));
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,7 +1,7 @@
 //! What must hold for any bytes at all; the fuzz target asks the same.
 
 use hub::{
-    event::{Connect, Disconnect, Publish},
+    event::{Admission, Connect, Disconnect, Publish},
     failure::Failure,
     protocol::{Code, Send},
 };
@@ -27,7 +27,8 @@ pub(crate) fn check(bytes: &[u8]) {
     assert_eq!(verdict(text), verdict(text), "equal input gets an equal verdict");
 
     let Ok(payload) = serde_json::from_str::<Box<RawValue>>(text) else { return };
-    let failures = [Connect::parse(&payload).err(), Disconnect::parse(&payload).err()];
+    let failures =
+        [Admission::parse(&payload).err(), Connect::parse(&payload).err(), Disconnect::parse(&payload).err()];
     assert!(failures.iter().flatten().all(|failure| matches!(failure, Failure::Event(_))));
     match Publish::parse(&payload) {
         Ok(Publish::Socket { frame: Some(frame), .. }) => drop(verdict(&frame)),

@@ -3,7 +3,11 @@
 use std::sync::{Arc, Mutex};
 
 use aws_sdk_apigatewaymanagement::{
-    self as management, operation::post_to_connection::PostToConnectionOutput,
+    self as management,
+    operation::{
+        delete_connection::DeleteConnectionOutput,
+        post_to_connection::{PostToConnectionError, PostToConnectionOutput},
+    },
 };
 use aws_sdk_dynamodb::{
     self as dynamodb,
@@ -21,11 +25,15 @@ use super::*;
 /// The sender of the samples is Alice, whose row is there; `bob` has one connection.
 struct Hub {
     handler: Handler,
-    /// (connection, frame) in the order posted.
+    /// (connection, frame) in the order posted; a closed connection has the frame `null`.
     posts: Arc<Mutex<Vec<(String, Value)>>>,
 }
 
 fn hub(index_is_down: bool) -> Hub {
+    hub_that_posts(index_is_down, true)
+}
+
+fn hub_that_posts(index_is_down: bool, posts_succeed: bool) -> Hub {
     let s = |text: &str| AttributeValue::S(text.to_owned());
     let get = mock!(dynamodb::Client::get_item).then_compute_output(move |input| {
         assert_eq!(input.consistent_read(), Some(true), "a $connect may be a moment old");
@@ -50,12 +58,20 @@ fn hub(index_is_down: bool) -> Hub {
 
     let posts = Arc::new(Mutex::new(Vec::new()));
     let seen = posts.clone();
-    let post = mock!(management::Client::post_to_connection).then_compute_output(move |input| {
+    let post = mock!(management::Client::post_to_connection).then_compute_response(move |input| {
+        if !posts_succeed {
+            return MockResponse::Error(PostToConnectionError::unhandled("broken"));
+        }
         let frame = serde_json::from_slice(input.data().unwrap().as_ref()).unwrap();
         seen.lock().unwrap().push((input.connection_id().unwrap().to_owned(), frame));
-        PostToConnectionOutput::builder().build()
+        MockResponse::Output(PostToConnectionOutput::builder().build())
     });
-    let gateway = mock_client!(management, RuleMode::MatchAny, [&post]);
+    let seen = posts.clone();
+    let close = mock!(management::Client::delete_connection).then_compute_output(move |input| {
+        seen.lock().unwrap().push((input.connection_id().unwrap().to_owned(), Value::Null));
+        DeleteConnectionOutput::builder().build()
+    });
+    let gateway = mock_client!(management, RuleMode::MatchAny, [&post, &close]);
 
     let variables = [("TABLE_NAME", "connections"), ("WEBSOCKET_ENDPOINT", "https://example.com/live")];
     let config = Config::from_lookup(|name| {
@@ -178,4 +194,62 @@ async fn a_panic_is_told_to_the_sender_like_any_failure_of_ours() {
     assert!(matches!(failure, Failure::Panic));
     let expected = json!({ "type": "error", "code": "internal", "message": PUBLIC_TEXT, "id": "m-1" });
     assert_eq!(hub.posts(), [("Q3xWdcTzDoECHtA=".to_owned(), expected)]);
+}
+
+/// The sample message with what the hub's authorizer adds to it.
+fn granted(send_to: &str, exp: u64) -> String {
+    let mut event: Value = serde_json::from_str(event!("")).unwrap();
+    event["requestContext"]["authorizer"] = json!({
+        "principalId": "alice", "session_id": "alice", "send_to": send_to, "exp": exp.to_string(),
+    });
+    event.to_string()
+}
+
+const LATER: u64 = 4_102_448_400;
+
+#[tokio::test]
+async fn a_token_that_allows_it_changes_nothing() {
+    for send_to in [r#"["alice","bob"]"#, r#"["a*","b*"]"#, r#"["*"]"#] {
+        let hub = hub(false);
+        assert_eq!(hub.frame(&granted(send_to, LATER)).await["delivered"], 1);
+        assert_eq!(hub.posts()[0].1["from"], "alice");
+    }
+}
+
+#[tokio::test]
+async fn a_session_that_the_token_does_not_cover_is_forbidden_and_nobody_hears_of_it() {
+    for (send_to, named) in
+        [(r#"["bob"]"#, "alice"), (r#"["a*"]"#, "bob"), (r#"["A*","B*"]"#, "alice"), ("[]", "alice")]
+    {
+        let hub = hub(false);
+        let frame = hub.frame(&granted(send_to, LATER)).await;
+        assert_eq!((&frame["code"], &frame["id"]), (&json!("forbidden"), &json!("m-1")), "{send_to}");
+        assert!(frame["message"].as_str().unwrap().ends_with(&format!("send to {named}")), "{frame}");
+        assert!(hub.posts().is_empty());
+    }
+}
+
+#[tokio::test]
+async fn a_sender_whose_token_has_ended_is_told_so_and_then_disconnected() {
+    let hub = hub(false);
+    let answer = hub.answer(&granted(r#"["*"]"#, 1)).await.unwrap();
+    assert_eq!(answer, json!({ "statusCode": 200 }), "the frame has gone ahead");
+    let [(told, frame), closed] = hub.posts().try_into().unwrap();
+    assert_eq!((&frame["code"], &frame["id"]), (&json!("not_connected"), &json!("m-1")));
+    assert_eq!((told.as_str(), closed), ("Q3xWdcTzDoECHtA=", ("Q3xWdcTzDoECHtA=".to_owned(), Value::Null)));
+}
+
+#[tokio::test]
+async fn a_sender_who_could_not_be_told_is_answered_all_the_same() {
+    let hub = hub_that_posts(false, false);
+    assert_eq!(hub.frame(&granted(r#"["*"]"#, 1)).await["code"], "not_connected");
+    assert_eq!(hub.posts().len(), 1, "closed");
+}
+
+#[tokio::test]
+async fn half_a_grant_is_a_failure_and_delivers_nothing() {
+    let hub = hub(false);
+    let event = granted(r#"["*"]"#, LATER).replace("send_to", "sendTo");
+    assert!(matches!(hub.answer(&event).await, Err(Failure::Event(_))));
+    assert!(hub.posts().is_empty());
 }

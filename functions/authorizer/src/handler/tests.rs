@@ -1,0 +1,176 @@
+//! Each sample handshake, with a token in the place that it shows.
+
+use std::time::{Duration, SystemTime};
+
+use hub::event::Connect;
+use serde_json::{Value, json};
+
+use super::*;
+use crate::keys::tests::{Issuer, RSA, Reply, later};
+
+struct Door {
+    issuer: Issuer,
+    authorizer: Authorizer,
+}
+
+impl Door {
+    async fn new() -> Self {
+        let issuer = Issuer::start(&[("rsa", &RSA)]).await;
+        let authorizer = Authorizer::new(issuer.config()).unwrap();
+        authorizer.prepare().await;
+        Self { issuer, authorizer }
+    }
+
+    fn token(&self, claims: &Value) -> String {
+        let mut all = json!({ "iss": self.issuer.url, "aud": "hub", "exp": 4_102_448_400_u64 });
+        all.as_object_mut().unwrap().extend(claims.as_object().unwrap().clone());
+        RSA.token(&json!({ "alg": "RS256", "kid": "rsa" }), &all)
+    }
+
+    async fn answer(&self, event: &Value) -> Result<Value, Failure> {
+        let payload: Box<RawValue> = serde_json::from_str(&event.to_string()).unwrap();
+        let deadline = Deadline::new(SystemTime::now() + Duration::from_secs(10), false);
+        Ok(serde_json::to_value(self.authorizer.handle(&payload, deadline).await?).unwrap())
+    }
+
+    /// What becomes of a bearer of these claims who asks for this session, or for none.
+    async fn knock(&self, claims: &Value, session: Option<&str>) -> Value {
+        let mut event = event(include_str!("../../../../events/authorizer.json"), &self.token(claims));
+        event["queryStringParameters"] = session.map_or(Value::Null, |name| json!({ "session_id": name }));
+        event["multiValueQueryStringParameters"] = Value::Null;
+        self.answer(&event).await.unwrap()
+    }
+}
+
+/// A sample with the token that its text stands for.
+fn event(sample: &str, token: &str) -> Value {
+    let event = sample.replace("header.claims.signature", token);
+    serde_json::from_str(&event).unwrap()
+}
+
+const ARN: &str = "arn:aws:execute-api:eu-west-1:123456789012:k7m2x9q4ba/live/$connect";
+
+fn policy(effect: &str) -> Value {
+    json!({
+        "Version": "2012-10-17",
+        "Statement": [{ "Action": "execute-api:Invoke", "Effect": effect, "Resource": ARN }],
+    })
+}
+
+fn denied() -> Value {
+    json!({ "principalId": "nobody", "policyDocument": policy("Deny") })
+}
+
+#[tokio::test]
+async fn a_token_admits_from_each_place() {
+    let door = Door::new().await;
+    let token = door.token(&json!({ "session_id": "alice", "send_to": ["bob", "room-*"] }));
+    let expected = json!({
+        "principalId": "alice",
+        "policyDocument": policy("Allow"),
+        "context": { "session_id": "alice", "send_to": "[\"bob\",\"room-*\"]", "exp": "4102448400" },
+    });
+    for sample in [
+        include_str!("../../../../events/authorizer.json"),
+        include_str!("../../../../events/authorizer-query.json"),
+        include_str!("../../../../events/authorizer-subprotocol.json"),
+    ] {
+        assert_eq!(door.answer(&event(sample, &token)).await.unwrap(), expected, "{sample}");
+    }
+}
+
+#[tokio::test]
+async fn without_one_good_token_nobody_is_admitted() {
+    let door = Door::new().await;
+    let token = door.token(&json!({ "session_id": "alice" }));
+    for sample in [
+        include_str!("../../../../events/authorizer-no-token.json"),
+        include_str!("../../../../events/authorizer-two-tokens.json"),
+    ] {
+        assert_eq!(door.answer(&event(sample, &token)).await.unwrap(), denied(), "{sample}");
+    }
+    let forged = event(include_str!("../../../../events/authorizer.json"), "header.claims.signature");
+    assert_eq!(door.answer(&forged).await.unwrap(), denied());
+}
+
+#[tokio::test]
+async fn the_session_is_one_that_the_token_covers() {
+    let door = Door::new().await;
+    for (claim, asked, granted) in [
+        (json!("alice"), None, Some("alice")),
+        (json!("alice"), Some("alice"), Some("alice")),
+        (json!(["alice"]), None, Some("alice")),
+        (json!(["alice", "bob"]), Some("bob"), Some("bob")),
+        (json!("a*"), Some("a"), Some("a")),
+        (json!("*"), Some("Any:1"), Some("Any:1")),
+        // Somebody else's session, put into the query string of a link.
+        (json!("alice"), Some("bob"), None),
+        (json!("alice"), Some("Alice"), None),
+        (json!("a*"), Some("Alice"), None),
+        (json!("alice"), Some(""), None),
+        (json!("*"), Some("a*"), None),
+        (json!(["alice", "bob"]), None, None),
+        (json!("a*"), None, None),
+        (json!("*"), None, None),
+        (json!([]), Some("alice"), None),
+        (json!([]), None, None),
+    ] {
+        let answer = door.knock(&json!({ "session_id": claim }), asked).await;
+        match granted {
+            Some(session) => assert_eq!(answer["context"]["session_id"], session, "{claim} {asked:?}"),
+            None => assert_eq!(answer, denied(), "{claim} {asked:?}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_session_that_is_named_twice_is_refused_even_to_who_may_join_any() {
+    let door = Door::new().await;
+    let token = door.token(&json!({ "session_id": "*" }));
+    let mut event = event(include_str!("../../../../events/authorizer.json"), &token);
+    event["multiValueQueryStringParameters"] = json!({ "session_id": ["alice", "alice"] });
+    assert_eq!(door.answer(&event).await.unwrap(), denied());
+}
+
+#[tokio::test]
+async fn what_is_granted_is_what_the_connection_gets() {
+    let door = Door::new().await;
+    let answer = door.knock(&json!({ "session_id": "a*", "send_to": [] }), Some("alice")).await;
+    let mut connect: Value = serde_json::from_str(include_str!("../../../../events/connect.json")).unwrap();
+    connect["requestContext"]["authorizer"] = answer["context"].clone();
+    let connect: Box<RawValue> = serde_json::from_str(&connect.to_string()).unwrap();
+    let Connect::Handshake(handshake) = Connect::parse(&connect).unwrap() else { panic!("a handshake") };
+    let grant = handshake.grant.unwrap();
+    assert_eq!((grant.session.as_str(), grant.expires_at), ("alice", 4_102_448_400));
+    assert!(!grant.send_to.covers(&grant.session));
+}
+
+#[tokio::test]
+async fn a_grant_that_the_gateway_would_not_carry_is_refused() {
+    let door = Door::new().await;
+    let claims = |count| json!({ "session_id": "alice", "send_to": vec!["a"; count] });
+    assert_eq!(door.knock(&claims(1200), None).await["principalId"], "alice");
+    // Within the size of a token, but the gateway's form of it is longer.
+    assert!(door.token(&claims(1350)).len() < 8192);
+    assert_eq!(door.knock(&claims(1350), None).await, denied());
+}
+
+#[tokio::test]
+async fn an_issuer_out_of_reach_is_a_failure_only_where_its_key_is_not_known() {
+    let door = Door::new().await;
+    door.issuer.set("/.well-known/openid-configuration", Reply::Answer(500, String::new()));
+    later(Duration::from_secs(3600)).await;
+    assert_eq!(door.knock(&json!({ "session_id": "alice" }), None).await["principalId"], "alice");
+
+    let unknown = RSA.token(&json!({ "alg": "RS256", "kid": "new" }), &json!({}));
+    let event = event(include_str!("../../../../events/authorizer.json"), &unknown);
+    assert!(matches!(door.answer(&event).await, Err(Failure::Keys(_))));
+}
+
+#[tokio::test]
+async fn an_event_of_another_kind_is_a_failure() {
+    let door = Door::new().await;
+    let connect = serde_json::from_str(include_str!("../../../../events/connect.json")).unwrap();
+    assert!(matches!(door.answer(&connect).await, Err(Failure::Event(_))));
+    assert!(matches!(door.answer(&json!({ "methodArn": ARN })).await, Err(Failure::Event(_))));
+}

@@ -1,0 +1,206 @@
+//! The issuer's public keys: fetched when they are needed, kept for as long as they serve.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use anyhow::{Context, anyhow, bail};
+use http::{Request, StatusCode, Uri, header};
+use http_body_util::{BodyExt, Empty, Limited};
+use hub::failure::Failure;
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::{
+    client::legacy::{Client, connect::HttpConnector},
+    rt::TokioExecutor,
+};
+use jsonwebtoken::{
+    Algorithm, DecodingKey,
+    jwk::{AlgorithmParameters, EllipticCurve, Jwk, KeyOperations, PublicKeyUse},
+};
+use serde::Deserialize;
+use tokio::time::{Instant, timeout};
+
+use crate::config::{Config, key_url};
+
+/// However many unknown keys are asked for, the issuer is asked no more often than this.
+const REFRESH_EVERY: Duration = Duration::from_secs(30);
+/// Unless it has never answered: until then nobody is admitted at all.
+const FIRST_RETRY: Duration = Duration::from_secs(1);
+/// A key that the issuer has withdrawn serves no longer than this, if the issuer can be asked.
+const MAX_AGE: Duration = Duration::from_secs(600);
+/// Two requests, discovery and keys, fit into the function's time-out.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(3);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+/// A key set is a few KiB.
+const MAX_ANSWER_BYTES: usize = 256 * 1024;
+
+/// Keys by the algorithm that they are for and their id: a token cannot put a key to another use.
+type KeySet = HashMap<(Algorithm, String), Arc<DecodingKey>>;
+
+/// The key set of one issuer.
+#[derive(Debug)]
+pub(crate) struct Keys {
+    issuer: String,
+    jwks_url: Option<Uri>,
+    client: Client<HttpsConnector<HttpConnector>, Empty<&'static [u8]>>,
+    /// What was fetched last, and when. Never held for longer than a look.
+    known: Mutex<Option<(KeySet, Instant)>>,
+    /// The newest attempt. Held while it is under way, so that all who need it wait for the same one.
+    attempt: tokio::sync::Mutex<Option<Attempt>>,
+}
+
+#[derive(Debug)]
+struct Attempt {
+    at: Instant,
+    /// Why it failed, if it did.
+    failure: Option<String>,
+}
+
+impl Keys {
+    pub(crate) fn new(config: &Config) -> anyhow::Result<Self> {
+        let mut connector = HttpConnector::new();
+        connector.set_connect_timeout(Some(CONNECT_TIMEOUT));
+        connector.enforce_http(false);
+        let connector = HttpsConnectorBuilder::new()
+            .with_native_roots()
+            .context("this machine has no certificates to check the issuer's against")?
+            .https_or_http()
+            .enable_http1()
+            .wrap_connector(connector);
+        Ok(Self {
+            issuer: config.issuer.clone(),
+            jwks_url: config.jwks_url.clone(),
+            // Nothing is kept open: a connection would not outlive the freeze between two invocations.
+            client: Client::builder(TokioExecutor::new()).pool_max_idle_per_host(0).build(connector),
+            known: Mutex::new(None),
+            attempt: tokio::sync::Mutex::new(None),
+        })
+    }
+
+    /// The key of that id and for that algorithm, `None` if the issuer has no such key, and a failure if it
+    /// cannot be asked.
+    pub(crate) async fn find(
+        &self,
+        id: &str,
+        algorithm: Algorithm,
+    ) -> Result<Option<Arc<DecodingKey>>, Failure> {
+        let (key, fresh) = self.look(id, algorithm);
+        if key.is_some() && fresh {
+            return Ok(key);
+        }
+        let failure = self.refresh().await;
+        match (self.look(id, algorithm).0, failure) {
+            (None, Some(failure)) => Err(Failure::Keys(failure)),
+            (key, _) => Ok(key),
+        }
+    }
+
+    /// The key, and whether the set that it would be in is fresh.
+    fn look(&self, id: &str, algorithm: Algorithm) -> (Option<Arc<DecodingKey>>, bool) {
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some((keys, fetched_at)) = &*known else { return (None, false) };
+        (keys.get(&(algorithm, id.to_owned())).cloned(), fetched_at.elapsed() < MAX_AGE)
+    }
+
+    /// Fetches the key set anew unless that has just been tried, and says why the newest attempt failed. The
+    /// former set stays where there is no newer one.
+    pub(crate) async fn refresh(&self) -> Option<String> {
+        let mut attempt = self.attempt.lock().await;
+        let never_answered = self.known.lock().unwrap_or_else(PoisonError::into_inner).is_none();
+        let pause = if never_answered { FIRST_RETRY } else { REFRESH_EVERY };
+        if let Some(newest) = attempt.as_ref().filter(|newest| newest.at.elapsed() < pause) {
+            return newest.failure.clone();
+        }
+        let failure = match self.fetch_keys().await {
+            Ok(keys) => {
+                let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+                *known = Some((keys, Instant::now()));
+                None
+            }
+            Err(error) => {
+                let error = format!("{error:#}");
+                tracing::warn!(error, "keys not refreshed");
+                Some(error)
+            }
+        };
+        *attempt = Some(Attempt { at: Instant::now(), failure: failure.clone() });
+        failure
+    }
+
+    async fn fetch_keys(&self) -> anyhow::Result<KeySet> {
+        #[derive(Deserialize)]
+        struct Document {
+            keys: Vec<serde_json::Value>,
+        }
+        let url = match &self.jwks_url {
+            Some(url) => url.clone(),
+            None => self.discover().await?,
+        };
+        let document: Document = self.get(url).await?;
+        // One by one: a key of a kind that is not known here must not hide the others.
+        Ok(document.keys.into_iter().filter_map(usable).collect())
+    }
+
+    /// Where the issuer's own document says that its keys are.
+    async fn discover(&self) -> anyhow::Result<Uri> {
+        #[derive(Deserialize)]
+        struct Document {
+            issuer: String,
+            jwks_uri: String,
+        }
+        let url = format!("{}/.well-known/openid-configuration", self.issuer.trim_end_matches('/'));
+        let document: Document = self.get(url.parse()?).await?;
+        if document.issuer != self.issuer {
+            bail!("the issuer calls itself {}: set AUTH_ISSUER to that, to the letter", document.issuer);
+        }
+        key_url(&document.jwks_uri)
+            .map_err(|problem| anyhow!("the issuer's jwks_uri is {}: {problem}", document.jwks_uri))
+    }
+
+    async fn get<T: for<'de> Deserialize<'de>>(&self, url: Uri) -> anyhow::Result<T> {
+        // Without the query string, which might hold a secret.
+        let shown = format!("{}{}", url.authority().map_or("", http::uri::Authority::as_str), url.path());
+        let fetching = async {
+            let request = Request::get(url).header(header::ACCEPT, "application/json").body(Empty::new())?;
+            let response = self.client.request(request).await?;
+            if response.status() != StatusCode::OK {
+                bail!("the answer is {} (redirects are not followed)", response.status());
+            }
+            let body = Limited::new(response.into_body(), MAX_ANSWER_BYTES).collect().await;
+            let body = body.map_err(|error| anyhow!(error)).context("the answer did not come whole")?;
+            // serde's own text may quote the document: say only where it stopped.
+            serde_json::from_slice(&body.to_bytes()).map_err(|error| {
+                anyhow!(
+                    "the answer is not such a document (line {}, column {})",
+                    error.line(),
+                    error.column()
+                )
+            })
+        };
+        timeout(REQUEST_TIMEOUT, fetching)
+            .await
+            .unwrap_or_else(|_| Err(anyhow!("no answer within {REQUEST_TIMEOUT:?}")))
+            .with_context(|| format!("cannot read {shown}"))
+    }
+}
+
+/// A key that can verify a token's signature; `None` for all others.
+fn usable(key: serde_json::Value) -> Option<((Algorithm, String), Arc<DecodingKey>)> {
+    let key: Jwk = serde_json::from_value(key).ok()?;
+    let algorithm = match &key.algorithm {
+        AlgorithmParameters::RSA(_) => Algorithm::RS256,
+        AlgorithmParameters::EllipticCurve(key) if key.curve == EllipticCurve::P256 => Algorithm::ES256,
+        AlgorithmParameters::OctetKeyPair(key) if key.curve == EllipticCurve::Ed25519 => Algorithm::EdDSA,
+        _ => return None,
+    };
+    let for_signatures = key.common.public_key_use.as_ref().is_none_or(|of| *of == PublicKeyUse::Signature)
+        && key.common.key_operations.as_ref().is_none_or(|of| of.contains(&KeyOperations::Verify))
+        && key.common.key_algorithm.is_none_or(|of| of == algorithm.into());
+    let decoding = DecodingKey::from_jwk(&key).ok().filter(|_| for_signatures)?;
+    Some(((algorithm, key.common.key_id?), Arc::new(decoding)))
+}
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -1,0 +1,289 @@
+# The hub behind a door: what `auth` adds, and that without it nothing of that exists.
+
+mock_provider "aws" {
+  source = "./tests/mocks"
+}
+
+variables {
+  artifacts_dir = "./tests/fixtures"
+}
+
+# Log groups of their own, so that a policy which names another function's is seen.
+override_resource {
+  target = module.function["authorizer"].aws_cloudwatch_log_group.this
+  values = { arn = "arn:aws:logs:eu-west-1:123456789012:log-group:of-authorizer" }
+}
+
+override_resource {
+  target = module.function["send-message"].aws_cloudwatch_log_group.this
+  values = { arn = "arn:aws:logs:eu-west-1:123456789012:log-group:of-send-message" }
+}
+
+run "open" {
+  assert {
+    condition     = sort(keys(output.function_names)) == tolist(["connect", "disconnect", "send-message"])
+    error_message = "there is a function for tokens that nobody asked for"
+  }
+
+  assert {
+    condition     = module.websocket_api.authorizer == null && values(module.websocket_api.authorization) == [for route in keys(module.websocket_api.routes) : "NONE"]
+    error_message = "a route is guarded although nobody asked for it"
+  }
+
+  assert {
+    condition     = !contains(keys(module.function["send-message"].settings.environment), "CLOSE_EXPIRED") && !strcontains(module.function["send-message"].policy, "DELETE")
+    error_message = "send-message closes connections although no token ever ends"
+  }
+}
+
+run "guarded" {
+  variables {
+    name = "chat"
+    auth = { issuer = "https://login.example.com/", audience = "chat" }
+  }
+
+  assert {
+    condition     = output.function_names["authorizer"] == "chat-authorizer" && output.log_group_names["authorizer"] == "/aws/lambda/chat-authorizer"
+    error_message = "the authorizer is not named like the other functions"
+  }
+
+  assert {
+    condition = module.function["authorizer"].settings == {
+      architecture = "x86_64"
+      environment = tomap({
+        AUTH_ISSUER        = "https://login.example.com/"
+        AUTH_AUDIENCE      = "chat"
+        AUTH_SESSION_CLAIM = "session_id"
+        AUTH_SEND_CLAIM    = "send_to"
+      })
+      memory_mb       = 256
+      timeout_seconds = 10
+    }
+    error_message = "the authorizer is not set up as it should be"
+  }
+
+  assert {
+    condition = jsondecode(module.function["authorizer"].policy).Statement == [
+      { Effect = "Allow", Action = ["logs:CreateLogStream", "logs:PutLogEvents"], Resource = ["arn:aws:logs:eu-west-1:123456789012:log-group:of-authorizer:*"] },
+    ]
+    error_message = "the authorizer may do something else than write its own log"
+  }
+
+  assert {
+    condition     = module.websocket_api.authorizer == "chat-authorizer"
+    error_message = "another function stands at the door"
+  }
+
+  assert {
+    condition     = { for route, type in module.websocket_api.authorization : route => type if type != "NONE" } == { "$connect" = "CUSTOM" }
+    error_message = "not exactly the handshake is guarded"
+  }
+
+  assert {
+    condition = jsondecode(module.function["send-message"].policy).Statement == [
+      { Effect = "Allow", Action = ["dynamodb:Query"], Resource = ["arn:aws:dynamodb:eu-west-1:123456789012:table/connections/index/session_id-index"] },
+      { Effect = "Allow", Action = ["dynamodb:GetItem", "dynamodb:DeleteItem"], Resource = ["arn:aws:dynamodb:eu-west-1:123456789012:table/connections"] },
+      { Effect = "Allow", Action = ["execute-api:ManageConnections"], Resource = [
+        "arn:aws:execute-api:eu-west-1:123456789012:a1b2c3/live/POST/@connections/*",
+        "arn:aws:execute-api:eu-west-1:123456789012:a1b2c3/live/DELETE/@connections/*",
+      ] },
+      { Effect = "Allow", Action = ["logs:CreateLogStream", "logs:PutLogEvents"], Resource = ["arn:aws:logs:eu-west-1:123456789012:log-group:of-send-message:*"] },
+    ]
+    error_message = "send-message may not close connections, or may do something else besides"
+  }
+
+  assert {
+    condition     = module.function["send-message"].settings.environment.CLOSE_EXPIRED == "true"
+    error_message = "send-message leaves connections open whose token has ended"
+  }
+}
+
+run "guarded_as_chosen" {
+  variables {
+    auth = {
+      issuer        = "http://127.0.0.1:8081"
+      audience      = "hub"
+      jwks_url      = "http://127.0.0.1:8081/keys?set=1"
+      session_claim = "sub"
+      send_claim    = "https://example.com/send_to"
+    }
+    memory_mb       = { authorizer = 128 }
+    timeout_seconds = { authorizer = 20 }
+  }
+
+  assert {
+    condition = module.function["authorizer"].settings == {
+      architecture = "x86_64"
+      environment = tomap({
+        AUTH_ISSUER        = "http://127.0.0.1:8081"
+        AUTH_AUDIENCE      = "hub"
+        AUTH_JWKS_URL      = "http://127.0.0.1:8081/keys?set=1"
+        AUTH_SESSION_CLAIM = "sub"
+        AUTH_SEND_CLAIM    = "https://example.com/send_to"
+      })
+      memory_mb       = 128
+      timeout_seconds = 20
+    }
+    error_message = "the authorizer does not get what was chosen"
+  }
+}
+
+run "the_door_by_itself" {
+  module {
+    source = "./modules/websocket_api"
+  }
+
+  variables {
+    name                   = "hub"
+    stage                  = "live"
+    throttling_burst_limit = 50
+    throttling_rate_limit  = 100
+    detailed_metrics       = false
+    functions              = { "$connect" = { name = "hub-connect", invoke_arn = "arn:connect" } }
+    replies                = {}
+    authorizer             = { name = "hub-authorizer", invoke_arn = "arn:authorizer" }
+  }
+
+  assert {
+    condition = [for authorizer in aws_apigatewayv2_authorizer.this : [authorizer.authorizer_type, authorizer.authorizer_uri]] == [
+      ["REQUEST", "arn:authorizer"],
+    ]
+    error_message = "the authorizer is not the function that was given"
+  }
+
+  # A source of the token would be demanded of every handshake.
+  assert {
+    condition     = aws_apigatewayv2_authorizer.this["$connect"].identity_sources == toset(["route.request.header.Host"])
+    error_message = "a token would have to stand in one certain place"
+  }
+
+  assert {
+    condition     = aws_apigatewayv2_route.this["$connect"].authorizer_id == aws_apigatewayv2_authorizer.this["$connect"].id
+    error_message = "the handshake is not guarded by the authorizer"
+  }
+
+  assert {
+    condition = [for p in aws_lambda_permission.authorizer : [p.function_name, p.principal, p.action, p.source_arn]] == [
+      ["hub-authorizer", "apigateway.amazonaws.com", "lambda:InvokeFunction", "arn:aws:execute-api:eu-west-1:123456789012:a1b2c3/authorizers/d4e5f6"],
+    ]
+    error_message = "API Gateway may not ask the authorizer, or somebody else may too"
+  }
+}
+
+run "the_door_is_taken_out" {
+  module {
+    source = "./modules/websocket_api"
+  }
+
+  variables {
+    name                   = "hub"
+    stage                  = "live"
+    throttling_burst_limit = 50
+    throttling_rate_limit  = 100
+    detailed_metrics       = false
+    functions              = { "$connect" = { name = "hub-connect", invoke_arn = "arn:connect" } }
+    replies                = {}
+  }
+
+  assert {
+    condition     = output.deployment_hash != run.the_door_by_itself.deployment_hash
+    error_message = "a door that comes or goes would never go live"
+  }
+
+  assert {
+    condition     = length(aws_apigatewayv2_authorizer.this) == 0 && length(aws_lambda_permission.authorizer) == 0 && aws_apigatewayv2_route.this["$connect"].authorizer_id == null
+    error_message = "something of the door is left"
+  }
+}
+
+run "another_function_at_the_door" {
+  module {
+    source = "./modules/websocket_api"
+  }
+
+  variables {
+    name                   = "hub"
+    stage                  = "live"
+    throttling_burst_limit = 50
+    throttling_rate_limit  = 100
+    detailed_metrics       = false
+    functions              = { "$connect" = { name = "hub-connect", invoke_arn = "arn:connect" } }
+    replies                = {}
+    authorizer             = { name = "hub-authorizer", invoke_arn = "arn:another" }
+  }
+
+  assert {
+    condition     = output.deployment_hash != run.the_door_by_itself.deployment_hash
+    error_message = "another authorizer would never go live"
+  }
+}
+
+run "issuer_without_https" {
+  command = plan
+
+  variables {
+    auth = { issuer = "http://login.example.com", audience = "hub", jwks_url = "http://169.254.169.254/keys" }
+  }
+
+  expect_failures = [var.auth]
+}
+
+run "issuer_that_only_looks_local" {
+  command = plan
+
+  variables {
+    auth = { issuer = "http://127.0.0.1.example.com", audience = "hub" }
+  }
+
+  expect_failures = [var.auth]
+}
+
+run "issuer_with_a_user" {
+  command = plan
+
+  variables {
+    auth = { issuer = "http://localhost:1@login.example.com", audience = "hub" }
+  }
+
+  expect_failures = [var.auth]
+}
+
+run "issuer_with_a_query" {
+  command = plan
+
+  variables {
+    auth = { issuer = "https://login.example.com?tenant=1", audience = "hub" }
+  }
+
+  expect_failures = [var.auth]
+}
+
+run "keys_without_https" {
+  command = plan
+
+  variables {
+    auth = { issuer = "https://login.example.com", audience = "hub", jwks_url = "keys.example.com" }
+  }
+
+  expect_failures = [var.auth]
+}
+
+run "audience_empty" {
+  command = plan
+
+  variables {
+    auth = { issuer = "https://login.example.com", audience = " " }
+  }
+
+  expect_failures = [var.auth]
+}
+
+run "claim_empty" {
+  command = plan
+
+  variables {
+    auth = { issuer = "https://login.example.com", audience = "hub", send_claim = "" }
+  }
+
+  expect_failures = [var.auth]
+}
