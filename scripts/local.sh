@@ -5,6 +5,7 @@
 #   scripts/local.sh down                      stop it and remove everything it has written
 #   scripts/local.sh status                    say what runs (exit code 0: all of it, 1: crashed or half started, 3: nothing)
 #   scripts/local.sh logs [function] [--follow]  print the functions' log lines (JSON), oldest first
+#   scripts/local.sh open [session]            open the page in a browser, as that session (default: demo)
 #   scripts/local.sh client <session>          connect as that session: what you type is sent, what comes is printed
 #   scripts/local.sh url                       print the WebSocket address and nothing else
 #   scripts/local.sh token --session NAME      print a token for a stack that is up with --auth (see token --help)
@@ -199,9 +200,11 @@ issuer() { printf 'http://127.0.0.1:%s' "$(recall issuer.port)"; }
 
 url() { sed -n 's/^export HUB_URL=//p' "$STATE/env"; }
 
+page() { printf 'http://127.0.0.1:%s/?url=%s&session=%s' "$(recall page.port)" "$(url)" "$1"; }
+
 addresses() {
   printf '%-12s %s\n' \
-    page "http://127.0.0.1:$(recall page.port)/?url=$(url)&session=demo" \
+    page "$(page demo)" \
     websocket "$(url)" \
     connections "$(endpoint)/_aws/execute-api/hub/live"
   [ ! -e "$STATE/issuer.pid" ] || printf '%-12s %s\n' issuer "$(issuer)"
@@ -297,6 +300,21 @@ token() {
   "$PY" "$ROOT/scripts/issuer.py" token "$STATE/issuer.key" "$(issuer)" "$@"
 }
 
+open_page() {
+  local session=${1:-demo} opener
+  need_up
+  alive page || die "the page is not served: run scripts/local.sh up"
+  [[ $session =~ ^[A-Za-z0-9._~:@-]{1,128}$ ]] || die "a session is 1 to 128 characters of A-Z a-z 0-9 . _ ~ : @ -"
+  page "$session"
+  echo
+  for opener in xdg-open open wslview; do
+    if command -v "$opener" >/dev/null && "$opener" "$(page "$session")" >/dev/null 2>&1; then
+      return
+    fi
+  done
+  say "no browser can be started from here: open that address in one"
+}
+
 client() {
   local token=
   [ $# = 1 ] || die "client takes one session: scripts/local.sh client alice"
@@ -320,6 +338,7 @@ case $command in
     ;;
   status) status ;;
   logs) logs "$@" ;;
+  open) open_page "$@" ;;
   client) client "$@" ;;
   url) need_up && url ;;
   token) token "$@" ;;

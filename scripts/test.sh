@@ -71,7 +71,7 @@ rust_tests() { awk '/^test result:/ { print $4, $6, $8 }' "$work/log" | sum "$1"
 terraform_tests() { sed -nE 's/^(Success|Failure)! ([0-9]+) passed, ([0-9]+) failed(, ([0-9]+) skipped)?.*/\2 \3 0\5/p' "$work/log" | sum "$1"; }
 sum() {
   awk -v rc="$1" -v filter="$filter" '{ p += $1; f += $2; s += $3 }
-    END { print p + 0, (f == 0 && (rc != 0 || (p == 0 && filter == ""))) ? 1 : f + 0, s + 0 }'
+    END { print p + 0, (f == 0 && (rc != 0 || (p + s == 0 && filter == ""))) ? 1 : f + 0, s + 0 }'
 }
 
 # check NAME COMMAND...: one check, which the exit code decides.
@@ -176,14 +176,27 @@ check 'shell format' shfmt -d -i 2 -ci -bn scripts .ci
 check 'spelling' typos
 check 'TOML format' taplo fmt --check
 
+# node_tests NAME COMMAND...: the command is one of `node --test`, with TAP for its report.
 web_tests() { sed -nE 's/^# (pass|fail|skipped) ([0-9]+)$/\2/p' "$work/log" | xargs | sum "$1"; }
+node_tests() {
+  local line
+  step web_tests "$@" || true
+  while read -r line; do
+    skips+=("$line")
+  done < <(sed -nE 's/^ *ok [0-9]+ - (.*) # SKIP ?(.*)/\1: \2/p' "$work/log")
+}
+no_node=
 if [ -n "$filter" ]; then
-  skip 'browser client' 'left out: only some Rust tests were asked for'
+  no_node='left out: only some Rust tests were asked for'
 elif ! node -e 'process.exit(parseInt(process.versions.node) < 20 ? 1 : 0)' 2>/dev/null; then
-  skip 'browser client' 'there is no Node.js 20 or newer'
+  no_node='there is no Node.js 20 or newer'
+fi
+if [ -n "$no_node" ]; then
+  skip 'browser client' "$no_node"
 else
   step one 'browser client: packages' npm ci --prefix tests/web --silent --no-audit --no-fund || true
-  step web_tests 'browser client' node --test --test-reporter=tap --test-timeout=60000 tests/web/client.test.js || true
+  check 'browser client: lints' npm --prefix tests/web run --silent lint
+  node_tests 'browser client' node --test --test-reporter=tap --test-timeout=60000 tests/web/client.test.js
 fi
 
 step one 'functions build' scripts/build.sh --arch host --profile local || true
@@ -194,11 +207,16 @@ if step one 'local stack comes up' scripts/local.sh up; then
   check 'plan after apply is empty' with_stack terraform -chdir=infra plan -input=false -detailed-exitcode -no-color
   check 'sample events, locally' sample_events
   cargo_test 'system tests' -p system-tests -- --skip auth::
+  if [ -n "$no_node" ]; then
+    skip 'page in a browser' "$no_node"
+  else
+    node_tests 'page in a browser' with_stack node --test --test-reporter=tap --test-timeout=120000 tests/web/page.test.js
+  fi
   check 'log lines' logs_are_json
   check 'up again changes nothing' up_again_changes_nothing
   check 'a crash is told and mended' crash_is_told_and_mended
 else
-  for name in 'plan after apply is empty' 'sample events, locally' 'system tests' 'log lines' 'up again changes nothing' 'a crash is told and mended'; do
+  for name in 'plan after apply is empty' 'sample events, locally' 'system tests' 'page in a browser' 'log lines' 'up again changes nothing' 'a crash is told and mended'; do
     skip "$name" 'the local stack did not come up'
   done
 fi
