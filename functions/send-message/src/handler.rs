@@ -117,7 +117,7 @@ impl Handler {
 
         let mut id = None;
         // Guarded here too, and not only around the whole, so that a bug is told to the sender as well.
-        let reply = match guard(self.send(&origin, frame, context, &mut id)).await {
+        let reply = match guard(Box::pin(self.send(&origin, frame, context, &mut id))).await {
             Ok(receipt) => Reply::Receipt(receipt),
             Err(Stop::Refused(refusal)) => {
                 origin.log_refusal(&refusal);
