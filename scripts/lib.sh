@@ -122,6 +122,14 @@ python_tools() {
   PATH=$VENV/bin:$PATH
 }
 
+# python_tools_apart NAME: the same in an environment of its own, .venv/NAME, for tools that insist on other versions.
+python_tools_apart() {
+  local parent=$VENV path=$PATH VENV PY
+  VENV=$parent/$1 PY=$parent/$1/bin/python
+  python_tools "$1"
+  PATH=$path
+}
+
 # The folder that holds the pinned AWS provider, for machines that cannot reach the registry; nothing where there is none.
 plugin_mirror() {
   local version mirror

@@ -144,11 +144,14 @@ need_python
 need_cargo
 need_terraform
 python_tools local lint
+python_tools_apart checkov
 cd "$ROOT"
 terraform_setup "$work"
 
 check 'Rust format' cargo fmt --all --check
 check 'Rust lints' cargo clippy --workspace --all-targets --locked -- -D warnings
+check 'licences, bans and sources' cargo deny --locked check -D warnings bans licenses sources
+check 'unused dependencies' cargo shear --locked
 cargo_test 'unit tests' --workspace --exclude system-tests --exclude fault-tests
 if [ -z "${long[*]-}" ]; then
   skip 'fuzzing' 'takes minutes: run it with --long'
@@ -169,6 +172,7 @@ else
   step terraform_tests 'Terraform tests' terraform -chdir=infra test -no-color || true
 fi
 unset TF_DATA_DIR
+check 'Terraform against good practice' "$VENV/checkov/bin/checkov" --directory infra --framework terraform --skip-download --quiet --compact
 
 # shellcheck disable=SC2046 # One word a file.
 check 'shell lints' shellcheck -x $(shfmt -f scripts .ci)
