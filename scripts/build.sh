@@ -1,19 +1,21 @@
 #!/usr/bin/env bash
 # Builds the functions for Lambda and prints the paths of their zips.
 #
-#   scripts/build.sh [--arch x86_64|arm64|host] [--profile NAME]
+#   scripts/build.sh [--arch x86_64|arm64|host] [--profile NAME] [--zig]
 #
 #   --arch     what to build for (default: x86_64, as the Terraform variable `architecture`)
 #   --profile  the cargo profile (default: release, which is what AWS gets)
+#   --zig      link with zig at once, and not only where this machine's own linker will not do
 #
-# The release profile writes target/lambda/<function>/{bootstrap,bootstrap.zip}; any other writes below
+# The release profile writes target/lambda/<function>/{bootstrap,bootstrap.zip,sbom.cdx.json}; any other writes below
 # target/lambda-<profile>/, so that a quick build is never deployed by mistake. The result is checked to run on
-# Amazon Linux 2023 (glibc 2.34), except a quick one for this very machine (--arch host).
+# Amazon Linux 2023 (glibc 2.34), except a quick one for this very machine (--arch host). The same source gives the same
+# zips in any folder, with the same linker.
 
 # shellcheck source=scripts/lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
-arch=x86_64 profile=release
+arch=x86_64 profile=release zig=''
 while [ $# -gt 0 ]; do
   case $1 in
     --arch | --profile)
@@ -21,6 +23,7 @@ while [ $# -gt 0 ]; do
       if [ "$1" = --arch ]; then arch=$2; else profile=$2; fi
       shift
       ;;
+    --zig) zig=1 ;;
     -h | --help) usage && exit ;;
     *) die "unknown argument $1: see --help" ;;
   esac
@@ -52,12 +55,17 @@ cd "$ROOT"
 python_tools local
 lock 7 "$out.lock"
 
+# The same source gives the same bytes wherever it lies: an executable names its source files in panics, Rust's and C's.
+cargo_home=${CARGO_HOME:-$HOME/.cargo}
+export CFLAGS="-ffile-prefix-map=$cargo_home=/cargo"
+export CARGO_ENCODED_RUSTFLAGS="--remap-path-prefix=$cargo_home=/cargo"$'\x1f'"--remap-path-prefix=$ROOT=/hub"
+
 packages=()
 for function in $(functions); do packages+=(-p "$function"); done
 
 # This machine's own linker where it will do; zig for another processor, and where this machine's glibc is too new.
 compilers=(cargo-zigbuild)
-[ "$arch" != "$host" ] || [ -e "$out/.zig" ] || compilers=(cargo cargo-zigbuild)
+[ -n "$zig" ] || [ "$arch" != "$host" ] || [ -e "$out/.zig" ] || compilers=(cargo cargo-zigbuild)
 for compiler in "${compilers[@]}"; do
   [ "$compiler" = cargo ] || python_tools zig
   say "building the functions for $arch with the $profile profile"
@@ -67,6 +75,11 @@ for compiler in "${compilers[@]}"; do
   # shellcheck disable=SC2046 # One word a function.
   run "$PY" "$ROOT/scripts/package.py" "$arch" "$glibc" "$out.new" "$out" $(functions) || rc=$?
   rm -rf "$out.new"
+  if [ "$rc" = 0 ]; then
+    # shellcheck disable=SC2046 # One word a function.
+    run "$PY" "$ROOT/scripts/sbom.py" "$target" "$out" $(functions)
+    exit
+  fi
   [ "$rc" = 3 ] && [ "$compiler" = cargo ] || exit "$rc"
   say "this machine's glibc is newer than Lambda's: building again with zig, and from now on at once"
   mkdir -p "$out" && touch "$out/.zig"

@@ -187,7 +187,42 @@ RC
   mkdir -p "$TF_PLUGIN_CACHE_DIR"
 }
 
-tf() { run terraform -chdir="$ROOT/infra" "$@"; }
+INFRA=$ROOT/infra
+tf() { run terraform -chdir="$INFRA" "$@"; }
+
+# hub_terraform WORK [BUCKET/KEY]: makes Terraform ready for the hub, with its state there or where infra/ itself says.
+# A state in a bucket is served from a copy of infra/ in WORK: the folder itself belongs to whoever works in it.
+hub_terraform() {
+  terraform_setup "$1"
+  if [ -n "${2:-}" ]; then
+    [[ $2 == ?*/?* ]] || die "--state takes BUCKET/KEY, such as my-state/staging/terraform.tfstate"
+    INFRA=$1/infra
+    mkdir "$INFRA"
+    (cd "$ROOT/infra" && tar -cf - --exclude .terraform --exclude ./bootstrap --exclude ./tests --exclude '*.tfstate*' .) | tar -xf - -C "$INFRA"
+    cat >"$INFRA/backend.tf" <<BACKEND
+terraform {
+  backend "s3" {
+    bucket       = "${2%%/*}"
+    key          = "${2#*/}"
+    encrypt      = true
+    use_lockfile = true
+  }
+}
+BACKEND
+  fi
+  tf init -input=false -lockfile=readonly >"$1/init.log" 2>&1 || {
+    cat "$1/init.log" >&2
+    die "terraform init failed: see above"
+  }
+}
+
+# value EXPRESSION [terraform's -var arguments]: what a variable is set to, on the command line, in the environment or in
+# a file: Terraform knows best.
+value() {
+  local expression=$1
+  shift
+  echo "$expression" | terraform -chdir="$INFRA" console "$@" | tr -d '"' || die "the variables are not valid: see above"
+}
 
 # The functions: every package under functions/ that has a main.rs.
 functions() {

@@ -1,0 +1,72 @@
+"""What scripts/smoke.sh has Python do: connect twice, send once, and look at what comes."""
+
+import asyncio
+import json
+import os
+import sys
+import time
+import uuid
+
+from websockets.asyncio.client import connect
+from websockets.exceptions import InvalidStatus
+
+PATIENCE = 20  # seconds for one step, cold starts included
+SESSION = "smoke-test"
+
+
+async def expect(socket, kind: str) -> dict:
+    while True:
+        frame = json.loads(await asyncio.wait_for(socket.recv(), PATIENCE))
+        if frame["type"] == kind:
+            return frame
+        if frame["type"] == "error":
+            sys.exit(f"the hub answered {frame} where a {kind} was expected")
+
+
+async def deliver(url: str, session: str) -> None:
+    token = os.environ.get("HUB_TOKEN")
+    address = f"{url}?session_id={session}" + (f"&token={token}" if token else "")
+    async with connect(address, open_timeout=PATIENCE) as sender, connect(address, open_timeout=PATIENCE) as receiver:
+        await sender.send('{"action":"ping"}')
+        await expect(sender, "pong")
+        # The index that finds a connection is a moment behind the table.
+        for _ in range(10):
+            message = {"action": "sendMessage", "sessions": [session], "message": {"text": "é ☃"}, "id": str(uuid.uuid4())}
+            start = time.monotonic()
+            await sender.send(json.dumps(message))
+            receipt = await expect(sender, "receipt")
+            if receipt["delivered"] >= 2:
+                break
+            await asyncio.sleep(0.5)
+        else:
+            sys.exit(f"both clients are connected, but the hub delivered to {receipt['delivered']}: its log says why")
+        while (delivery := await expect(receiver, "message"))["id"] != message["id"]:
+            pass
+        if delivery["message"] != message["message"] or delivery["from"] != session or receipt["failed"]:
+            sys.exit(f"not what was sent: {delivery}, {receipt}")
+        print(f"a message reached both clients; the receipt came after {1000 * (time.monotonic() - start):.0f} ms", file=sys.stderr)
+
+
+async def refused(url: str) -> None:
+    try:
+        async with connect(f"{url}?session_id={SESSION}", open_timeout=PATIENCE):
+            sys.exit("the hub is to ask for a token, but let somebody in who has none")
+    except InvalidStatus as refusal:
+        if refusal.response.status_code not in (401, 403):
+            raise
+        print("who has no token is refused", file=sys.stderr)
+
+
+async def main(url: str, *options: str) -> None:
+    asks = "--asks-for-token" in options
+    try:
+        if asks:
+            await refused(url)
+        if not asks or "HUB_TOKEN" in os.environ:
+            await deliver(url, SESSION if asks else f"{SESSION}-{uuid.uuid4()}")
+    except (OSError, InvalidStatus, asyncio.TimeoutError) as error:
+        sys.exit(f"the hub at {url} does not work: {error or 'no answer'}")
+
+
+if __name__ == "__main__":
+    asyncio.run(main(*sys.argv[1:]))
