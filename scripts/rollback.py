@@ -1,6 +1,6 @@
 """What scripts/rollback.sh asks of Lambda.
 
-    rollback.py plan NAME STEPS FUNCTION...    prints one line a function: NAME-FUNCTION: FROM -> TO
+    rollback.py plan NAME STEPS FUNCTION...    prints one line a function: NAME-FUNCTION: FROM -> TO, published …
     rollback.py apply < such lines             points the aliases there
 
 A deploy publishes a version of those functions only that it changes. So the versions of all functions, in the order of
@@ -52,12 +52,12 @@ def plan(client, name: str, steps: str, *functions: str) -> None:
         goal = {full: version for full, version in goal.items() if version}
     for full, version in sorted(goal.items()):
         if version != live[full]:
-            print(f"{full}: {live[full]} -> {version}")
+            print(f"{full}: {live[full]} -> {version}, published {published[full][version]:%Y-%m-%d %H:%M:%S} UTC")
 
 
 def apply(client) -> None:
     for line in sys.stdin:
-        full, version = re.fullmatch(r"(\S+): \d+ -> (\d+)\n?", line).groups()
+        full, version = re.match(r"(\S+): \d+ -> (\d+),", line).groups()
         client.update_alias(FunctionName=full, Name=ALIAS, FunctionVersion=version)
         print(f"{full} is at version {version}", file=sys.stderr)
 

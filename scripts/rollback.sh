@@ -8,7 +8,8 @@
 #   --yes   do not ask
 #
 # Only what the functions run and are told goes back, not the rest of the Terraform. The next deploy moves the aliases
-# forward again: mend the cause first. Credentials, region and AWS_ENDPOINT_URL come from the environment.
+# forward again: mend the cause first. A version that was rolled back from earlier is still there, and is a step back like
+# any other: look at the times. Credentials, region and AWS_ENDPOINT_URL come from the environment.
 
 # shellcheck source=scripts/lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"

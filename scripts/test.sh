@@ -126,6 +126,22 @@ told = {json.loads(line)["message"] for line in open(sys.argv[1])}
 sys.exit(not {"connected", "sent", "disconnected"} <= told)' "$work/lines"
 }
 
+# A bill is complete: each crate that the executable names in its panics is listed.
+bills_of_materials() {
+  "$PY" -c '
+import glob, json, re, sys
+zips = glob.glob("target/lambda-local/*/bootstrap.zip")
+for path in zips:
+    folder = path.rsplit("/", 1)[0]
+    listed = {(part["name"], part["version"]) for part in json.load(open(f"{folder}/sbom.cdx.json"))["components"]}
+    named = re.findall(rb"/index\.crates\.io-[0-9a-f]+/([a-z0-9_-]+)-(\d[\w.+-]*)/", open(f"{folder}/bootstrap", "rb").read())
+    missing = {(name.decode(), version.decode()) for name, version in named} - listed
+    print(folder, len(listed), "listed,", len(set(named)), "named,", len(missing), "missing", *missing)
+    if missing or not named:
+        sys.exit(1)
+sys.exit(not zips)'
+}
+
 up_again_changes_nothing() {
   "$ROOT/scripts/local.sh" up 2>&1 | tee "$work/up" && grep -q 'nothing has changed' "$work/up"
 }
@@ -170,13 +186,17 @@ if [ -n "$filter" ]; then
   skip 'Terraform tests' 'left out: only some Rust tests were asked for'
 else
   step terraform_tests 'Terraform tests' terraform -chdir=infra test -no-color || true
+  TF_DATA_DIR=$work/bootstrap
+  step one 'bootstrap: init' terraform -chdir=infra/bootstrap init -backend=false -input=false -lockfile=readonly || true
+  step terraform_tests 'bootstrap: Terraform tests' terraform -chdir=infra/bootstrap test -no-color || true
 fi
 unset TF_DATA_DIR
 check 'Terraform against good practice' "$VENV/checkov/bin/checkov" --directory infra --framework terraform --skip-download --quiet --compact
 
 # shellcheck disable=SC2046 # One word a file.
-check 'shell lints' shellcheck -x $(shfmt -f scripts .ci)
-check 'shell format' shfmt -d -i 2 -ci -bn scripts .ci
+check 'shell lints' shellcheck -x $(shfmt -f scripts tests/*.sh .ci)
+check 'shell format' shfmt -d -i 2 -ci -bn scripts tests/*.sh .ci
+check 'workflows' zizmor --offline --quiet .github
 check 'spelling' typos
 check 'TOML format' taplo fmt --check
 
@@ -204,6 +224,7 @@ else
 fi
 
 step one 'functions build' scripts/build.sh --arch host --profile local || true
+check 'bills of materials' bills_of_materials
 cargo_test 'fault tests' -p fault-tests
 
 if step one 'local stack comes up' scripts/local.sh up; then
@@ -218,9 +239,11 @@ if step one 'local stack comes up' scripts/local.sh up; then
   fi
   check 'log lines' logs_are_json
   check 'up again changes nothing' up_again_changes_nothing
+  check 'rollback' with_stack "$PY" tests/rollback.py target/lambda-local/disconnect/bootstrap.zip
+  check 'pipeline, with its rights' with_stack tests/pipeline.sh target/lambda-local
   check 'a crash is told and mended' crash_is_told_and_mended
 else
-  for name in 'plan after apply is empty' 'sample events, locally' 'system tests' 'page in a browser' 'log lines' 'up again changes nothing' 'a crash is told and mended'; do
+  for name in 'plan after apply is empty' 'sample events, locally' 'system tests' 'page in a browser' 'log lines' 'up again changes nothing' 'rollback' 'pipeline, with its rights' 'a crash is told and mended'; do
     skip "$name" 'the local stack did not come up'
   done
 fi
