@@ -61,5 +61,5 @@ fn http_client(trust: &Trust) -> anyhow::Result<SharedHttpClient> {
     };
     let tls =
         TlsContext::builder().with_trust_store(store).build().context("the trust store cannot be used")?;
-    Ok(builder.tls_provider(Provider::Rustls(CryptoMode::AwsLc)).tls_context(tls).build_https())
+    Ok(builder.tls_provider(Provider::Rustls(CryptoMode::Ring)).tls_context(tls).build_https())
 }

@@ -16,6 +16,7 @@ use tokio::sync::OnceCell;
 use crate::{
     config::{Config, EndpointSource},
     failure::{Failure, chain},
+    signing::SigV4,
 };
 
 /// An answer that takes longer is not waited for: the post is tried again. Usual answers take 10 to 50 ms.
@@ -115,7 +116,8 @@ impl Gateway {
     }
 
     fn build(&self, url: &str) -> Connections {
-        Connections(Client::from_conf(self.conf.clone().endpoint_url(url).build()))
+        let conf = self.conf.clone().endpoint_url(url).push_auth_scheme(SigV4::default());
+        Connections(Client::from_conf(conf.build()))
     }
 }
 

@@ -10,6 +10,7 @@ pub mod fanout;
 pub mod grant;
 pub mod protocol;
 pub mod registry;
+mod signing;
 pub mod telemetry;
 
 pub use aws_config;

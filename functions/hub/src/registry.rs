@@ -32,9 +32,6 @@ pub const PRUNE_GRACE: Duration = Duration::from_secs(10);
 #[derive(Debug, Clone)]
 pub struct Registry {
     client: Client,
-    /// Without retries: a prune that fails is of no consequence, and must not use up the retries that
-    /// reading shares.
-    pruner: Client,
     table: String,
     index: String,
     ttl: Duration,
@@ -80,11 +77,8 @@ impl Registry {
     /// The same from a client configuration of one's own.
     #[must_use]
     pub fn from_conf(conf: Builder, config: &Config) -> Self {
-        let conf = conf.build();
-        let no_retries = conf.to_builder().retry_config(RetryConfig::disabled()).build();
         Self {
-            client: Client::from_conf(conf),
-            pruner: Client::from_conf(no_retries),
+            client: Client::from_conf(conf.build()),
             table: config.table_name.clone(),
             index: config.session_index.clone(),
             ttl: config.connection_ttl,
@@ -164,12 +158,15 @@ impl Registry {
     /// Deletes the row of a connection that is gone, unless it is younger than [`PRUNE_GRACE`]. Tries once.
     pub async fn prune(&self, connection_id: &str) -> Result<Prune, Failure> {
         let pruned = self
-            .pruner
+            .client
             .delete_item()
             .table_name(&self.table)
             .key("connection_id", AttributeValue::S(connection_id.into()))
             .condition_expression("connected_at < :cutoff")
             .expression_attribute_values(":cutoff", AttributeValue::N(prune_cutoff().to_string()))
+            .customize()
+            // A prune that fails is of no consequence, and must not use up the retries that reading shares.
+            .config_override(Builder::default().retry_config(RetryConfig::disabled()))
             .send()
             .await;
         match pruned {
