@@ -28,8 +28,7 @@ const SERVICE: &str = "execute-api";
 const DATE: &str = "x-amz-date";
 const TOKEN: &str = "x-amz-security-token";
 /// What a path keeps as it is. It is encoded already, and the signature wants that encoded once more.
-const ENCODED: &AsciiSet =
-    &NON_ALPHANUMERIC.remove(b'/').remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'/').remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// The authentication scheme that takes the place of the SDK's under the same name.
 #[derive(Debug, Default)]
@@ -80,7 +79,8 @@ impl Sign for Signer {
         components: &RuntimeComponents,
         config: &ConfigBag,
     ) -> Result<(), BoxError> {
-        let credentials = identity.data::<Credentials>().ok_or("there are no AWS credentials to sign with")?;
+        let credentials =
+            identity.data::<Credentials>().ok_or("there are no AWS credentials to sign with")?;
         let region = config.load::<Region>().ok_or("there is no AWS region to sign for")?;
         let now = components.time_source().map_or_else(SystemTime::now, |source| source.now());
         self.sign(request, credentials, region.as_ref(), now)
@@ -114,19 +114,22 @@ impl Signer {
         let mut signed_headers = String::from("host;x-amz-date");
         write!(canonical, "{}\n{path}\n\nhost:{host}\n{DATE}:{time}\n", request.method())?;
         if let Some(token) = credentials.session_token() {
-            write!(canonical, "{TOKEN}:{token}\n")?;
+            writeln!(canonical, "{TOKEN}:{token}")?;
             signed_headers.push_str(";x-amz-security-token");
         }
         write!(canonical, "\n{signed_headers}\n{frame_hash}")?;
 
         let to_sign = format!("AWS4-HMAC-SHA256\n{time}\n{scope}\n{}", hashed(canonical.as_bytes()));
-        let signature = hex(self.key(day, region, credentials, |key| hmac::sign(key, to_sign.as_bytes())).as_ref());
+        let signature =
+            hex(self.key(day, region, credentials, |key| hmac::sign(key, to_sign.as_bytes())).as_ref());
         let authorization = format!(
             "AWS4-HMAC-SHA256 Credential={}/{scope}, SignedHeaders={signed_headers}, Signature={signature}",
             credentials.access_key_id()
         );
         let token = credentials.session_token().map(str::to_owned);
         let headers = request.headers_mut();
+        // It repeats `user-agent`, and whatever begins with `x-amz-` would have to be signed.
+        headers.remove("x-amz-user-agent");
         headers.try_insert(DATE, time)?;
         if let Some(token) = token {
             headers.try_insert(TOKEN, token)?;
@@ -143,9 +146,8 @@ impl Signer {
         sign: impl FnOnce(&hmac::Key) -> T,
     ) -> T {
         let mut known = self.key.lock().unwrap_or_else(PoisonError::into_inner);
-        let fits = |known: &&DayKey| {
-            known.day == day && known.region == region && known.credentials == *credentials
-        };
+        let fits =
+            |known: &&DayKey| known.day == day && known.region == region && known.credentials == *credentials;
         if let Some(known) = known.as_ref().filter(fits) {
             return sign(&known.key);
         }
@@ -196,7 +198,8 @@ mod tests {
 
     use super::*;
 
-    const URI: &str = "https://abc123.execute-api.eu-west-1.amazonaws.com/live/@connections/Q3x%2FW_d~-.cTz%3D";
+    const URI: &str =
+        "https://abc123.execute-api.eu-west-1.amazonaws.com/live/@connections/Q3x%2FW_d~-.cTz%3D";
 
     /// What AWS's own signer adds to the same request.
     fn reference(
@@ -226,7 +229,9 @@ mod tests {
     fn every_request_is_signed_as_the_sdk_would_have() {
         let signer = Signer::default();
         let day = |days: u64| UNIX_EPOCH + Duration::from_secs(days * 86_400 + 86_399);
-        let with = |key: &str, token: Option<&str>| Credentials::new(key, "secret/+=", token.map(str::to_owned), None, "test");
+        let with = |key: &str, token: Option<&str>| {
+            Credentials::new(key, "secret/+=", token.map(str::to_owned), None, "test")
+        };
         let large = vec![b'x'; 32 * 1024];
         // In an order in which each thing that is remembered is met again, and each is replaced.
         for (method, frame, credentials, now) in [
@@ -241,12 +246,10 @@ mod tests {
             let mut request = HttpRequest::new(SdkBody::from(frame.to_vec()));
             request.set_method(method).unwrap();
             request.set_uri(URI).unwrap();
+            request.headers_mut().insert("x-amz-user-agent", "aws-sdk-rust");
             signer.sign(&mut request, &credentials, "eu-west-1", now).unwrap();
-            let mut headers: Vec<_> = request
-                .headers()
-                .iter()
-                .map(|(name, value)| (name.to_owned(), value.to_owned()))
-                .collect();
+            let mut headers: Vec<_> =
+                request.headers().iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
             headers.sort();
             assert_eq!(headers, reference(method, frame, &credentials, now));
         }

@@ -9,6 +9,7 @@ use std::{
 use hyper::{
     Method, Request,
     body::{Bytes, Incoming},
+    header::{HeaderMap, HeaderName},
 };
 
 use percent_encoding::percent_decode_str;
@@ -68,6 +69,9 @@ impl Gateway {
         else {
             return Ok(error(404, "NotFoundException"));
         };
+        if !is_signed(request.headers()) {
+            return Ok(error(403, "MissingAuthenticationTokenException"));
+        }
         let (answer, connection) = self.state().begin(connection);
         let at = Instant::now();
         let frame = answer.read(request).await?;
@@ -84,6 +88,17 @@ impl Gateway {
         };
         answer.reply(serve).await
     }
+}
+
+/// Whether there is a signature for the host and for each header that AWS wants signed. Not whether it is right.
+fn is_signed(headers: &HeaderMap) -> bool {
+    let authorization = headers.get("authorization").and_then(|value| value.to_str().ok());
+    let Some((_, rest)) = authorization.and_then(|text| text.split_once("SignedHeaders=")) else {
+        return false;
+    };
+    let signed: Vec<&str> = rest.split(',').next().unwrap_or_default().split(';').collect();
+    let mut must = headers.keys().map(HeaderName::as_str).filter(|name| name.starts_with("x-amz-"));
+    headers.contains_key("x-amz-date") && signed.contains(&"host") && must.all(|name| signed.contains(&name))
 }
 
 impl State {

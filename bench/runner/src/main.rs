@@ -1,0 +1,183 @@
+//! Measures this project's functions, the floor and the Python proof of concept; `scripts/bench.sh` builds all three
+//! and runs this.
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a program for a terminal, which should stop where the unexpected happens"
+)]
+
+mod cgroup;
+mod chart;
+mod cost;
+mod measure;
+mod program;
+mod report;
+mod tls;
+
+use std::{
+    collections::BTreeMap,
+    env, fs,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+use serde_json::json;
+
+use crate::{
+    measure::Bench,
+    program::Program,
+    report::{Figure, Point},
+};
+
+/// What the counts of instructions may grow by before the guard objects.
+const SLACK: f64 = 1.2;
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> ExitCode {
+    let mut options = Options::read();
+    let bench = options.bench();
+    if let Some(baseline) = options.take("check") {
+        return guard(&bench, Path::new(&baseline), options.take("accept").is_some()).await;
+    }
+
+    let only = options.take("only");
+    let wanted = |part: &str| only.as_deref().is_none_or(|only| only.split(',').any(|word| word == part));
+    let mut figures = Vec::new();
+    if wanted("instructions") {
+        figures.extend(bench.instructions().await);
+    }
+    if wanted("times") {
+        figures.extend(bench.times().await);
+    }
+    if wanted("memory") {
+        figures.extend(bench.memory().await);
+    }
+    if wanted("fan-out") {
+        figures.extend(bench.fan_out().await);
+    }
+    if wanted("size") {
+        figures.extend(bench.sizes());
+    }
+    let points = if wanted("concurrency") { bench.concurrency().await } else { Vec::new() };
+
+    let when = report::circumstances();
+    let json = json!({
+        "measured": when,
+        "fanout_concurrency": bench.concurrency,
+        "figures": figures.iter().map(Figure::json).collect::<Vec<_>>(),
+        "concurrency": points.iter().map(Point::json).collect::<Vec<_>>(),
+    });
+    let results = bench.out.join("results.json");
+    fs::write(&results, format!("{json:#}\n")).expect("the results' folder can be written");
+
+    let mut parts = Vec::new();
+    if !figures.is_empty() {
+        parts.push(("table", report::table(&figures)));
+    }
+    if !points.is_empty() {
+        parts.push(("concurrency", report::concurrency_table(&points)));
+    }
+    let fan_out = figures.iter().find(|figure| figure.key == "fan_out");
+    let python_post = fan_out.and_then(|figure| Some(figure.values[2]? / 10_000.0));
+    if let Some(table) = cost::table(&points, bench.concurrency, python_post) {
+        parts.push(("cost", table));
+    }
+    println!("Measured {when}.\n");
+    for (_, table) in &parts {
+        println!("{table}");
+    }
+    eprintln!("as JSON: {}", results.display());
+    if let Some(page) = options.take("docs") {
+        let text = parts.into_iter().fold(read(&page), |text, (name, table)| {
+            replaced(&text, name, &format!("Measured {when}.\n\n{table}"))
+        });
+        fs::write(&page, text).expect("the page can be written");
+        let drawing = PathBuf::from(&page).with_file_name("images").join("performance.svg");
+        fs::write(drawing, chart::draw(&figures, &when)).expect("the drawing can be written");
+    }
+    ExitCode::SUCCESS
+}
+
+/// Counts instructions and compares them with those that were accepted before.
+async fn guard(bench: &Bench, baseline: &Path, accept: bool) -> ExitCode {
+    let figures = bench.instructions().await;
+    let counts = figures.iter().filter_map(|figure| Some((figure.key.clone(), figure.values[0]?.round())));
+    let counts: BTreeMap<String, f64> = counts.collect();
+    if accept {
+        fs::write(baseline, format!("{:#}\n", json!(counts))).expect("the baseline can be written");
+        return ExitCode::SUCCESS;
+    }
+    let accepted: BTreeMap<String, f64> =
+        serde_json::from_str(&read(&baseline.to_string_lossy())).expect("the baseline is JSON");
+    let mut good = true;
+    for (key, before) in &accepted {
+        let now = counts.get(key).copied().unwrap_or(f64::INFINITY);
+        let verdict = if now <= before * SLACK { "ok" } else { "TOO MANY" };
+        good &= now <= before * SLACK;
+        println!("{verdict:<9} {key:<26} {now:>12.0}, accepted {before:>12.0}");
+    }
+    if good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// `text` with what stands between the page's two marks of that name exchanged.
+fn replaced(text: &str, name: &str, by: &str) -> String {
+    let (open, close) = (format!("<!-- {name} -->\n"), format!("<!-- end of {name} -->"));
+    let (before, rest) = text.split_once(&open).unwrap_or_else(|| panic!("the page has no line {open}"));
+    let (_, after) = rest.split_once(&close).unwrap_or_else(|| panic!("the page has no line {close}"));
+    format!("{before}{open}\n{by}\n{close}{after}")
+}
+
+fn read(path: &str) -> String {
+    fs::read_to_string(path).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+fn variable(text: &str) -> Option<(String, PathBuf)> {
+    text.split_once('=').map(|(name, value)| (name.to_owned(), value.into()))
+}
+
+/// `--name value` pairs, as `scripts/bench.sh` gives them.
+struct Options(BTreeMap<String, String>);
+
+impl Options {
+    fn read() -> Self {
+        let words: Vec<String> = env::args().skip(1).collect();
+        let pairs = words.chunks(2).map(|pair| match pair {
+            [name, value] if name.starts_with("--") => {
+                (name.trim_start_matches("--").to_owned(), value.clone())
+            }
+            _ => panic!("{pair:?} is no option with its value: run scripts/bench.sh, see its --help"),
+        });
+        Self(pairs.collect())
+    }
+
+    fn take(&mut self, name: &str) -> Option<String> {
+        self.0.remove(name)
+    }
+
+    fn need(&mut self, name: &str) -> String {
+        self.take(name).unwrap_or_else(|| panic!("--{name} is missing: run scripts/bench.sh, see its --help"))
+    }
+
+    fn bench(&mut self) -> Bench {
+        let functions = PathBuf::from(self.need("functions"));
+        let number = |text: String| text.parse().expect("a number is given");
+        let mut hub = Program::new("send-message", functions.join("send-message/bootstrap"));
+        hub.variables.extend(self.take("env").as_deref().and_then(variable));
+        let mut programs = vec![hub];
+        if let Some(floor) = self.take("floor") {
+            let app = PathBuf::from(self.need("app"));
+            programs.push(Program::new("floor", floor.into()));
+            programs.push(Program::python(self.need("python").into(), &app));
+        }
+        Bench {
+            functions,
+            programs,
+            out: self.need("out").into(),
+            concurrency: number(self.need("concurrency")),
+            rounds: self.take("rounds").map_or(1, number),
+        }
+    }
+}

@@ -1,0 +1,210 @@
+//! The programs that are measured, and what one of their processes has cost so far.
+
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+    process::{Command, ExitStatus},
+    time::{Duration, Instant},
+};
+
+use harness::{Ending, Function, Outcome, Row, World};
+use serde_json::{Value, json};
+
+use crate::tls;
+
+/// Whose frame is delivered, in a session of its own.
+const SENDER: &str = "sender=";
+/// A session with one connection, for a process's first message.
+pub(crate) const ONE: &str = "one";
+/// A session with all the others.
+pub(crate) const CROWD: &str = "crowd";
+
+/// A program that does what send-message does.
+pub(crate) struct Program {
+    /// Its column in the table.
+    pub(crate) name: &'static str,
+    /// The executable and its arguments.
+    pub(crate) command: Vec<PathBuf>,
+    /// What its environment holds besides Lambda's.
+    pub(crate) variables: Vec<(String, PathBuf)>,
+    /// Whether a backend may invoke it with a frame of its own, which API Gateway's 29 s do not bound.
+    pub(crate) direct: bool,
+}
+
+/// How a process is run.
+#[derive(Default, Clone, Copy)]
+pub(crate) struct Setting<'a> {
+    /// `FANOUT_CONCURRENCY`, where the default is not what is measured.
+    pub(crate) concurrency: usize,
+    /// Counts instructions into this file.
+    pub(crate) callgrind: Option<&'a Path>,
+    /// Where the world is reached through TLS.
+    pub(crate) tls: Option<&'a Tls>,
+}
+
+/// The same world through TLS.
+pub(crate) struct Tls {
+    table: String,
+    gateway: String,
+    certificate: PathBuf,
+}
+
+impl Tls {
+    /// With the certificates of `folder`.
+    pub(crate) async fn front(world: &World, folder: &Path) -> Self {
+        Self {
+            table: tls::front(&world.table_url(), folder).await,
+            gateway: tls::front(&world.gateway_url(), folder).await,
+            certificate: folder.join("trusted.pem"),
+        }
+    }
+}
+
+/// A running program.
+pub(crate) struct Process<'a> {
+    function: Function,
+    world: &'a World,
+    name: &'static str,
+    direct: bool,
+    /// When it was started.
+    pub(crate) started: Instant,
+}
+
+impl Program {
+    /// An executable that needs nothing else.
+    pub(crate) fn new(name: &'static str, executable: PathBuf) -> Self {
+        Self { name, command: vec![executable], variables: Vec::new(), direct: true }
+    }
+
+    /// The Python proof of concept in `app`.
+    pub(crate) fn python(interpreter: PathBuf, app: &Path) -> Self {
+        let arguments = ["-m", "awslambdaric", "app.send_message"].map(PathBuf::from);
+        let mut variables =
+            ["PYTHONPATH", "LAMBDA_TASK_ROOT"].map(|name| (name.into(), app.to_owned())).to_vec();
+        // boto3 reads no other; Lambda sets both.
+        variables.push(("AWS_DEFAULT_REGION".into(), "eu-west-1".into()));
+        Self {
+            name: "python",
+            command: [interpreter].into_iter().chain(arguments).collect(),
+            variables,
+            direct: false,
+        }
+    }
+
+    /// Starts the program in `world`.
+    pub(crate) async fn start<'a>(&self, world: &'a World, setting: Setting<'_>) -> Process<'a> {
+        let (mut executable, arguments) = self.command.split_first().expect("a command is not empty");
+        let valgrind = PathBuf::from("/usr/bin/valgrind");
+        if setting.callgrind.is_some() {
+            executable = &valgrind;
+        }
+        let adjust = |command: &mut Command| {
+            if let Some(file) = setting.callgrind {
+                command.args(["--quiet", "--tool=callgrind"]);
+                command.arg(format!("--callgrind-out-file={}", file.display())).arg(&self.command[0]);
+            }
+            command.args(arguments).envs(self.variables.iter().cloned());
+            command.env("FANOUT_CONCURRENCY", setting.concurrency.to_string());
+            if let Some(tls) = setting.tls {
+                command.env("AWS_ENDPOINT_URL", &tls.table).env("WEBSOCKET_ENDPOINT", &tls.gateway);
+                command.env("AWS_CA_BUNDLE", &tls.certificate).env("SSL_CERT_FILE", &tls.certificate);
+            }
+        };
+        let started = Instant::now();
+        let function = Function::start_with(executable, world, adjust).await;
+        Process { function, world, name: self.name, direct: self.direct, started }
+    }
+}
+
+/// A world where [`CROWD`] has `crowd` connections.
+pub(crate) async fn world(crowd: usize) -> World {
+    let world = World::start().await;
+    // As many rows of this table as there are in the 1 MB at which DynamoDB ends a page.
+    world.table.page_rows(10_000);
+    world.table.put(SENDER, Row::aged("senders", 60));
+    world.table.put("Q3xWdcTzDoECHtA=", Row::aged(ONE, 60));
+    for index in 0..crowd {
+        world.table.put(&format!("Q3xWd{index:010}="), Row::aged(CROWD, 60));
+    }
+    world
+}
+
+impl Process<'_> {
+    /// Waits until the process has asked for its first event.
+    pub(crate) async fn idle(&self) {
+        tokio::select! {
+            () = self.function.idle() => {}
+            status = self.function.exited() => panic!("{} ended by itself: {status}", self.name),
+        }
+    }
+
+    /// Sends a message to a session with `recipients` connections and checks that each got it, once.
+    pub(crate) async fn send(&self, session: &str, recipients: usize) -> Outcome {
+        self.try_send(session, recipients).await.unwrap_or_else(|problem| panic!("{problem}"))
+    }
+
+    /// The same, where a process that is slowed down may run out of time.
+    pub(crate) async fn try_send(&self, session: &str, recipients: usize) -> Result<Outcome, String> {
+        let frame = json!({ "action": "sendMessage", "sessions": [session], "message": { "text": "Hello, hub" }, "id": "m-1" });
+        let payload = if self.direct && recipients > 10_000 {
+            frame.to_string()
+        } else {
+            over_socket(&frame.to_string())
+        };
+        self.invoke(payload, recipients).await
+    }
+
+    /// Hands over an event and checks how many posts came of it.
+    pub(crate) async fn invoke(&self, payload: String, posts: usize) -> Result<Outcome, String> {
+        let before = self.world.gateway.posts().len();
+        let outcome = self.function.invoke(payload, Duration::from_secs(900)).await;
+        self.idle().await;
+        let made = self.world.gateway.posts().len() - before;
+        if made == posts && matches!(outcome.ending, Ending::Response(_)) {
+            return Ok(outcome);
+        }
+        Err(format!(
+            "{made} posts instead of {posts}: the program is wrong or the machine too busy: {outcome:?}"
+        ))
+    }
+
+    /// The processor time that the process has used.
+    pub(crate) fn cpu(&self) -> Duration {
+        let tasks = fs::read_dir(format!("/proc/{}/task", self.pid())).expect("the process is running");
+        let used = tasks.filter_map(|task| {
+            let schedstat = fs::read_to_string(task.ok()?.path().join("schedstat")).ok()?;
+            schedstat.split(' ').next()?.parse::<u64>().ok()
+        });
+        Duration::from_nanos(used.sum())
+    }
+
+    /// The most memory that it ever used, in bytes.
+    pub(crate) fn peak_memory(&self) -> u64 {
+        self.function.peak_memory()
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.function.pid()
+    }
+
+    /// Ends the process so that callgrind writes its file.
+    pub(crate) async fn terminate(self) -> ExitStatus {
+        let kill = Command::new("kill").arg(self.pid().to_string()).status();
+        assert!(kill.is_ok_and(|status| status.success()), "`kill` failed");
+        self.function.exited().await
+    }
+}
+
+fn over_socket(frame: &str) -> String {
+    let mut event = event("send-message");
+    event["requestContext"]["connectionId"] = SENDER.into();
+    event["body"] = frame.into();
+    event.to_string()
+}
+
+/// One of the project's sample events.
+pub(crate) fn event(name: &str) -> Value {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../../events/{name}.json"));
+    let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    serde_json::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}

@@ -1,0 +1,115 @@
+#!/usr/bin/env bash
+# Measures the functions beside a floor (the least program that does the same) and the Python proof of concept, in one
+# run, and prints a table with ratios and targets. Takes some 15 minutes after the builds.
+#
+#   scripts/bench.sh [--only PART[,PART...]] [--functions-dir DIR] [--env NAME=VALUE] [--fanout N] [--rounds N] [--docs]
+#   scripts/bench.sh --check | --accept
+#
+#   --only           instructions, times, memory, fan-out, size, concurrency
+#   --functions-dir  other builds of the functions, DIR/<function>/bootstrap (default: target/lambda, built first)
+#   --env            a variable in this project's functions' environment, to see what it changes
+#   --fanout         FANOUT_CONCURRENCY of all programs (default: 64)
+#   --rounds         how often what is measured in time is repeated, to take the least (default: 10)
+#   --docs           writes the results into docs/performance.md and docs/images/performance.svg
+#   --check          only counts the instructions of the quick builds in target/lambda-local, and fails if there are
+#                    clearly more than bench/baseline.json accepts. Exit code 77: valgrind is missing
+#   --accept         takes those counts for the new baseline
+#
+# Results are written as JSON to target/bench/results.json, and callgrind's files beside it: callgrind_annotate reads
+# them. Times are worth something on a machine that does nothing else; instructions always are.
+
+# shellcheck source=scripts/lib.sh
+. "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+
+out=$ROOT/target/bench
+functions='' only='' variable='' fanout=64 rounds=10 docs='' guard=''
+while [ $# -gt 0 ]; do
+  case $1 in
+    --only) only=${2:?takes the names of parts} && shift ;;
+    --functions-dir) functions=$(cd "${2:?takes a folder}" && pwd) && shift ;;
+    --env) variable=${2:?takes NAME=VALUE} && shift ;;
+    --fanout) fanout=${2:?takes a number} && shift ;;
+    --rounds) rounds=${2:?takes a number} && shift ;;
+    --docs) docs=$ROOT/docs/performance.md ;;
+    --check) guard=check ;;
+    --accept) guard=accept ;;
+    -h | --help) usage && exit ;;
+    *) die "unknown argument $1: see --help" ;;
+  esac
+  shift
+done
+for part in ${only//,/ }; do
+  [[ " instructions times memory fan-out size concurrency " == *" $part "* ]] || die "--only: there is no part $part, see --help"
+done
+[ -z "$docs" ] || [ -z "$only$functions" ] || die "--docs takes a whole run on the project's own build: leave out --only and --functions-dir"
+
+need() { # TOOL PACKAGE
+  command -v "$1" >/dev/null || die "$1 is missing: install it (Debian: apt-get install $2)"
+}
+
+# Whether PART is to be measured.
+wanted() { [ -z "$only" ] || [[ ,$only, == *,$1,* ]]; }
+
+# A certificate authority for one server on this machine, with chains of RSA keys as AWS has them. Amazon's own roots
+# are trusted besides, so that a start reads as many certificates as it would on AWS.
+certificates() {
+  [ ! -e "$out/tls/trusted.pem" ] || return 0
+  need openssl openssl
+  mkdir -p "$out/tls"
+  (
+    cd "$out/tls"
+    new=(openssl req -x509 -newkey rsa:2048 -nodes -days 3650)
+    "${new[@]}" -subj '/CN=hub bench' -addext keyUsage=critical,keyCertSign -keyout ca.key -out ca.pem
+    "${new[@]}" -subj /CN=127.0.0.1 -addext subjectAltName=IP:127.0.0.1 -addext basicConstraints=critical,CA:FALSE \
+      -CA ca.pem -CAkey ca.key -keyout server.key -out server.pem
+    cat ca.pem "$ROOT/functions/hub/src/amazon-roots.pem" >trusted.pem
+  ) 2>"$out/openssl.log" || die "openssl could not make certificates (it must be version 3): see target/bench/openssl.log"
+}
+
+python_baseline() {
+  local requirements=$ROOT/bench/python/requirements.txt
+  need_python
+  cmp -s "$requirements" "$out/python/requirements.txt" && return
+  say "installing boto3 and awslambdaric"
+  rm -rf "$out/python"
+  python3 -m venv "$out/python" >&2
+  run "$out/python/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r "$requirements" >&2
+  cp "$requirements" "$out/python/requirements.txt"
+}
+
+need_cargo
+cd "$ROOT"
+mkdir -p "$out"
+target=$(host_arch)
+target=${target/arm64/aarch64}-unknown-linux-gnu
+
+if [ -n "$guard" ]; then
+  command -v valgrind >/dev/null || {
+    say "valgrind is missing, so no instructions are counted: install it (Debian: apt-get install valgrind)"
+    exit 77
+  }
+  certificates
+  options=(--functions "${functions:-$ROOT/target/lambda-local}" --check "$ROOT/bench/baseline.json")
+  [ "$guard" = check ] || options+=(--accept yes)
+  # Few at once: under callgrind posts are slow, and those that wait for their turn must not run out of time.
+  run cargo run --locked --quiet -p bench-runner -- "${options[@]}" --out "$out" --concurrency 8
+  exit
+fi
+
+! wanted instructions || need valgrind valgrind
+certificates
+python_baseline
+if [ -z "$functions" ]; then
+  "$ROOT/scripts/build.sh" --arch host >/dev/null
+  functions=$ROOT/target/lambda
+fi
+say "building the floor and the runner"
+run cargo build --locked --quiet --release --target "$target" -p floor >&2
+run cargo build --locked --quiet --profile local --target "$target" -p bench-runner >&2
+
+options=(--functions "$functions" --floor "$ROOT/target/$target/release/floor" --python "$out/python/bin/python"
+  --app "$ROOT/bench/python" --out "$out" --concurrency "$fanout" --rounds "$rounds")
+[ -z "$only" ] || options+=(--only "$only")
+[ -z "$variable" ] || options+=(--env "$variable")
+[ -z "$docs" ] || options+=(--docs "$docs")
+run "$ROOT/target/$target/local/bench-runner" "${options[@]}"
