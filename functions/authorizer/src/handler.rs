@@ -3,7 +3,13 @@
 use std::{collections::BTreeMap, time::Instant};
 
 use hub::{
-    deadline::Deadline, event::Admission, failure::Failure, grant::Grant, protocol::SessionId, telemetry,
+    deadline::Deadline,
+    event::Admission,
+    failure::Failure,
+    grant::Grant,
+    metrics::{self, Metric},
+    protocol::SessionId,
+    telemetry,
 };
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -106,10 +112,12 @@ impl Authorizer {
         match result {
             Ok((grant, answer)) => {
                 let session_id = grant.session.as_str();
+                metrics::count(Metric::HandshakesAdmitted);
                 tracing::info!(route = ROUTE, connection_id, session_id, duration_ms, "admitted");
                 Ok(answer)
             }
             Err(Stop::Refused(why)) => {
+                metrics::count(Metric::HandshakesRefused);
                 tracing::info!(route = ROUTE, connection_id, why, duration_ms, "refused");
                 Ok(Answer::deny(method_arn))
             }

@@ -6,6 +6,7 @@ use hub::{
     deadline::Deadline,
     event::{Connect, GatewayAnswer, Handshake},
     failure::Failure,
+    metrics::{self, Metric},
     protocol::SessionId,
     registry::Registry,
     telemetry,
@@ -39,6 +40,7 @@ pub(crate) async fn handle(
         Ok(session) => session,
         Err((status, why)) => {
             let duration_ms = telemetry::millis_since(started);
+            metrics::count(Metric::ConnectionsRefused);
             tracing::info!(route = ROUTE, connection_id, why, duration_ms, "refused");
             return Ok(GatewayAnswer::refused(status, why));
         }
@@ -49,6 +51,7 @@ pub(crate) async fn handle(
         .await
         .inspect_err(|failure| telemetry::failed(ROUTE, connection_id, failure, started))?;
     let duration_ms = telemetry::millis_since(started);
+    metrics::count(Metric::ConnectionsOpened);
     tracing::info!(route = ROUTE, connection_id, session_id = session.as_str(), duration_ms, "connected");
     Ok(GatewayAnswer::connected(handshake.offers_subprotocol))
 }

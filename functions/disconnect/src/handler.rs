@@ -6,6 +6,7 @@ use hub::{
     deadline::Deadline,
     event::{Disconnect, GatewayAnswer, Goodbye},
     failure::Failure,
+    metrics::{self, Metric},
     registry::Registry,
     telemetry,
 };
@@ -37,6 +38,7 @@ pub(crate) async fn handle(
         .await
         .inspect_err(|failure| telemetry::failed(ROUTE, &connection_id, failure, started))?;
     let duration_ms = telemetry::millis_since(started);
+    metrics::count(Metric::ConnectionsClosed);
     tracing::info!(route = ROUTE, connection_id, close_code, close_reason, duration_ms, "disconnected");
     Ok(GatewayAnswer::ok())
 }

@@ -30,7 +30,9 @@ pub enum Verdict {
     Delivered,
     /// 410, by its type or by the bare status.
     Gone,
-    /// Throttled, an error of the gateway's, or no answer at all: worth another try. Holds the cause.
+    /// Too many requests in the account, or to this connection: worth another try. Holds the cause.
+    Throttled(String),
+    /// An error of the gateway's, or no answer at all: worth another try. Holds the cause.
     Transient(String),
     /// No other try will end differently. Holds the cause.
     Refused(String),
@@ -65,7 +67,8 @@ where
     match (status, &error) {
         _ if typed_gone => Verdict::Gone,
         (Some(410), _) => Verdict::Gone,
-        (Some(408 | 429 | 500..), _) => Verdict::Transient(chain(&error)),
+        (Some(429), _) => Verdict::Throttled(chain(&error)),
+        (Some(408 | 500..), _) => Verdict::Transient(chain(&error)),
         // A good status whose body did not arrive whole: nobody can say that the frame was taken.
         (Some(200..300), _) => Verdict::Transient(chain(&error)),
         (Some(_), _) | (None, SdkError::ConstructionFailure(_)) => Verdict::Refused(chain(&error)),

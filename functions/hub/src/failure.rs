@@ -5,6 +5,8 @@ use std::{error::Error as StdError, panic::AssertUnwindSafe};
 use futures::FutureExt;
 use lambda_runtime::Diagnostic;
 
+use crate::metrics::{self, Metric};
+
 /// A failure of ours: the handler returns it, so that Lambda's Errors metric and its alarm see it.
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
@@ -62,10 +64,25 @@ impl From<Failure> for Diagnostic {
     }
 }
 
-/// Turns a panic of a handler into one failed invocation, without its text: the next invocation finds the same
-/// process. Nothing outlives an invocation but the SDK's clients, which a panic leaves whole.
-pub async fn guard<T, E: From<Failure>>(handling: impl Future<Output = Result<T, E>>) -> Result<T, E> {
-    AssertUnwindSafe(handling).catch_unwind().await.unwrap_or_else(|_| Err(Failure::Panic.into()))
+/// Handles one invocation: counts what happens in it, and makes a panic one failure.
+pub fn guard<T>(
+    handling: impl Future<Output = Result<T, Failure>>,
+) -> impl Future<Output = Result<T, Failure>> {
+    // Boxed before anything wraps it, because the SDK's futures are large.
+    let handling = Box::pin(handling);
+    metrics::collected(async {
+        let result = caught(handling).await;
+        if result.is_err() {
+            metrics::count(Metric::HandlerErrors);
+        }
+        result
+    })
+}
+
+/// Turns a panic into a failure, without its text: the next invocation finds the same process. Nothing outlives an
+/// invocation but the SDK's clients, which a panic leaves whole.
+pub async fn caught<T, E: From<Failure>>(work: impl Future<Output = Result<T, E>>) -> Result<T, E> {
+    AssertUnwindSafe(work).catch_unwind().await.unwrap_or_else(|_| Err(Failure::Panic.into()))
 }
 
 /// An error and everything beneath it on one line: `outer: inner: innermost`.

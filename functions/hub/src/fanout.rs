@@ -52,6 +52,8 @@ pub struct Report {
     pub sessions: Vec<SessionTally>,
     /// Tries beyond each recipient's first.
     pub retries: u64,
+    /// Tries that were answered with 429.
+    pub throttled: u64,
     /// Stale rows deleted.
     pub pruned: u64,
     /// Prunes that failed, and why the first one did.
@@ -86,6 +88,7 @@ struct Delivery {
     session: usize,
     recipient: Recipient,
     tries: u32,
+    throttled: bool,
     was_gone: bool,
 }
 
@@ -191,6 +194,7 @@ impl Fanout<'_> {
             tokio::select! {
                 Some((delivery, outcome, cause)) = calls.next() => {
                     report.retries += u64::from(delivery.tries > 1);
+                    report.throttled += u64::from(delivery.throttled);
                     last_cause = cause.or(last_cause);
                     match outcome {
                         Outcome::Again(due) => parked.push(Reverse(Due(due, delivery))),
@@ -229,6 +233,7 @@ impl Fanout<'_> {
     /// One try, bounded by the time for posting, and what follows from it; the cause of any trouble besides.
     async fn attempt(&self, mut delivery: Delivery, frame: &[u8]) -> (Delivery, Outcome, Option<String>) {
         delivery.tries += 1;
+        delivery.throttled = false;
         if delivery.recipient.expired {
             // Boxed: it is rare, and its size would be every recipient's.
             let outcome = Outcome::Expired(Box::pin(self.close(&delivery.recipient)).await);
@@ -238,6 +243,7 @@ impl Fanout<'_> {
         let Ok(verdict) = timeout_at(self.deadline.post_until, post).await else {
             return (delivery, Outcome::Failed(out_of_time(None)), None);
         };
+        delivery.throttled = matches!(verdict, Verdict::Throttled(_));
         let now = Instant::now();
         let (outcome, cause) = match verdict {
             Verdict::Delivered => (Outcome::Delivered, None),
@@ -249,7 +255,7 @@ impl Fanout<'_> {
                 delivery.was_gone = true;
                 (Outcome::Again(now + GONE_PAUSE), Some("410 Gone".into()))
             }
-            Verdict::Transient(cause) => {
+            Verdict::Throttled(cause) | Verdict::Transient(cause) => {
                 let longest = FIRST_BACKOFF * 2_u32.saturating_pow(delivery.tries - 1).min(1 << 10);
                 // Full jitter: connections that were throttled together do not come back together.
                 let pause = longest.min(LONGEST_BACKOFF).mul_f64(fastrand::f64());
@@ -268,7 +274,7 @@ impl Fanout<'_> {
                 Ok(_) => Ok(false),
                 Err(failure) => Err(chain(&failure)),
             },
-            Ok(Verdict::Transient(cause) | Verdict::Refused(cause)) => Err(cause),
+            Ok(Verdict::Throttled(cause) | Verdict::Transient(cause) | Verdict::Refused(cause)) => Err(cause),
             Err(_) => Err("the time ran out".into()),
         }
     }
@@ -286,7 +292,7 @@ impl Fanout<'_> {
 /// Who is to be tried next: somebody new, or else somebody whose pause is over.
 fn next(page: &mut (usize, vec::IntoIter<Recipient>), parked: &mut Parked, now: Instant) -> Option<Delivery> {
     if let Some(recipient) = page.1.next() {
-        return Some(Delivery { session: page.0, recipient, tries: 0, was_gone: false });
+        return Some(Delivery { session: page.0, recipient, tries: 0, throttled: false, was_gone: false });
     }
     let due = parked.peek().is_some_and(|Reverse(due)| due.0 <= now);
     due.then(|| parked.pop()).flatten().map(|Reverse(Due(_, delivery))| delivery)

@@ -8,6 +8,7 @@ pub mod event;
 pub mod failure;
 pub mod fanout;
 pub mod grant;
+pub mod metrics;
 pub mod protocol;
 pub mod registry;
 mod signing;

@@ -8,9 +8,10 @@ use hub::{
     connections::{Connections, Gateway, Verdict},
     deadline::Deadline,
     event::{GatewayAnswer, Publish, Sender},
-    failure::{Failure, PUBLIC_TEXT, guard},
+    failure::{Failure, PUBLIC_TEXT, caught},
     fanout::{Fanout, Report},
     grant::Grant,
+    metrics::{self, Metric},
     protocol::{Code, Receipt, Refusal, Send, SessionId, delivery_frame},
     registry::Registry,
     telemetry,
@@ -81,6 +82,7 @@ impl Origin<'_> {
     }
 
     fn log_refusal(&self, refusal: &Refusal) {
+        metrics::count(Metric::MessagesRefused);
         tracing::info!(
             route = self.route,
             connection_id = self.connection_id(),
@@ -116,8 +118,8 @@ impl Handler {
         let origin = Origin { route, sender, deadline, started };
 
         let mut id = None;
-        // Guarded here too, and not only around the whole, so that a bug is told to the sender as well.
-        let reply = match guard(Box::pin(self.send(&origin, frame, context, &mut id))).await {
+        // A panic is caught here, and not only around the whole, so that the sender is told of it as well.
+        let reply = match caught(Box::pin(self.send(&origin, frame, context, &mut id))).await {
             Ok(receipt) => Reply::Receipt(receipt),
             Err(Stop::Refused(refusal)) => {
                 origin.log_refusal(&refusal);
@@ -179,9 +181,11 @@ impl Handler {
             sender: origin.sender.map(|sender| sender.connection_id.as_str()),
             deadline: origin.deadline,
         };
+        let delivering = Instant::now();
         let (report, result) = fanout.deliver(sessions, &delivery).await;
         let from = from.as_ref().map_or("", SessionId::as_str);
         let receipt = Receipt::new(id, report.sessions.clone());
+        measure(&receipt, &report, delivering);
         log(origin, from, delivery.len(), &receipt, &report, result.is_ok());
         result?;
         Ok(receipt)
@@ -247,6 +251,24 @@ fn check(grant: &Grant, sessions: &[SessionId], id: &str) -> Result<(), Stop> {
     }
 }
 
+#[allow(clippy::cast_precision_loss, reason = "no count comes near 2^53")]
+fn measure(receipt: &Receipt, report: &Report, started: Instant) {
+    let total = receipt.total;
+    metrics::count(Metric::Messages);
+    for (metric, count) in [
+        (Metric::FanoutSize, total.delivered + total.gone + total.failed),
+        (Metric::Delivered, total.delivered),
+        (Metric::Gone, total.gone),
+        (Metric::Failed, total.failed),
+        (Metric::Throttled, report.throttled),
+        (Metric::Retries, report.retries),
+        (Metric::Pruned, report.pruned),
+    ] {
+        metrics::add(metric, count as f64);
+    }
+    metrics::add(Metric::FanoutDuration, telemetry::millis_since(started));
+}
+
 /// One INFO line an invocation, and one more for each kind of trouble. `complete` is false where the hub
 /// failed midway: the counts then say how far it came.
 fn log(origin: &Origin, from: &str, bytes: usize, receipt: &Receipt, report: &Report, complete: bool) {
@@ -261,6 +283,7 @@ fn log(origin: &Origin, from: &str, bytes: usize, receipt: &Receipt, report: &Re
         gone = receipt.total.gone,
         failed = receipt.total.failed,
         retries = report.retries,
+        throttled = report.throttled,
         pruned = report.pruned,
         bytes,
         complete,
