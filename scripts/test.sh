@@ -122,8 +122,10 @@ logs_are_json() {
   "$ROOT/scripts/local.sh" logs >"$work/lines"
   "$PY" -c '
 import json, sys
-told = {json.loads(line)["message"] for line in open(sys.argv[1])}
-sys.exit(not {"connected", "sent", "disconnected"} <= told)' "$work/lines"
+lines = [json.loads(line) for line in open(sys.argv[1])]
+told = {line.get("message") for line in lines}
+counted = {name for line in lines for name in line}
+sys.exit(not {"connected", "sent", "disconnected"} <= told or not {"ConnectionsOpened", "Messages", "ConnectionsClosed"} <= counted)' "$work/lines"
 }
 
 # A bill is complete: each crate that the executable names in its panics is listed.

@@ -190,3 +190,34 @@ async fn posts_run_side_by_side_and_no_more_than_allowed_at_once() {
     let at: Vec<Instant> = hub.world.gateway.posts().iter().map(|post| post.at).collect();
     assert!(at.iter().zip(&at[AT_ONCE..]).all(|(earlier, later)| *later - *earlier >= ANSWER));
 }
+
+#[tokio::test]
+async fn what_happened_to_the_recipients_is_counted_for_cloudwatch() {
+    let hub = Hub::together().await;
+    let crowd = hub.crowd("room", 20);
+    let (gone, throttled, refused) = (crowd[0].clone(), crowd[1].clone(), crowd[2].clone());
+    hub.world.gateway.script(move |connection, tries| match connection {
+        name if name == gone => Answer::Error(410, "GoneException"),
+        name if name == throttled && tries == 0 => Answer::Error(429, "LimitExceededException"),
+        name if name == refused => Answer::Error(403, "ForbiddenException"),
+        _ => Answer::Serve,
+    });
+    assert_eq!(totals(&frame(&hub.send(&["room"], AMPLE).await)), [18, 1, 1]);
+    let log = hub.log();
+    let metrics: Vec<_> = log.iter().filter(|line| line["_aws"].is_object()).collect();
+    let [metrics] = metrics[..] else { panic!("one line of metrics an invocation: {log:#?}") };
+    for (name, value) in [
+        ("Messages", 1.0),
+        ("FanoutSize", 20.0),
+        ("Delivered", 18.0),
+        ("Gone", 1.0),
+        ("Failed", 1.0),
+        ("Throttled", 1.0),
+        // The second question about the 410, and the second try after the 429.
+        ("Retries", 2.0),
+        ("Pruned", 1.0),
+    ] {
+        assert_eq!(metrics[name], value, "{name}: {metrics}");
+    }
+    assert!(metrics["FanoutDuration"].as_f64().is_some_and(|millis| millis >= 200.0), "{metrics}");
+}
