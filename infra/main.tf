@@ -112,3 +112,20 @@ module "websocket_api" {
     })
   }
 }
+
+module "observability" {
+  source = "./modules/observability"
+  count  = var.observability ? 1 : 0
+
+  name = var.name
+  functions = { for key, function in module.function : key => {
+    name            = function.name
+    log_group_name  = function.log_group_name
+    timeout_seconds = var.timeout_seconds[key]
+  } }
+  api                       = { id = module.websocket_api.api_id, stage = var.stage }
+  table                     = { name = module.connections_table.name, session_index = module.connections_table.session_index }
+  requests_per_second_quota = var.requests_per_second_quota
+  alarm_topic_arns          = var.alarm_topic_arns
+  saved_queries             = var.saved_queries
+}

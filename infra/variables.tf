@@ -229,6 +229,44 @@ variable "log_retention_days" {
   }
 }
 
+variable "observability" {
+  description = "Whether there is a dashboard, alarms and saved Logs Insights queries. At list prices about $6 a month for each hub: $3 for the dashboard (an account has three free) and $0.10 for each of some 30 metrics under alarm (ten free)."
+  type        = bool
+  default     = true
+  nullable    = false
+}
+
+variable "alarm_topic_arns" {
+  description = "SNS topics in the hub's region that hear of every alarm, and of its end. Without one, alarms are seen on the dashboard only."
+  type        = list(string)
+  default     = []
+  nullable    = false
+
+  validation {
+    condition     = alltrue([for arn in var.alarm_topic_arns : can(regex("^arn:[^:]+:sns:[^:]+:[0-9]{12}:[^:]+$", arn))])
+    error_message = "alarm_topic_arns: each must be an SNS topic's ARN, such as arn:aws:sns:eu-west-1:123456789012:on-call."
+  }
+}
+
+variable "requests_per_second_quota" {
+  description = "Requests a second that API Gateway grants this account in this region (Service Quotas, \"Throttle rate\"); the hub's posts to connections count. Only an alarm is made from it: raise it once AWS has raised the quota."
+  type        = number
+  default     = 10000
+  nullable    = false
+
+  validation {
+    condition     = var.requests_per_second_quota > 0
+    error_message = "requests_per_second_quota must be greater than 0."
+  }
+}
+
+variable "saved_queries" {
+  description = "Whether observability saves its Logs Insights queries, which cost nothing. Off for implementations of the AWS API that know no saved queries."
+  type        = bool
+  default     = true
+  nullable    = false
+}
+
 variable "table_name" {
   description = "Name of the connections table. Default: {name}-connections."
   type        = string

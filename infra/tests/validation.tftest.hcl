@@ -29,10 +29,13 @@ run "too_small_or_malformed" {
     log_retention_days     = 2
     table_name             = "ab"
     connection_ttl_seconds = 7199
+
+    alarm_topic_arns          = ["arn:aws:sqs:eu-west-1:123456789012:on-call"]
+    requests_per_second_quota = 0
   }
 
   expect_failures = [
-    var.name, var.region, var.tags, var.stage, var.websocket_endpoint, var.throttling_rate_limit, var.throttling_burst_limit,
+    var.alarm_topic_arns, var.requests_per_second_quota, var.name, var.region, var.tags, var.stage, var.websocket_endpoint, var.throttling_rate_limit, var.throttling_burst_limit,
     var.artifacts_dir, var.architecture, var.memory_mb, var.timeout_seconds, var.fanout_concurrency, var.max_message_bytes,
     var.log_level, var.log_retention_days, var.table_name, var.connection_ttl_seconds,
   ]

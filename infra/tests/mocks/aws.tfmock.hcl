@@ -43,3 +43,9 @@ mock_resource "aws_apigatewayv2_authorizer" {
     id = "d4e5f6"
   }
 }
+
+mock_resource "aws_cloudwatch_metric_alarm" {
+  defaults = {
+    arn = "arn:aws:cloudwatch:eu-west-1:123456789012:alarm:one"
+  }
+}

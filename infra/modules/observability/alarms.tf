@@ -1,0 +1,147 @@
+# The alarms. docs/operations.md says of each what it means and what to do; each is named {name}-{its heading there}.
+
+locals {
+  # One a function and kind, and not one over all functions: AWS charges by metric either way, and this says where.
+  function_alarms = merge([for key, function in var.functions : {
+    "${key}-errors" = {
+      function    = function.name
+      metric      = "Errors"
+      statistic   = "Sum"
+      threshold   = 0
+      description = "${function.name} failed: an error of the hub's own, a crash, or its time-out."
+    }
+    "${key}-throttles" = {
+      function    = function.name
+      metric      = "Throttles"
+      statistic   = "Sum"
+      threshold   = 0
+      description = "Lambda refused to run ${function.name}: the account's concurrent executions are used up."
+    }
+    "${key}-duration" = {
+      function    = function.name
+      metric      = "Duration"
+      statistic   = "Maximum"
+      threshold   = 800 * function.timeout_seconds
+      description = "${function.name} took more than 80 % of its ${function.timeout_seconds} s."
+    }
+  }]...)
+
+  # What takes more than one metric. `metrics`: by their names in the expression, a namespace, a name and dimensions.
+  hub_alarms = {
+    deliveries-failed = {
+      description = "More than 1 % of the deliveries failed, and more than ten of them: recipients that are there did not get their message."
+      label       = "failed deliveries, in per cent"
+      expression  = "IF(failed > 10, 100 * failed / (failed + FILL(delivered, 0) + FILL(gone, 0)), 0)"
+      threshold   = 1
+      period      = 300
+      metrics = {
+        delivered = ["WebSocketHub", "Delivered", local.of.send-message]
+        gone      = ["WebSocketHub", "Gone", local.of.send-message]
+        failed    = ["WebSocketHub", "Failed", local.of.send-message]
+      }
+    }
+    # A refused handshake is an answer of 400 or 403 by connect, which may count as an error of the integration.
+    api-errors = {
+      description = "API Gateway could not get an answer from a function, or not one that it understands."
+      label       = "errors of integrations, refused handshakes left out"
+      expression  = "FILL(execution, 0) + IF(FILL(integration, 0) > FILL(refused, 0), FILL(integration, 0) - FILL(refused, 0), 0)"
+      threshold   = 0
+      period      = 300
+      metrics = {
+        execution   = ["AWS/ApiGateway", "ExecutionError", local.of_stage]
+        integration = ["AWS/ApiGateway", "IntegrationError", local.of_stage]
+        refused     = ["WebSocketHub", "ConnectionsRefused", local.of.connect]
+      }
+    }
+    table-throttles = {
+      description = "DynamoDB throttled reads or writes of the table or its index: connects are refused or messages late."
+      label       = "throttled reads and writes"
+      expression  = "FILL(reads, 0) + FILL(writes, 0) + FILL(index_reads, 0) + FILL(index_writes, 0)"
+      threshold   = 0
+      period      = 300
+      metrics = {
+        reads        = ["AWS/DynamoDB", "ReadThrottleEvents", local.of_table]
+        writes       = ["AWS/DynamoDB", "WriteThrottleEvents", local.of_table]
+        index_reads  = ["AWS/DynamoDB", "ReadThrottleEvents", local.of_index]
+        index_writes = ["AWS/DynamoDB", "WriteThrottleEvents", local.of_index]
+      }
+    }
+    posts-near-quota = {
+      description = "Over a minute, the hub's posts took more than 70 % of the requests that API Gateway grants the whole account in this region."
+      label       = "posts a second"
+      expression  = local.posts_per_second
+      threshold   = 0.7 * var.requests_per_second_quota
+      period      = 60
+      metrics     = { for id, name in local.posts : id => ["WebSocketHub", name, local.of.send-message] }
+    }
+  }
+
+  # Every try is a request of its own.
+  posts            = { delivered = "Delivered", gone = "Gone", failed = "Failed", retries = "Retries" }
+  posts_per_second = "(${join(" + ", [for id in keys(local.posts) : "FILL(${id}, 0)"])}) / PERIOD(delivered)"
+
+  of       = { for key, function in var.functions : key => { FunctionName = function.name } }
+  of_stage = { ApiId = var.api.id, Stage = var.api.stage }
+  of_table = { TableName = var.table.name }
+  of_index = { TableName = var.table.name, GlobalSecondaryIndexName = var.table.session_index }
+
+  alarms = merge(aws_cloudwatch_metric_alarm.function, aws_cloudwatch_metric_alarm.hub)
+}
+
+resource "aws_cloudwatch_metric_alarm" "function" {
+  for_each = local.function_alarms
+
+  alarm_name          = "${var.name}-${each.key}"
+  alarm_description   = "${each.value.description} ${local.see_runbook}"
+  namespace           = "AWS/Lambda"
+  metric_name         = each.value.metric
+  dimensions          = { FunctionName = each.value.function }
+  statistic           = each.value.statistic
+  comparison_operator = "GreaterThanThreshold"
+  threshold           = each.value.threshold
+  period              = 300
+  evaluation_periods  = 1
+  treat_missing_data  = "notBreaching" # A function that nobody calls has no metrics.
+  alarm_actions       = var.alarm_topic_arns
+  ok_actions          = var.alarm_topic_arns
+}
+
+resource "aws_cloudwatch_metric_alarm" "hub" {
+  for_each = local.hub_alarms
+
+  alarm_name          = "${var.name}-${each.key}"
+  alarm_description   = "${each.value.description} ${local.see_runbook}"
+  comparison_operator = "GreaterThanThreshold"
+  threshold           = each.value.threshold
+  evaluation_periods  = 1
+  treat_missing_data  = "notBreaching" # Nor has a hub without traffic.
+  alarm_actions       = var.alarm_topic_arns
+  ok_actions          = var.alarm_topic_arns
+
+  metric_query {
+    id          = "alarm"
+    expression  = each.value.expression
+    label       = each.value.label
+    return_data = true
+  }
+
+  dynamic "metric_query" {
+    for_each = each.value.metrics
+
+    content {
+      id = metric_query.key
+
+      metric {
+        namespace   = metric_query.value[0]
+        metric_name = metric_query.value[1]
+        dimensions  = metric_query.value[2]
+        stat        = "Sum"
+        period      = each.value.period
+      }
+    }
+  }
+}
+
+locals {
+  see_runbook = "What to do: docs/operations.md."
+}

@@ -1,0 +1,151 @@
+# The dashboard: traffic first, then what became of it, how long it took, and what stands behind it.
+
+data "aws_region" "current" {}
+
+locals {
+  connect      = var.functions["connect"].name
+  disconnect   = var.functions["disconnect"].name
+  send_message = var.functions["send-message"].name
+  # Those that not every hub has: a list of one name, or of none.
+  authorizer = [for key, function in var.functions : function.name if key == "authorizer"]
+  census     = [for key, function in var.functions : function.name if key == "census"]
+
+  stage     = ["ApiId", var.api.id, "Stage", var.api.stage]
+  table     = ["TableName", var.table.name]
+  index     = ["TableName", var.table.name, "GlobalSecondaryIndexName", var.table.session_index]
+  quantiles = ["p50", "p90", "p99"]
+
+  # By rows of three. A line is what CloudWatch calls a metric; a chart says how to sum up the lines that do not.
+  charts = [
+    {
+      title = "Connections"
+      stat  = "Sum"
+      lines = concat(
+        [for metric in ["ConnectionsOpened", "ConnectionsRefused"] : ["WebSocketHub", metric, "FunctionName", local.connect]],
+        [["WebSocketHub", "ConnectionsClosed", "FunctionName", local.disconnect]],
+        [for metric in ["HandshakesAdmitted", "HandshakesRefused"] : ["WebSocketHub", metric, "FunctionName", local.authorizer[0]] if length(local.authorizer) > 0],
+      )
+    },
+    {
+      title = length(local.census) > 0 ? "Open connections, as last counted" : "Handshakes and frames, as API Gateway counts them"
+      stat  = length(local.census) > 0 ? "Maximum" : "Sum"
+      lines = concat(
+        [for function in local.census : ["WebSocketHub", "OpenConnections", "FunctionName", function]],
+        [for metric in ["ConnectCount", "MessageCount"] : concat(["AWS/ApiGateway", metric], local.stage) if length(local.census) == 0],
+      )
+    },
+    {
+      title = "Messages sent"
+      stat  = "Sum"
+      lines = [for metric in ["Messages", "MessagesRefused"] : ["WebSocketHub", metric, "FunctionName", local.send_message]]
+    },
+    {
+      title = "What became of the deliveries"
+      stat  = "Sum"
+      lines = [for metric in ["Delivered", "Gone", "Failed"] : ["WebSocketHub", metric, "FunctionName", local.send_message]]
+    },
+    {
+      title = "What the deliveries cost in tries"
+      stat  = "Sum"
+      lines = [for metric in ["Throttled", "Retries", "Pruned"] : ["WebSocketHub", metric, "FunctionName", local.send_message]]
+    },
+    {
+      title = "Posts a second (the account may make ${var.requests_per_second_quota} requests)"
+      stat  = "Sum"
+      lines = concat(
+        [[{ expression = local.posts_per_second, label = "posts a second", period = 60 }]],
+        [for id, name in local.posts : ["WebSocketHub", name, "FunctionName", local.send_message, { id = id, visible = false, period = 60 }]],
+      )
+    },
+    {
+      title = "Recipients of a message"
+      stat  = "Average"
+      lines = [for quantile in concat(local.quantiles, ["Maximum"]) : ["WebSocketHub", "FanoutSize", "FunctionName", local.send_message, { stat = quantile, label = quantile }]]
+    },
+    {
+      title = "Time from a message's arrival to its receipt, ms"
+      stat  = "Average"
+      lines = [for quantile in concat(local.quantiles, ["Maximum"]) : ["WebSocketHub", "FanoutDuration", "FunctionName", local.send_message, { stat = quantile, label = quantile }]]
+    },
+    {
+      title = "Time that API Gateway waits for the functions, ms"
+      stat  = "Average"
+      lines = [for quantile in local.quantiles : concat(["AWS/ApiGateway", "IntegrationLatency"], local.stage, [{ stat = quantile, label = quantile }])]
+    },
+    {
+      title = "Time that the functions take, p99, ms"
+      stat  = "p99"
+      lines = [for function in var.functions : ["AWS/Lambda", "Duration", "FunctionName", function.name]]
+    },
+    {
+      title = "Invocations that failed, and what the functions say of them"
+      stat  = "Sum"
+      lines = concat(
+        [for key, function in var.functions : ["AWS/Lambda", "Errors", "FunctionName", function.name, { label = "${key}: errors" }]],
+        [for key, function in var.functions : ["WebSocketHub", "HandlerErrors", "FunctionName", function.name, { label = "${key}: the handler's own" }]],
+      )
+    },
+    {
+      title = "Throttled invocations, and invocations at once"
+      stat  = "Sum"
+      lines = concat(
+        [for key, function in var.functions : ["AWS/Lambda", "Throttles", "FunctionName", function.name, { label = "${key}: throttles" }]],
+        [for key, function in var.functions : ["AWS/Lambda", "ConcurrentExecutions", "FunctionName", function.name, { stat = "Maximum", label = "${key}: at once" }]],
+      )
+    },
+    {
+      title = "API Gateway's errors"
+      stat  = "Sum"
+      lines = [for metric in ["ExecutionError", "IntegrationError", "ClientError"] : concat(["AWS/ApiGateway", metric], local.stage)]
+    },
+    {
+      title = "Capacity that the table and its index use, units"
+      stat  = "Sum"
+      lines = concat(
+        [for metric in ["ConsumedReadCapacityUnits", "ConsumedWriteCapacityUnits"] : concat(["AWS/DynamoDB", metric], local.table, [{ label = "table: ${metric}" }])],
+        [for metric in ["ConsumedReadCapacityUnits", "ConsumedWriteCapacityUnits"] : concat(["AWS/DynamoDB", metric], local.index, [{ label = "index: ${metric}" }])],
+      )
+    },
+    {
+      title = "Throttled reads and writes, and the table's latency in ms"
+      stat  = "Sum"
+      lines = concat(
+        [for metric in ["ReadThrottleEvents", "WriteThrottleEvents"] : concat(["AWS/DynamoDB", metric], local.table, [{ label = "table: ${metric}" }])],
+        [for metric in ["ReadThrottleEvents", "WriteThrottleEvents"] : concat(["AWS/DynamoDB", metric], local.index, [{ label = "index: ${metric}" }])],
+        [for operation in ["PutItem", "GetItem", "Query", "DeleteItem"] : concat(["AWS/DynamoDB", "SuccessfulRequestLatency"], local.table, ["Operation", operation, { stat = "p99", label = "${operation}: p99", yAxis = "right" }])],
+      )
+    },
+  ]
+}
+
+resource "aws_cloudwatch_dashboard" "this" {
+  dashboard_name = var.name
+
+  dashboard_body = jsonencode({
+    widgets = concat(
+      [{
+        type       = "alarm"
+        x          = 0
+        y          = 0
+        width      = 24
+        height     = 3
+        properties = { title = "Alarms", alarms = [for alarm in local.alarms : alarm.arn] }
+      }],
+      [for i, chart in local.charts : {
+        type   = "metric"
+        x      = i % 3 * 8
+        y      = 3 + floor(i / 3) * 6
+        width  = 8
+        height = 6
+        properties = {
+          title   = chart.title
+          region  = data.aws_region.current.name
+          view    = "timeSeries"
+          stat    = chart.stat
+          period  = 60
+          metrics = chart.lines
+        }
+      }],
+    )
+  })
+}

@@ -1,0 +1,53 @@
+# Saved Logs Insights queries: in the console under Logs Insights, Queries, in a folder named as the hub.
+
+locals {
+  all_logs = [for function in var.functions : function.log_group_name]
+
+  queries = {
+    # Lambda's own lines. A cold start's duration leaves out the start itself.
+    "cold against warm" = {
+      logs = local.all_logs
+      text = <<-QUERY
+        filter type = "platform.report"
+        | fields ispresent(record.metrics.initDurationMs) as cold, record.metrics.durationMs + coalesce(record.metrics.initDurationMs, 0) as took
+        | stats count(*) as invocations, pct(took, 50) as p50, pct(took, 90) as p90, pct(took, 99) as p99, max(took) as longest by @log, cold
+        | sort @log, cold
+      QUERY
+    }
+    "slowest fan-outs" = {
+      logs = [var.functions["send-message"].log_group_name]
+      text = <<-QUERY
+        filter message = "sent"
+        | fields @timestamp, duration_ms, sessions, delivered, gone, failed, retries, pruned, closed, bytes, complete, route, message_id, span.requestId
+        | sort duration_ms desc
+        | limit 50
+      QUERY
+    }
+    "why connections closed" = {
+      logs = [var.functions["disconnect"].log_group_name]
+      text = <<-QUERY
+        filter message = "disconnected"
+        | stats count(*) as connections by close_code, close_reason
+        | sort connections desc
+        | limit 100
+      QUERY
+    }
+    # The functions' own lines, and those of Lambda about what ended without a word.
+    "errors by cause" = {
+      logs = local.all_logs
+      text = <<-QUERY
+        filter level = "ERROR" or (type = "platform.report" and record.status != "success")
+        | stats count(*) as times, max(@timestamp) as last, latest(error) as last_error by @log, message, cause, record.status
+        | sort times desc
+      QUERY
+    }
+  }
+}
+
+resource "aws_cloudwatch_query_definition" "this" {
+  for_each = var.saved_queries ? local.queries : {}
+
+  name            = "${var.name}/${each.key}"
+  log_group_names = each.value.logs
+  query_string    = each.value.text
+}

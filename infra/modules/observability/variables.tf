@@ -1,0 +1,58 @@
+# What is watched, and who is told.
+
+variable "name" {
+  description = "Name of the hub: of the dashboard, and the prefix of the alarms and saved queries."
+  type        = string
+  nullable    = false
+}
+
+variable "functions" {
+  description = "The functions, by what they do: connect, disconnect, send-message, and where they exist authorizer and census."
+  type = map(object({
+    name            = string
+    log_group_name  = string
+    timeout_seconds = number
+  }))
+  nullable = false
+
+  validation {
+    condition     = length(setsubtract(["connect", "disconnect", "send-message"], keys(var.functions))) == 0
+    error_message = "functions must have connect, disconnect and send-message: the dashboard shows their metrics."
+  }
+}
+
+variable "api" {
+  description = "The API's id and stage."
+  type = object({
+    id    = string
+    stage = string
+  })
+  nullable = false
+}
+
+variable "table" {
+  description = "The table's name, and that of its index by session."
+  type = object({
+    name          = string
+    session_index = string
+  })
+  nullable = false
+}
+
+variable "requests_per_second_quota" {
+  description = "Requests a second that API Gateway grants the account in this region."
+  type        = number
+  nullable    = false
+}
+
+variable "alarm_topic_arns" {
+  description = "SNS topics that hear of an alarm, and of its end."
+  type        = list(string)
+  nullable    = false
+}
+
+variable "saved_queries" {
+  description = "Whether to save the Logs Insights queries."
+  type        = bool
+  nullable    = false
+}

@@ -1,0 +1,200 @@
+# The watch: every alarm tells whom it should and is about a metric that exists, and the dashboard and the saved queries name
+# only what the functions emit. With `observability` off, none of it is there.
+
+mock_provider "aws" {
+  source = "./tests/mocks"
+}
+
+variables {
+  artifacts_dir = "./tests/fixtures"
+
+  # What each function emits in the namespace WebSocketHub.
+  emitted = {
+    hub-connect      = ["ConnectionsOpened", "ConnectionsRefused", "HandlerErrors"]
+    hub-disconnect   = ["ConnectionsClosed", "HandlerErrors"]
+    hub-send-message = ["Messages", "MessagesRefused", "Delivered", "Gone", "Failed", "Throttled", "Retries", "Pruned", "FanoutSize", "FanoutDuration", "HandlerErrors"]
+    hub-authorizer   = ["HandshakesAdmitted", "HandshakesRefused", "HandlerErrors"]
+    hub-census       = ["OpenConnections", "HandlerErrors"]
+  }
+
+  name = "hub"
+  functions = {
+    authorizer   = { name = "hub-authorizer", log_group_name = "/aws/lambda/hub-authorizer", timeout_seconds = 10 }
+    census       = { name = "hub-census", log_group_name = "/aws/lambda/hub-census", timeout_seconds = 60 }
+    connect      = { name = "hub-connect", log_group_name = "/aws/lambda/hub-connect", timeout_seconds = 10 }
+    disconnect   = { name = "hub-disconnect", log_group_name = "/aws/lambda/hub-disconnect", timeout_seconds = 10 }
+    send-message = { name = "hub-send-message", log_group_name = "/aws/lambda/hub-send-message", timeout_seconds = 30 }
+  }
+  api                       = { id = "a1b2c3", stage = "live" }
+  table                     = { name = "connections", session_index = "session_id-index" }
+  requests_per_second_quota = 10000
+  alarm_topic_arns          = ["arn:aws:sns:eu-west-1:123456789012:on-call"]
+  saved_queries             = true
+}
+
+run "off" {
+  variables {
+    observability = false
+  }
+
+  assert {
+    condition     = length(module.observability) == 0
+    error_message = "there is a dashboard, or an alarm, that nobody wants"
+  }
+}
+
+run "on" {
+  variables {
+    alarm_topic_arns = []
+  }
+
+  assert {
+    condition     = module.observability[0].dashboard_name == "hub"
+    error_message = "the dashboard is not there by default, or not named as the hub"
+  }
+
+  assert {
+    condition = alltrue([
+      for function in keys(output.function_names) : length(setsubtract(["hub-${function}-errors", "hub-${function}-throttles", "hub-${function}-duration"], module.observability[0].alarm_names)) == 0
+    ])
+    error_message = "a function fails, is throttled or runs out of time, and nobody hears of it"
+  }
+}
+
+run "everything" {
+  module {
+    source = "./modules/observability"
+  }
+
+  assert {
+    condition = alltrue([
+      for alarm in concat(values(aws_cloudwatch_metric_alarm.function), values(aws_cloudwatch_metric_alarm.hub)) :
+      alarm.alarm_actions == toset(var.alarm_topic_arns) && alarm.ok_actions == toset(var.alarm_topic_arns) && alarm.actions_enabled != false
+    ])
+    error_message = "an alarm goes off, or ends, and nobody hears of it"
+  }
+
+  assert {
+    condition = alltrue([
+      for alarm in concat(values(aws_cloudwatch_metric_alarm.function), values(aws_cloudwatch_metric_alarm.hub)) :
+      alarm.treat_missing_data == "notBreaching" && alarm.comparison_operator == "GreaterThanThreshold" && alarm.evaluation_periods == 1
+    ])
+    error_message = "an alarm goes off where all is quiet, or below its threshold, or late"
+  }
+
+  assert {
+    condition = { for alarm in aws_cloudwatch_metric_alarm.function : alarm.alarm_name => [alarm.namespace, alarm.metric_name, alarm.statistic, alarm.dimensions.FunctionName, alarm.threshold] } == merge([
+      for key, function in var.functions : {
+        "hub-${key}-errors"    = ["AWS/Lambda", "Errors", "Sum", function.name, 0]
+        "hub-${key}-throttles" = ["AWS/Lambda", "Throttles", "Sum", function.name, 0]
+        "hub-${key}-duration"  = ["AWS/Lambda", "Duration", "Maximum", function.name, function.timeout_seconds * 800]
+      }
+    ]...)
+    error_message = "the alarms of the functions are not errors, throttles and 80 % of the time-out in ms, each on its own function"
+  }
+
+  assert {
+    condition = { for alarm in aws_cloudwatch_metric_alarm.hub : alarm.alarm_name => alarm.threshold } == {
+      hub-api-errors        = 0
+      hub-deliveries-failed = 1
+      hub-posts-near-quota  = 7000
+      hub-table-throttles   = 0
+    }
+    error_message = "the hub's own alarms have other names or thresholds"
+  }
+
+  # An expression alarms on one result, and every name in it is a metric's.
+  assert {
+    condition = alltrue([
+      for alarm in aws_cloudwatch_metric_alarm.hub :
+      [for query in alarm.metric_query : query.id if query.return_data == true] == ["alarm"] &&
+      toset(flatten([for query in alarm.metric_query : regexall("[a-z][a-z_]*", query.expression) if query.expression != null])) == toset([for query in alarm.metric_query : query.id if query.expression == null])
+    ])
+    error_message = "an expression uses a metric that is not there, or one is there that it does not use"
+  }
+
+  assert {
+    condition = alltrue(flatten([
+      for alarm in aws_cloudwatch_metric_alarm.hub : [
+        for query in alarm.metric_query : [
+          for metric in query.metric : metric.stat == "Sum" && contains(metric.namespace == "WebSocketHub" ? var.emitted[metric.dimensions.FunctionName] : [metric.metric_name], metric.metric_name)
+        ]
+      ]
+    ]))
+    error_message = "an alarm waits for a metric that no function emits"
+  }
+
+  assert {
+    condition = toset([for line in flatten([
+      for widget in jsondecode(aws_cloudwatch_dashboard.this.dashboard_body).widgets : [for line in try(widget.properties.metrics, []) : "${line[2]} ${line[3]} ${line[1]}" if try(line[0] == "WebSocketHub", false)]
+    ]) : line]) == toset(flatten([for function, metrics in var.emitted : [for metric in metrics : "FunctionName ${function} ${metric}"]]))
+    error_message = "the dashboard shows a metric that no function emits, or leaves one out"
+  }
+
+  assert {
+    condition = alltrue(flatten([
+      for widget in jsondecode(aws_cloudwatch_dashboard.this.dashboard_body).widgets : [
+        for line in try(widget.properties.metrics, []) : contains(["WebSocketHub", "AWS/Lambda", "AWS/ApiGateway", "AWS/DynamoDB"], line[0]) if can(tostring(line[0]))
+      ]
+    ]))
+    error_message = "the dashboard shows metrics of somebody else"
+  }
+
+  assert {
+    condition = length(one([
+      for widget in jsondecode(aws_cloudwatch_dashboard.this.dashboard_body).widgets : widget.properties.alarms if widget.type == "alarm"
+    ])) == length(aws_cloudwatch_metric_alarm.function) + length(aws_cloudwatch_metric_alarm.hub)
+    error_message = "the dashboard does not show all alarms"
+  }
+
+  assert {
+    condition     = { for query in aws_cloudwatch_query_definition.this : query.name => length(query.log_group_names) } == { "hub/cold against warm" = 5, "hub/errors by cause" = 5, "hub/slowest fan-outs" = 1, "hub/why connections closed" = 1 }
+    error_message = "a saved query is missing, or looks into the wrong logs"
+  }
+}
+
+run "without_what_is_optional" {
+  module {
+    source = "./modules/observability"
+  }
+
+  variables {
+    functions = {
+      connect      = { name = "hub-connect", log_group_name = "/aws/lambda/hub-connect", timeout_seconds = 10 }
+      disconnect   = { name = "hub-disconnect", log_group_name = "/aws/lambda/hub-disconnect", timeout_seconds = 10 }
+      send-message = { name = "hub-send-message", log_group_name = "/aws/lambda/hub-send-message", timeout_seconds = 30 }
+    }
+    saved_queries    = false
+    alarm_topic_arns = []
+  }
+
+  assert {
+    condition     = !strcontains(aws_cloudwatch_dashboard.this.dashboard_body, "authorizer") && !strcontains(aws_cloudwatch_dashboard.this.dashboard_body, "census") && !strcontains(aws_cloudwatch_dashboard.this.dashboard_body, "OpenConnections")
+    error_message = "the dashboard shows functions that do not exist"
+  }
+
+  assert {
+    condition     = length(aws_cloudwatch_metric_alarm.function) == 9 && length(aws_cloudwatch_query_definition.this) == 0
+    error_message = "there are alarms on functions that do not exist, or queries that nobody wants"
+  }
+
+  assert {
+    condition     = alltrue([for alarm in merge(aws_cloudwatch_metric_alarm.function, aws_cloudwatch_metric_alarm.hub) : length(alarm.alarm_actions) == 0])
+    error_message = "an alarm tells somebody who was not named"
+  }
+}
+
+run "quota_raised" {
+  module {
+    source = "./modules/observability"
+  }
+
+  variables {
+    requests_per_second_quota = 50000
+  }
+
+  assert {
+    condition     = aws_cloudwatch_metric_alarm.hub["posts-near-quota"].threshold == 35000
+    error_message = "the alarm does not follow the quota"
+  }
+}
