@@ -25,6 +25,11 @@ output "function_names" {
   value       = { for key, function in module.function : key => function.name }
 }
 
+output "alias" {
+  description = "Alias through which each function is called, also by backends: {function name}:{alias}. It names the version that runs."
+  value       = one(toset([for function in module.function : function.alias]))
+}
+
 output "log_group_names" {
   description = "CloudWatch log group of each function."
   value       = { for key, function in module.function : key => function.log_group_name }

@@ -139,9 +139,9 @@ run "the_door_by_itself" {
     throttling_burst_limit = 50
     throttling_rate_limit  = 100
     detailed_metrics       = false
-    functions              = { "$connect" = { name = "hub-connect", invoke_arn = "arn:connect" } }
+    functions              = { "$connect" = { name = "hub-connect", alias = "live", invoke_arn = "arn:connect" } }
     replies                = {}
-    authorizer             = { name = "hub-authorizer", invoke_arn = "arn:authorizer" }
+    authorizer             = { name = "hub-authorizer", alias = "live", invoke_arn = "arn:authorizer" }
   }
 
   assert {
@@ -163,8 +163,8 @@ run "the_door_by_itself" {
   }
 
   assert {
-    condition = [for p in aws_lambda_permission.authorizer : [p.function_name, p.principal, p.action, p.source_arn]] == [
-      ["hub-authorizer", "apigateway.amazonaws.com", "lambda:InvokeFunction", "arn:aws:execute-api:eu-west-1:123456789012:a1b2c3/authorizers/d4e5f6"],
+    condition = [for p in aws_lambda_permission.authorizer : [p.function_name, p.qualifier, p.principal, p.action, p.source_arn]] == [
+      ["hub-authorizer", "live", "apigateway.amazonaws.com", "lambda:InvokeFunction", "arn:aws:execute-api:eu-west-1:123456789012:a1b2c3/authorizers/d4e5f6"],
     ]
     error_message = "API Gateway may not ask the authorizer, or somebody else may too"
   }
@@ -181,7 +181,7 @@ run "the_door_is_taken_out" {
     throttling_burst_limit = 50
     throttling_rate_limit  = 100
     detailed_metrics       = false
-    functions              = { "$connect" = { name = "hub-connect", invoke_arn = "arn:connect" } }
+    functions              = { "$connect" = { name = "hub-connect", alias = "live", invoke_arn = "arn:connect" } }
     replies                = {}
   }
 
@@ -207,9 +207,9 @@ run "another_function_at_the_door" {
     throttling_burst_limit = 50
     throttling_rate_limit  = 100
     detailed_metrics       = false
-    functions              = { "$connect" = { name = "hub-connect", invoke_arn = "arn:connect" } }
+    functions              = { "$connect" = { name = "hub-connect", alias = "live", invoke_arn = "arn:connect" } }
     replies                = {}
-    authorizer             = { name = "hub-authorizer", invoke_arn = "arn:another" }
+    authorizer             = { name = "hub-authorizer", alias = "live", invoke_arn = "arn:another" }
   }
 
   assert {

@@ -73,6 +73,27 @@ run "function" {
   }
 }
 
+run "alias" {
+  module {
+    source = "./modules/function"
+  }
+
+  assert {
+    condition     = aws_lambda_function.this.publish
+    error_message = "a deploy leaves no version that one could go back to"
+  }
+
+  assert {
+    condition     = aws_lambda_alias.this.name == "live" && aws_lambda_alias.this.function_name == "hub-connect" && aws_lambda_alias.this.function_version == aws_lambda_function.this.version
+    error_message = "the alias is not at the newest version"
+  }
+
+  assert {
+    condition     = output.alias == "live" && output.alias_arn == aws_lambda_alias.this.arn && output.invoke_arn == aws_lambda_alias.this.invoke_arn
+    error_message = "the function is called past its alias"
+  }
+}
+
 run "executable_missing" {
   command = plan
 

@@ -44,6 +44,11 @@ run "defaults" {
   }
 
   assert {
+    condition     = output.alias == "live" && alltrue([for function in module.function : endswith(function.invoke_arn, ":live/invocations")])
+    error_message = "a function is called past the alias, and would not follow a rollback"
+  }
+
+  assert {
     condition     = output.table_name == "websocket-hub-connections"
     error_message = "the table is not named {name}-connections"
   }

@@ -12,9 +12,9 @@ variables {
   detailed_metrics       = false
 
   functions = {
-    "$connect"    = { name = "hub-connect", invoke_arn = "arn:connect" }
-    "$disconnect" = { name = "hub-disconnect", invoke_arn = "arn:disconnect" }
-    sendMessage   = { name = "hub-send-message", invoke_arn = "arn:send-message" }
+    "$connect"    = { name = "hub-connect", alias = "live", invoke_arn = "arn:connect" }
+    "$disconnect" = { name = "hub-disconnect", alias = "live", invoke_arn = "arn:disconnect" }
+    sendMessage   = { name = "hub-send-message", alias = "live", invoke_arn = "arn:send-message" }
   }
 
   replies = {
@@ -94,10 +94,10 @@ run "first" {
   }
 
   assert {
-    condition = { for permission in aws_lambda_permission.this : permission.function_name => [permission.principal, permission.action, permission.source_arn] } == {
-      hub-connect      = ["apigateway.amazonaws.com", "lambda:InvokeFunction", "arn:aws:execute-api:eu-west-1:123456789012:a1b2c3/*/$connect"]
-      hub-disconnect   = ["apigateway.amazonaws.com", "lambda:InvokeFunction", "arn:aws:execute-api:eu-west-1:123456789012:a1b2c3/*/$disconnect"]
-      hub-send-message = ["apigateway.amazonaws.com", "lambda:InvokeFunction", "arn:aws:execute-api:eu-west-1:123456789012:a1b2c3/*/sendMessage"]
+    condition = { for permission in aws_lambda_permission.this : permission.function_name => [permission.qualifier, permission.principal, permission.action, permission.source_arn] } == {
+      hub-connect      = ["live", "apigateway.amazonaws.com", "lambda:InvokeFunction", "arn:aws:execute-api:eu-west-1:123456789012:a1b2c3/*/$connect"]
+      hub-disconnect   = ["live", "apigateway.amazonaws.com", "lambda:InvokeFunction", "arn:aws:execute-api:eu-west-1:123456789012:a1b2c3/*/$disconnect"]
+      hub-send-message = ["live", "apigateway.amazonaws.com", "lambda:InvokeFunction", "arn:aws:execute-api:eu-west-1:123456789012:a1b2c3/*/sendMessage"]
     }
     error_message = "a function may not be called by its route, or by something else too"
   }
@@ -169,9 +169,9 @@ run "a_function_changes" {
 
   variables {
     functions = {
-      "$connect"    = { name = "hub-connect", invoke_arn = "arn:connect" }
-      "$disconnect" = { name = "hub-disconnect", invoke_arn = "arn:disconnect" }
-      sendMessage   = { name = "hub-send-message", invoke_arn = "arn:another" }
+      "$connect"    = { name = "hub-connect", alias = "live", invoke_arn = "arn:connect" }
+      "$disconnect" = { name = "hub-disconnect", alias = "live", invoke_arn = "arn:disconnect" }
+      sendMessage   = { name = "hub-send-message", alias = "live", invoke_arn = "arn:another" }
     }
   }
 

@@ -1,4 +1,5 @@
-# One Lambda function with what belongs to it alone: its log group, its role and the policy that says what it may do.
+# One Lambda function with what belongs to it alone: its log group, its role and the policy that says what it may do, and the
+# alias through which everybody calls it.
 
 data "aws_region" "current" {}
 
@@ -60,6 +61,7 @@ resource "aws_lambda_function" "this" {
   architectures    = [var.architecture]
   memory_size      = var.memory_mb
   timeout          = var.timeout_seconds
+  publish          = true
 
   environment {
     variables = var.environment
@@ -81,4 +83,15 @@ resource "aws_lambda_function" "this" {
 
   # The first invocation must not come before the permission to write.
   depends_on = [aws_iam_role_policy.this]
+}
+
+# What callers name, so that going back is to point it at the version before: no upload, no change of the API, and sockets
+# stay open. Its version is Terraform's, deliberately not ignored: a plan after a rollback says that the alias would move
+# forward again ("function_version" = "6" -> "7"), and an apply does that, to what the configuration says. So mend the code, or
+# check out the older one, before the next apply; either publishes a new version, and the alias moves to it.
+resource "aws_lambda_alias" "this" {
+  name             = "live"
+  description      = "What the hub runs."
+  function_name    = aws_lambda_function.this.function_name
+  function_version = aws_lambda_function.this.version
 }

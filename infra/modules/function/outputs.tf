@@ -5,9 +5,19 @@ output "name" {
   value       = aws_lambda_function.this.function_name
 }
 
+output "alias" {
+  description = "Name of the alias that callers use."
+  value       = aws_lambda_alias.this.name
+}
+
+output "alias_arn" {
+  description = "ARN of the alias."
+  value       = aws_lambda_alias.this.arn
+}
+
 output "invoke_arn" {
-  description = "ARN by which API Gateway invokes the function."
-  value       = aws_lambda_function.this.invoke_arn
+  description = "ARN by which API Gateway invokes the function, through its alias."
+  value       = aws_lambda_alias.this.invoke_arn
 }
 
 output "log_group_name" {

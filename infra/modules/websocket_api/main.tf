@@ -96,6 +96,7 @@ resource "aws_lambda_permission" "this" {
   statement_id  = "InvokeFromRoute"
   action        = "lambda:InvokeFunction"
   function_name = each.value.name
+  qualifier     = each.value.alias
   principal     = "apigateway.amazonaws.com"
   source_arn    = "${aws_apigatewayv2_api.this.execution_arn}/*/${each.key}"
 }
@@ -106,6 +107,7 @@ resource "aws_lambda_permission" "authorizer" {
   statement_id  = "InvokeFromAuthorizer"
   action        = "lambda:InvokeFunction"
   function_name = var.authorizer.name
+  qualifier     = var.authorizer.alias
   principal     = "apigateway.amazonaws.com"
   source_arn    = "${aws_apigatewayv2_api.this.execution_arn}/authorizers/${each.value.id}"
 }

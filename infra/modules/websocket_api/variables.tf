@@ -13,9 +13,10 @@ variable "stage" {
 }
 
 variable "functions" {
-  description = "The functions that answer routes, by route key."
+  description = "The functions that answer routes, by route key; invoke_arn is that of the alias."
   type = map(object({
     name       = string
+    alias      = string
     invoke_arn = string
   }))
   nullable = false
@@ -25,6 +26,7 @@ variable "authorizer" {
   description = "The function that admits connections; null admits all."
   type = object({
     name       = string
+    alias      = string
     invoke_arn = string
   })
   default = null
