@@ -1,5 +1,5 @@
-# The hub: a table of connections, three functions and the WebSocket API that ties them together; and with `auth` a
-# fourth function that stands at the door.
+# The hub: a table of connections, three functions and the WebSocket API that ties them together; with `auth` a function
+# that stands at the door; one that counts the open connections; and what watches over them all.
 
 locals {
   artifacts_dir        = coalesce(var.artifacts_dir, "${path.root}/../target/lambda")
@@ -11,7 +11,7 @@ locals {
   send_message_closing = var.auth == null ? {} : { CLOSE_EXPIRED = "true" }
 
   # What each function is told and what it may do: nothing else is granted anywhere.
-  functions = merge(local.hub, local.door)
+  functions = merge(local.hub, local.door, local.tally)
 
   hub = {
     connect = {
@@ -60,6 +60,17 @@ locals {
     }, auth.jwks_url == null ? {} : { AUTH_JWKS_URL = auth.jwks_url })
     statements = []
   } }
+
+  tally = { for minutes in [var.census_minutes] : "census" => {
+    description = "Counts the open connections."
+    environment = {
+      TABLE_NAME    = module.connections_table.name
+      SESSION_INDEX = module.connections_table.session_index
+    }
+    statements = [
+      { actions = ["dynamodb:Scan"], resources = [module.connections_table.session_index_arn] },
+    ]
+  } if minutes > 0 }
 }
 
 module "connections_table" {
@@ -111,6 +122,14 @@ module "websocket_api" {
       message = "No such action. Send a JSON object whose action is sendMessage or ping."
     })
   }
+}
+
+module "schedule" {
+  source   = "./modules/schedule"
+  for_each = local.tally
+
+  function      = module.function[each.key]
+  every_minutes = var.census_minutes
 }
 
 module "observability" {

@@ -21,7 +21,7 @@ output "table_name" {
 }
 
 output "function_names" {
-  description = "Name in AWS of each function: connect, disconnect and send-message, and with auth also authorizer."
+  description = "Name in AWS of each function: connect, disconnect and send-message, with auth also authorizer, and census where open connections are counted."
   value       = { for key, function in module.function : key => function.name }
 }
 

@@ -151,6 +151,7 @@ variable "memory_mb" {
   description = "Memory of each function in MB. Processor time comes in proportion."
   type = object({
     authorizer   = optional(number, 256)
+    census       = optional(number, 256)
     connect      = optional(number, 256)
     disconnect   = optional(number, 256)
     send-message = optional(number, 512)
@@ -168,6 +169,7 @@ variable "timeout_seconds" {
   description = "Seconds that each function may take. Someone who sends from a socket gets an answer within 29 s whatever send-message has here; the rest is for those who invoke it directly."
   type = object({
     authorizer   = optional(number, 10)
+    census       = optional(number, 60)
     connect      = optional(number, 10)
     disconnect   = optional(number, 10)
     send-message = optional(number, 30)
@@ -202,6 +204,18 @@ variable "max_message_bytes" {
   validation {
     condition     = var.max_message_bytes >= 1 && var.max_message_bytes <= 131072 && floor(var.max_message_bytes) == var.max_message_bytes
     error_message = "max_message_bytes must be a whole number from 1 to 131072 (128 KiB, API Gateway's limit)."
+  }
+}
+
+variable "census_minutes" {
+  description = "Minutes from one count of the open connections to the next; 0 counts none. A count reads the whole index: at 5 minutes some $0.14 a month for each 10,000 open connections."
+  type        = number
+  default     = 5
+  nullable    = false
+
+  validation {
+    condition     = var.census_minutes >= 0 && var.census_minutes <= 1440 && floor(var.census_minutes) == var.census_minutes
+    error_message = "census_minutes must be a whole number from 0 (never) to 1440 (once a day)."
   }
 }
 

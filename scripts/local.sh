@@ -150,6 +150,7 @@ apply() {
   "architecture": "$(host_arch)",
   "artifacts_dir": "$zips",
   "auth": $auth,
+  "saved_queries": false,
   "websocket_endpoint": "$(endpoint)/_aws/execute-api/hub/live"
 }
 VARS

@@ -21,7 +21,7 @@ override_resource {
 
 run "open" {
   assert {
-    condition     = sort(keys(output.function_names)) == tolist(["connect", "disconnect", "send-message"])
+    condition     = sort(keys(output.function_names)) == tolist(["census", "connect", "disconnect", "send-message"])
     error_message = "there is a function for tokens that nobody asked for"
   }
 

@@ -24,9 +24,15 @@ override_resource {
   values = { arn = "arn:aws:logs:eu-west-1:123456789012:log-group:of-send-message" }
 }
 
+override_resource {
+  target = module.function["census"].aws_cloudwatch_log_group.this
+  values = { arn = "arn:aws:logs:eu-west-1:123456789012:log-group:of-census" }
+}
+
 run "defaults" {
   assert {
     condition = output.function_names == {
+      census       = "websocket-hub-census"
       connect      = "websocket-hub-connect"
       disconnect   = "websocket-hub-disconnect"
       send-message = "websocket-hub-send-message"
@@ -36,6 +42,7 @@ run "defaults" {
 
   assert {
     condition = output.log_group_names == {
+      census       = "/aws/lambda/websocket-hub-census"
       connect      = "/aws/lambda/websocket-hub-connect"
       disconnect   = "/aws/lambda/websocket-hub-disconnect"
       send-message = "/aws/lambda/websocket-hub-send-message"
@@ -84,6 +91,29 @@ run "defaults" {
       { Effect = "Allow", Action = ["logs:CreateLogStream", "logs:PutLogEvents"], Resource = ["arn:aws:logs:eu-west-1:123456789012:log-group:of-send-message:*"] },
     ]
     error_message = "send-message may do something else than query the index, read and delete rows, post to connections and write its own log"
+  }
+
+  assert {
+    condition = jsondecode(module.function["census"].policy).Statement == [
+      { Effect = "Allow", Action = ["dynamodb:Scan"], Resource = ["arn:aws:dynamodb:eu-west-1:123456789012:table/connections/index/session_id-index"] },
+      { Effect = "Allow", Action = ["logs:CreateLogStream", "logs:PutLogEvents"], Resource = ["arn:aws:logs:eu-west-1:123456789012:log-group:of-census:*"] },
+    ]
+    error_message = "census may do something else than count the index and write its own log"
+  }
+
+  assert {
+    condition = module.function["census"].settings == {
+      architecture    = "x86_64"
+      environment     = tomap({ TABLE_NAME = "websocket-hub-connections", SESSION_INDEX = "session_id-index" })
+      memory_mb       = 256
+      timeout_seconds = 60
+    }
+    error_message = "census is not set up as it should be"
+  }
+
+  assert {
+    condition     = module.schedule["census"].expression == "rate(5 minutes)" && module.schedule["census"].target_arn == module.function["census"].alias_arn
+    error_message = "the open connections are not counted every 5 minutes, or past the alias"
   }
 
   assert {
@@ -170,6 +200,12 @@ run "chosen" {
     fanout_concurrency     = 7
     max_message_bytes      = 131072
     connection_ttl_seconds = 7200
+    census_minutes         = 1
+  }
+
+  assert {
+    condition     = module.schedule["census"].expression == "rate(1 minute)"
+    error_message = "the open connections are not counted as often as was chosen"
   }
 
   assert {
@@ -233,5 +269,37 @@ run "endpoint_of_a_custom_domain" {
   assert {
     condition     = output.websocket_url == "wss://hub.example.com"
     error_message = "https does not become wss"
+  }
+}
+
+run "no_census" {
+  variables {
+    census_minutes = 0
+  }
+
+  assert {
+    condition     = keys(output.function_names) == ["connect", "disconnect", "send-message"] && length(module.schedule) == 0
+    error_message = "open connections are counted although nobody asked for it"
+  }
+}
+
+run "the_schedule_by_itself" {
+  module {
+    source = "./modules/schedule"
+  }
+
+  variables {
+    function      = { name = "hub-census", alias = "live", alias_arn = "arn:aws:lambda:eu-west-1:123456789012:function:hub-census:live" }
+    every_minutes = 2
+  }
+
+  assert {
+    condition     = aws_cloudwatch_event_rule.this.schedule_expression == "rate(2 minutes)" && aws_cloudwatch_event_target.this.rule == aws_cloudwatch_event_rule.this.name && aws_cloudwatch_event_target.this.arn == var.function.alias_arn
+    error_message = "the rule does not invoke the function's alias"
+  }
+
+  assert {
+    condition     = [aws_lambda_permission.this.function_name, aws_lambda_permission.this.qualifier, aws_lambda_permission.this.principal, aws_lambda_permission.this.source_arn] == ["hub-census", "live", "events.amazonaws.com", aws_cloudwatch_event_rule.this.arn]
+    error_message = "the rule may not invoke the function, or somebody else may too"
   }
 }

@@ -32,10 +32,11 @@ run "too_small_or_malformed" {
 
     alarm_topic_arns          = ["arn:aws:sqs:eu-west-1:123456789012:on-call"]
     requests_per_second_quota = 0
+    census_minutes            = -1
   }
 
   expect_failures = [
-    var.alarm_topic_arns, var.requests_per_second_quota, var.name, var.region, var.tags, var.stage, var.websocket_endpoint, var.throttling_rate_limit, var.throttling_burst_limit,
+    var.census_minutes, var.alarm_topic_arns, var.requests_per_second_quota, var.name, var.region, var.tags, var.stage, var.websocket_endpoint, var.throttling_rate_limit, var.throttling_burst_limit,
     var.artifacts_dir, var.architecture, var.memory_mb, var.timeout_seconds, var.fanout_concurrency, var.max_message_bytes,
     var.log_level, var.log_retention_days, var.table_name, var.connection_ttl_seconds,
   ]
@@ -54,11 +55,12 @@ run "too_large" {
     max_message_bytes      = 131073
     table_name             = "people online"
     connection_ttl_seconds = 86401
+    census_minutes         = 1441
   }
 
   expect_failures = [
     var.name, var.websocket_endpoint, var.throttling_burst_limit, var.memory_mb, var.timeout_seconds, var.fanout_concurrency,
-    var.max_message_bytes, var.table_name, var.connection_ttl_seconds,
+    var.max_message_bytes, var.table_name, var.connection_ttl_seconds, var.census_minutes,
   ]
 }
 
@@ -69,6 +71,7 @@ run "not_whole" {
     memory_mb              = { connect = 256.5 }
     timeout_seconds        = { connect = 1.5 }
     fanout_concurrency     = 1.5
+    census_minutes         = 0.5
     max_message_bytes      = 1.5
     connection_ttl_seconds = 7200.5
     websocket_endpoint     = "hub.example.com/live"
@@ -76,6 +79,7 @@ run "not_whole" {
 
   expect_failures = [
     var.memory_mb, var.timeout_seconds, var.fanout_concurrency, var.max_message_bytes, var.connection_ttl_seconds, var.websocket_endpoint,
+    var.census_minutes,
   ]
 }
 

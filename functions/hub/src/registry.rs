@@ -11,7 +11,7 @@ use aws_sdk_dynamodb::{
     config::Builder,
     error::SdkError,
     operation::{delete_item::DeleteItemError, query::QueryOutput},
-    types::AttributeValue,
+    types::{AttributeValue, Select},
 };
 
 use crate::{config::Config, failure::Failure, protocol::SessionId};
@@ -155,6 +155,33 @@ impl Registry {
         Ok(page(output, now_seconds(), self.shows_expired))
     }
 
+    /// How many connections count as there: the rows of the index that have not expired. A socket whose
+    /// `$disconnect` was lost counts until its row expires or is pruned.
+    pub async fn count_open(&self) -> Result<u64, Failure> {
+        let now = AttributeValue::N(now_seconds().to_string());
+        let mut open = 0;
+        let mut from = None;
+        loop {
+            let output = self
+                .client
+                .scan()
+                .table_name(&self.table)
+                .index_name(&self.index)
+                .select(Select::Count)
+                .filter_expression("expires_at > :now")
+                .expression_attribute_values(":now", now.clone())
+                .set_exclusive_start_key(from)
+                .send()
+                .await
+                .map_err(|error| failed("count", error))?;
+            open += u64::try_from(output.count).unwrap_or_default();
+            from = output.last_evaluated_key.filter(|key| !key.is_empty());
+            if from.is_none() {
+                return Ok(open);
+            }
+        }
+    }
+
     /// Deletes the row of a connection that is gone, unless it is younger than [`PRUNE_GRACE`]. Tries once.
     pub async fn prune(&self, connection_id: &str) -> Result<Prune, Failure> {
         let pruned = self
@@ -242,7 +269,59 @@ fn now_seconds() -> i64 {
 
 #[cfg(test)]
 mod tests {
+    use aws_sdk_dynamodb::operation::scan::{ScanError, ScanOutput};
+    use aws_smithy_mocks::{Rule, RuleMode, mock, mock_client};
+
     use super::*;
+
+    fn registry(rules: &[&Rule]) -> Registry {
+        let client = mock_client!(aws_sdk_dynamodb, RuleMode::Sequential, rules);
+        let variables = [("TABLE_NAME", "connections"), ("AWS_REGION", "eu-west-1")];
+        let config = Config::from_lookup(|name| {
+            variables.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).into())
+        });
+        Registry::from_conf(client.config().to_builder(), &config.unwrap())
+    }
+
+    /// A page of a scan that begins at one row and ends at another.
+    fn counted(from: Option<&'static str>, count: i32, next: Option<Item>) -> Rule {
+        let id = |id: &str| AttributeValue::S(id.into());
+        mock!(Client::scan)
+            .match_requests(move |input| {
+                let expired_by = input.expression_attribute_values().map(|values| values[":now"].clone());
+                let expired_by: i64 = expired_by.unwrap().as_n().unwrap().parse().unwrap();
+                input.table_name() == Some("connections")
+                    && input.index_name() == Some("session_id-index")
+                    && input.select() == Some(&Select::Count)
+                    && input.filter_expression() == Some("expires_at > :now")
+                    && (now_seconds() - 60..=now_seconds()).contains(&expired_by)
+                    && input.exclusive_start_key().map(|key| key["connection_id"].clone()) == from.map(id)
+            })
+            .then_output(move || {
+                ScanOutput::builder().count(count).set_last_evaluated_key(next.clone()).build()
+            })
+    }
+
+    #[tokio::test]
+    async fn open_connections_are_counted_to_the_last_page_even_past_an_empty_one() {
+        let key = |id: &str| Some(row(&[("connection_id", AttributeValue::S(id.into()))]));
+        let pages = [
+            counted(None, 2, key("a")),
+            counted(Some("a"), 0, key("b")),
+            counted(Some("b"), 40, Some(Item::new())),
+        ];
+        let rules: Vec<_> = pages.iter().collect();
+        assert_eq!(registry(&rules).count_open().await.unwrap(), 42);
+        assert_eq!(pages.each_ref().map(Rule::num_calls), [1, 1, 1]);
+    }
+
+    #[tokio::test]
+    async fn half_a_count_is_a_failure_and_no_count() {
+        let first = counted(None, 2, Some(row(&[("connection_id", AttributeValue::S("a".into()))])));
+        let broken = mock!(Client::scan).then_error(|| ScanError::unhandled("down"));
+        let result = registry(&[&first, &broken]).count_open().await;
+        assert!(matches!(result, Err(Failure::Table { action: "count", .. })), "{result:?}");
+    }
 
     fn row(entries: &[(&str, AttributeValue)]) -> Item {
         entries.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect()

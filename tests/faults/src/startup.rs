@@ -25,7 +25,7 @@ async fn stops(function: &str, variable: &str, value: Option<&str>) {
 #[tokio::test]
 async fn a_bad_setting_stops_every_function_with_a_line_that_names_it() {
     let _turn = Turn::together();
-    for function in ["connect", "disconnect", "send-message"] {
+    for function in ["census", "connect", "disconnect", "send-message"] {
         for (variable, value) in [
             ("TABLE_NAME", None),
             ("TABLE_NAME", Some("")),

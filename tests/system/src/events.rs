@@ -19,7 +19,7 @@ pub(crate) fn event(name: &str) -> Value {
 
 /// The function that an event is for, by the event's name.
 fn function_of(name: &str) -> &'static str {
-    ["authorizer", "connect", "disconnect", "send-message"]
+    ["authorizer", "census", "connect", "disconnect", "send-message"]
         .into_iter()
         .find(|function| name.starts_with(function))
         .unwrap_or_else(|| panic!("{name} is no function's"))
@@ -61,12 +61,14 @@ async fn every_sample_event_is_answered_as_its_table_says() {
     }
 }
 
-/// The code of an error, or the type of another frame, or the status where there is no frame.
+/// The code of an error, or the type of another frame; where there is no frame the status, or that it is a count.
 fn summary(answer: &Value) -> Option<String> {
     let frame = match answer["body"].as_str().map(serde_json::from_str::<Value>) {
         Some(Ok(frame)) => frame,
         _ => answer.clone(),
     };
     let word = frame["code"].as_str().or(frame["type"].as_str());
-    word.map(str::to_owned).or(answer["statusCode"].as_u64().map(|status| status.to_string()))
+    let status = answer["statusCode"].as_u64().map(|status| status.to_string());
+    let count = answer["open_connections"].as_u64().map(|_| "open_connections".to_owned());
+    word.map(str::to_owned).or(status).or(count)
 }

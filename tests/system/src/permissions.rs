@@ -83,3 +83,28 @@ async fn only_send_message_may_read_the_index() {
     }
     bob.assert_heard_nothing().await;
 }
+
+#[tokio::test]
+async fn only_census_may_count_and_it_may_do_nothing_else() {
+    let stack = Stack::new().await;
+    for role in ["connect", "disconnect", "send-message"] {
+        stack
+            .with_copy("census", role, &[], async |copy| {
+                assert_failed(&stack.invoke(copy, &event("census")).await);
+                stack.wait_for_log_lines(copy, "AccessDenied", 1).await;
+            })
+            .await;
+    }
+    for (route, request) in [
+        ("connect", for_connection("connect", &unique("connection"))),
+        ("disconnect", for_connection("disconnect", &unique("connection"))),
+        ("send-message", json!({"sessions": [unique("session")], "message": 1})),
+    ] {
+        stack
+            .with_copy(route, "census", &[], async |copy| {
+                assert_failed(&stack.invoke(copy, &request).await);
+                stack.wait_for_log_lines(copy, "AccessDenied", 1).await;
+            })
+            .await;
+    }
+}

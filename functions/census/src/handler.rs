@@ -1,0 +1,65 @@
+//! Counts the open connections.
+
+use std::time::Instant;
+
+use hub::{deadline::Deadline, failure::Failure, registry::Registry, telemetry};
+use serde::Serialize;
+
+const ROUTE: &str = "census";
+
+/// What a scheduler drops and a person who invokes the function sees.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct Count {
+    open_connections: u64,
+}
+
+/// Counts rows instead of keeping a balance of what came and went, which drifts with every `$disconnect` that the
+/// gateway does not deliver. What the event holds is of no interest: it only says when.
+pub(crate) async fn handle(registry: &Registry, deadline: Deadline) -> Result<Count, Failure> {
+    let started = Instant::now();
+    let open_connections = deadline
+        .bound(registry.count_open())
+        .await
+        .inspect_err(|failure| telemetry::failed(ROUTE, "", failure, started))?;
+    let duration_ms = telemetry::millis_since(started);
+    tracing::info!(route = ROUTE, open_connections, duration_ms, "counted");
+    Ok(Count { open_connections })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, SystemTime};
+
+    use aws_sdk_dynamodb::{
+        self as dynamodb,
+        operation::scan::{ScanError, ScanOutput},
+    };
+    use aws_smithy_mocks::{Rule, RuleMode, mock, mock_client};
+    use hub::config::Config;
+
+    use super::*;
+
+    async fn answer(rule: &Rule) -> Result<Count, Failure> {
+        let client = mock_client!(dynamodb, RuleMode::MatchAny, [rule]);
+        let variables = [("TABLE_NAME", "connections"), ("AWS_REGION", "eu-west-1")];
+        let config = Config::from_lookup(|name| {
+            variables.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).into())
+        });
+        let registry = Registry::from_conf(client.config().to_builder(), &config.unwrap());
+        handle(&registry, Deadline::new(SystemTime::now() + Duration::from_secs(10), false)).await
+    }
+
+    #[tokio::test]
+    async fn the_answer_is_the_count() {
+        let counted = mock!(dynamodb::Client::scan).then_output(|| ScanOutput::builder().count(3).build());
+        let answer = serde_json::to_value(answer(&counted).await.unwrap()).unwrap();
+        assert_eq!(answer, serde_json::json!({ "open_connections": 3 }));
+    }
+
+    #[tokio::test]
+    async fn a_table_that_cannot_be_counted_is_a_failure() {
+        let broken = mock!(dynamodb::Client::scan).then_error(|| ScanError::unhandled("down"));
+        let result = answer(&broken).await;
+        assert!(matches!(result, Err(Failure::Table { .. })), "{result:?}");
+    }
+}
