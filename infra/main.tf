@@ -146,5 +146,4 @@ module "observability" {
   table                     = { name = module.connections_table.name, session_index = module.connections_table.session_index }
   requests_per_second_quota = var.requests_per_second_quota
   alarm_topic_arns          = var.alarm_topic_arns
-  saved_queries             = var.saved_queries
 }

@@ -274,13 +274,6 @@ variable "requests_per_second_quota" {
   }
 }
 
-variable "saved_queries" {
-  description = "Whether observability saves its Logs Insights queries, which cost nothing. Off for implementations of the AWS API that know no saved queries."
-  type        = bool
-  default     = true
-  nullable    = false
-}
-
 variable "table_name" {
   description = "Name of the connections table. Default: {name}-connections."
   type        = string

@@ -123,7 +123,7 @@ start_ministack() {
     AUTH=true LAMBDA_ACCOUNT_CONCURRENCY="$CONCURRENCY" \
     AWS_ENDPOINT_URL="http://127.0.0.1:$port" AWS_ACCESS_KEY_ID=test AWS_SECRET_ACCESS_KEY=test AWS_EC2_METADATA_DISABLED=true \
     IOT_MTLS_ENABLED=0 SFTP_ENABLED=0 DOCKER_HOST="unix://$STATE/none" \
-    "$PY" "$ROOT/scripts/stack.py" spawn ministack "$PY" -X "state=$STATE/" -m ministack)
+    "$PY" "$ROOT/scripts/stack.py" spawn ministack "$PY" -X "state=$STATE/" "$ROOT/scripts/emulator.py")
   for ((tries = 0; tries < 300; tries++)); do
     healthy && return
     alive ministack || break
@@ -150,7 +150,6 @@ apply() {
   "architecture": "$(host_arch)",
   "artifacts_dir": "$zips",
   "auth": $auth,
-  "saved_queries": false,
   "websocket_endpoint": "$(endpoint)/_aws/execute-api/hub/live"
 }
 VARS

@@ -29,7 +29,6 @@ variables {
   table                     = { name = "connections", session_index = "session_id-index" }
   requests_per_second_quota = 10000
   alarm_topic_arns          = ["arn:aws:sns:eu-west-1:123456789012:on-call"]
-  saved_queries             = true
 }
 
 run "off" {
@@ -164,7 +163,6 @@ run "without_what_is_optional" {
       disconnect   = { name = "hub-disconnect", log_group_name = "/aws/lambda/hub-disconnect", timeout_seconds = 10 }
       send-message = { name = "hub-send-message", log_group_name = "/aws/lambda/hub-send-message", timeout_seconds = 30 }
     }
-    saved_queries    = false
     alarm_topic_arns = []
   }
 
@@ -174,8 +172,8 @@ run "without_what_is_optional" {
   }
 
   assert {
-    condition     = length(aws_cloudwatch_metric_alarm.function) == 9 && length(aws_cloudwatch_query_definition.this) == 0
-    error_message = "there are alarms on functions that do not exist, or queries that nobody wants"
+    condition     = length(aws_cloudwatch_metric_alarm.function) == 9
+    error_message = "there are alarms on functions that do not exist"
   }
 
   assert {

@@ -45,7 +45,7 @@ locals {
 }
 
 resource "aws_cloudwatch_query_definition" "this" {
-  for_each = var.saved_queries ? local.queries : {}
+  for_each = local.queries
 
   name            = "${var.name}/${each.key}"
   log_group_names = each.value.logs

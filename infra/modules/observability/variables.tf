@@ -50,9 +50,3 @@ variable "alarm_topic_arns" {
   type        = list(string)
   nullable    = false
 }
-
-variable "saved_queries" {
-  description = "Whether to save the Logs Insights queries."
-  type        = bool
-  nullable    = false
-}

@@ -1,0 +1,57 @@
+"""MiniStack, with what it leaves out of CloudWatch: without it, Terraform would find each alarm changed at every plan."""
+
+import json
+import uuid
+from xml.sax.saxutils import escape
+
+from ministack.app import main
+from ministack.core.responses import AccountRegionScopedDict, json_response
+from ministack.services import cloudwatch, cloudwatch_logs
+
+describe_alarms = cloudwatch._describe_alarms
+logs_request = cloudwatch_logs.handle_request
+query_definitions = AccountRegionScopedDict()
+
+
+def xml(value: object) -> str:
+    if isinstance(value, dict):
+        return "".join(f"<{key}>{xml(item)}</{key}>" for key, item in value.items() if item not in (None, "", []))
+    if isinstance(value, list):
+        return "".join(f"<member>{xml(item)}</member>" for item in value)
+    return escape(str(value).lower() if isinstance(value, bool) else str(value))
+
+
+def describe_alarms_in_full(params: dict, data: dict, is_cbor: bool, is_json: bool = False) -> tuple:
+    """In XML too, which is what the provider speaks, an alarm has all its fields."""
+    if is_cbor or is_json:
+        return describe_alarms(params, data, is_cbor, is_json)
+    names = [values[0] for key, values in params.items() if key.startswith("AlarmNames.member.")]
+    answer = json.loads(describe_alarms(params, {"AlarmNames": names}, False, True)[2])
+    for alarm in answer["MetricAlarms"]:
+        for field in list(alarm):
+            # An alarm on an expression has no metric of its own. Times are numbers in JSON, and nobody asks for them.
+            if field.endswith("Timestamp") or (not alarm["MetricName"] and field in ("Period", "Statistic", "Dimensions")):
+                del alarm[field]
+    return cloudwatch._xml(200, "DescribeAlarmsResponse", f"<DescribeAlarmsResult>{xml(answer)}</DescribeAlarmsResult>")
+
+
+async def logs_request_with_saved_queries(method, path, headers, body, query_params) -> tuple:
+    action = headers.get("x-amz-target", "").rpartition(".")[2]
+    if not action.endswith(("QueryDefinition", "QueryDefinitions")):
+        return await logs_request(method, path, headers, body, query_params)
+    data = json.loads(body or "{}")
+    key = data.get("queryDefinitionId")
+    if action == "PutQueryDefinition":
+        key = key or str(uuid.uuid4())
+        query_definitions[key] = {**data, "queryDefinitionId": key}
+        return json_response({"queryDefinitionId": key})
+    if action == "DeleteQueryDefinition":
+        return json_response({"success": query_definitions.pop(key, None) is not None})
+    prefix = data.get("queryDefinitionNamePrefix", "")
+    found = [query for query in query_definitions.values() if query["name"].startswith(prefix)]
+    return json_response({"queryDefinitions": found})
+
+
+cloudwatch._describe_alarms = describe_alarms_in_full
+cloudwatch_logs.handle_request = logs_request_with_saved_queries
+main()
