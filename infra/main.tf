@@ -95,6 +95,14 @@ module "function" {
   statements         = each.value.statements
   log_level          = var.log_level
   log_retention_days = var.log_retention_days
+  tracing            = var.tracing
+}
+
+module "api_gateway_account" {
+  source = "./modules/api_gateway_account"
+  count  = var.api_gateway_account_logging ? 1 : 0
+
+  name = var.name
 }
 
 module "websocket_api" {
@@ -105,6 +113,10 @@ module "websocket_api" {
   throttling_burst_limit = var.throttling_burst_limit
   throttling_rate_limit  = var.throttling_rate_limit
   detailed_metrics       = var.detailed_metrics
+
+  access_log_retention_days = var.access_logs ? var.log_retention_days : null
+  # Without the role, a stage with an access log is refused.
+  depends_on = [module.api_gateway_account]
 
   authorizer = one([for key, function in module.function : function if key == "authorizer"])
 

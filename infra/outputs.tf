@@ -34,3 +34,8 @@ output "log_group_names" {
   description = "CloudWatch log group of each function."
   value       = { for key, function in module.function : key => function.log_group_name }
 }
+
+output "access_log_group_name" {
+  description = "CloudWatch log group of API Gateway's access log; null where there is none."
+  value       = module.websocket_api.access_log_group_name
+}

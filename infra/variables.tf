@@ -231,8 +231,29 @@ variable "log_level" {
   }
 }
 
+variable "access_logs" {
+  description = "Whether API Gateway logs each handshake, frame and goodbye: time, route, connection, session, status and the caller's address, and neither query string nor headers nor messages. Needs the account's role for API Gateway's logs: see api_gateway_account_logging. Costs some $0.15 a million lines."
+  type        = bool
+  default     = false
+  nullable    = false
+}
+
+variable "api_gateway_account_logging" {
+  description = "Whether to set the role under which API Gateway writes logs. There is one for a whole account and region, which other stacks share: switch this on only where none is set, in one hub an account and region. Destroying that hub takes it away from all."
+  type        = bool
+  default     = false
+  nullable    = false
+}
+
+variable "tracing" {
+  description = "Whether X-Ray traces the functions' invocations ($5 a million traces; X-Ray takes the first each second and 5 % of the others). WebSocket APIs themselves are not traced."
+  type        = bool
+  default     = false
+  nullable    = false
+}
+
 variable "log_retention_days" {
-  description = "Days that CloudWatch keeps the functions' logs; 0 keeps them for ever."
+  description = "Days that CloudWatch keeps the logs; 0 keeps them for ever."
   type        = number
   default     = 30
   nullable    = false

@@ -15,6 +15,7 @@ variables {
   statements         = [{ actions = ["dynamodb:PutItem"], resources = ["arn:aws:dynamodb:eu-west-1:123456789012:table/connections"] }]
   log_level          = "INFO"
   log_retention_days = 14
+  tracing            = false
 }
 
 run "function" {
@@ -73,6 +74,17 @@ run "function" {
   }
 }
 
+run "not_traced" {
+  module {
+    source = "./modules/function"
+  }
+
+  assert {
+    condition     = aws_lambda_function.this.tracing_config[0].mode == "PassThrough" && !strcontains(aws_iam_role_policy.this.policy, "xray")
+    error_message = "the function is traced, or may write traces, although nobody asked for it"
+  }
+}
+
 run "alias" {
   module {
     source = "./modules/function"
@@ -91,6 +103,28 @@ run "alias" {
   assert {
     condition     = output.alias == "live" && output.alias_arn == aws_lambda_alias.this.arn && output.invoke_arn == aws_lambda_alias.this.invoke_arn
     error_message = "the function is called past its alias"
+  }
+}
+
+run "traced" {
+  module {
+    source = "./modules/function"
+  }
+
+  variables {
+    tracing = true
+  }
+
+  assert {
+    condition     = aws_lambda_function.this.tracing_config[0].mode == "Active"
+    error_message = "tracing was asked for"
+  }
+
+  assert {
+    condition = jsondecode(aws_iam_role_policy.this.policy).Statement[2] == {
+      Effect = "Allow", Action = ["xray:PutTraceSegments", "xray:PutTelemetryRecords"], Resource = ["*"]
+    }
+    error_message = "the function may not write its traces"
   }
 }
 

@@ -3,6 +3,14 @@
 
 data "aws_region" "current" {}
 
+locals {
+  # X-Ray knows no resources to name.
+  tracing_statements = [for statement in [{
+    actions   = ["xray:PutTraceSegments", "xray:PutTelemetryRecords"]
+    resources = ["*"]
+  }] : statement if var.tracing]
+}
+
 # Made here and not by Lambda at the first line, so that it has a retention and goes away with the function.
 resource "aws_cloudwatch_log_group" "this" {
   # checkov:skip=CKV_AWS_158: encrypted by CloudWatch itself; no line holds a message, a token or a query string
@@ -34,7 +42,7 @@ resource "aws_iam_role_policy" "this" {
     Statement = [for statement in concat(var.statements, [{
       actions   = ["logs:CreateLogStream", "logs:PutLogEvents"]
       resources = ["${aws_cloudwatch_log_group.this.arn}:*"]
-      }]) : {
+      }], local.tracing_statements) : {
       Effect   = "Allow"
       Action   = statement.actions
       Resource = statement.resources
@@ -72,6 +80,10 @@ resource "aws_lambda_function" "this" {
     log_format            = "JSON"
     application_log_level = var.log_level
     system_log_level      = "INFO"
+  }
+
+  tracing_config {
+    mode = var.tracing ? "Active" : "PassThrough"
   }
 
   lifecycle {

@@ -62,3 +62,9 @@ variable "log_retention_days" {
   type        = number
   nullable    = false
 }
+
+variable "tracing" {
+  description = "Whether X-Ray traces the invocations."
+  type        = bool
+  nullable    = false
+}

@@ -134,12 +134,47 @@ resource "aws_apigatewayv2_deployment" "this" {
   }
 }
 
+locals {
+  # No query string and no header, the user agent among them: a token may stand in either, and a header is text of the
+  # caller's. Nor any message.
+  access_log_format = jsonencode({ for name, variable in {
+    time              = "requestTime"
+    request_id        = "requestId"
+    event             = "eventType"
+    route             = "routeKey"
+    status            = "status"
+    connection_id     = "connectionId"
+    ip                = "identity.sourceIp"
+    session_id        = "authorizer.principalId"
+    authorizer_status = "authorizer.status"
+    integration       = "integration.status"
+    latency_ms        = "integrationLatency"
+    error             = "error.responseType"
+  } : name => "$context.${variable}" })
+}
+
+resource "aws_cloudwatch_log_group" "access" {
+  for_each = { for days in var.access_log_retention_days[*] : "access" => days }
+
+  name              = "/aws/apigateway/${var.name}"
+  retention_in_days = each.value
+}
+
 resource "aws_apigatewayv2_stage" "this" {
   # checkov:skip=CKV_AWS_76: needs a role that all APIs of the account share; the functions log each connection
   # checkov:skip=CKV2_AWS_51: clients are browsers, which show tokens and not certificates
   api_id        = aws_apigatewayv2_api.this.id
   name          = var.stage
   deployment_id = aws_apigatewayv2_deployment.this.id
+
+  dynamic "access_log_settings" {
+    for_each = aws_cloudwatch_log_group.access
+
+    content {
+      destination_arn = access_log_settings.value.arn
+      format          = local.access_log_format
+    }
+  }
 
   default_route_settings {
     # Left out, either would be 0 and every connection refused with 429.

@@ -35,3 +35,8 @@ output "deployment_hash" {
   description = "Hash of what the stage serves; another hash means another deployment."
   value       = aws_apigatewayv2_deployment.this.triggers.redeployment
 }
+
+output "access_log_group_name" {
+  description = "Name of the access log's group; null where there is no access log."
+  value       = one([for group in aws_cloudwatch_log_group.access : group.name])
+}

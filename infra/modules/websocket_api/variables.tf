@@ -55,3 +55,9 @@ variable "detailed_metrics" {
   type        = bool
   nullable    = false
 }
+
+variable "access_log_retention_days" {
+  description = "Days that the access log is kept, 0 for ever; null writes none."
+  type        = number
+  default     = null
+}

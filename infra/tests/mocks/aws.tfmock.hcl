@@ -6,6 +6,12 @@ mock_data "aws_region" {
   }
 }
 
+mock_data "aws_partition" {
+  defaults = {
+    partition = "aws"
+  }
+}
+
 mock_resource "aws_apigatewayv2_api" {
   defaults = {
     id            = "a1b2c3"
