@@ -48,8 +48,8 @@ run "on" {
   }
 
   assert {
-    condition     = module.observability[0].dashboard_name == "hub"
-    error_message = "the dashboard is not there by default, or not named as the hub"
+    condition     = module.observability[0].dashboard_name == "hub-eu-west-1"
+    error_message = "the dashboard is not there by default, or would overwrite that of a hub of the same name in another region"
   }
 
   assert {

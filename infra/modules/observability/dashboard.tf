@@ -119,7 +119,8 @@ locals {
 }
 
 resource "aws_cloudwatch_dashboard" "this" {
-  dashboard_name = var.name
+  # Dashboards are shared by all regions, as roles are.
+  dashboard_name = "${var.name}-${data.aws_region.current.name}"
 
   dashboard_body = jsonencode({
     widgets = concat(

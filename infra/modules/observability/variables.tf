@@ -1,7 +1,7 @@
 # What is watched, and who is told.
 
 variable "name" {
-  description = "Name of the hub: of the dashboard, and the prefix of the alarms and saved queries."
+  description = "Name of the hub: the prefix of the dashboard, the alarms and the saved queries."
   type        = string
   nullable    = false
 }
