@@ -113,7 +113,10 @@ resource "aws_cloudwatch_metric_alarm" "hub" {
   alarm_description   = "${each.value.description} ${local.see_runbook}"
   comparison_operator = "GreaterThanThreshold"
   threshold           = each.value.threshold
-  evaluation_periods  = 1
+  # FILL makes a 0 of what has not arrived yet, so the newest period says little: three are looked at. A refusal that is
+  # counted a moment after the error that it explains must not wake anyone, hence two for errors.
+  evaluation_periods  = 3
+  datapoints_to_alarm = each.key == "api-errors" ? 2 : 1
   treat_missing_data  = "notBreaching" # Nor has a hub without traffic.
   alarm_actions       = var.alarm_topic_arns
   ok_actions          = var.alarm_topic_arns
