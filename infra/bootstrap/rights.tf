@@ -2,7 +2,7 @@
 # creates. None of it reads a row, a log line or a message, and none invokes a function.
 
 locals {
-  arn = { for service in ["cloudwatch", "dynamodb", "lambda", "logs"] : service => "arn:aws:${service}:${local.region}:${local.account}" }
+  arn = { for service in ["cloudwatch", "dynamodb", "events", "lambda", "logs"] : service => "arn:aws:${service}:${local.region}:${local.account}" }
 
   parts = [
     {
@@ -29,6 +29,11 @@ locals {
       resources = ["${local.arn.cloudwatch}:alarm:HUB*", "arn:aws:cloudwatch::${local.account}:dashboard/HUB*"]
       read      = ["cloudwatch:GetDashboard", "cloudwatch:ListTagsForResource"]
       write     = ["cloudwatch:DeleteAlarms", "cloudwatch:DeleteDashboards", "cloudwatch:PutDashboard", "cloudwatch:PutMetricAlarm", "cloudwatch:TagResource", "cloudwatch:UntagResource"]
+    },
+    {
+      resources = ["${local.arn.events}:rule/HUB-*"]
+      read      = ["events:DescribeRule", "events:ListTagsForResource", "events:ListTargetsByRule"]
+      write     = ["events:DeleteRule", "events:PutRule", "events:PutTargets", "events:RemoveTargets", "events:TagResource", "events:UntagResource"]
     },
     {
       # An API is known by an id that AWS chooses: there is no name here to go by.
