@@ -46,7 +46,7 @@ print(part({"alg": "RS256"}), part({"iss": "https://token.actions.githubusercont
 }
 
 hub=(--allow-endpoint --state "$bucket/staging/terraform.tfstate" --artifacts "$artifacts"
-  -var name=ship-staging -var 'tags={"ms-custom-id":"ship"}' -var "architecture=$(host_arch)" -var saved_queries=false
+  -var name=ship-staging -var 'tags={"ms-custom-id":"ship"}' -var "architecture=$(host_arch)"
   -var "websocket_endpoint=$AWS_ENDPOINT_URL/_aws/execute-api/ship/live")
 environment=repo:example/hub:environment:staging
 pull_request=repo:example/hub:pull_request

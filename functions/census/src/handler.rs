@@ -2,7 +2,13 @@
 
 use std::time::Instant;
 
-use hub::{deadline::Deadline, failure::Failure, registry::Registry, telemetry};
+use hub::{
+    deadline::Deadline,
+    failure::Failure,
+    metrics::{self, Metric},
+    registry::Registry,
+    telemetry,
+};
 use serde::Serialize;
 
 const ROUTE: &str = "census";
@@ -22,6 +28,8 @@ pub(crate) async fn handle(registry: &Registry, deadline: Deadline) -> Result<Co
         .await
         .inspect_err(|failure| telemetry::failed(ROUTE, "", failure, started))?;
     let duration_ms = telemetry::millis_since(started);
+    #[allow(clippy::cast_precision_loss, reason = "no count comes near 2^53")]
+    metrics::add(Metric::OpenConnections, open_connections as f64);
     tracing::info!(route = ROUTE, open_connections, duration_ms, "counted");
     Ok(Count { open_connections })
 }

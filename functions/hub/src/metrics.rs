@@ -47,6 +47,8 @@ pub enum Metric {
     FanoutSize,
     /// Milliseconds from the first read to the last answer.
     FanoutDuration,
+    /// Connections that were open when they were counted.
+    OpenConnections,
     /// Invocations that ended in a failure of the hub's own.
     HandlerErrors,
 }
