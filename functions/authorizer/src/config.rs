@@ -1,7 +1,7 @@
 //! Whose tokens count, and which of their claims: read once from the environment at start-up.
 
 use http::Uri;
-use hub::config::ConfigError;
+use hub::config::{ConfigError, Trust};
 
 /// Everything that the environment decides. A missing or malformed variable stops the function at start-up.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,6 +16,8 @@ pub(crate) struct Config {
     pub(crate) session_claim: String,
     /// `AUTH_SEND_CLAIM`: the claim that holds the sessions to send to.
     pub(crate) send_claim: String,
+    /// Whom TLS trusts on the way to the issuer.
+    pub(crate) trust: Trust,
 }
 
 impl Config {
@@ -36,7 +38,11 @@ impl Config {
                 format!("is {issuer:?}: an issuer has no query string"),
             ));
         }
+        // Keys that are looked up are at the issuer's own address, or with the same authority.
+        let mut addresses = vec![Some(issuer.clone())];
+        addresses.extend(get("AUTH_JWKS_URL").map(Some));
         Ok(Self {
+            trust: Trust::of(&addresses, get),
             issuer,
             audience: required(
                 "AUTH_AUDIENCE",
@@ -88,6 +94,7 @@ mod tests {
             jwks_url: None,
             session_claim: "session_id".into(),
             send_claim: "send_to".into(),
+            trust: Trust::Machine,
         };
         assert_eq!(read(&[ISSUER, AUDIENCE, ("AUTH_JWKS_URL", "")]).unwrap(), expected);
     }
@@ -104,7 +111,21 @@ mod tests {
         .unwrap();
         assert_eq!(config.issuer, "http://127.0.0.1:8081");
         assert_eq!(config.jwks_url.unwrap().to_string(), "https://keys.example.com/jwks?tenant=1");
+        assert_eq!(config.trust, Trust::Machine);
         assert_eq!((&*config.session_claim, &*config.send_claim), ("sub", "https://example.com/send_to"));
+    }
+
+    #[test]
+    fn no_certificates_are_read_for_an_issuer_on_this_machine_and_only_amazons_for_amazons() {
+        let trust =
+            |issuer, more: &[_]| read(&[&[("AUTH_ISSUER", issuer), AUDIENCE], more].concat()).unwrap().trust;
+        assert_eq!(trust("http://127.0.0.1:8081", &[]), Trust::Nobody);
+        let cognito = "https://cognito-idp.eu-west-1.amazonaws.com/eu-west-1_aBcDeFgHi";
+        assert_eq!(trust(cognito, &[]), Trust::Amazon);
+        assert_eq!(trust(cognito, &[("AUTH_JWKS_URL", "https://keys.example.com/")]), Trust::Machine);
+        assert_eq!(trust("https://login.example.com/", &[]), Trust::Machine);
+        let bundle = ("AWS_CA_BUNDLE", "/ca.pem");
+        assert_eq!(trust("https://login.example.com/", &[bundle]), Trust::Bundle("/ca.pem".into()));
     }
 
     #[test]

@@ -22,7 +22,10 @@ use jsonwebtoken::{
 use serde::Deserialize;
 use tokio::time::{Instant, timeout};
 
-use crate::config::{Config, key_url};
+use crate::{
+    config::{Config, key_url},
+    tls,
+};
 
 /// However many unknown keys are asked for, the issuer is asked no more often than this.
 const REFRESH_EVERY: Duration = Duration::from_secs(30);
@@ -64,8 +67,7 @@ impl Keys {
         connector.set_connect_timeout(Some(CONNECT_TIMEOUT));
         connector.enforce_http(false);
         let connector = HttpsConnectorBuilder::new()
-            .with_native_roots()
-            .context("this machine has no certificates to check the issuer's against")?
+            .with_tls_config(tls::config(&config.trust)?)
             .https_or_http()
             .enable_http1()
             .wrap_connector(connector);

@@ -3,6 +3,7 @@
 mod config;
 mod handler;
 mod keys;
+mod tls;
 mod token;
 mod verify;
 

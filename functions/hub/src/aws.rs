@@ -17,7 +17,7 @@ use crate::config::{Config, Trust};
 
 /// Amazon Trust Services' roots, all five that it asks clients with a store of their own to hold. Reading a
 /// machine's whole store costs a cold start more than all the rest of it.
-const AMAZON_ROOTS: &[u8] = include_bytes!("amazon-roots.pem");
+pub const AMAZON_ROOTS: &[u8] = include_bytes!("amazon-roots.pem");
 
 /// A connection that has rested longer is not used again. One that died without a word, in a freeze perhaps,
 /// costs a try its whole time-out; the fan-out may have left dozens of them to a single recipient.

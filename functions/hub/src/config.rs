@@ -86,6 +86,10 @@ impl Config {
         let session_index = get("SESSION_INDEX").unwrap_or_else(|| "session_id-index".into());
         check_name("TABLE_NAME", &table_name)?;
         check_name("SESSION_INDEX", &session_index)?;
+        let table = get("AWS_ENDPOINT_URL_DYNAMODB").or_else(|| get("AWS_ENDPOINT_URL"));
+        let posts = get("WEBSOCKET_ENDPOINT")
+            .or_else(|| get("AWS_ENDPOINT_URL_APIGATEWAYMANAGEMENTAPI"))
+            .or_else(|| get("AWS_ENDPOINT_URL"));
         Ok(Self {
             table_name,
             session_index,
@@ -94,7 +98,7 @@ impl Config {
             max_message_bytes: number(&get, "MAX_MESSAGE_BYTES", 32 * 1024, &(1..=GATEWAY_MESSAGE_BYTES))?,
             close_expired: flag(&get, "CLOSE_EXPIRED")?,
             endpoint: endpoint(&get)?,
-            trust: trust(&get),
+            trust: Trust::of(&[table, posts], get),
         })
     }
 }
@@ -159,23 +163,22 @@ fn endpoint(get: &impl Fn(&str) -> Option<String>) -> Result<EndpointSource, Con
     }
 }
 
-fn trust(get: &impl Fn(&str) -> Option<String>) -> Trust {
-    let table = get("AWS_ENDPOINT_URL_DYNAMODB").or_else(|| get("AWS_ENDPOINT_URL"));
-    let posts = get("WEBSOCKET_ENDPOINT")
-        .or_else(|| get("AWS_ENDPOINT_URL_APIGATEWAYMANAGEMENTAPI"))
-        .or_else(|| get("AWS_ENDPOINT_URL"));
-    let plain = |url: &Option<String>| url.as_ref().is_some_and(|url| url.starts_with("http://"));
-    // A custom domain's certificate may come from anyone; API Gateway's own address says what it is.
-    let of_aws = |url: &Option<String>| url.as_ref().is_none_or(|url| url.contains(".amazonaws.com/"));
-    let china = get("AWS_REGION").is_some_and(|region| region.starts_with("cn-"));
-    if plain(&table) && plain(&posts) {
-        Trust::Nobody
-    } else if let Some(file) = get("AWS_CA_BUNDLE") {
-        Trust::Bundle(file)
-    } else if of_aws(&table) && of_aws(&posts) && !china {
-        Trust::Amazon
-    } else {
-        Trust::Machine
+impl Trust {
+    /// What calls to these addresses take; `None` is an address that the SDK chooses. Reads through `get`.
+    pub fn of(addresses: &[Option<String>], get: impl Fn(&str) -> Option<String>) -> Self {
+        let plain = |url: &Option<String>| url.as_ref().is_some_and(|url| url.starts_with("http://"));
+        // A custom domain's certificate may come from anyone; AWS's own addresses say what they are.
+        let of_aws = |url: &Option<String>| url.as_ref().is_none_or(|url| url.contains(".amazonaws.com/"));
+        let china = get("AWS_REGION").is_some_and(|region| region.starts_with("cn-"));
+        if addresses.iter().all(plain) {
+            Self::Nobody
+        } else if let Some(file) = get("AWS_CA_BUNDLE") {
+            Self::Bundle(file)
+        } else if addresses.iter().all(of_aws) && !china {
+            Self::Amazon
+        } else {
+            Self::Machine
+        }
     }
 }
 
