@@ -3,7 +3,7 @@
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, PoisonError},
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use anyhow::{Context, anyhow, bail};
@@ -33,11 +33,14 @@ const REFRESH_EVERY: Duration = Duration::from_secs(30);
 const FIRST_RETRY: Duration = Duration::from_secs(1);
 /// A key that the issuer has withdrawn serves no longer than this, if the issuer can be asked.
 const MAX_AGE: Duration = Duration::from_secs(600);
+/// Where a key is known, nobody waits longer to hear whether the issuer has withdrawn it.
+const STALE_PATIENCE: Duration = Duration::from_secs(1);
 /// Two requests, discovery and keys, fit into the function's time-out.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(3);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// A key set is a few KiB.
 const MAX_ANSWER_BYTES: usize = 256 * 1024;
+const MAX_SHOWN_CHARS: usize = 200;
 
 /// Keys by the algorithm that they are for and their id: a token cannot put a key to another use.
 type KeySet = HashMap<(Algorithm, String), Arc<DecodingKey>>;
@@ -49,14 +52,32 @@ pub(crate) struct Keys {
     jwks_url: Option<Uri>,
     client: Client<HttpsConnector<HttpConnector>, Empty<&'static [u8]>>,
     /// What was fetched last, and when. Never held for longer than a look.
-    known: Mutex<Option<(KeySet, Instant)>>,
+    known: Mutex<Option<(KeySet, Moment)>>,
     /// The newest attempt. Held while it is under way, so that all who need it wait for the same one.
     attempt: tokio::sync::Mutex<Option<Attempt>>,
 }
 
+/// A moment by both clocks: the steady one may stand still while Lambda has the function frozen, and the wall's may
+/// be set back.
+#[derive(Debug, Clone, Copy)]
+struct Moment {
+    steady: Instant,
+    wall: SystemTime,
+}
+
+impl Moment {
+    fn now() -> Self {
+        Self { steady: Instant::now(), wall: SystemTime::now() }
+    }
+
+    fn age(&self) -> Duration {
+        self.steady.elapsed().max(self.wall.elapsed().unwrap_or_default())
+    }
+}
+
 #[derive(Debug)]
 struct Attempt {
-    at: Instant,
+    at: Moment,
     /// Why it failed, if it did.
     failure: Option<String>,
 }
@@ -88,11 +109,15 @@ impl Keys {
         id: &str,
         algorithm: Algorithm,
     ) -> Result<Option<Arc<DecodingKey>>, Failure> {
-        let (key, fresh) = self.look(id, algorithm);
-        if key.is_some() && fresh {
-            return Ok(key);
-        }
-        let failure = self.refresh().await;
+        let failure = match self.look(id, algorithm) {
+            (Some(key), true) => return Ok(Some(key)),
+            (Some(_), false) => timeout(STALE_PATIENCE, self.refresh()).await.unwrap_or_else(|_| {
+                let error = format!("no answer within {STALE_PATIENCE:?}: the former keys serve on");
+                tracing::warn!(error, "keys not refreshed");
+                None
+            }),
+            (None, _) => self.refresh().await,
+        };
         match (self.look(id, algorithm).0, failure) {
             (None, Some(failure)) => Err(Failure::Keys(failure)),
             (key, _) => Ok(key),
@@ -103,7 +128,7 @@ impl Keys {
     fn look(&self, id: &str, algorithm: Algorithm) -> (Option<Arc<DecodingKey>>, bool) {
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let Some((keys, fetched_at)) = &*known else { return (None, false) };
-        (keys.get(&(algorithm, id.to_owned())).cloned(), fetched_at.elapsed() < MAX_AGE)
+        (keys.get(&(algorithm, id.to_owned())).cloned(), fetched_at.age() < MAX_AGE)
     }
 
     /// Fetches the key set anew unless that has just been tried, and says why the newest attempt failed. The
@@ -112,13 +137,16 @@ impl Keys {
         let mut attempt = self.attempt.lock().await;
         let never_answered = self.known.lock().unwrap_or_else(PoisonError::into_inner).is_none();
         let pause = if never_answered { FIRST_RETRY } else { REFRESH_EVERY };
-        if let Some(newest) = attempt.as_ref().filter(|newest| newest.at.elapsed() < pause) {
+        if let Some(newest) = attempt.as_ref().filter(|newest| newest.at.age() < pause) {
             return newest.failure.clone();
         }
+        // Ahead of the question, so that one which is cut short counts too: else each handshake would ask again.
+        let cut_short = "the newest attempt was cut short, and it is too early for another";
+        *attempt = Some(Attempt { at: Moment::now(), failure: Some(cut_short.into()) });
         let failure = match self.fetch_keys().await {
             Ok(keys) => {
                 let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-                *known = Some((keys, Instant::now()));
+                *known = Some((keys, Moment::now()));
                 None
             }
             Err(error) => {
@@ -127,7 +155,7 @@ impl Keys {
                 Some(error)
             }
         };
-        *attempt = Some(Attempt { at: Instant::now(), failure: failure.clone() });
+        *attempt = Some(Attempt { at: Moment::now(), failure: failure.clone() });
         failure
     }
 
@@ -155,15 +183,17 @@ impl Keys {
         let url = format!("{}/.well-known/openid-configuration", self.issuer.trim_end_matches('/'));
         let document: Document = self.get(url.parse()?).await?;
         if document.issuer != self.issuer {
-            bail!("the issuer calls itself {}: set AUTH_ISSUER to that, to the letter", document.issuer);
+            let name = brief(&document.issuer);
+            bail!("the issuer calls itself {name}: set AUTH_ISSUER to that, to the letter");
         }
-        key_url(&document.jwks_uri)
-            .map_err(|problem| anyhow!("the issuer's jwks_uri is {}: {problem}", document.jwks_uri))
+        pointed_to(&self.issuer, &document.jwks_uri)
+            .map_err(|problem| anyhow!("the issuer's jwks_uri is {}: {problem}", brief(&document.jwks_uri)))
     }
 
     async fn get<T: for<'de> Deserialize<'de>>(&self, url: Uri) -> anyhow::Result<T> {
         // Without the query string, which might hold a secret.
         let shown = format!("{}{}", url.authority().map_or("", http::uri::Authority::as_str), url.path());
+        let shown = brief(&shown);
         let fetching = async {
             let request = Request::get(url).header(header::ACCEPT, "application/json").body(Empty::new())?;
             let response = self.client.request(request).await?;
@@ -186,6 +216,21 @@ impl Keys {
             .unwrap_or_else(|_| Err(anyhow!("no answer within {REQUEST_TIMEOUT:?}")))
             .with_context(|| format!("cannot read {shown}"))
     }
+}
+
+/// The address that an issuer's document gives for its keys. Only an issuer on this machine may send the hub to
+/// this machine.
+fn pointed_to(issuer: &str, jwks_uri: &str) -> Result<Uri, &'static str> {
+    let uri = key_url(jwks_uri)?;
+    if issuer.starts_with("https://") && uri.scheme_str() != Some("https") {
+        return Err("it must begin with https://, as the issuer does");
+    }
+    Ok(uri)
+}
+
+/// Text of the issuer's own, as much of it as a log line should hold.
+fn brief(text: &str) -> &str {
+    text.char_indices().nth(MAX_SHOWN_CHARS).and_then(|(end, _)| text.get(..end)).unwrap_or(text)
 }
 
 /// A key that can verify a token's signature; `None` for all others.

@@ -257,6 +257,58 @@ async fn a_known_key_outlives_its_issuer_and_an_unknown_one_is_then_a_failure() 
     assert_eq!(issuer.asked(DISCOVERY), 4, "once in each round: the second question had its answer");
 }
 
+/// A freeze between two invocations: an hour that only the wall clock has counted.
+#[tokio::test]
+async fn the_time_that_lambda_has_the_function_frozen_counts_too() {
+    let issuer = Issuer::start(&[("old", &RSA)]).await;
+    let keys = Keys::new(&issuer.config()).unwrap();
+    assert!(has(&keys, "old").await.unwrap());
+    issuer.keys(&[("new", &RSA)]);
+    assert!(!has(&keys, "new").await.unwrap(), "it is too early to ask again");
+    let hour = Duration::from_secs(3600);
+    keys.attempt.lock().await.as_mut().unwrap().at.wall -= hour;
+    keys.known.lock().unwrap().as_mut().unwrap().1.wall -= hour;
+    assert!(!has(&keys, "old").await.unwrap(), "it has been withdrawn meanwhile");
+    assert!(has(&keys, "new").await.unwrap());
+
+    keys.attempt.lock().await.as_mut().unwrap().at.wall += hour;
+    keys.known.lock().unwrap().as_mut().unwrap().1.wall += hour;
+    assert!(has(&keys, "new").await.unwrap(), "a wall clock that was set back does no harm");
+    later(MAX_AGE).await;
+    issuer.keys(&[]);
+    assert!(!has(&keys, "new").await.unwrap(), "nor does it make the keys fresh for ever");
+}
+
+#[tokio::test]
+async fn a_question_that_is_cut_short_counts_as_one() {
+    let issuer = Issuer::start(&[("one", &RSA)]).await;
+    let keys = Keys::new(&issuer.config()).unwrap();
+    assert!(has(&keys, "one").await.unwrap());
+    issuer.set(DISCOVERY, Reply::Silence);
+    later(REFRESH_EVERY).await;
+    assert!(timeout(Duration::from_millis(100), has(&keys, "two")).await.is_err(), "it waits for the issuer");
+    let failure = has(&keys, "two").await.unwrap_err().to_string();
+    assert!(failure.contains("cut short"), "{failure}");
+    assert!(has(&keys, "one").await.unwrap());
+    assert_eq!(issuer.asked(DISCOVERY), 2);
+}
+
+#[tokio::test]
+async fn who_has_a_known_key_does_not_wait_for_a_slow_issuer() {
+    let issuer = Issuer::start(&[("one", &RSA)]).await;
+    let keys = Keys::new(&issuer.config()).unwrap();
+    assert!(has(&keys, "one").await.unwrap());
+    issuer.set(DISCOVERY, Reply::Silence);
+    later(MAX_AGE).await;
+    time::pause();
+    let started = Instant::now();
+    assert!(has(&keys, "one").await.unwrap());
+    let first = started.elapsed();
+    assert!((STALE_PATIENCE..STALE_PATIENCE + Duration::from_millis(10)).contains(&first), "{first:?}");
+    assert!(has(&keys, "one").await.unwrap());
+    assert_eq!(started.elapsed(), first, "not a second time");
+}
+
 #[tokio::test]
 async fn an_issuer_that_has_never_answered_is_asked_again_soon() {
     let issuer = Issuer::start(&[("one", &RSA)]).await;
@@ -309,6 +361,34 @@ async fn keys_are_fetched_over_https_or_from_this_machine_wherever_the_issuer_po
         issuer.discovery(&json!({ "issuer": issuer.url, "jwks_uri": jwks_uri }));
         let failure = has(&Keys::new(&issuer.config()).unwrap(), "one").await.unwrap_err().to_string();
         assert!(failure.contains(&format!("jwks_uri is {jwks_uri}")), "{failure}");
+    }
+}
+
+#[test]
+fn only_an_issuer_on_this_machine_may_point_to_this_machine() {
+    for (issuer, jwks_uri, taken) in [
+        ("https://login.example.com", "https://keys.example.com/", true),
+        ("https://login.example.com", "http://127.0.0.1:9001/2018-06-01/", false),
+        ("https://login.example.com", "http://localhost/keys", false),
+        ("http://127.0.0.1:8081", "http://127.0.0.1:8081/keys", true),
+        ("http://127.0.0.1:8081", "https://keys.example.com/", true),
+    ] {
+        assert_eq!(pointed_to(issuer, jwks_uri).is_ok(), taken, "{issuer} {jwks_uri}");
+    }
+}
+
+#[tokio::test]
+async fn of_an_issuers_own_text_a_failure_holds_no_more_than_a_little() {
+    let issuer = Issuer::start(&[]).await;
+    let long = "ü".repeat(MAX_ANSWER_BYTES / 4);
+    for document in [
+        json!({ "issuer": long, "jwks_uri": "x" }),
+        json!({ "issuer": issuer.url, "jwks_uri": long }),
+        json!({ "issuer": issuer.url, "jwks_uri": format!("{}/{}", issuer.url, "x".repeat(9000)) }),
+    ] {
+        issuer.discovery(&document);
+        let failure = has(&Keys::new(&issuer.config()).unwrap(), "one").await.unwrap_err().to_string();
+        assert!((200..400).contains(&failure.chars().count()), "{failure}");
     }
 }
 
