@@ -6,9 +6,10 @@ locals {
   connections_endpoint = coalesce(var.websocket_endpoint, module.websocket_api.connections_endpoint)
 
   # Of this API's stage; with `auth`, send-message also closes the connections whose token has ended.
-  connections_arn      = "${module.websocket_api.execution_arn}/${var.stage}"
-  connections_methods  = var.auth == null ? ["POST"] : ["POST", "DELETE"]
-  send_message_closing = var.auth == null ? {} : { CLOSE_EXPIRED = "true" }
+  connections_arn     = "${module.websocket_api.execution_arn}/${var.stage}"
+  connections_methods = var.auth == null ? ["POST"] : ["POST", "DELETE"]
+  # With `auth`, what comes over a socket past the authorizer is refused.
+  guarded = var.auth == null ? {} : { REQUIRE_GRANT = "true" }
 
   # What each function is told and what it may do: nothing else is granted anywhere.
   functions = merge(local.hub, local.door, local.tally)
@@ -16,10 +17,10 @@ locals {
   hub = {
     connect = {
       description = "Records a new connection and its session."
-      environment = {
+      environment = merge({
         TABLE_NAME             = module.connections_table.name
         CONNECTION_TTL_SECONDS = var.connection_ttl_seconds
-      }
+      }, local.guarded)
       statements = [
         { actions = ["dynamodb:PutItem"], resources = [module.connections_table.arn] },
       ]
@@ -41,7 +42,7 @@ locals {
         WEBSOCKET_ENDPOINT = local.connections_endpoint
         FANOUT_CONCURRENCY = var.fanout_concurrency
         MAX_MESSAGE_BYTES  = var.max_message_bytes
-      }, local.send_message_closing)
+      }, local.guarded)
       statements = [
         { actions = ["dynamodb:Query"], resources = [module.connections_table.session_index_arn] },
         { actions = ["dynamodb:GetItem", "dynamodb:DeleteItem"], resources = [module.connections_table.arn] },

@@ -17,9 +17,11 @@ const ROUTE: &str = "$connect";
 
 /// Answers 200 once the row is stored, 400 to a session id that is missing or malformed, and 403 to one that is
 /// not the authorizer's. A row that cannot be stored is a failure, which the gateway turns into a refused
-/// handshake: nobody holds a socket that no message can reach.
+/// handshake: nobody holds a socket that no message can reach. So is a handshake without a grant where one is
+/// required: it came past the authorizer.
 pub(crate) async fn handle(
     registry: &Registry,
+    require_grant: bool,
     payload: &RawValue,
     deadline: Deadline,
 ) -> Result<GatewayAnswer, Failure> {
@@ -36,6 +38,13 @@ pub(crate) async fn handle(
         return Ok(GatewayAnswer::unknown_action());
     };
     let connection_id = &handshake.connection_id;
+    if require_grant && handshake.grant.is_none() {
+        let text = "no authorizer has granted anything although REQUIRE_GRANT is set: see that the route $connect has \
+                    the hub's authorizer, and deploy again";
+        let failure = Failure::Event(text.into());
+        telemetry::failed(ROUTE, connection_id, &failure, started);
+        return Err(failure);
+    }
     let session = match session(&handshake) {
         Ok(session) => session,
         Err((status, why)) => {
@@ -83,6 +92,10 @@ mod tests {
     use super::*;
 
     async fn answer(event: &str, rule: &Rule) -> Result<GatewayAnswer, Failure> {
+        answer_if(false, event, rule).await
+    }
+
+    async fn answer_if(require_grant: bool, event: &str, rule: &Rule) -> Result<GatewayAnswer, Failure> {
         let client = mock_client!(dynamodb, RuleMode::MatchAny, [rule]);
         let variables = [("TABLE_NAME", "connections"), ("AWS_REGION", "eu-west-1")];
         let config = Config::from_lookup(|name| {
@@ -90,7 +103,8 @@ mod tests {
         });
         let registry = Registry::from_conf(client.config().to_builder(), &config.unwrap());
         let deadline = Deadline::new(SystemTime::now() + Duration::from_secs(10), false);
-        handle(&registry, &serde_json::from_str::<Box<RawValue>>(event).unwrap(), deadline).await
+        let payload: Box<RawValue> = serde_json::from_str(event).unwrap();
+        handle(&registry, require_grant, &payload, deadline).await
     }
 
     #[tokio::test]
@@ -182,6 +196,21 @@ mod tests {
         let event = granted("alice", 4_102_460_000, "null").replace("send_to", "sendTo");
         assert!(matches!(answer(&event, &stored).await, Err(Failure::Event(_))));
         assert_eq!(stored.num_calls(), 0);
+    }
+
+    #[tokio::test]
+    async fn where_a_grant_is_required_a_handshake_without_one_is_a_failure_and_stores_nothing() {
+        let stored = mock!(dynamodb::Client::put_item).then_output(|| PutItemOutput::builder().build());
+        let foreign = granted("alice", 4_102_460_000, "{\"session_id\":\"alice\"}")
+            .replace("\"session_id\":\"alice\",\"send_to\"", "\"send\"")
+            .replace("\"exp\"", "\"until\"");
+        for event in [include_str!("../../../events/connect.json"), &foreign] {
+            let result = answer_if(true, event, &stored).await;
+            assert!(matches!(result, Err(Failure::Event(_))), "{result:?}");
+        }
+        assert_eq!(stored.num_calls(), 0);
+        answer_if(true, &granted("alice", 4_102_460_000, "null"), &stored).await.unwrap();
+        assert_eq!(stored.num_calls(), 1);
     }
 
     #[tokio::test]

@@ -19,7 +19,7 @@ async fn serve() -> anyhow::Result<()> {
     let registry = Registry::new(&aws::sdk_config(&config).await?, &config);
     let answer = async |event: LambdaEvent<Box<RawValue>>| {
         let deadline = Deadline::new(event.context.deadline(), false);
-        guard(handler::handle(&registry, &event.payload, deadline)).await
+        guard(handler::handle(&registry, config.require_grant, &event.payload, deadline)).await
     };
     run(service_fn(answer)).await.map_err(anyhow::Error::from_boxed)
 }

@@ -15,9 +15,9 @@ pub struct Config {
     pub fanout_concurrency: usize,
     /// `MAX_MESSAGE_BYTES`: the largest delivery frame, in bytes of UTF-8.
     pub max_message_bytes: usize,
-    /// `CLOSE_EXPIRED`: whether a connection that is met after its token's end is closed, which needs the
-    /// permission to.
-    pub close_expired: bool,
+    /// `REQUIRE_GRANT`: whether an authorizer stands at the door. Then nothing that comes over a socket without what
+    /// that granted is taken, and a connection that is met after its token's end is closed.
+    pub require_grant: bool,
     /// Where posts go.
     pub endpoint: EndpointSource,
     /// Whom TLS trusts.
@@ -96,7 +96,7 @@ impl Config {
             connection_ttl: Duration::from_secs(number(&get, "CONNECTION_TTL_SECONDS", 9000, &(1..=86_400))?),
             fanout_concurrency: number(&get, "FANOUT_CONCURRENCY", 64, &(1..=1024))?,
             max_message_bytes: number(&get, "MAX_MESSAGE_BYTES", 32 * 1024, &(1..=GATEWAY_MESSAGE_BYTES))?,
-            close_expired: flag(&get, "CLOSE_EXPIRED")?,
+            require_grant: flag(&get, "REQUIRE_GRANT")?,
             endpoint: endpoint(&get)?,
             trust: Trust::of(&[table, posts], get),
         })
@@ -224,7 +224,7 @@ mod tests {
                 connection_ttl: Duration::from_secs(9000),
                 fanout_concurrency: 64,
                 max_message_bytes: 32_768,
-                close_expired: false,
+                require_grant: false,
                 endpoint: EndpointSource::FromEvent { region: "eu-west-1".into() },
                 trust: Trust::Amazon,
             }
@@ -243,7 +243,7 @@ mod tests {
             (vec![TABLE, REGION, ("FANOUT_CONCURRENCY", "0")], "FANOUT_CONCURRENCY"),
             (vec![TABLE, REGION, ("FANOUT_CONCURRENCY", "-1")], "FANOUT_CONCURRENCY"),
             (vec![TABLE, REGION, ("MAX_MESSAGE_BYTES", "131073")], "MAX_MESSAGE_BYTES"),
-            (vec![TABLE, REGION, ("CLOSE_EXPIRED", "yes")], "CLOSE_EXPIRED"),
+            (vec![TABLE, REGION, ("REQUIRE_GRANT", "yes")], "REQUIRE_GRANT"),
             (vec![TABLE, ("WEBSOCKET_ENDPOINT", "wss://example.com/live")], "WEBSOCKET_ENDPOINT"),
             (vec![TABLE, ("WEBSOCKET_ENDPOINT", "example.com/live")], "WEBSOCKET_ENDPOINT"),
             (vec![TABLE, ("WEBSOCKET_ENDPOINT", "https:///live")], "WEBSOCKET_ENDPOINT"),

@@ -1,6 +1,7 @@
 //! What the hub's Lambda functions share: configuration, events, the protocol, the table and the fan-out.
 
 pub mod aws;
+pub mod clock;
 pub mod config;
 pub mod connections;
 pub mod deadline;

@@ -1,9 +1,6 @@
 //! The table of connections: who is connected, and to which session.
 
-use std::{
-    collections::HashMap,
-    time::{Duration, SystemTime},
-};
+use std::{collections::HashMap, time::Duration};
 
 use aws_config::{SdkConfig, retry::RetryConfig};
 use aws_sdk_dynamodb::{
@@ -14,7 +11,12 @@ use aws_sdk_dynamodb::{
     types::{AttributeValue, Select},
 };
 
-use crate::{config::Config, failure::Failure, protocol::SessionId};
+use crate::{
+    clock::{now_seconds, since_epoch},
+    config::Config,
+    failure::Failure,
+    protocol::SessionId,
+};
 
 type Item = HashMap<String, AttributeValue>;
 
@@ -52,7 +54,7 @@ pub struct Recipient {
 /// Some of a session's recipients, and where the next ones begin.
 #[derive(Debug)]
 pub struct Page {
-    /// Those that have not expired, and with `CLOSE_EXPIRED` those that may have to be closed.
+    /// Those that have not expired, and with `REQUIRE_GRANT` those that may have to be closed.
     pub recipients: Vec<Recipient>,
     /// To be passed to the next [`Registry::page`]; `None` at the end.
     pub next: Option<Item>,
@@ -82,7 +84,7 @@ impl Registry {
             table: config.table_name.clone(),
             index: config.session_index.clone(),
             ttl: config.connection_ttl,
-            shows_expired: config.close_expired,
+            shows_expired: config.require_grant,
         }
     }
 
@@ -257,14 +259,6 @@ where
     E: std::error::Error + Send + Sync + 'static,
 {
     Failure::Table { action, source: Box::new(source) }
-}
-
-fn since_epoch() -> Duration {
-    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default()
-}
-
-fn now_seconds() -> i64 {
-    since_epoch().as_secs().try_into().unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use std::time::{Instant, SystemTime};
 
 use hub::{
     aws_config::SdkConfig,
+    clock::now_seconds,
     config::Config,
     connections::{Connections, Gateway, Verdict},
     deadline::Deadline,
@@ -43,13 +44,14 @@ pub(crate) struct Handler {
     gateway: Gateway,
     concurrency: usize,
     max_message_bytes: usize,
+    require_grant: bool,
 }
 
 /// Why there is no receipt.
 enum Stop {
     /// The caller's fault.
     Refused(Refusal),
-    /// The caller's token has ended, and its connection with it.
+    /// The caller's token has ended, and its connection with it; or it has none where one is required.
     Ended(Refusal),
     /// Ours.
     Failed(Failure),
@@ -100,6 +102,7 @@ impl Handler {
             gateway: Gateway::new(sdk, config),
             concurrency: config.fanout_concurrency,
             max_message_bytes: config.max_message_bytes,
+            require_grant: config.require_grant,
         }
     }
 
@@ -154,16 +157,20 @@ impl Handler {
         context: &Context,
         known_id: &mut Option<String>,
     ) -> Result<Receipt, Stop> {
-        let frame = frame.ok_or_else(|| {
-            Refusal::new(Code::BadRequest, "the frame must be text: send JSON, not binary", None)
-        })?;
-        let Send { sessions, message, id } = Send::parse(frame)?;
+        let binary = || Refusal::new(Code::BadRequest, "the frame must be text: send JSON, not binary", None);
+        let parsed = frame.ok_or_else(binary).and_then(Send::parse);
+        // Whatever the frame is like: a connection that is over stays open for none.
+        if let Some(sender) = origin.sender {
+            let id = parsed.as_ref().map_or_else(|refusal| refusal.id.clone(), |send| send.id.clone());
+            self.check_connection(sender, id)?;
+        }
+        let Send { sessions, message, id } = parsed?;
         // Lambda's request id stays the same when it repeats an asynchronous invocation, so recipients can tell
         // that a repeated message is one.
         let id = id.unwrap_or_else(|| context.request_id.clone());
         *known_id = Some(id.clone());
         if let Some(grant) = origin.sender.and_then(|sender| sender.grant.as_ref()) {
-            check(grant, &sessions, &id)?;
+            check_sessions(grant, &sessions, &id)?;
         }
 
         let from = match origin.sender {
@@ -189,6 +196,20 @@ impl Handler {
         log(origin, from, delivery.len(), &receipt, &report, result.is_ok());
         result?;
         Ok(receipt)
+    }
+
+    /// Whether the connection may still send at all.
+    fn check_connection(&self, sender: &Sender, id: Option<String>) -> Result<(), Stop> {
+        let text = match &sender.grant {
+            Some(grant) if grant.has_ended(now_seconds()) => {
+                "the token of this connection has expired: connect again with a new one"
+            }
+            None if self.require_grant => {
+                "this connection was opened without a token: connect again with one"
+            }
+            _ => return Ok(()),
+        };
+        Err(Stop::Ended(Refusal::new(Code::NotConnected, text, id)))
     }
 
     async fn session_of(&self, origin: &Origin<'_>, sender: &Sender, id: &str) -> Result<SessionId, Stop> {
@@ -237,16 +258,12 @@ impl Handler {
 }
 
 /// Whether a grant allows this message: to all of its sessions, or to none.
-fn check(grant: &Grant, sessions: &[SessionId], id: &str) -> Result<(), Stop> {
-    if grant.has_ended(SystemTime::now()) {
-        let text = "the token of this connection has expired: connect again with a new one";
-        return Err(Stop::Ended(Refusal::new(Code::NotConnected, text, Some(id.to_owned()))));
-    }
+fn check_sessions(grant: &Grant, sessions: &[SessionId], id: &str) -> Result<(), Refusal> {
     match sessions.iter().find(|session| !grant.send_to.covers(session)) {
         None => Ok(()),
         Some(session) => {
             let text = format!("the token of this connection does not allow it to send to {session}");
-            Err(Refusal::new(Code::Forbidden, text, Some(id.to_owned())).into())
+            Err(Refusal::new(Code::Forbidden, text, Some(id.to_owned())))
         }
     }
 }

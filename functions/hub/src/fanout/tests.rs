@@ -92,7 +92,7 @@ impl World {
 
     async fn deliver(self, sessions: &[&str], sender: Option<&str>, time: Range<Duration>) -> Run {
         let world = Arc::new(self);
-        let config = Config { close_expired: !world.expired.is_empty(), ..config() };
+        let config = Config { require_grant: !world.expired.is_empty(), ..config() };
 
         let table = world.clone();
         let query = mock!(dynamodb::Client::query).then_compute_response(move |input| {

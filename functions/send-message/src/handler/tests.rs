@@ -83,6 +83,7 @@ fn hub_that_posts(index_is_down: bool, posts_succeed: bool) -> Hub {
         gateway: Gateway::from_conf(gateway.config().to_builder(), &config),
         concurrency: config.fanout_concurrency,
         max_message_bytes: config.max_message_bytes,
+        require_grant: false,
     };
     Hub { handler, posts }
 }
@@ -237,6 +238,49 @@ async fn a_sender_whose_token_has_ended_is_told_so_and_then_disconnected() {
     let [(told, frame), closed] = hub.posts().try_into().unwrap();
     assert_eq!((&frame["code"], &frame["id"]), (&json!("not_connected"), &json!("m-1")));
     assert_eq!((told.as_str(), closed), ("Q3xWdcTzDoECHtA=", ("Q3xWdcTzDoECHtA=".to_owned(), Value::Null)));
+}
+
+#[tokio::test]
+async fn a_socket_that_was_opened_before_tokens_were_asked_for_cannot_send_afterwards() {
+    let mut hub = hub(false);
+    hub.handler.require_grant = true;
+    let answer = hub.answer(event!("")).await.unwrap();
+    assert_eq!(answer, json!({ "statusCode": 200 }), "the frame has gone ahead");
+    let [(told, frame), closed] = hub.posts().try_into().unwrap();
+    assert_eq!((&frame["code"], &frame["id"]), (&json!("not_connected"), &json!("m-1")));
+    assert_eq!((told.as_str(), closed), ("Q3xWdcTzDoECHtA=", ("Q3xWdcTzDoECHtA=".to_owned(), Value::Null)));
+}
+
+#[tokio::test]
+async fn where_tokens_are_asked_for_a_token_and_a_backend_may_send() {
+    for (event, delivered) in [(granted(r#"["*"]"#, LATER), 1), (event!("-direct").to_owned(), 1)] {
+        let mut hub = hub(false);
+        hub.handler.require_grant = true;
+        let answer = hub.answer(&event).await.unwrap();
+        let receipt =
+            answer["body"].as_str().map_or(answer.clone(), |body| serde_json::from_str(body).unwrap());
+        assert_eq!(
+            (&receipt["type"], &receipt["delivered"]),
+            (&json!("receipt"), &json!(delivered)),
+            "{receipt}"
+        );
+    }
+}
+
+/// Else who sends nothing but nonsense would keep its connection.
+#[tokio::test]
+async fn a_connection_whose_token_has_ended_is_closed_whatever_it_sends() {
+    let ended = granted(r#"["*"]"#, 1);
+    let mut no_json: Value = serde_json::from_str(&ended).unwrap();
+    no_json["body"] = json!("{");
+    let mut binary = no_json.clone();
+    binary["isBase64Encoded"] = json!(true);
+    for event in [no_json, binary] {
+        let hub = hub(false);
+        hub.answer(&event.to_string()).await.unwrap();
+        let [(_, frame), (_, closed)] = hub.posts().try_into().unwrap();
+        assert_eq!((&frame["code"], closed), (&json!("not_connected"), Value::Null));
+    }
 }
 
 #[tokio::test]
