@@ -92,7 +92,7 @@ variable "detailed_metrics" {
 
 variable "auth" {
   description = <<-EOT
-    Whose tokens open the hub; null leaves it open to everyone. A token is a JWT (RS256, ES256 or EdDSA) that says who issued it (iss) and for whom (aud), and carries two claims of its own: the sessions that its bearer may join, and those it may send to (left out: the same ones).
+    Whose tokens open the hub; null leaves it open to everyone. A token is a JWT (RS256, ES256 or EdDSA) that says who issued it (iss) and for whom (aud), and carries two claims of its own: the sessions that its bearer may join, and those it may send to (left out: its own session).
 
     - issuer: the tokens' iss, to the letter: an https:// URL.
     - audience: the tokens' aud.

@@ -6,7 +6,7 @@ use hub::{
     deadline::Deadline,
     event::Admission,
     failure::Failure,
-    grant::Grant,
+    grant::{Grant, Patterns},
     metrics::{self, Metric},
     protocol::SessionId,
     telemetry,
@@ -132,7 +132,8 @@ impl Authorizer {
         let token = token::find(admission)?;
         let claims = verify(&self.config, &self.keys, token).await?;
         let session = choose(&admission.session, &claims)?;
-        let grant = Grant { session, send_to: claims.send_to, expires_at: claims.expires_at };
+        let send_to = claims.send_to.unwrap_or_else(|| Patterns::exactly(session.clone()));
+        let grant = Grant { session, send_to, expires_at: claims.expires_at };
         let answer = Answer::allow(&admission.method_arn, &grant);
         if answer.bytes() > MAX_ANSWER_BYTES {
             return Err("grant_too_large".into());

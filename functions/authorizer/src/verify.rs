@@ -42,8 +42,8 @@ impl From<Failure> for Stop {
 pub(crate) struct Claims {
     /// The sessions that its bearer may join.
     pub(crate) sessions: Patterns,
-    /// The sessions that its bearer may send to.
-    pub(crate) send_to: Patterns,
+    /// The sessions that its bearer may send to; `None` is the one joined, and no other.
+    pub(crate) send_to: Option<Patterns>,
     /// When that ends, in seconds since 1970.
     pub(crate) expires_at: i64,
 }
@@ -99,12 +99,11 @@ fn read(config: &Config, claims: &Map<String, Value>) -> Result<Claims, &'static
     }
     let sessions =
         claims.get(&config.session_claim).and_then(Patterns::from_json).ok_or("bad_session_claim")?;
-    let send_to = match claims.get(&config.send_claim) {
-        None => sessions.clone(),
-        Some(claim) => Patterns::from_json(claim).ok_or("bad_send_claim")?,
-    };
+    let send_to = claims.get(&config.send_claim);
+    let send_to = send_to.map(|claim| Patterns::from_json(claim).ok_or("bad_send_claim")).transpose()?;
     let exp = claims.get("exp").and_then(seconds).ok_or("missing_claim")?;
-    Ok(Claims { sessions, send_to, expires_at: end(exp, now()) })
+    let expires_at = end(exp, now_seconds()).ok_or("expired")?;
+    Ok(Claims { sessions, send_to, expires_at })
 }
 
 /// A token that is accepted after its end, because clocks differ, admits for as long as it would be accepted:

@@ -46,6 +46,12 @@ impl Patterns {
         }
     }
 
+    /// That session and no other.
+    #[must_use]
+    pub fn exactly(session: SessionId) -> Self {
+        Self(vec![Pattern::Exactly(session)])
+    }
+
     fn to_json(&self) -> Value {
         self.0
             .iter()

@@ -176,6 +176,21 @@ async fn who_may_send_to_nobody_else_may_still_send_to_its_own_session() {
 
 #[tokio::test]
 #[ignore = "needs a stack that is up with --auth"]
+async fn to_be_free_to_join_other_sessions_is_not_to_be_free_to_send_to_them() {
+    let tag = unique("a");
+    let token = token(&["--session", &format!("{tag}*")]);
+    let join = async |name: &str| {
+        let session = format!("{tag}{name}");
+        Client::through(&session, &format!("?token={token}&session_id={session}")).await
+    };
+    let (mut first, second) = (join("1").await, join("2").await);
+    let words = assert_error(&first.publish(&[&second.session], json!(1)).await, "forbidden");
+    assert!(words.contains(&second.session), "{words}");
+    second.assert_heard_nothing().await;
+}
+
+#[tokio::test]
+#[ignore = "needs a stack that is up with --auth"]
 async fn a_backend_needs_no_token() {
     let stack = Stack::new().await;
     let mut bob = client(&unique("bob"), &[]).await;

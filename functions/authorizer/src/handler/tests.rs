@@ -127,6 +127,15 @@ async fn the_session_is_one_that_the_token_covers() {
 async fn a_session_that_is_named_twice_is_refused_even_to_who_may_join_any() {
     let door = Door::new().await;
     let token = door.token(&json!({ "session_id": "*" }));
+#[tokio::test]
+async fn who_names_nobody_to_send_to_may_send_to_the_session_it_joins_and_to_no_other_it_might() {
+    let door = Door::new().await;
+    for claim in [json!("a1"), json!(["a1", "a2"]), json!("a*"), json!("*")] {
+        let answer = door.knock(&json!({ "session_id": claim }), Some("a1")).await;
+        assert_eq!(answer["context"]["send_to"], "[\"a1\"]", "{claim}");
+    }
+}
+
     let mut event = event(include_str!("../../../../events/authorizer.json"), &token);
     event["multiValueQueryStringParameters"] = json!({ "session_id": ["alice", "alice"] });
     assert_eq!(door.answer(&event).await.unwrap(), denied());
