@@ -1,6 +1,10 @@
 //! Each sample handshake, with a token in the place that it shows.
 
-use std::time::{Duration, SystemTime};
+use std::{
+    io,
+    sync::{Arc, Mutex},
+    time::{Duration, SystemTime},
+};
 
 use hub::event::Connect;
 use serde_json::{Value, json};
@@ -124,10 +128,6 @@ async fn the_session_is_one_that_the_token_covers() {
 }
 
 #[tokio::test]
-async fn a_session_that_is_named_twice_is_refused_even_to_who_may_join_any() {
-    let door = Door::new().await;
-    let token = door.token(&json!({ "session_id": "*" }));
-#[tokio::test]
 async fn who_names_nobody_to_send_to_may_send_to_the_session_it_joins_and_to_no_other_it_might() {
     let door = Door::new().await;
     for claim in [json!("a1"), json!(["a1", "a2"]), json!("a*"), json!("*")] {
@@ -136,6 +136,10 @@ async fn who_names_nobody_to_send_to_may_send_to_the_session_it_joins_and_to_no_
     }
 }
 
+#[tokio::test]
+async fn a_session_that_is_named_twice_is_refused_even_to_who_may_join_any() {
+    let door = Door::new().await;
+    let token = door.token(&json!({ "session_id": "*" }));
     let mut event = event(include_str!("../../../../events/authorizer.json"), &token);
     event["multiValueQueryStringParameters"] = json!({ "session_id": ["alice", "alice"] });
     assert_eq!(door.answer(&event).await.unwrap(), denied());
@@ -174,6 +178,52 @@ async fn an_issuer_out_of_reach_is_a_failure_only_where_its_key_is_not_known() {
     let unknown = RSA.token(&json!({ "alg": "RS256", "kid": "new" }), &json!({}));
     let event = event(include_str!("../../../../events/authorizer.json"), &unknown);
     assert!(matches!(door.answer(&event).await, Err(Failure::Keys(_))));
+}
+
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Of the libraries beneath neither, which the functions' own logs leave out.
+#[tokio::test]
+async fn at_the_most_talkative_level_no_line_holds_any_part_of_a_token() {
+    let log = Log::default();
+    let writer = log.clone();
+    let everything = tracing_subscriber::fmt()
+        .with_max_level(tracing::Level::TRACE)
+        .with_writer(move || writer.clone())
+        .finish();
+    let _logging = tracing::subscriber::set_default(everything);
+    let door = Door::new().await;
+    let good = door.token(&json!({ "session_id": "alice", "send_to": ["bob"] }));
+    let bad = format!("{good}x");
+    let unknown = RSA.token(&json!({ "alg": "RS256", "kid": "unheard-of" }), &json!({ "sub": "somebody" }));
+    for token in [&good, &bad, &unknown] {
+        for sample in [
+            include_str!("../../../../events/authorizer.json"),
+            include_str!("../../../../events/authorizer-query.json"),
+            include_str!("../../../../events/authorizer-subprotocol.json"),
+            include_str!("../../../../events/authorizer-two-tokens.json"),
+        ] {
+            door.answer(&event(sample, token)).await.unwrap();
+        }
+    }
+    let lines = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    for word in ["admitted", "bad_signature", "unknown_key", "more_than_one_token"] {
+        assert!(lines.contains(word), "{lines}");
+    }
+    for part in [&good, &unknown].into_iter().flat_map(|token| token.split('.')) {
+        assert!(!lines.contains(part), "{lines}");
+    }
+    assert!(!lines.contains("unheard-of"), "{lines}");
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@ use proptest::{prelude::*, test_runner::TestRunner};
 use serde_json::json;
 
 use super::*;
-use crate::keys::tests::{EC, ED, Issuer, RSA, STRANGER, SigningKey, base64};
+use crate::keys::tests::{EC, ED, Issuer, RSA, Reply, STRANGER, SigningKey, base64};
 
 struct Door {
     issuer: Issuer,
@@ -243,6 +243,23 @@ async fn the_header_cannot_choose_another_algorithm_or_another_key() {
 
 #[tokio::test]
 async fn a_token_of_any_size_is_answered_at_once() {
+#[tokio::test]
+async fn a_key_for_another_use_cannot_take_the_place_of_one_with_its_id() {
+    for encryption_first in [true, false] {
+        let door = Door::new().await;
+        let mut encryption = STRANGER.jwk("rsa");
+        encryption["use"] = json!("enc");
+        let mut keys = vec![RSA.jwk("rsa"), encryption];
+        if encryption_first {
+            keys.reverse();
+        }
+        door.issuer.set("/keys", Reply::Answer(200, json!({ "keys": keys }).to_string()));
+        door.read(&door.claims()).await.unwrap();
+        let strangers = STRANGER.token(&header(), &door.claims());
+        assert_eq!(door.verify(&strangers).await, Err("bad_signature"));
+    }
+}
+
     let door = Door::new().await;
     let claims: String = (0..1_000_000).map(|n| format!("\"c{n}\":{n},")).collect();
     let million =
