@@ -1,8 +1,6 @@
 //! Whether a token is one, whose it is, and what it allows.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
-use hub::{failure::Failure, grant::Patterns};
+use hub::{clock::now_seconds, failure::Failure, grant::Patterns};
 use jsonwebtoken::{Algorithm, Validation, decode, decode_header, errors::ErrorKind};
 use serde_json::{Map, Value};
 
@@ -107,9 +105,9 @@ fn read(config: &Config, claims: &Map<String, Value>) -> Result<Claims, &'static
 }
 
 /// A token that is accepted after its end, because clocks differ, admits for as long as it would be accepted:
-/// a connection without any time would be open and yet out of reach.
-fn end(exp: i64, now: i64) -> i64 {
-    if exp > now { exp } else { exp.saturating_add_unsigned(LEEWAY) }
+/// a connection without any time would be open and yet out of reach. `None` for one that would have none even so.
+fn end(exp: i64, now: i64) -> Option<i64> {
+    [exp, exp.saturating_add_unsigned(LEEWAY)].into_iter().find(|end| *end > now)
 }
 
 /// JSON knows one kind of number: some issuers write a time with a decimal point.
@@ -119,11 +117,6 @@ fn seconds(number: &Value) -> Option<i64> {
         Some(time.as_secs())
     })?;
     Some(i64::try_from(whole).unwrap_or(i64::MAX))
-}
-
-fn now() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    since.as_secs().try_into().unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]
