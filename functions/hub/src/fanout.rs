@@ -92,6 +92,12 @@ struct Delivery {
     was_gone: bool,
 }
 
+impl Delivery {
+    fn new(session: usize, recipient: Recipient) -> Self {
+        Self { session, recipient, tries: 0, throttled: false, was_gone: false }
+    }
+}
+
 /// What became of a try.
 enum Outcome {
     Delivered,
@@ -163,31 +169,35 @@ impl Fanout<'_> {
     /// Posts to every recipient of `pages` until it is settled or the time for posting is up.
     ///
     /// A first try comes before another's second one, and who waits for a second one holds no call: a
-    /// connection in trouble costs the others nothing but the calls that it is given.
+    /// connection in trouble costs the others nothing but the calls that it is given. What is only to be closed
+    /// comes after all first tries, and gets no more than half of the calls.
     async fn post_pages(&self, mut pages: Pages, frame: &[u8], tallies: &mut [Tally], report: &mut Report) {
         let mut calls = FuturesUnordered::new();
         let mut parked = Parked::new();
         let mut page = (0, Vec::new().into_iter());
         let mut reading = true;
         let mut last_cause = None;
-        let mut closes_left = MOST_CLOSED;
+        let mut to_close = Vec::new();
         loop {
             let now = Instant::now();
             if now >= self.deadline.post_until {
                 let waiting = parked.drain().map(|Reverse(Due(_, delivery))| delivery.session);
-                let untried = page.1.by_ref().filter(|recipient: &Recipient| !recipient.expired);
-                for session in waiting.chain(untried.map(|_| page.0)) {
+                for session in waiting.chain(page.1.by_ref().map(|_: Recipient| page.0)) {
                     report
                         .count(tallies.get_mut(session), Outcome::Failed(out_of_time(last_cause.as_deref())));
                 }
+                to_close.clear();
             }
             while calls.len() < self.concurrency
                 && let Some(delivery) = next(&mut page, &mut parked, now)
             {
-                if delivery.recipient.expired {
-                    let Some(left) = closes_left.checked_sub(1) else { continue };
-                    closes_left = left;
-                }
+                calls.push(self.attempt(delivery, frame));
+            }
+            while !reading
+                && page.1.len() == 0
+                && calls.len() < self.concurrency.div_ceil(2)
+                && let Some(delivery) = to_close.pop()
+            {
                 calls.push(self.attempt(delivery, frame));
             }
             let wake = parked.peek().map_or(self.deadline.post_until, |Reverse(due)| due.0);
@@ -202,7 +212,16 @@ impl Fanout<'_> {
                     }
                 }
                 read = pages.recv(), if reading && page.1.len() == 0 && parked.len() < MOST_PARKED => match read {
-                    Some((session, recipients)) => page = (session, recipients.into_iter()),
+                    Some((session, mut recipients)) => {
+                        for recipient in recipients.extract_if(.., |recipient| recipient.expired) {
+                            // The sender's own is needed for the receipt: whatever it sends next ends it.
+                            let own = self.sender == Some(recipient.connection_id.as_str());
+                            if !own && to_close.len() < MOST_CLOSED {
+                                to_close.push(Delivery::new(session, recipient));
+                            }
+                        }
+                        page = (session, recipients.into_iter());
+                    }
                     None => reading = false,
                 },
                 () = sleep_until(wake.min(self.deadline.post_until)),
@@ -292,7 +311,7 @@ impl Fanout<'_> {
 /// Who is to be tried next: somebody new, or else somebody whose pause is over.
 fn next(page: &mut (usize, vec::IntoIter<Recipient>), parked: &mut Parked, now: Instant) -> Option<Delivery> {
     if let Some(recipient) = page.1.next() {
-        return Some(Delivery { session: page.0, recipient, tries: 0, throttled: false, was_gone: false });
+        return Some(Delivery::new(page.0, recipient));
     }
     let due = parked.peek().is_some_and(|Reverse(due)| due.0 <= now);
     due.then(|| parked.pop()).flatten().map(|Reverse(Due(_, delivery))| delivery)

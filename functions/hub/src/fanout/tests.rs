@@ -40,6 +40,7 @@ struct World {
     /// Connections whose token has ended, and those of them that the gateway was asked to close.
     expired: Vec<&'static str>,
     closed: Mutex<Vec<String>>,
+    posted_before_closing: Mutex<Option<u32>>,
 }
 
 impl World {
@@ -126,6 +127,8 @@ impl World {
         let close = mock!(management::Client::delete_connection).then_compute_response(move |input| {
             let id = input.connection_id().unwrap();
             gateway.closed.lock().unwrap().push(id.to_owned());
+            let posted = gateway.posts.lock().unwrap().values().sum();
+            gateway.posted_before_closing.lock().unwrap().get_or_insert(posted);
             let status = gateway.scripts.lock().unwrap()[id][0];
             MockResponse::Http(HttpResponse::new(StatusCode::try_from(status).unwrap(), SdkBody::empty()))
         });
@@ -149,7 +152,8 @@ impl World {
         let posts = world.posts.lock().unwrap().clone();
         let deleted = world.deleted.lock().unwrap().clone();
         let closed = world.closed.lock().unwrap().clone();
-        Run { report, result, posts, deleted, closed, took: now.elapsed() }
+        let posted_before_closing = *world.posted_before_closing.lock().unwrap();
+        Run { report, result, posts, deleted, closed, posted_before_closing, took: now.elapsed() }
     }
 }
 
@@ -159,6 +163,7 @@ struct Run {
     posts: BTreeMap<String, u32>,
     deleted: Vec<String>,
     closed: Vec<String>,
+    posted_before_closing: Option<u32>,
     took: Duration,
 }
 
@@ -242,7 +247,7 @@ async fn a_connection_whose_token_has_ended_is_closed_and_in_no_tally() {
         .await;
     run.result.as_ref().unwrap();
     assert_eq!((run.tallies(), run.posts.len()), (vec![(1, 0, 0)], 1));
-    assert_eq!(run.closed, ["over", "stale", "broken"], "each once");
+    assert_eq!(run.closed, ["broken", "stale", "over"], "each once");
     assert_eq!(run.deleted, ["stale"], "the others' rows go with their sockets");
     assert_eq!((run.report.closed, run.report.close_failures.count), (1, 1));
 }
@@ -255,6 +260,29 @@ async fn a_connection_whose_token_has_ended_does_not_fail_for_want_of_time() {
         .deliver(&["a"], None, Duration::ZERO..LONG)
         .await;
     assert_eq!((run.tallies(), run.closed.len()), (vec![(0, 0, 1)], 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn nobody_waits_for_a_message_until_another_is_closed() {
+    let names: Vec<&'static str> = (0..8).map(|n| &*format!("c{n}").leak()).collect();
+    let rows: Vec<_> = names.iter().map(|name| (*name, OLD, &[204][..])).collect();
+    let run = World { expired: names, ..World::default() }
+        .session("a", &rows)
+        .session("a", &[("a1", OLD, &[200]), ("a2", OLD, &[200])])
+        .session("b", &[("b1", OLD, &[429, 200])])
+        .deliver(&["a", "b"], None, LONG..LONGER)
+        .await;
+    assert_eq!((run.tallies(), run.closed.len()), (vec![(2, 0, 0), (1, 0, 0)], 8));
+    assert!(run.posted_before_closing >= Some(3), "{:?}", run.posted_before_closing);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_senders_own_connection_stays_open_for_its_receipt() {
+    let run = World { expired: vec!["me", "over"], ..World::default() }
+        .session("a", &[("me", OLD, &[204]), ("over", OLD, &[204])])
+        .deliver(&["a"], Some("me"), LONG..LONGER)
+        .await;
+    assert_eq!((run.tallies(), run.closed), (vec![(0, 0, 0)], vec!["over".to_owned()]));
 }
 
 #[tokio::test(start_paused = true)]
