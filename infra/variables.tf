@@ -109,12 +109,12 @@ variable "auth" {
   default = null
 
   validation {
-    condition     = var.auth == null || can(regex("^(https://|http://(127\\.0\\.0\\.1|localhost)[:/]|http://(127\\.0\\.0\\.1|localhost)$)[^\\s?#@]*$", try(var.auth.issuer, "")))
+    condition     = var.auth == null || can(regex("^(https://[^/:\\s?#@]+|http://(127\\.0\\.0\\.1|localhost))(:[0-9]+)?(/[^\\s?#@]*)?$", try(var.auth.issuer, "")))
     error_message = "auth.issuer must be the https:// URL that tokens have as their iss, without a query string (http:// only for 127.0.0.1 and localhost)."
   }
 
   validation {
-    condition     = var.auth == null || try(var.auth.jwks_url, null) == null || can(regex("^(https://|http://(127\\.0\\.0\\.1|localhost)[:/])[^\\s#@]+$", var.auth.jwks_url))
+    condition     = var.auth == null || try(var.auth.jwks_url, null) == null || can(regex("^(https://[^/:\\s?#@]+|http://(127\\.0\\.0\\.1|localhost))(:[0-9]+)?([/?][^\\s#@]*)?$", var.auth.jwks_url))
     error_message = "auth.jwks_url must be an https:// URL (http:// only for 127.0.0.1 and localhost); leave it out to have it looked up."
   }
 
@@ -180,6 +180,11 @@ variable "timeout_seconds" {
   validation {
     condition     = alltrue([for seconds in values(var.timeout_seconds) : seconds >= 1 && seconds <= 900 && floor(seconds) == seconds])
     error_message = "timeout_seconds: each must be a whole number from 1 to 900."
+  }
+
+  validation {
+    condition     = var.timeout_seconds.authorizer >= 8
+    error_message = "timeout_seconds: authorizer must be at least 8, because its issuer may take 3 s for each of two questions."
   }
 }
 

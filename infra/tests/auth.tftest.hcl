@@ -153,7 +153,7 @@ run "the_door_by_itself" {
 
   # A source of the token would be demanded of every handshake.
   assert {
-    condition     = aws_apigatewayv2_authorizer.this["$connect"].identity_sources == toset(["route.request.header.Host"])
+    condition     = aws_apigatewayv2_authorizer.this["$connect"].identity_sources == toset(["route.request.header.Sec-WebSocket-Key"])
     error_message = "a token would have to stand in one certain place"
   }
 
@@ -256,6 +256,49 @@ run "issuer_with_a_query" {
   }
 
   expect_failures = [var.auth]
+}
+
+run "issuer_without_a_host" {
+  command = plan
+
+  variables {
+    auth = { issuer = "https://", audience = "hub" }
+  }
+
+  expect_failures = [var.auth]
+}
+
+run "issuer_with_nothing_but_a_path" {
+  command = plan
+
+  variables {
+    auth = { issuer = "https:///tenant", audience = "hub" }
+  }
+
+  expect_failures = [var.auth]
+}
+
+run "keys_without_a_host" {
+  command = plan
+
+  variables {
+    auth = { issuer = "https://login.example.com", audience = "hub", jwks_url = "https:///keys" }
+  }
+
+  expect_failures = [var.auth]
+}
+
+run "issuers_of_all_kinds" {
+  command = plan
+
+  variables {
+    auth = { issuer = "https://login.example.com:8443/tenant/v2.0/", audience = "hub", jwks_url = "https://keys.example.com?tenant=1" }
+  }
+
+  assert {
+    condition     = module.function["authorizer"].settings.environment.AUTH_ISSUER == "https://login.example.com:8443/tenant/v2.0/"
+    error_message = "the issuer is not passed on to the letter"
+  }
 }
 
 run "keys_without_https" {

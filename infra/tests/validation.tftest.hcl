@@ -64,6 +64,16 @@ run "too_large" {
   ]
 }
 
+run "no_time_for_the_issuer" {
+  command = plan
+
+  variables {
+    timeout_seconds = { authorizer = 7 }
+  }
+
+  expect_failures = [var.timeout_seconds]
+}
+
 run "not_whole" {
   command = plan
 
@@ -93,7 +103,7 @@ run "smallest" {
     websocket_endpoint     = "http://h"
     region                 = "us-gov-west-1"
     memory_mb              = { connect = 128, disconnect = 128, send-message = 128 }
-    timeout_seconds        = { connect = 1, disconnect = 1, send-message = 1 }
+    timeout_seconds        = { authorizer = 8, connect = 1, disconnect = 1, send-message = 1 }
     fanout_concurrency     = 1
     max_message_bytes      = 1
     log_retention_days     = 0

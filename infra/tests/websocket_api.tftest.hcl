@@ -119,6 +119,11 @@ run "first" {
     )
     error_message = "the throttles or the metrics are not as chosen"
   }
+
+  assert {
+    condition     = aws_apigatewayv2_stage.this.default_route_settings[0].logging_level == "OFF" && aws_apigatewayv2_stage.this.default_route_settings[0].data_trace_enabled == false
+    error_message = "the gateway would log tokens and messages"
+  }
 }
 
 run "nothing_served_changes" {

@@ -25,8 +25,8 @@ resource "aws_apigatewayv2_authorizer" "this" {
   authorizer_type = "REQUEST"
   authorizer_uri  = each.value.invoke_arn
   # What must be there for the function to be asked at all. A token may stand in any of three places, and to name one of
-  # them would be to refuse the others; this header every handshake has.
-  identity_sources = ["route.request.header.Host"]
+  # them would be to refuse the others; this header every handshake has, and each has another.
+  identity_sources = ["route.request.header.Sec-WebSocket-Key"]
 
   lifecycle {
     # For HTTP APIs only; not every implementation of the AWS API leaves it out of what it reports.
@@ -181,6 +181,9 @@ resource "aws_apigatewayv2_stage" "this" {
     throttling_burst_limit   = var.throttling_burst_limit
     throttling_rate_limit    = var.throttling_rate_limit
     detailed_metrics_enabled = var.detailed_metrics
+    # The gateway's own logs would hold query strings and frames: tokens and messages.
+    logging_level      = "OFF"
+    data_trace_enabled = false
   }
 
   # A socket that opens before the permissions are there gets a 500.
