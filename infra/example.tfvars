@@ -4,5 +4,11 @@ name       = "websocket-hub"
 region     = "eu-west-1"
 table_name = "websocket-hub-connections"
 
+# Only who shows a token of this issuer may connect; without this, everyone may:
+# auth = {
+#   issuer   = "https://login.example.com/"
+#   audience = "chat"
+# }
+
 # Only for a custom domain:
 # websocket_endpoint = "https://hub.example.com/live"

@@ -240,6 +240,7 @@ up() {
   if [ -n "$auth" ]; then
     serve issuer 8081 "$ROOT/scripts/issuer.py" serve "$STATE/issuer.key"
   else
+    [ ! -e "$STATE/issuer.pid" ] || say "the hub asks for tokens no longer: up --auth would keep it so"
     stop issuer
     rm -f "$STATE/issuer.key"
   fi
