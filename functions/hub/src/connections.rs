@@ -3,6 +3,10 @@
 use std::time::Duration;
 
 use aws_config::{SdkConfig, retry::RetryConfig, timeout::TimeoutConfig};
+use aws_runtime::{
+    invocation_id::InvocationIdInterceptor, request_info::RequestInfoInterceptor,
+    service_clock_skew::ServiceClockSkewInterceptor, user_agent::UserAgentInterceptor,
+};
 use aws_sdk_apigatewaymanagement::{
     Client,
     config::{Builder, StalledStreamProtectionConfig},
@@ -10,7 +14,14 @@ use aws_sdk_apigatewaymanagement::{
     operation::{delete_connection::DeleteConnectionError, post_to_connection::PostToConnectionError},
     primitives::Blob,
 };
-use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+use aws_smithy_runtime_api::{
+    box_error::BoxError,
+    client::{
+        interceptors::{Intercept, context::BeforeSerializationInterceptorContextRef, disable_interceptor},
+        orchestrator::HttpResponse,
+    },
+};
+use aws_smithy_types::config_bag::ConfigBag;
 use tokio::sync::OnceCell;
 
 use crate::{
@@ -76,6 +87,31 @@ where
     }
 }
 
+/// Leaves out headers that tell AWS about the SDK and its retries: made anew for each post, they were a seventh of its
+/// instructions.
+#[derive(Debug)]
+struct Bare;
+
+impl Intercept for Bare {
+    fn name(&self) -> &'static str {
+        "Bare"
+    }
+
+    fn read_before_execution(
+        &self,
+        _: &BeforeSerializationInterceptorContextRef<'_>,
+        config: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        const WHY: &str = "the gateway has no use for it";
+        let state = config.interceptor_state();
+        state.store_put(disable_interceptor::<UserAgentInterceptor>(WHY));
+        state.store_put(disable_interceptor::<InvocationIdInterceptor>(WHY));
+        state.store_put(disable_interceptor::<RequestInfoInterceptor>(WHY));
+        state.store_put(disable_interceptor::<ServiceClockSkewInterceptor>(WHY));
+        Ok(())
+    }
+}
+
 /// Finds the [`Connections`] of an event, whose client is built once.
 #[derive(Debug)]
 pub struct Gateway {
@@ -119,7 +155,7 @@ impl Gateway {
     }
 
     fn build(&self, url: &str) -> Connections {
-        let conf = self.conf.clone().endpoint_url(url).push_auth_scheme(SigV4::default());
+        let conf = self.conf.clone().endpoint_url(url).push_auth_scheme(SigV4::default()).interceptor(Bare);
         Connections(Client::from_conf(conf.build()))
     }
 }

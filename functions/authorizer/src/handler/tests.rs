@@ -204,7 +204,7 @@ async fn at_the_most_talkative_level_no_line_holds_any_part_of_a_token() {
     let _logging = tracing::subscriber::set_default(everything);
     let door = Door::new().await;
     let good = door.token(&json!({ "session_id": "alice", "send_to": ["bob"] }));
-    let bad = format!("{good}x");
+    let bad = format!("{good}A");
     let unknown = RSA.token(&json!({ "alg": "RS256", "kid": "unheard-of" }), &json!({ "sub": "somebody" }));
     for token in [&good, &bad, &unknown] {
         for sample in [
