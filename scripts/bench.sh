@@ -12,7 +12,7 @@
 #   --rounds         how often what is measured in time is repeated, to take the least (default: 10)
 #   --docs           writes the results into docs/performance.md and docs/images/performance.svg
 #   --check          only counts the instructions of the quick builds in target/lambda-local, and fails if there are
-#                    clearly more than bench/baseline.json accepts. Exit code 77: valgrind is missing
+#                    clearly more than bench/baseline.json accepts
 #   --accept         takes those counts for the new baseline
 #
 # Results are written as JSON to target/bench/results.json, and callgrind's files beside it: callgrind_annotate reads
@@ -84,10 +84,7 @@ target=$(host_arch)
 target=${target/arm64/aarch64}-unknown-linux-gnu
 
 if [ -n "$guard" ]; then
-  command -v valgrind >/dev/null || {
-    say "valgrind is missing, so no instructions are counted: install it (Debian: apt-get install valgrind)"
-    exit 77
-  }
+  need valgrind valgrind
   certificates
   options=(--functions "${functions:-$ROOT/target/lambda-local}" --check "$ROOT/bench/baseline.json")
   [ "$guard" = check ] || options+=(--accept yes)

@@ -228,6 +228,11 @@ fi
 step one 'functions build' scripts/build.sh --arch host --profile local || true
 check 'bills of materials' bills_of_materials
 cargo_test 'fault tests' -p fault-tests
+if command -v valgrind >/dev/null; then
+  check 'instruction counts' scripts/bench.sh --check
+else
+  skip 'instruction counts' 'valgrind is missing: install it (Debian: apt-get install valgrind)'
+fi
 
 if step one 'local stack comes up' scripts/local.sh up; then
   stack_environment=$(scripts/local.sh env)
