@@ -225,7 +225,7 @@ variable "census_minutes" {
 }
 
 variable "log_level" {
-  description = "Least important line that the functions write to their logs."
+  description = "Least important line that the functions write to their logs. Above INFO, Lambda may leave out the metrics as well, of which the dashboard and the alarms are made: their lines have no level, and count as INFO."
   type        = string
   default     = "INFO"
   nullable    = false
@@ -270,7 +270,7 @@ variable "log_retention_days" {
 }
 
 variable "observability" {
-  description = "Whether there is a dashboard, alarms and saved Logs Insights queries. At list prices about $6 a month for each hub: $3 for the dashboard (an account has three free) and $0.10 for each of some 30 metrics under alarm (ten free)."
+  description = "Whether there is a dashboard, alarms and saved Logs Insights queries. At list prices about $6 a month for each hub: $3 for the dashboard (an account has three free) and $0.10 for each of some 30 metrics under alarm (ten free). The hub's own metrics, up to 20 at $0.30 (ten free), are written in any case."
   type        = bool
   default     = true
   nullable    = false

@@ -105,7 +105,7 @@ impl Signer {
         let frame_hash = self.hash(request.body().bytes().ok_or("only a body in memory can be signed")?);
 
         let uri: http::Uri = request.uri().parse()?;
-        let host = uri.authority().ok_or("the address names no host")?;
+        let host = host(&uri).ok_or("the address names no host")?;
         let path = utf8_percent_encode(uri.path(), ENCODED);
         if uri.query().is_some() {
             return Err("no operation of @connections has a query string".into());
@@ -177,6 +177,12 @@ impl Signer {
     }
 }
 
+/// The header `host` as it is sent: a port that goes without saying is left out.
+fn host(uri: &http::Uri) -> Option<&str> {
+    let usual = if uri.scheme_str() == Some("https") { 443 } else { 80 };
+    if uri.port_u16() == Some(usual) { uri.host() } else { uri.authority().map(http::uri::Authority::as_str) }
+}
+
 fn hashed(bytes: &[u8]) -> String {
     hex(digest::digest(&digest::SHA256, bytes).as_ref())
 }
@@ -200,6 +206,19 @@ mod tests {
 
     const URI: &str =
         "https://abc123.execute-api.eu-west-1.amazonaws.com/live/@connections/Q3x%2FW_d~-.cTz%3D";
+
+    #[test]
+    fn the_host_is_signed_as_it_is_sent() {
+        for (address, expected) in [
+            ("https://a.example/x", "a.example"),
+            ("https://a.example:443/x", "a.example"),
+            ("http://127.0.0.1:80/x", "127.0.0.1"),
+            ("http://127.0.0.1:443/x", "127.0.0.1:443"),
+            ("https://[::1]:8443/x", "[::1]:8443"),
+        ] {
+            assert_eq!(host(&address.parse().unwrap()), Some(expected));
+        }
+    }
 
     /// What AWS's own signer adds to the same request.
     fn reference(

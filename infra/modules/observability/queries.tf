@@ -37,7 +37,8 @@ locals {
       logs = local.all_logs
       text = <<-QUERY
         filter level = "ERROR" or (type = "platform.report" and record.status != "success")
-        | stats count(*) as times, max(@timestamp) as last, latest(error) as last_error by @log, message, cause, record.status
+        | fields coalesce(error, text) as why
+        | stats count(*) as times, max(@timestamp) as last, latest(why) as last_error by @log, message, cause, record.status
         | sort times desc
       QUERY
     }
