@@ -1,8 +1,7 @@
 # A start for your own terraform.tfvars; variables.tf describes the rest.
 
-name       = "websocket-hub"
-region     = "eu-west-1"
-table_name = "websocket-hub-connections"
+name   = "chat"
+region = "eu-west-1"
 
 # Only who shows a token of this issuer may connect; without this, everyone may:
 # auth = {

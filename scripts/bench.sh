@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Measures the functions beside a floor (the least program that does the same) and the Python proof of concept, in one
-# run, and prints a table with ratios and targets. Takes some 15 minutes after the builds.
+# run, and prints a table with ratios. Takes some 15 minutes after the builds.
 #
 #   scripts/bench.sh [--only PART[,PART...]] [--functions-dir DIR] [--env NAME=VALUE] [--fanout N] [--rounds N] [--docs]
 #   scripts/bench.sh --check | --accept
@@ -12,7 +12,7 @@
 #   --rounds         how often what is measured in time is repeated, to take the least (default: 10)
 #   --docs           writes the results into docs/performance.md and docs/images/performance.svg
 #   --check          only counts the instructions of the quick builds in target/lambda-local, and fails if there are
-#                    clearly more than bench/baseline.json accepts
+#                    a fifth more than bench/baseline.json accepts
 #   --accept         takes those counts for the new baseline
 #
 # Results are written as JSON to target/bench/results.json, and callgrind's files beside it: callgrind_annotate reads
