@@ -3,6 +3,9 @@
 name   = "chat"
 region = "eu-west-1"
 
+# Default: {name}-connections.
+# table_name = "chat-connections"
+
 # Only who shows a token of this issuer may connect; without this, everyone may:
 # auth = {
 #   issuer   = "https://login.example.com/"
