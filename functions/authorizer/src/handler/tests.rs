@@ -201,7 +201,8 @@ async fn at_the_most_talkative_level_no_line_holds_any_part_of_a_token() {
         .with_max_level(tracing::Level::TRACE)
         .with_writer(move || writer.clone())
         .finish();
-    let _logging = tracing::subscriber::set_default(everything);
+    // For the whole process: a line that another thread was first to pass, without a subscriber, would stay silent here.
+    tracing::subscriber::set_global_default(everything).unwrap();
     let door = Door::new().await;
     let good = door.token(&json!({ "session_id": "alice", "send_to": ["bob"] }));
     let bad = format!("{good}A");
