@@ -64,17 +64,15 @@ refused 'a deploy from a pull request' as "$deployer" "$pull_request" "$ROOT/scr
 refused 'a deploy from another repository' as "$deployer" repo:example/other:environment:staging "$ROOT/scripts/deploy.sh" --yes "${hub[@]}"
 
 refused 'a state that does not travel over TLS' as "$deployer" "$environment" "$ROOT/scripts/deploy.sh" --yes "${hub[@]}"
-# What the local stack cannot do: it has no TLS; with some requests it does not know which function, table, alarm or
-# dashboard they are about, so that only a right on all of them is one; and it names rules as those of a bus that is not
-# the default one. The next bootstrap would take all of it back.
+# What the local stack cannot do: it has no TLS, and with some requests it does not know which function, table, alarm,
+# dashboard or rule they are about, so that only a right on all of them is one. The next bootstrap would take it back.
 "$PY" -c '
 import botocore.session, sys
 new = botocore.session.get_session().create_client
 new("s3").delete_bucket_policy(Bucket=sys.argv[1])
 for role in sys.argv[2:]:
-    policy = """{"Statement": [
-      {"Effect": "Allow", "Action": ["dynamodb:ListTagsOfResource", "lambda:CreateFunction", "cloudwatch:*"], "Resource": "*"},
-      {"Effect": "Allow", "Action": "events:*", "Resource": "arn:aws:events:*:*:rule/default/ship-staging-*"}]}"""
+    policy = """{"Statement": [{"Effect": "Allow", "Resource": "*", "Action":
+      ["dynamodb:ListTagsOfResource", "lambda:CreateFunction", "cloudwatch:*", "events:*"]}]}"""
     new("iam").put_role_policy(RoleName=role, PolicyName="local-stack", PolicyDocument=policy)' "$bucket" "${deployer##*/}" "${planner##*/}"
 
 say "--- staging deploys"
