@@ -246,11 +246,12 @@ if step one 'local stack comes up' scripts/local.sh up; then
   fi
   check 'log lines' logs_are_json
   check 'up again changes nothing' up_again_changes_nothing
+  check 'redeploy under traffic' with_stack "$PY" tests/redeploy.py
   check 'rollback' with_stack "$PY" tests/rollback.py target/lambda-local/disconnect/bootstrap.zip
   check 'pipeline, with its rights' with_stack tests/pipeline.sh target/lambda-local
   check 'a crash is told and mended' crash_is_told_and_mended
 else
-  for name in 'plan after apply is empty' 'sample events, locally' 'system tests' 'page in a browser' 'log lines' 'up again changes nothing' 'rollback' 'pipeline, with its rights' 'a crash is told and mended'; do
+  for name in 'plan after apply is empty' 'sample events, locally' 'system tests' 'page in a browser' 'log lines' 'up again changes nothing' 'redeploy under traffic' 'rollback' 'pipeline, with its rights' 'a crash is told and mended'; do
     skip "$name" 'the local stack did not come up'
   done
 fi
