@@ -4,22 +4,19 @@ mod handler;
 
 use std::process::ExitCode;
 
-use hub::{aws, config::Config, deadline::Deadline, failure::guard, registry::Registry, telemetry};
-use lambda_runtime::{LambdaEvent, run, service_fn};
+use hub::{aws, config::Config, deadline::Deadline, function::serve, registry::Registry};
+use lambda_runtime::LambdaEvent;
 use serde_json::value::RawValue;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
-    telemetry::init();
-    telemetry::exit_code(serve().await)
-}
-
-async fn serve() -> anyhow::Result<()> {
-    let config = Config::from_env()?;
-    let registry = Registry::new(&aws::sdk_config(&config).await?, &config);
-    let answer = async |event: LambdaEvent<Box<RawValue>>| {
-        let deadline = Deadline::new(event.context.deadline(), false);
-        guard(handler::handle(&registry, &event.payload, deadline)).await
-    };
-    run(service_fn(answer)).await.map_err(anyhow::Error::from_boxed)
+    serve(async {
+        let config = Config::from_env()?;
+        let registry = Registry::new(&aws::sdk_config(&config).await?, &config);
+        Ok(async move |event: LambdaEvent<Box<RawValue>>| {
+            let deadline = Deadline::new(event.context.deadline(), false);
+            handler::handle(&registry, &event.payload, deadline).await
+        })
+    })
+    .await
 }

@@ -65,7 +65,7 @@ impl From<Failure> for Diagnostic {
 }
 
 /// Handles one invocation: counts what happens in it, and makes a panic one failure.
-pub fn guard<T>(
+pub(crate) fn guard<T>(
     handling: impl Future<Output = Result<T, Failure>>,
 ) -> impl Future<Output = Result<T, Failure>> {
     // Boxed before anything wraps it, because the SDK's futures are large.

@@ -8,6 +8,7 @@ pub mod deadline;
 pub mod event;
 pub mod failure;
 pub mod fanout;
+pub mod function;
 pub mod grant;
 pub mod metrics;
 pub mod protocol;

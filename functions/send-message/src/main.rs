@@ -4,20 +4,18 @@ mod handler;
 
 use std::process::ExitCode;
 
-use hub::{aws, config::Config, failure::guard, telemetry};
-use lambda_runtime::{LambdaEvent, run, service_fn};
+use hub::{aws, config::Config, function::serve};
+use lambda_runtime::LambdaEvent;
 use serde_json::value::RawValue;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
-    telemetry::init();
-    telemetry::exit_code(serve().await)
-}
-
-async fn serve() -> anyhow::Result<()> {
-    let config = Config::from_env()?;
-    let handler = handler::Handler::new(&aws::sdk_config(&config).await?, &config);
-    let answer =
-        async |event: LambdaEvent<Box<RawValue>>| guard(handler.handle(&event.payload, &event.context)).await;
-    run(service_fn(answer)).await.map_err(anyhow::Error::from_boxed)
+    serve(async {
+        let config = Config::from_env()?;
+        let handler = handler::Handler::new(&aws::sdk_config(&config).await?, &config);
+        Ok(async move |event: LambdaEvent<Box<RawValue>>| {
+            handler.handle(&event.payload, &event.context).await
+        })
+    })
+    .await
 }

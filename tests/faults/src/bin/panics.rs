@@ -2,27 +2,20 @@
 
 use std::process::ExitCode;
 
-use hub::{
-    failure::{Failure, guard},
-    telemetry,
-};
-use lambda_runtime::{LambdaEvent, run, service_fn};
-use serde_json::Value;
+use hub::{failure::Failure, function::serve};
+use lambda_runtime::LambdaEvent;
+use serde_json::{Value, value::RawValue};
 use tokio::task::yield_now;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
-    telemetry::init();
-    telemetry::exit_code(serve().await)
-}
-
-async fn serve() -> anyhow::Result<()> {
-    let answer = async |event: LambdaEvent<Value>| guard(handle(event.payload)).await;
-    run(service_fn(answer)).await.map_err(anyhow::Error::from_boxed)
+    serve(async { Ok(async |event: LambdaEvent<Box<RawValue>>| handle(&event.payload).await) }).await
 }
 
 #[allow(clippy::panic, clippy::indexing_slicing, reason = "it is what this function is for")]
-async fn handle(event: Value) -> Result<Value, Failure> {
+async fn handle(payload: &RawValue) -> Result<Value, Failure> {
+    let event: Value =
+        serde_json::from_str(payload.get()).map_err(|error| Failure::Event(error.to_string()))?;
     let text = event.as_str().unwrap_or_default();
     match text {
         "panic" => panic!("a plain text"),
