@@ -54,7 +54,7 @@ def main() -> None:
             continue
         values = change["after"] or change["before"] or {}
         kind = NAMES.get(resource["type"], resource["type"].removeprefix("aws_").replace("_", " "))
-        name = next((values[key] for key in ("function_name", "role", "name", "route_key") if values.get(key)), resource.get("index", ""))
+        name = next((values[key] for key in ("function_name", "role", "name", "alarm_name", "dashboard_name", "route_key") if values.get(key)), resource.get("index", ""))
         if verb == "update" and (said := details(change)):
             name += ": " + ", ".join(said)
         verbs[verb].setdefault(kind, []).append(name)

@@ -40,8 +40,7 @@ while [ $# -gt 0 ]; do
   shift
 done
 
-[ -z "${AWS_ENDPOINT_URL:-}" ] || [ -n "$allow_endpoint" ] \
-  || die "AWS_ENDPOINT_URL is $AWS_ENDPOINT_URL, which is not AWS (the local stack's?): unset it, or pass --allow-endpoint to deploy there"
+need_aws "$allow_endpoint"
 [ -n "$yes$plan_only" ] || [ -t 0 ] || die "there is no terminal to ask on: pass --yes to apply without asking"
 
 [ -n "$artifacts" ] || need_cargo

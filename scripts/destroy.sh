@@ -33,8 +33,7 @@ while [ $# -gt 0 ]; do
   shift
 done
 
-[ -z "${AWS_ENDPOINT_URL:-}" ] || [ -n "$allow_endpoint" ] \
-  || die "AWS_ENDPOINT_URL is $AWS_ENDPOINT_URL, which is not AWS (the local stack's? scripts/local.sh down removes it): unset it, or pass --allow-endpoint"
+need_aws "$allow_endpoint"
 [ -n "$confirm" ] || [ -t 0 ] || die "there is no terminal to ask on: pass --confirm with the hub's name"
 
 work=$(mktemp -d)

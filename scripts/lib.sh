@@ -187,6 +187,12 @@ RC
   mkdir -p "$TF_PLUGIN_CACHE_DIR"
 }
 
+# need_aws ALLOWED: an environment that leads elsewhere than to AWS must be meant.
+need_aws() {
+  [ -z "${AWS_ENDPOINT_URL:-}" ] || [ -n "$1" ] \
+    || die "AWS_ENDPOINT_URL is $AWS_ENDPOINT_URL, which is not AWS (the local stack's, which scripts/local.sh down removes?): unset it, or pass --allow-endpoint"
+}
+
 INFRA=$ROOT/infra
 tf() { run terraform -chdir="$INFRA" "$@"; }
 

@@ -85,7 +85,8 @@ locals {
   of_table = { TableName = var.table.name }
   of_index = { TableName = var.table.name, GlobalSecondaryIndexName = var.table.session_index }
 
-  alarms = merge(aws_cloudwatch_metric_alarm.function, aws_cloudwatch_metric_alarm.hub)
+  alarms      = merge(aws_cloudwatch_metric_alarm.function, aws_cloudwatch_metric_alarm.hub)
+  see_runbook = "What to do: docs/operations.md."
 }
 
 resource "aws_cloudwatch_metric_alarm" "function" {
@@ -143,8 +144,4 @@ resource "aws_cloudwatch_metric_alarm" "hub" {
       }
     }
   }
-}
-
-locals {
-  see_runbook = "What to do: docs/operations.md."
 }
