@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use harness::{Ending, Function, Outcome, Row, World};
+use harness::{Ending, Function, Outcome, Row, World, over_socket};
 use serde_json::{Value, json};
 
 use crate::tls;
@@ -149,7 +149,7 @@ impl Process<'_> {
         let payload = if self.direct && recipients > 10_000 {
             frame.to_string()
         } else {
-            over_socket(&frame.to_string())
+            over_socket(SENDER, &frame.to_string())
         };
         self.invoke(payload, recipients).await
     }
@@ -170,12 +170,7 @@ impl Process<'_> {
 
     /// The processor time that the process has used.
     pub(crate) fn cpu(&self) -> Duration {
-        let tasks = fs::read_dir(format!("/proc/{}/task", self.pid())).expect("the process is running");
-        let used = tasks.filter_map(|task| {
-            let schedstat = fs::read_to_string(task.ok()?.path().join("schedstat")).ok()?;
-            schedstat.split(' ').next()?.parse::<u64>().ok()
-        });
-        Duration::from_nanos(used.sum())
+        self.function.cpu_time()
     }
 
     /// The most memory that it ever used, in bytes.
@@ -189,17 +184,8 @@ impl Process<'_> {
 
     /// Ends the process so that callgrind writes its file.
     pub(crate) async fn terminate(self) -> ExitStatus {
-        let kill = Command::new("kill").arg(self.pid().to_string()).status();
-        assert!(kill.is_ok_and(|status| status.success()), "`kill` failed");
-        self.function.exited().await
+        self.function.terminate().await
     }
-}
-
-fn over_socket(frame: &str) -> String {
-    let mut event = event("send-message");
-    event["requestContext"]["connectionId"] = SENDER.into();
-    event["body"] = frame.into();
-    event.to_string()
 }
 
 /// One of the project's sample events.

@@ -1,11 +1,11 @@
 //! One line a log event, whatever strangers send, and nothing in it that is not the operator's business.
 
-use harness::{Answer, Function, Operation, executable};
+use harness::{Answer, Function, Operation, executable, over_socket};
 use serde_json::{Value, json};
 
 use crate::{
     connecting::{CONNECT, DISCONNECT},
-    support::{AMPLE, Hub, SENDER, log, over_socket},
+    support::{AMPLE, Hub, SENDER, log},
 };
 
 /// Ends a line, colours a terminal, closes a string, and pretends to be a log line.

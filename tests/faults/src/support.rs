@@ -7,7 +7,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use harness::{Function, Operation, Outcome, Output, Post, Row, World};
+use harness::{Function, Operation, Outcome, Output, Post, Row, World, over_socket};
 use serde_json::{Value, json};
 use tokio::time::{sleep, timeout};
 
@@ -123,15 +123,6 @@ pub(crate) fn name(session: &str, index: usize) -> String {
 pub(crate) fn index(name: &str) -> usize {
     let digits = name.trim_end_matches('=').rsplit('-').next().unwrap_or_default();
     digits.parse().unwrap_or(usize::MAX)
-}
-
-/// API Gateway's event for a frame that came over a socket.
-pub(crate) fn over_socket(connection: &str, frame: &str) -> String {
-    let mut event: Value =
-        serde_json::from_str(include_str!("../../../events/send-message.json")).expect("it is JSON");
-    event["requestContext"]["connectionId"] = connection.into();
-    event["body"] = frame.into();
-    event.to_string()
 }
 
 /// The frame that a socket's sender gets back.

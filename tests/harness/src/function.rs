@@ -262,6 +262,12 @@ impl Function {
         self.signal("CONT");
     }
 
+    /// Asks the process to end, so that a tool it runs in can write its report, and waits until it has.
+    pub async fn terminate(&self) -> ExitStatus {
+        self.signal("TERM");
+        self.exited().await
+    }
+
     fn signal(&self, signal: &str) {
         let kill = format!("kill -s {signal} {}", self.pid);
         let status = Command::new("sh").args(["-c", &kill]).status();
@@ -282,14 +288,16 @@ impl Function {
         peak.and_then(|kib| kib.trim().parse::<u64>().ok()).expect("Linux should report VmHWM") * 1024
     }
 
-    /// The processor time that the process has used, to 10 ms.
+    /// The processor time that the process's threads have used.
     #[must_use]
     pub fn cpu_time(&self) -> Duration {
-        let stat = self.proc("stat");
-        // The second field is the command in brackets, and may hold anything; utime and stime are 14 and 15.
-        let after_name = stat.rsplit(')').next().unwrap_or_default();
-        let ticks = after_name.split_whitespace().skip(11).take(2).filter_map(|n| n.parse::<u64>().ok());
-        Duration::from_millis(ticks.sum::<u64>() * 10)
+        let threads =
+            fs::read_dir(format!("/proc/{}/task", self.pid)).expect("the process should be running");
+        let used = threads.filter_map(|thread| {
+            let schedstat = fs::read_to_string(thread.ok()?.path().join("schedstat")).ok()?;
+            schedstat.split(' ').next()?.parse::<u64>().ok()
+        });
+        Duration::from_nanos(used.sum())
     }
 
     fn proc(&self, file: &str) -> String {

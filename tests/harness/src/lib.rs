@@ -17,6 +17,8 @@ mod table;
 
 use std::sync::Arc;
 
+use serde_json::Value;
+
 use crate::http::Server;
 pub use crate::{
     function::{Ending, Function, Outcome, Output, executable},
@@ -72,4 +74,14 @@ impl World {
     pub fn silence_connections(&self) {
         self.servers.iter().for_each(Server::silence_connections);
     }
+}
+
+/// API Gateway's event for a frame that came over a socket.
+#[must_use]
+pub fn over_socket(connection: &str, frame: &str) -> String {
+    let mut event: Value = serde_json::from_str(include_str!("../../../events/send-message.json"))
+        .expect("a sample should be JSON");
+    event["requestContext"]["connectionId"] = connection.into();
+    event["body"] = frame.into();
+    event.to_string()
 }
