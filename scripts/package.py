@@ -67,7 +67,7 @@ def pack(path: str, elf: bytes) -> None:
     entry.create_system = 3  # Unix, without which the mode below means nothing
     entry.external_attr = 0o100755 << 16
     with zipfile.ZipFile(path + ".new", "w") as archive:
-        archive.writestr(entry, elf)
+        archive.writestr(entry, elf, compresslevel=9)
     os.replace(path + ".new", path)
 
 

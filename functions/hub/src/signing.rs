@@ -95,13 +95,9 @@ impl Signer {
         region: &str,
         now: SystemTime,
     ) -> Result<(), BoxError> {
-        let time: String = humantime::format_rfc3339_seconds(now)
-            .to_string()
-            .chars()
-            .filter(|character| !matches!(character, '-' | ':'))
-            .collect();
+        let time = humantime::format_rfc3339_seconds(now).to_string().replace(['-', ':'], "");
         let (day, _) = time.split_once('T').ok_or("the clock is beyond the year 9999")?;
-        let scope = format!("{day}/{region}/{SERVICE}/aws4_request");
+        let scope = [day, region, SERVICE, "aws4_request"].join("/");
         let frame_hash = self.hash(request.body().bytes().ok_or("only a body in memory can be signed")?);
 
         let uri: http::Uri = request.uri().parse()?;
@@ -119,13 +115,20 @@ impl Signer {
         }
         write!(canonical, "\n{signed_headers}\n{frame_hash}")?;
 
-        let to_sign = format!("AWS4-HMAC-SHA256\n{time}\n{scope}\n{}", hashed(canonical.as_bytes()));
+        let to_sign = ["AWS4-HMAC-SHA256", &time, &scope, &hashed(canonical.as_bytes())].join("\n");
         let signature =
             hex(self.key(day, region, credentials, |key| hmac::sign(key, to_sign.as_bytes())).as_ref());
-        let authorization = format!(
-            "AWS4-HMAC-SHA256 Credential={}/{scope}, SignedHeaders={signed_headers}, Signature={signature}",
-            credentials.access_key_id()
-        );
+        let authorization = [
+            "AWS4-HMAC-SHA256 Credential=",
+            credentials.access_key_id(),
+            "/",
+            &scope,
+            ", SignedHeaders=",
+            &signed_headers,
+            ", Signature=",
+            &signature,
+        ]
+        .concat();
         let token = credentials.session_token().map(str::to_owned);
         let headers = request.headers_mut();
         // It repeats `user-agent`, and whatever begins with `x-amz-` would have to be signed.
@@ -188,8 +191,13 @@ fn hashed(bytes: &[u8]) -> String {
 }
 
 fn hex(bytes: &[u8]) -> String {
-    let digit = |nibble: u8| char::from(if nibble < 10 { b'0' + nibble } else { b'a' + nibble - 10 });
-    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
+    let mut text = String::with_capacity(2 * bytes.len());
+    for byte in bytes {
+        for nibble in [byte >> 4, byte & 15] {
+            text.push(char::from(if nibble < 10 { b'0' + nibble } else { b'a' + nibble - 10 }));
+        }
+    }
+    text
 }
 
 #[cfg(test)]
