@@ -9,11 +9,9 @@ use std::{
 use anyhow::{Context, anyhow, bail};
 use http::{Request, StatusCode, Uri, header};
 use http_body_util::{BodyExt, Empty, Limited};
-use hub::failure::Failure;
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
-use hyper_util::{
-    client::legacy::{Client, connect::HttpConnector},
-    rt::TokioExecutor,
+use hub::{
+    failure::Failure,
+    http::{self as client, Http},
 };
 use jsonwebtoken::{
     Algorithm, DecodingKey,
@@ -22,10 +20,7 @@ use jsonwebtoken::{
 use serde::Deserialize;
 use tokio::time::{Instant, timeout};
 
-use crate::{
-    config::{Config, key_url},
-    tls,
-};
+use crate::config::{Config, key_url};
 
 /// However many unknown keys are asked for, the issuer is asked no more often than this.
 const REFRESH_EVERY: Duration = Duration::from_secs(30);
@@ -50,7 +45,7 @@ type KeySet = HashMap<(Algorithm, String), Arc<DecodingKey>>;
 pub(crate) struct Keys {
     issuer: String,
     jwks_url: Option<Uri>,
-    client: Client<HttpsConnector<HttpConnector>, Empty<&'static [u8]>>,
+    client: Http<Empty<&'static [u8]>>,
     /// What was fetched last, and when. Never held for longer than a look.
     known: Mutex<Option<(KeySet, Moment)>>,
     /// The newest attempt. Held while it is under way, so that all who need it wait for the same one.
@@ -84,19 +79,11 @@ struct Attempt {
 
 impl Keys {
     pub(crate) fn new(config: &Config) -> anyhow::Result<Self> {
-        let mut connector = HttpConnector::new();
-        connector.set_connect_timeout(Some(CONNECT_TIMEOUT));
-        connector.enforce_http(false);
-        let connector = HttpsConnectorBuilder::new()
-            .with_tls_config(tls::config(&config.trust)?)
-            .https_or_http()
-            .enable_http1()
-            .wrap_connector(connector);
         Ok(Self {
             issuer: config.issuer.clone(),
             jwks_url: config.jwks_url.clone(),
             // Nothing is kept open: a connection would not outlive the freeze between two invocations.
-            client: Client::builder(TokioExecutor::new()).pool_max_idle_per_host(0).build(connector),
+            client: client::client(&config.trust, CONNECT_TIMEOUT, Duration::ZERO)?,
             known: Mutex::new(None),
             attempt: tokio::sync::Mutex::new(None),
         })

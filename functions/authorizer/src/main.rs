@@ -3,7 +3,6 @@
 mod config;
 mod handler;
 mod keys;
-mod tls;
 mod token;
 mod verify;
 

@@ -12,7 +12,7 @@ use serde_json::value::RawValue;
 async fn main() -> ExitCode {
     serve(async {
         let config = Config::from_env()?;
-        let registry = Registry::new(&aws::sdk_config(&config).await?, &config);
+        let registry = Registry::new(&aws::sdk_config(&config)?, &config);
         Ok(async move |event: LambdaEvent<Box<RawValue>>| {
             let deadline = Deadline::new(event.context.deadline(), false);
             handler::handle(&registry, deadline).await

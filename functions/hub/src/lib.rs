@@ -10,10 +10,12 @@ pub mod failure;
 pub mod fanout;
 pub mod function;
 pub mod grant;
+pub mod http;
 pub mod metrics;
 pub mod protocol;
 pub mod registry;
 mod signing;
 pub mod telemetry;
+mod tls;
 
 pub use aws_config;

@@ -12,7 +12,7 @@ use serde_json::value::RawValue;
 async fn main() -> ExitCode {
     serve(async {
         let config = Config::from_env()?;
-        let handler = handler::Handler::new(&aws::sdk_config(&config).await?, &config);
+        let handler = handler::Handler::new(&aws::sdk_config(&config)?, &config);
         Ok(async move |event: LambdaEvent<Box<RawValue>>| {
             handler.handle(&event.payload, &event.context).await
         })

@@ -1,9 +1,8 @@
-//! How the issuer is known to be itself.
+//! How a server is known to be itself.
 
 use std::sync::Arc;
 
 use anyhow::{Context, ensure};
-use hub::{aws::AMAZON_ROOTS, config::Trust};
 use hyper_rustls::ConfigBuilderExt;
 use rustls::{
     ClientConfig, RootCertStore,
@@ -11,15 +10,21 @@ use rustls::{
     pki_types::{CertificateDer, pem::PemObject},
 };
 
-/// TLS with `ring`, as the other functions have it. Named here, because the library that checks signatures links another
-/// provider, and rustls would not choose between the two.
+use crate::config::Trust;
+
+/// Amazon Trust Services' roots, all five that it asks clients with a store of their own to hold. Reading a
+/// machine's whole store costs a cold start more than all the rest of it.
+const AMAZON_ROOTS: &[u8] = include_bytes!("amazon-roots.pem");
+
+/// TLS with `ring`. Named here, because the library that checks tokens links another provider, and rustls would not
+/// choose between the two.
 pub(crate) fn config(trust: &Trust) -> anyhow::Result<ClientConfig> {
     let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()?;
     let builder = match trust {
         Trust::Machine => builder
             .with_native_roots()
-            .context("this machine has no certificates to check the issuer's against")?,
+            .context("this machine has no certificates to check a server's against")?,
         Trust::Nobody => builder.with_root_certificates(RootCertStore::empty()),
         Trust::Amazon => builder.with_root_certificates(roots(AMAZON_ROOTS)?),
         Trust::Bundle(file) => {
