@@ -11,7 +11,7 @@ use http::{Request, StatusCode, Uri, header};
 use http_body_util::{BodyExt, Empty, Limited};
 use hub::{
     failure::Failure,
-    http::{self as client, Http},
+    http::{Http, client},
 };
 use jsonwebtoken::{
     Algorithm, DecodingKey,
@@ -83,7 +83,7 @@ impl Keys {
             issuer: config.issuer.clone(),
             jwks_url: config.jwks_url.clone(),
             // Nothing is kept open: a connection would not outlive the freeze between two invocations.
-            client: client::client(&config.trust, CONNECT_TIMEOUT, Duration::ZERO)?,
+            client: client(&config.trust, CONNECT_TIMEOUT, Duration::ZERO)?,
             known: Mutex::new(None),
             attempt: tokio::sync::Mutex::new(None),
         })

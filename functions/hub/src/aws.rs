@@ -29,18 +29,20 @@ pub fn sdk_config(config: &Config) -> anyhow::Result<SdkConfig> {
     from_lookup(config, |name| std::env::var(name).ok())
 }
 
-/// Not by `aws_config`'s loader: it links every source of credentials there is, and the AWS clients that those need, for
-/// a function that is given its own.
+/// Not by `aws_config`'s loader: it links every source of credentials there is, and the AWS clients that those need, for a
+/// function that is given its own.
 fn from_lookup(config: &Config, lookup: impl Fn(&str) -> Option<String>) -> anyhow::Result<SdkConfig> {
-    let get = |name: &str| lookup(name).filter(|value| !value.is_empty());
-    let flag = |name: &str| get(name).map(|value| value.eq_ignore_ascii_case("true"));
+    let flag = |name: &str| {
+        lookup(name).filter(|value| !value.is_empty()).map(|value| value.eq_ignore_ascii_case("true"))
+    };
+    let http = http::client(&config.trust, CONNECT_TIMEOUT, LONGEST_REST)?;
     let mut builder = SdkConfig::builder()
         .behavior_version(BehaviorVersion::latest())
-        .region(get("AWS_REGION").or_else(|| get("AWS_DEFAULT_REGION")).map(Region::new))
+        .region(config.region.clone().map(Region::new))
         .credentials_provider(SharedCredentialsProvider::new(EnvironmentVariableCredentialsProvider::new()))
         .identity_cache(IdentityCache::lazy().build())
         .sleep_impl(SharedAsyncSleep::new(TokioSleep::new()))
-        .http_client(http::ForSdk(http::client(&config.trust, CONNECT_TIMEOUT, LONGEST_REST)?))
+        .http_client(http::for_sdk(http))
         .retry_config(
             RetryConfig::standard().with_max_attempts(5).with_initial_backoff(Duration::from_millis(50)),
         )
@@ -48,7 +50,7 @@ fn from_lookup(config: &Config, lookup: impl Fn(&str) -> Option<String>) -> anyh
     builder.set_use_fips(flag("AWS_USE_FIPS_ENDPOINT"));
     builder.set_use_dual_stack(flag("AWS_USE_DUALSTACK_ENDPOINT"));
     // The table's: posts have an endpoint of their own.
-    builder.set_endpoint_url(get("AWS_ENDPOINT_URL_DYNAMODB").or_else(|| get("AWS_ENDPOINT_URL")));
+    builder.set_endpoint_url(config.table_endpoint.clone());
     Ok(builder.build())
 }
 

@@ -18,6 +18,10 @@ pub struct Config {
     /// `REQUIRE_GRANT`: whether an authorizer stands at the door. Then nothing that comes over a socket without what
     /// that granted is taken, and a connection that is met after its token's end is closed.
     pub require_grant: bool,
+    /// `AWS_REGION`, or else `AWS_DEFAULT_REGION`.
+    pub region: Option<String>,
+    /// `AWS_ENDPOINT_URL_DYNAMODB`, or else `AWS_ENDPOINT_URL`: where the table is, if not where the SDK knows it to be.
+    pub table_endpoint: Option<String>,
     /// Where posts go.
     pub endpoint: EndpointSource,
     /// Whom TLS trusts.
@@ -86,7 +90,8 @@ impl Config {
         let session_index = get("SESSION_INDEX").unwrap_or_else(|| "session_id-index".into());
         check_name("TABLE_NAME", &table_name)?;
         check_name("SESSION_INDEX", &session_index)?;
-        let table = get("AWS_ENDPOINT_URL_DYNAMODB").or_else(|| get("AWS_ENDPOINT_URL"));
+        let region = get("AWS_REGION").or_else(|| get("AWS_DEFAULT_REGION"));
+        let table_endpoint = get("AWS_ENDPOINT_URL_DYNAMODB").or_else(|| get("AWS_ENDPOINT_URL"));
         let posts = get("WEBSOCKET_ENDPOINT")
             .or_else(|| get("AWS_ENDPOINT_URL_APIGATEWAYMANAGEMENTAPI"))
             .or_else(|| get("AWS_ENDPOINT_URL"));
@@ -97,8 +102,10 @@ impl Config {
             fanout_concurrency: number(&get, "FANOUT_CONCURRENCY", 64, &(1..=1024))?,
             max_message_bytes: number(&get, "MAX_MESSAGE_BYTES", 32 * 1024, &(1..=GATEWAY_MESSAGE_BYTES))?,
             require_grant: flag(&get, "REQUIRE_GRANT")?,
-            endpoint: endpoint(&get)?,
-            trust: Trust::of(&[table, posts], get),
+            endpoint: endpoint(&get, region.as_deref())?,
+            trust: Trust::of(&[table_endpoint.clone(), posts], get),
+            region,
+            table_endpoint,
         })
     }
 }
@@ -145,7 +152,10 @@ fn flag(get: &impl Fn(&str) -> Option<String>, name: &'static str) -> Result<boo
     }
 }
 
-fn endpoint(get: &impl Fn(&str) -> Option<String>) -> Result<EndpointSource, ConfigError> {
+fn endpoint(
+    get: &impl Fn(&str) -> Option<String>,
+    region: Option<&str>,
+) -> Result<EndpointSource, ConfigError> {
     if let Some(url) = get("WEBSOCKET_ENDPOINT") {
         return http_url("WEBSOCKET_ENDPOINT", &url).map(EndpointSource::Fixed);
     }
@@ -154,8 +164,8 @@ fn endpoint(get: &impl Fn(&str) -> Option<String>) -> Result<EndpointSource, Con
             return http_url(name, &url).map(EndpointSource::Redirected);
         }
     }
-    match get("AWS_REGION").or_else(|| get("AWS_DEFAULT_REGION")) {
-        Some(region) => Ok(EndpointSource::FromEvent { region }),
+    match region {
+        Some(region) => Ok(EndpointSource::FromEvent { region: region.to_owned() }),
         None => Err(ConfigError {
             name: "AWS_REGION",
             problem: "is missing: Lambda sets it; elsewhere set it, or WEBSOCKET_ENDPOINT".into(),
@@ -225,6 +235,8 @@ mod tests {
                 fanout_concurrency: 64,
                 max_message_bytes: 32_768,
                 require_grant: false,
+                region: Some("eu-west-1".into()),
+                table_endpoint: None,
                 endpoint: EndpointSource::FromEvent { region: "eu-west-1".into() },
                 trust: Trust::Amazon,
             }

@@ -32,7 +32,6 @@ use crate::{
 
 /// An answer that takes longer is not waited for: the post is tried again. Usual answers take 10 to 50 ms.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(2);
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// What the gateway's answer to a post means.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -134,12 +133,7 @@ impl Gateway {
             // The fan-out retries by itself. The SDK's retries share a quota that a mass throttle empties, and
             // what then fails is dropped.
             .retry_config(RetryConfig::disabled())
-            .timeout_config(
-                TimeoutConfig::builder()
-                    .connect_timeout(CONNECT_TIMEOUT)
-                    .operation_timeout(ATTEMPT_TIMEOUT)
-                    .build(),
-            )
+            .timeout_config(TimeoutConfig::builder().operation_timeout(ATTEMPT_TIMEOUT).build())
             // Answers are empty; the time-out above covers a slow one.
             .stalled_stream_protection(StalledStreamProtectionConfig::disabled());
         Self { conf, endpoint: config.endpoint.clone(), built: OnceCell::new() }

@@ -3,20 +3,18 @@
 //! The SDK's own client, with HTTP/2 and proxies, and its loader of credentials (see `aws`) were a quarter of each zip,
 //! for services that are asked over HTTP/1.1.
 
-use std::{error::Error, fmt, time::Duration};
+use std::{error::Error, time::Duration};
 
 use aws_smithy_runtime_api::{
     box_error::BoxError,
     client::{
         http::{
-            HttpClient, HttpConnector as SdkConnector, HttpConnectorFuture, HttpConnectorSettings,
-            SharedHttpConnector,
+            HttpConnector as SdkConnector, HttpConnectorFuture, SharedHttpClient, SharedHttpConnector,
+            http_client_fn,
         },
         orchestrator::{HttpRequest, HttpResponse},
         result::ConnectorError,
-        runtime_components::RuntimeComponents,
     },
-    shared::IntoShared,
 };
 use aws_smithy_types::{body::SdkBody, retry::ErrorKind};
 use http_body::Body;
@@ -31,8 +29,12 @@ use crate::{config::Trust, tls};
 /// A client of one's own for bodies `B`.
 pub type Http<B> = Client<HttpsConnector<HttpConnector>, B>;
 
-/// A client that trusts `trust`, waits `connect_timeout` for a server to take a connection, and uses none again that has
-/// rested for longer than `longest_rest`.
+/// A client that trusts `trust`, waits `connect_timeout` for a server to take a connection, and uses none again that
+/// has rested for longer than `longest_rest`.
+///
+/// # Errors
+///
+/// The certificates that it is to trust cannot be read.
 pub fn client<B>(trust: &Trust, connect_timeout: Duration, longest_rest: Duration) -> anyhow::Result<Http<B>>
 where
     B: Body + Send,
@@ -55,21 +57,14 @@ where
         .build(connector))
 }
 
-/// An [`Http`] client as the AWS clients take it.
-#[derive(Clone)]
-pub(crate) struct ForSdk(pub(crate) Http<SdkBody>);
-
-impl fmt::Debug for ForSdk {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("ForSdk")
-    }
+/// A client as the AWS clients take it. It keeps to its own time-outs: whatever else they set bounds whole calls.
+pub(crate) fn for_sdk(http: Http<SdkBody>) -> SharedHttpClient {
+    let connector = SharedHttpConnector::new(ForSdk(http));
+    http_client_fn(move |_, _| connector.clone())
 }
 
-impl HttpClient for ForSdk {
-    fn http_connector(&self, _: &HttpConnectorSettings, _: &RuntimeComponents) -> SharedHttpConnector {
-        self.clone().into_shared()
-    }
-}
+#[derive(Debug)]
+struct ForSdk(Http<SdkBody>);
 
 impl SdkConnector for ForSdk {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {

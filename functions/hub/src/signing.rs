@@ -1,7 +1,7 @@
 //! AWS Signature Version 4 for `@connections`, with what stays the same from post to post worked out once.
 //!
-//! The SDK's signer derives the day's key and hashes the frame anew for each recipient: a post took 465,000 instructions
-//! with it and 328,000 without, in one run.
+//! The SDK's signer derives the day's key and hashes the frame anew for each recipient: a post took 465,000
+//! instructions with it and 328,000 without, in one run.
 
 use std::{
     fmt::Write,
