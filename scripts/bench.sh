@@ -18,8 +18,8 @@
 # Results are written as JSON to target/bench/results.json, and callgrind's files beside it: callgrind_annotate reads
 # them. Times are worth something on a machine that does nothing else; instructions always are.
 
-# shellcheck source=scripts/lib.sh
-. "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+# shellcheck source=scripts/lib/common.sh
+. "$(dirname "${BASH_SOURCE[0]}")/lib/common.sh"
 
 out=$ROOT/target/bench
 functions='' only='' variable='' fanout=64 rounds=10 docs='' guard=''

@@ -12,8 +12,8 @@
 # Amazon Linux 2023 (glibc 2.34), except a quick one for this very machine (--arch host). The same source gives the same
 # zips in any folder, with the same linker.
 
-# shellcheck source=scripts/lib.sh
-. "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+# shellcheck source=scripts/lib/common.sh
+. "$(dirname "${BASH_SOURCE[0]}")/lib/common.sh"
 
 arch=x86_64 profile=release zig=''
 while [ $# -gt 0 ]; do
@@ -73,11 +73,11 @@ for compiler in "${compilers[@]}"; do
     --lambda-dir "$out.new" "${packages[@]}" >&2 || die "the build failed: see above"
   rc=0
   # shellcheck disable=SC2046 # One word a function.
-  run "$PY" "$ROOT/scripts/package.py" "$arch" "$glibc" "$out.new" "$out" $(functions) || rc=$?
+  run "$PY" "$ROOT/scripts/lib/package.py" "$arch" "$glibc" "$out.new" "$out" $(functions) || rc=$?
   rm -rf "$out.new"
   if [ "$rc" = 0 ]; then
     # shellcheck disable=SC2046 # One word a function.
-    run "$PY" "$ROOT/scripts/sbom.py" "$target" "$out" $(functions)
+    run "$PY" "$ROOT/scripts/lib/sbom.py" "$target" "$out" $(functions)
     exit
   fi
   [ "$rc" = 3 ] && [ "$compiler" = cargo ] || exit "$rc"

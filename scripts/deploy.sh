@@ -14,8 +14,8 @@
 # such as -var region=eu-west-1, or in infra/terraform.tfvars (see infra/example.tfvars). With `auth`, a token in
 # HUB_TOKEN that may join and send to the session smoke-test lets the deploy try the whole hub, and not the door only.
 
-# shellcheck source=scripts/lib.sh
-. "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+# shellcheck source=scripts/lib/common.sh
+. "$(dirname "${BASH_SOURCE[0]}")/lib/common.sh"
 
 yes='' plan_only='' allow_endpoint='' artifacts='' state=''
 plan=() variables=()
@@ -63,7 +63,7 @@ tf plan -input=false -detailed-exitcode -out="$work/plan" -var "artifacts_dir=$a
 }
 terraform -chdir="$INFRA" show -json "$work/plan" >"$work/plan.json"
 [ -n "$plan_only" ] || exec 3>&1 >&2
-python3 "$ROOT/scripts/changes.py" <"$work/plan.json"
+python3 "$ROOT/scripts/lib/changes.py" <"$work/plan.json"
 [ -z "$plan_only" ] || exit 0
 
 if [ "$rc" = 2 ]; then

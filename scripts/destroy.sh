@@ -9,8 +9,8 @@
 #
 # Give it the variables that the hub was deployed with, such as -var name=chat.
 
-# shellcheck source=scripts/lib.sh
-. "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+# shellcheck source=scripts/lib/common.sh
+. "$(dirname "${BASH_SOURCE[0]}")/lib/common.sh"
 
 confirm='' state='' allow_endpoint=''
 destroy=() variables=()

@@ -6,8 +6,8 @@
 # Fails when the function does, and when its answer is a refusal (a statusCode from 400, or an error frame). The
 # function is the quick build that the stack runs, brought up to date first; it runs with the rights of an administrator.
 
-# shellcheck source=scripts/lib.sh
-. "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+# shellcheck source=scripts/lib/common.sh
+. "$(dirname "${BASH_SOURCE[0]}")/lib/common.sh"
 
 case ${1:-} in
   -h | --help) usage && exit ;;
@@ -56,7 +56,7 @@ emulator=$(stack port 9000)
 where=(--invoke-address 127.0.0.1 --invoke-port "$emulator")
 serve "$emulator" cargo lambda watch "${where[@]}" --only-lambda-apis --quiet
 proxy=$(stack port 9001)
-serve "$proxy" "$PY" "$ROOT/scripts/runtime_proxy.py" "$proxy" "http://127.0.0.1:$emulator/.rt/$function"
+serve "$proxy" "$PY" "$ROOT/scripts/lib/runtime_proxy.py" "$proxy" "http://127.0.0.1:$emulator/.rt/$function"
 
 AWS_LAMBDA_RUNTIME_API=http://127.0.0.1:$proxy AWS_LAMBDA_FUNCTION_NAME=$function AWS_LAMBDA_FUNCTION_VERSION=1 \
   AWS_LAMBDA_FUNCTION_MEMORY_SIZE=256 "$ROOT/target/lambda-local/$function/bootstrap" </dev/null >>"$work/log" 2>&1 &

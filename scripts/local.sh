@@ -17,8 +17,8 @@
 # Everything it writes is in one folder, .local/ (HUB_STATE_DIR names another, for a second stack beside the first).
 # Nothing ever reaches AWS: the stack has an environment of its own.
 
-# shellcheck source=scripts/lib.sh
-. "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+# shellcheck source=scripts/lib/common.sh
+. "$(dirname "${BASH_SOURCE[0]}")/lib/common.sh"
 
 STATE=${HUB_STATE_DIR:-$ROOT/.local}
 [[ $STATE == /* ]] || STATE=$PWD/$STATE
@@ -123,7 +123,7 @@ start_ministack() {
     AUTH=true LAMBDA_ACCOUNT_CONCURRENCY="$CONCURRENCY" \
     AWS_ENDPOINT_URL="http://127.0.0.1:$port" AWS_ACCESS_KEY_ID=test AWS_SECRET_ACCESS_KEY=test AWS_EC2_METADATA_DISABLED=true \
     IOT_MTLS_ENABLED=0 SFTP_ENABLED=0 DOCKER_HOST="unix://$STATE/none" \
-    "$PY" "$ROOT/scripts/stack.py" spawn ministack "$PY" -X "state=$STATE/" "$ROOT/scripts/emulator.py")
+    "$PY" "$ROOT/scripts/lib/stack.py" spawn ministack "$PY" -X "state=$STATE/" "$ROOT/scripts/lib/emulator.py")
   for ((tries = 0; tries < 300; tries++)); do
     healthy && return
     alive ministack || break
@@ -238,7 +238,7 @@ up() {
   run "$ROOT/scripts/build.sh" "${build[@]}" >/dev/null
   [ -e "$STATE/ministack.pid" ] || start_ministack
   if [ -n "$auth" ]; then
-    serve issuer 8081 "$ROOT/scripts/issuer.py" serve "$STATE/issuer.key"
+    serve issuer 8081 "$ROOT/scripts/lib/issuer.py" serve "$STATE/issuer.key"
   else
     [ ! -e "$STATE/issuer.pid" ] || say "the hub asks for tokens no longer: up --auth would keep it so"
     stop issuer
@@ -291,14 +291,14 @@ print(*([groups[sys.argv[2]]] if sys.argv[2] else groups.values()))' "$STATE/out
   eval "$(forget_users_settings)"
   eval "$(recall env)"
   # shellcheck disable=SC2086 # One word a group.
-  exec "$PY" "$ROOT/scripts/stack.py" logs "$follow" $groups
+  exec "$PY" "$ROOT/scripts/lib/stack.py" logs "$follow" $groups
 }
 
 token() {
   need_up
   [ -e "$STATE/issuer.pid" ] || die "this stack asks for no token: run scripts/local.sh up --auth"
   alive issuer || die "the issuer has died (its log is $STATE/issuer.log): run scripts/local.sh up --auth"
-  "$PY" "$ROOT/scripts/issuer.py" token "$STATE/issuer.key" "$(issuer)" "$@"
+  "$PY" "$ROOT/scripts/lib/issuer.py" token "$STATE/issuer.key" "$(issuer)" "$@"
 }
 
 open_page() {

@@ -11,8 +11,8 @@
 # forward again: mend the cause first. A version that was rolled back from earlier is still there, and is a step back like
 # any other: look at the times. Credentials, region and AWS_ENDPOINT_URL come from the environment.
 
-# shellcheck source=scripts/lib.sh
-. "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+# shellcheck source=scripts/lib/common.sh
+. "$(dirname "${BASH_SOURCE[0]}")/lib/common.sh"
 
 yes='' name=websocket-hub steps=1
 while [ $# -gt 0 ]; do
@@ -35,10 +35,10 @@ done
 
 python_tools local
 # shellcheck disable=SC2046 # One word a function.
-plan=$("$PY" "$ROOT/scripts/rollback.py" plan "$name" "$steps" $(functions))
+plan=$("$PY" "$ROOT/scripts/lib/rollback.py" plan "$name" "$steps" $(functions))
 say "$plan"
 if [ -z "$yes" ]; then
   read -r -p "Roll back? Type yes: " answer
   [ "$answer" = yes ] || die "not rolled back"
 fi
-"$PY" "$ROOT/scripts/rollback.py" apply <<<"$plan"
+"$PY" "$ROOT/scripts/lib/rollback.py" apply <<<"$plan"

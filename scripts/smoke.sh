@@ -8,8 +8,8 @@
 #
 # It leaves nothing behind, and disturbs nobody: its session is its own.
 
-# shellcheck source=scripts/lib.sh
-. "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+# shellcheck source=scripts/lib/common.sh
+. "$(dirname "${BASH_SOURCE[0]}")/lib/common.sh"
 
 case ${1:-} in
   -h | --help) usage && exit ;;
@@ -17,4 +17,4 @@ case ${1:-} in
   *) die "name the WebSocket address, as Terraform's output websocket_url or scripts/local.sh url prints it" ;;
 esac
 python_tools local
-run "$PY" "$ROOT/scripts/smoke.py" "$@"
+run "$PY" "$ROOT/scripts/lib/smoke.py" "$@"

@@ -8,8 +8,8 @@
 #
 # The system is tested over real sockets on a stack of its own (own ports, own state): one that is up is left alone.
 
-# shellcheck source=scripts/lib.sh
-. "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+# shellcheck source=scripts/lib/common.sh
+. "$(dirname "${BASH_SOURCE[0]}")/lib/common.sh"
 
 long=() filter=
 for argument; do

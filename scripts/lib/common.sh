@@ -3,7 +3,7 @@
 
 set -euo pipefail
 
-ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
+ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd -P)
 VENV=$ROOT/.venv
 PY=$VENV/bin/python
 
@@ -99,7 +99,7 @@ need_terraform() {
   fi
 }
 
-# python_tools NAME...: the tools of scripts/requirements/NAME.txt in .venv, installed only when that file has changed.
+# python_tools NAME...: the tools of scripts/lib/requirements/NAME.txt in .venv, installed only when that file has changed.
 python_tools() {
   local name
   need_python
@@ -110,13 +110,13 @@ python_tools() {
       || die "python3 cannot make a virtual environment: install its venv module (Debian: apt-get install python3-venv)"
   }
   for name; do
-    cmp -s "$ROOT/scripts/requirements/$name.txt" "$VENV/$name.txt" && continue
-    say "installing the Python tools of scripts/requirements/$name.txt"
+    cmp -s "$ROOT/scripts/lib/requirements/$name.txt" "$VENV/$name.txt" && continue
+    say "installing the Python tools of scripts/lib/requirements/$name.txt"
     # The files list every dependency, so pip needs to resolve nothing; what they leave out is not wanted here.
     run "$PY" -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes \
-      -r "$ROOT/scripts/requirements/$name.txt" >&2 \
-      || die "pip could not install scripts/requirements/$name.txt: see above, and run again"
-    cp "$ROOT/scripts/requirements/$name.txt" "$VENV/$name.txt"
+      -r "$ROOT/scripts/lib/requirements/$name.txt" >&2 \
+      || die "pip could not install scripts/lib/requirements/$name.txt: see above, and run again"
+    cp "$ROOT/scripts/lib/requirements/$name.txt" "$VENV/$name.txt"
   done
   exec 8>&-
   PATH=$VENV/bin:$PATH
@@ -246,4 +246,4 @@ host_arch() {
   esac
 }
 
-stack() { "$PY" "$ROOT/scripts/stack.py" "$@"; }
+stack() { "$PY" "$ROOT/scripts/lib/stack.py" "$@"; }
