@@ -10,6 +10,11 @@ output "connections_endpoint" {
   value       = local.connections_endpoint
 }
 
+output "name" {
+  description = "Name of the hub, as applied."
+  value       = var.name
+}
+
 output "api_id" {
   description = "Id of the WebSocket API, and its dimension in CloudWatch."
   value       = module.websocket_api.api_id

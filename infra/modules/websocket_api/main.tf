@@ -24,9 +24,9 @@ resource "aws_apigatewayv2_authorizer" "this" {
   name            = each.value.name
   authorizer_type = "REQUEST"
   authorizer_uri  = each.value.invoke_arn
-  # What must be there for the function to be asked at all. A token may stand in any of three places, and to name one of
-  # them would be to refuse the others; this header every handshake has, and each has another.
-  identity_sources = ["route.request.header.Sec-WebSocket-Key"]
+  # API Gateway refuses a handshake that lacks a source before it calls the function. A token may be in any of three places,
+  # and headers come in each client's own spelling; the stage's variable is always there.
+  identity_sources = ["stageVariables.hub"]
 
   lifecycle {
     # For HTTP APIs only; not every implementation of the AWS API leaves it out of what it reports.
@@ -167,6 +167,8 @@ resource "aws_apigatewayv2_stage" "this" {
   api_id        = aws_apigatewayv2_api.this.id
   name          = var.stage
   deployment_id = aws_apigatewayv2_deployment.this.id
+  # The authorizer's identity source.
+  stage_variables = { hub = var.name }
 
   dynamic "access_log_settings" {
     for_each = aws_cloudwatch_log_group.access
