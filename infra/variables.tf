@@ -225,7 +225,7 @@ variable "census_minutes" {
 }
 
 variable "log_level" {
-  description = "Least important line that the functions write to their logs. Above INFO, Lambda may leave out the metrics as well, of which the dashboard and the alarms are made: their lines have no level, and count as INFO."
+  description = "Minimum level of the functions' log lines. Above INFO, Lambda also drops the lines that carry the metrics, which count as INFO: that needs observability = false and census_minutes = 0."
   type        = string
   default     = "INFO"
   nullable    = false
@@ -233,6 +233,11 @@ variable "log_level" {
   validation {
     condition     = contains(["TRACE", "DEBUG", "INFO", "WARN", "ERROR", "FATAL"], var.log_level)
     error_message = "log_level must be TRACE, DEBUG, INFO, WARN, ERROR or FATAL."
+  }
+
+  validation {
+    condition     = contains(["TRACE", "DEBUG", "INFO"], var.log_level) || (!var.observability && var.census_minutes == 0)
+    error_message = "log_level ${var.log_level} would drop the metrics that the alarms and the dashboard read, since their lines count as INFO. Use INFO, DEBUG or TRACE, or set observability = false and census_minutes = 0."
   }
 }
 

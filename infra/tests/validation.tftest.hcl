@@ -25,7 +25,6 @@ run "too_small_or_malformed" {
     timeout_seconds        = { disconnect = 0 }
     fanout_concurrency     = 0
     max_message_bytes      = 0
-    log_level              = "info"
     log_retention_days     = 2
     table_name             = "ab"
     connection_ttl_seconds = 7199
@@ -38,7 +37,7 @@ run "too_small_or_malformed" {
   expect_failures = [
     var.census_minutes, var.alarm_topic_arns, var.requests_per_second_quota, var.name, var.region, var.tags, var.stage, var.websocket_endpoint, var.throttling_rate_limit, var.throttling_burst_limit,
     var.artifacts_dir, var.architecture, var.memory_mb, var.timeout_seconds, var.fanout_concurrency, var.max_message_bytes,
-    var.log_level, var.log_retention_days, var.table_name, var.connection_ttl_seconds,
+    var.log_retention_days, var.table_name, var.connection_ttl_seconds,
   ]
 }
 
@@ -126,4 +125,55 @@ run "largest" {
     log_retention_days     = 3653
     region                 = "cn-northwest-1"
   }
+}
+
+run "level_that_drops_metrics" {
+  command = plan
+
+  variables {
+    log_level      = "WARN"
+    census_minutes = 0
+  }
+
+  expect_failures = [var.log_level]
+}
+
+run "level_that_drops_the_census" {
+  command = plan
+
+  variables {
+    log_level     = "ERROR"
+    observability = false
+  }
+
+  expect_failures = [var.log_level]
+}
+
+run "high_level_without_metrics" {
+  command = plan
+
+  variables {
+    log_level      = "FATAL"
+    observability  = false
+    census_minutes = 0
+  }
+}
+
+run "lowest_level" {
+  command = plan
+
+  variables {
+    log_level = "TRACE"
+  }
+}
+
+# By itself: it is checked against variables that the runs above make invalid.
+run "level_in_lower_case" {
+  command = plan
+
+  variables {
+    log_level = "info"
+  }
+
+  expect_failures = [var.log_level]
 }
