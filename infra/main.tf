@@ -1,9 +1,17 @@
-# The hub: a table of connections, three functions and the WebSocket API that ties them together; with `auth` a function
-# that stands at the door; one that counts the open connections; and what watches over them all.
+# The hub, as a module: a table of connections, three functions and the WebSocket API that ties them together; with `auth` an
+# authorizer; a function that counts the open connections; dashboard and alarms.
 
 locals {
-  artifacts_dir        = coalesce(var.artifacts_dir, "${path.root}/../target/lambda")
+  artifacts_dir = coalesce(var.artifacts_dir, "${path.module}/../target/lambda")
+  # What scripts/build.sh says of the zips beside it. Where it is missing, each function's preconditions say what to do.
+  release_file = try(jsondecode(file("${local.artifacts_dir}/release.json")), null)
+  release      = try(local.release_file.release, null)
+
+  # Every caller names it, so that a rollback is one step.
+  alias = "live"
+
   connections_endpoint = coalesce(var.websocket_endpoint, module.websocket_api.connections_endpoint)
+  clients_endpoint     = var.custom_domain == null ? local.connections_endpoint : "https://${var.custom_domain.name}"
 
   # Of this API's stage; with `auth`, send-message also closes the connections whose token has ended.
   connections_arn     = "${module.websocket_api.execution_arn}/${var.stage}"
@@ -11,28 +19,35 @@ locals {
   # With `auth`, what comes over a socket past the authorizer is refused.
   guarded = var.auth == null ? {} : { REQUIRE_GRANT = "true" }
 
-  # What each function is told and what it may do: nothing else is granted anywhere.
-  functions = merge(local.hub, local.door, local.tally)
+  # DynamoDB uses the key on behalf of whoever calls it.
+  table_key_statements = [for arn in [var.kms_key_arn] : {
+    actions   = ["kms:Decrypt", "kms:DescribeKey", "kms:Encrypt", "kms:GenerateDataKey*", "kms:ReEncrypt*"]
+    resources = [arn]
+    condition = { StringLike = { "kms:ViaService" = "dynamodb.${var.region}.*" } }
+  } if arn != null]
 
-  hub = {
+  # Environment and permissions of each function: nothing else is granted anywhere.
+  functions = merge(local.core_functions, local.authorizer_function, local.connection_counter)
+
+  core_functions = {
     connect = {
       description = "Records a new connection and its session."
       environment = merge({
         TABLE_NAME             = module.connections_table.name
         CONNECTION_TTL_SECONDS = var.connection_ttl_seconds
       }, local.guarded)
-      statements = [
+      statements = concat([
         { actions = ["dynamodb:PutItem"], resources = [module.connections_table.arn] },
-      ]
+      ], local.table_key_statements)
     }
     disconnect = {
-      description = "Forgets a connection that has closed."
+      description = "Removes a connection that has closed."
       environment = {
         TABLE_NAME = module.connections_table.name
       }
-      statements = [
+      statements = concat([
         { actions = ["dynamodb:DeleteItem"], resources = [module.connections_table.arn] },
-      ]
+      ], local.table_key_statements)
     }
     send-message = {
       description = "Delivers a message to every live connection of the sessions it names."
@@ -43,16 +58,16 @@ locals {
         FANOUT_CONCURRENCY = var.fanout_concurrency
         MAX_MESSAGE_BYTES  = var.max_message_bytes
       }, local.guarded)
-      statements = [
+      statements = concat([
         { actions = ["dynamodb:Query"], resources = [module.connections_table.session_index_arn] },
         { actions = ["dynamodb:GetItem", "dynamodb:DeleteItem"], resources = [module.connections_table.arn] },
         { actions = ["execute-api:ManageConnections"], resources = [for method in local.connections_methods : "${local.connections_arn}/${method}/@connections/*"] },
-      ]
+      ], local.table_key_statements)
     }
   }
 
-  door = { for auth in var.auth[*] : "authorizer" => {
-    description = "Admits connections that show a token."
+  authorizer_function = { for auth in var.auth[*] : "authorizer" => {
+    description = "Admits connections with a valid token."
     environment = merge({
       AUTH_ISSUER        = auth.issuer
       AUTH_AUDIENCE      = auth.audience
@@ -62,15 +77,15 @@ locals {
     statements = []
   } }
 
-  tally = { for minutes in [var.census_minutes] : "census" => {
+  connection_counter = { for minutes in [var.census_minutes] : "census" => {
     description = "Counts the open connections."
     environment = {
       TABLE_NAME    = module.connections_table.name
       SESSION_INDEX = module.connections_table.session_index
     }
-    statements = [
+    statements = concat([
       { actions = ["dynamodb:Scan"], resources = [module.connections_table.session_index_arn] },
-    ]
+    ], local.table_key_statements)
   } if minutes > 0 }
 }
 
@@ -80,15 +95,24 @@ module "connections_table" {
   name                   = coalesce(var.table_name, "${var.name}-connections")
   point_in_time_recovery = var.point_in_time_recovery
   deletion_protection    = var.deletion_protection
+  kms_key_arn            = var.kms_key_arn
+  tags                   = var.tags
 }
 
 module "function" {
   source   = "./modules/function"
   for_each = local.functions
 
-  name               = "${var.name}-${each.key}"
-  description        = each.value.description
-  artifact           = "${local.artifacts_dir}/${each.key}/bootstrap.zip"
+  name        = "${var.name}-${each.key}"
+  alias       = local.alias
+  description = each.value.description
+  region      = var.region
+  artifact    = "${local.artifacts_dir}/${each.key}/bootstrap.zip"
+  build = {
+    release      = local.release
+    architecture = try(local.release_file.architecture, null)
+    sha256       = try(local.release_file.sha256[each.key], null)
+  }
   architecture       = var.architecture
   memory_mb          = var.memory_mb[each.key]
   timeout_seconds    = var.timeout_seconds[each.key]
@@ -97,35 +121,35 @@ module "function" {
   log_level          = var.log_level
   log_retention_days = var.log_retention_days
   tracing            = var.tracing
-}
 
-module "api_gateway_account" {
-  source = "./modules/api_gateway_account"
-  count  = var.api_gateway_account_logging ? 1 : 0
-
-  name = var.name
+  permissions_boundary = var.permissions_boundary
+  kms_key_arn          = var.kms_key_arn
+  tags                 = var.tags
 }
 
 module "websocket_api" {
   source = "./modules/websocket_api"
 
   name                   = var.name
+  region                 = var.region
   stage                  = var.stage
   throttling_burst_limit = var.throttling_burst_limit
   throttling_rate_limit  = var.throttling_rate_limit
   detailed_metrics       = var.detailed_metrics
 
   access_log_retention_days = var.access_logs ? var.log_retention_days : null
-  # Without the role, a stage with an access log is refused.
-  depends_on = [module.api_gateway_account]
+  kms_key_arn               = var.kms_key_arn
+  tags                      = var.tags
 
-  authorizer = one([for key, function in module.function : function if key == "authorizer"])
-
+  # Names only: what the API depends on could not be replaced.
+  authorizer = var.auth == null ? null : "${var.name}-authorizer"
   functions = {
-    "$connect"    = module.function["connect"]
-    "$disconnect" = module.function["disconnect"]
-    sendMessage   = module.function["send-message"]
+    "$connect"    = "${var.name}-connect"
+    "$disconnect" = "${var.name}-disconnect"
+    sendMessage   = "${var.name}-send-message"
   }
+  alias      = local.alias
+  alias_arns = { for key, function in module.function : "${var.name}-${key}" => function.alias_arn }
 
   replies = {
     ping = jsonencode({ type = "pong" })
@@ -137,19 +161,34 @@ module "websocket_api" {
   }
 }
 
+module "custom_domain" {
+  source = "./modules/custom_domain"
+  count  = var.custom_domain == null ? 0 : 1
+
+  name            = var.custom_domain.name
+  certificate_arn = var.custom_domain.certificate_arn
+  api_id          = module.websocket_api.api_id
+  stage           = module.websocket_api.stage
+  tags            = var.tags
+}
+
 module "schedule" {
   source   = "./modules/schedule"
-  for_each = local.tally
+  for_each = local.connection_counter
 
   function      = module.function[each.key]
   every_minutes = var.census_minutes
+  tags          = var.tags
 }
 
 module "observability" {
   source = "./modules/observability"
   count  = var.observability ? 1 : 0
 
-  name = var.name
+  name    = var.name
+  region  = var.region
+  release = local.release
+  tags    = var.tags
   functions = { for key, function in module.function : key => {
     name            = function.name
     log_group_name  = function.log_group_name

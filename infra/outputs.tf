@@ -1,8 +1,8 @@
 # What clients, backends and scripts need to know of a hub.
 
 output "websocket_url" {
-  description = "Address for clients; add ?session_id=… to it."
-  value       = replace(local.connections_endpoint, "/^http/", "ws")
+  description = "Address for clients; add ?session_id=… to it, after a / where it is a custom domain."
+  value       = replace(local.clients_endpoint, "/^http/", "ws")
 }
 
 output "connections_endpoint" {
@@ -13,6 +13,31 @@ output "connections_endpoint" {
 output "name" {
   description = "Name of the hub, as applied."
   value       = var.name
+}
+
+output "region" {
+  description = "Region of the hub."
+  value       = var.region
+}
+
+output "release" {
+  description = "Release of the functions, as applied; after a rollback the aliases run an older one."
+  value       = local.release
+}
+
+output "open_to_everyone" {
+  description = "Whether anyone who knows the address can join any session and send to any: OPEN TO EVERYONE."
+  value       = var.auth == null
+}
+
+output "custom_domain_target" {
+  description = "Where the DNS record of custom_domain points: name, and zone_id for an alias record. Null without a custom domain."
+  value       = one(module.custom_domain[*].target)
+}
+
+output "send_message_arn" {
+  description = "ARN by which backends invoke send-message: lambda:InvokeFunction on it is the one permission they need."
+  value       = module.function["send-message"].alias_arn
 }
 
 output "api_id" {

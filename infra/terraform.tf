@@ -1,4 +1,4 @@
-# What Terraform and which provider this configuration was tested with.
+# The versions of Terraform and of the AWS provider that this module works with.
 
 terraform {
   required_version = ">= 1.11"
@@ -6,7 +6,7 @@ terraform {
   required_providers {
     aws = {
       source  = "hashicorp/aws"
-      version = "~> 5.100"
+      version = ">= 5.100, < 7.0"
     }
   }
 }

@@ -1,4 +1,4 @@
-# Everything that can be chosen about a hub; each has a default that works.
+# Every setting of a hub. `region` must be given, and who may connect: `auth`, or `allow_anonymous = true`.
 
 variable "name" {
   description = "Name of the hub, and the prefix of everything it creates."
@@ -14,18 +14,18 @@ variable "name" {
 }
 
 variable "region" {
-  description = "AWS region. Default: the environment's (AWS_REGION, or the profile's)."
+  description = "AWS region of the hub: that of the provider which the module is given."
   type        = string
-  default     = null
+  nullable    = false
 
   validation {
-    condition     = var.region == null || can(regex("^[a-z]+(-[a-z]+)+-[0-9]+$", var.region))
-    error_message = "region must look like eu-west-1; leave it out to use the environment's."
+    condition     = can(regex("^[a-z]+(-[a-z]+)+-[0-9]+$", var.region))
+    error_message = "region must look like eu-west-1, and be the region of the provider that the module is given."
   }
 }
 
 variable "tags" {
-  description = "Tags for everything that can carry them."
+  description = "Tags of every resource that can carry them."
   type        = map(string)
   default     = {}
   nullable    = false
@@ -49,18 +49,18 @@ variable "stage" {
 }
 
 variable "websocket_endpoint" {
-  description = "Where the functions post to connections, and what the addresses in the outputs are made from: https://…, without a slash at the end. Default: the API's own address. Set it for a custom domain, or for a stack that runs elsewhere than on AWS."
+  description = "Base address of the @connections API, where the functions post, and of the address for clients: https://…, without a slash at the end. Default: the API's own. For a domain name of your own, see custom_domain."
   type        = string
   default     = null
 
   validation {
-    condition     = var.websocket_endpoint == null || can(regex("^https?://[^/\\s?#]+(/[^/\\s?#]+)*$", var.websocket_endpoint))
-    error_message = "websocket_endpoint must be https://host/path without a slash at the end. wss:// is the address for clients; the functions post to the same place by https://."
+    condition     = var.websocket_endpoint == null || can(regex("^(https://[^/\\s?#]+|http://(127\\.0\\.0\\.1|localhost)(:[0-9]+)?)(/[^/\\s?#]+)*$", var.websocket_endpoint))
+    error_message = "websocket_endpoint must be https://host/path without a slash at the end (http:// only for 127.0.0.1 and localhost). wss:// is the address for clients; the functions post to the same place by https://."
   }
 }
 
 variable "throttling_rate_limit" {
-  description = "Requests a second that each route accepts in the long run; more are refused with 429."
+  description = "Steady-state request rate of each route, in requests per second; more are refused with 429."
   type        = number
   default     = 1000
   nullable    = false
@@ -72,7 +72,7 @@ variable "throttling_rate_limit" {
 }
 
 variable "throttling_burst_limit" {
-  description = "Requests that each route accepts at once, above throttling_rate_limit."
+  description = "Burst of requests that each route accepts above throttling_rate_limit."
   type        = number
   default     = 500
   nullable    = false
@@ -92,7 +92,7 @@ variable "detailed_metrics" {
 
 variable "auth" {
   description = <<-EOT
-    Whose tokens open the hub; null leaves it open to everyone. A token is a JWT (RS256, ES256 or EdDSA) that says who issued it (iss) and for whom (aud), and carries two claims of its own: the sessions that its bearer may join, and those it may send to (left out: its own session).
+    JWT authentication: the issuer and audience whose tokens may connect. Without it, allow_anonymous must be true. A token is a JWT (RS256, ES256 or EdDSA) that says who issued it (iss) and for whom (aud), and carries two claims of its own: the sessions that its bearer may join, and those that it may send to (left out: its own session).
 
     - issuer: the tokens' iss, to the letter: an https:// URL.
     - audience: the tokens' aud.
@@ -124,8 +124,61 @@ variable "auth" {
   }
 }
 
+variable "allow_anonymous" {
+  description = "Whether the hub is open to everyone: whoever knows the address can join any session and send to any. Must be true where auth is not set, and may not be where it is."
+  type        = bool
+  default     = false
+  nullable    = false
+
+  validation {
+    condition     = var.allow_anonymous == (var.auth == null)
+    error_message = var.allow_anonymous ? "auth and allow_anonymous = true contradict each other: remove one of them." : "This hub has no authentication. Set auth, or allow_anonymous = true if whoever knows the address may join any session and send to any."
+  }
+}
+
+variable "custom_domain" {
+  description = "Domain name for clients, and the ARN of its ACM certificate in the hub's region. The output custom_domain_target is what the DNS record must point to. The functions keep posting to the API's own address."
+  type = object({
+    name            = string
+    certificate_arn = string
+  })
+  default = null
+
+  validation {
+    condition     = var.custom_domain == null || can(regex("^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\\.)+[a-z]{2,63}$", var.custom_domain.name))
+    error_message = "custom_domain.name must be a domain name in lower case, such as hub.example.com, without wss:// and without a path."
+  }
+
+  validation {
+    condition     = var.custom_domain == null || can(regex("^arn:[^:]+:acm:[^:]+:[0-9]{12}:certificate/", var.custom_domain.certificate_arn))
+    error_message = "custom_domain.certificate_arn must be the ARN of an ACM certificate in the hub's region: arn:aws:acm:eu-west-1:123456789012:certificate/…"
+  }
+}
+
+variable "permissions_boundary" {
+  description = "ARN of an IAM policy that becomes the permissions boundary of every role. Default: none."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.permissions_boundary == null || can(regex("^arn:[^:]+:iam::([0-9]{12}|aws):policy/", var.permissions_boundary))
+    error_message = "permissions_boundary must be the ARN of an IAM policy: arn:aws:iam::123456789012:policy/…"
+  }
+}
+
+variable "kms_key_arn" {
+  description = "ARN of a KMS key of your own for the table, the logs and the functions' environment. Its policy must let CloudWatch Logs use it: docs/security.md has the statement. Default: the keys that AWS owns or manages."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.kms_key_arn == null || can(regex("^arn:[^:]+:kms:[^:]+:[0-9]{12}:key/", var.kms_key_arn))
+    error_message = "kms_key_arn must be the ARN of a key, arn:aws:kms:eu-west-1:123456789012:key/…, and not of an alias."
+  }
+}
+
 variable "artifacts_dir" {
-  description = "Folder of the built functions: <artifacts_dir>/<function>/bootstrap.zip. Default: target/lambda, where scripts/build.sh puts them."
+  description = "Folder of the built functions: <artifacts_dir>/<function>/bootstrap.zip and <artifacts_dir>/release.json. Default: target/lambda beside infra/, where scripts/build.sh puts them."
   type        = string
   default     = null
 
@@ -136,7 +189,7 @@ variable "artifacts_dir" {
 }
 
 variable "architecture" {
-  description = "Processor the functions are built for: x86_64, or arm64, which costs a fifth less. Must be the one that scripts/build.sh built for."
+  description = "Instruction set architecture of the functions: x86_64, or arm64, which costs a fifth less. Must be the one that the zips were built for."
   type        = string
   default     = "x86_64"
   nullable    = false
@@ -166,7 +219,7 @@ variable "memory_mb" {
 }
 
 variable "timeout_seconds" {
-  description = "Seconds that each function may take. Someone who sends from a socket gets an answer within 29 s whatever send-message has here; the rest is for those who invoke it directly."
+  description = "Timeout of each function in seconds. A sender on a socket gets an answer within 29 s whatever send-message has here; a longer one is for backends that invoke it directly."
   type = object({
     authorizer   = optional(number, 10)
     census       = optional(number, 60)
@@ -189,7 +242,7 @@ variable "timeout_seconds" {
 }
 
 variable "fanout_concurrency" {
-  description = "Posts that one invocation of send-message has under way at once."
+  description = "Concurrent posts of one invocation of send-message."
   type        = number
   default     = 64
   nullable    = false
@@ -242,21 +295,14 @@ variable "log_level" {
 }
 
 variable "access_logs" {
-  description = "Whether API Gateway logs each handshake, frame and goodbye: time, route, connection, session, status and the caller's address, and neither query string nor headers nor messages. Needs the account's role for API Gateway's logs: see api_gateway_account_logging. Costs some $0.15 a million lines."
-  type        = bool
-  default     = false
-  nullable    = false
-}
-
-variable "api_gateway_account_logging" {
-  description = "Whether to set the role under which API Gateway writes logs. There is one for a whole account and region, which other stacks share: switch this on only where none is set, in one hub an account and region. Destroying that hub takes it away from all."
+  description = "Whether API Gateway logs every connect, message and disconnect: time, route, connection, session, status and the caller's address, and neither query string nor headers nor messages. Needs the account's role for API Gateway's logs, which infra/bootstrap sets once for each account and region. Costs some $0.15 per million lines."
   type        = bool
   default     = false
   nullable    = false
 }
 
 variable "tracing" {
-  description = "Whether X-Ray traces the functions' invocations ($5 a million traces; X-Ray takes the first each second and 5 % of the others). WebSocket APIs themselves are not traced."
+  description = "Whether X-Ray traces the functions' invocations ($5 per million traces; X-Ray takes the first each second and 5 % of the others). WebSocket APIs themselves are not traced."
   type        = bool
   default     = false
   nullable    = false
@@ -275,14 +321,14 @@ variable "log_retention_days" {
 }
 
 variable "observability" {
-  description = "Whether there is a dashboard, alarms and saved Logs Insights queries. At list prices about $6 a month for each hub: $3 for the dashboard (an account has three free) and $0.10 for each of 26 to 29 metrics under alarm (ten free). The hub's own metrics, up to 21 at $0.30 (ten free), are written in any case."
+  description = "Whether there is a dashboard, alarms and saved Logs Insights queries. At list prices about $6 a month for each hub: $3 for the dashboard (an account has three free) and $0.10 for each of 30 to 34 metrics under alarm (ten free). The hub's own metrics, up to 21 at $0.30 (ten free), are written in any case."
   type        = bool
   default     = true
   nullable    = false
 }
 
 variable "alarm_topic_arns" {
-  description = "SNS topics in the hub's region that hear of every alarm, and of its end. Without one, alarms are seen on the dashboard only."
+  description = "SNS topics in the hub's region that are notified on ALARM and on OK. Without one, alarms are seen on the dashboard only."
   type        = list(string)
   default     = []
   nullable    = false
@@ -294,7 +340,7 @@ variable "alarm_topic_arns" {
 }
 
 variable "requests_per_second_quota" {
-  description = "Requests a second that API Gateway grants this account in this region (Service Quotas, \"Throttle rate\"); the hub's posts to connections count. Only an alarm is made from it: raise it once AWS has raised the quota."
+  description = "Requests per second that API Gateway grants this account in this region (Service Quotas, \"Throttle rate\"); the hub's posts to connections count. Only an alarm is made from it: raise it once AWS has raised the quota."
   type        = number
   default     = 10000
   nullable    = false
@@ -317,7 +363,7 @@ variable "table_name" {
 }
 
 variable "connection_ttl_seconds" {
-  description = "Seconds after which a connection that never said goodbye is forgotten. API Gateway ends every socket after 2 h; the default is half an hour more."
+  description = "Seconds after which a connection without a disconnect is removed. API Gateway ends every socket after 2 h; the default is half an hour more."
   type        = number
   default     = 9000
   nullable    = false
@@ -336,7 +382,7 @@ variable "point_in_time_recovery" {
 }
 
 variable "deletion_protection" {
-  description = "Whether AWS refuses to delete the table; `terraform destroy` then fails until it is off again."
+  description = "Whether AWS refuses to delete the table. scripts/destroy.sh then refuses before it removes anything; a plain `terraform destroy` removes the API and its address first, and fails at the table."
   type        = bool
   default     = false
   nullable    = false

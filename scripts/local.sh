@@ -12,7 +12,7 @@
 #   scripts/local.sh env                       print what a shell needs to work with the stack: eval "$(scripts/local.sh env)"
 #
 #   --release  run the executables that AWS gets (slow to build) instead of quickly built ones
-#   --auth     admit only who shows a token, of an issuer that runs on this machine too
+#   --auth     admit only connections with a token, from an issuer that runs on this machine too
 #
 # Everything it writes is in one folder, .local/ (HUB_STATE_DIR names another, for a second stack beside the first).
 # Nothing ever reaches AWS: the stack has an environment of its own.
@@ -24,7 +24,8 @@ STATE=${HUB_STATE_DIR:-$ROOT/.local}
 [[ $STATE == /* ]] || STATE=$PWD/$STATE
 STATE=${STATE%/}
 LOCK=$STATE/hub.lock # also marks the folder as one of this script's, which `down` may remove
-REGION=us-east-1
+INFRA=$ROOT/infra/environments/local
+REGION=$(sed -n 's/.*"region": "\(.*\)".*/\1/p' "$INFRA/environment.json")
 # Each concurrent invocation is a process, and above this number it is refused, as AWS does above 1000. A cold start
 # takes some 50 ms of a processor: with more at once, a small machine would start them all and finish none in time.
 CONCURRENCY=$((50 * $(getconf _NPROCESSORS_ONLN)))
@@ -88,21 +89,13 @@ need_up() {
 
 # The exports of the stack. What the user has set for AWS and Terraform must not leak into it, nor lead out of it.
 exports() {
-  local name state=$STATE/terraform.tfstate variables=$STATE/local.tfvars.json
   cat <<ENV
 export AWS_ENDPOINT_URL=$(endpoint)
 export AWS_ACCESS_KEY_ID=test AWS_SECRET_ACCESS_KEY=test AWS_REGION=$REGION AWS_DEFAULT_REGION=$REGION
 export AWS_CONFIG_FILE=/dev/null AWS_SHARED_CREDENTIALS_FILE=/dev/null AWS_EC2_METADATA_DISABLED=true
 export NO_PROXY="127.0.0.1\${NO_PROXY:+,\$NO_PROXY}" no_proxy="127.0.0.1\${no_proxy:+,\$no_proxy}"
-export WEBSOCKET_ENDPOINT=$(endpoint)/_aws/execute-api/hub/live
 ENV
-  printf 'export %s=%q\n' \
-    TF_DATA_DIR "$STATE/terraform" \
-    TF_PLUGIN_CACHE_DIR "$TF_PLUGIN_CACHE_DIR" \
-    TF_CLI_ARGS_output "'-state=$state'"
-  for name in plan apply destroy; do
-    printf 'export %s=%q\n' "TF_CLI_ARGS_$name" "'-state=$state' '-var-file=$variables'"
-  done
+  printf 'export TF_PLUGIN_CACHE_DIR=%q\n' "$TF_PLUGIN_CACHE_DIR"
   if [ -n "${TF_CLI_CONFIG_FILE:-}" ]; then
     printf 'export %s=%q\n' TF_CLI_CONFIG_FILE "$TF_CLI_CONFIG_FILE"
   else
@@ -136,23 +129,13 @@ start_ministack() {
 # Whatever the outcome of an apply depends on; its own state too, so that a `terraform destroy` is noticed.
 fingerprint() {
   find "$ROOT/infra" -name .terraform -prune -o -type f -print0 | LC_ALL=C sort -z \
-    | xargs -0 cksum "$1"/*/bootstrap.zip "$STATE/local.tfvars.json" "$STATE/terraform.tfstate" 2>/dev/null | cksum
+    | xargs -0 cksum "$1"/release.json "$1"/*/bootstrap.zip "$STATE/local.tfvars.json" "$STATE/terraform.tfstate" 2>/dev/null | cksum
 }
 
 apply() {
-  local zips=$1 auth=null
-  [ ! -e "$STATE/issuer.pid" ] || auth="{ \"issuer\": \"$(issuer)\", \"audience\": \"hub\" }"
-  cat >"$STATE/local.tfvars.json" <<VARS
-{
-  "region": "$REGION",
-  "stage": "live",
-  "tags": { "ms-custom-id": "hub" },
-  "architecture": "$(host_arch)",
-  "artifacts_dir": "$zips",
-  "auth": $auth,
-  "websocket_endpoint": "$(endpoint)/_aws/execute-api/hub/live"
-}
-VARS
+  local zips=$1 issuer=null
+  [ ! -e "$STATE/issuer.pid" ] || issuer="\"$(issuer)\""
+  printf '{ "architecture": "%s", "artifacts_dir": "%s", "issuer": %s }\n' "$(host_arch)" "$zips" "$issuer" >"$STATE/local.tfvars.json"
   if [ "$(recall applied)" = "$(fingerprint "$zips")" ]; then
     say "nothing has changed"
     return
@@ -160,20 +143,24 @@ VARS
   say "applying the Terraform (the first time takes half a minute)"
   terraform_setup "$STATE"
   eval "$(exports)"
+  # A second stack has a state of its own, and the folder of the environment is shared.
+  export TF_DATA_DIR=$STATE/terraform
   {
-    tf init -input=false -no-color -lockfile=readonly && tf apply -input=false -no-color -auto-approve
+    tf init -input=false -no-color -lockfile=readonly -backend-config="path=$STATE/terraform.tfstate" \
+      && tf apply -input=false -no-color -auto-approve -var-file="$STATE/local.tfvars.json"
   } >"$STATE/terraform.log" 2>&1 || {
     cat "$STATE/terraform.log" >&2
     die "Terraform failed: see above"
   }
-  tf output -json >"$STATE/outputs.json"
+  tf output -json hub >"$STATE/outputs.json"
   {
     exports
     "$PY" -c '
 import json, sys
-outputs = json.load(open(sys.argv[1]))
-print("export TABLE_NAME=" + outputs["table_name"]["value"])
-print("export HUB_URL=" + outputs["websocket_url"]["value"])' "$STATE/outputs.json"
+hub = json.load(open(sys.argv[1]))
+print("export TABLE_NAME=" + hub["table_name"])
+print("export HUB_URL=" + hub["websocket_url"])
+print("export WEBSOCKET_ENDPOINT=" + hub["connections_endpoint"])' "$STATE/outputs.json"
     [ ! -e "$STATE/issuer.pid" ] || echo "export AUTH_ISSUER=$(issuer) AUTH_AUDIENCE=hub"
   } >"$STATE/env.new"
   mv "$STATE/env.new" "$STATE/env"
@@ -206,7 +193,7 @@ addresses() {
   printf '%-12s %s\n' \
     page "$(page demo)" \
     websocket "$(url)" \
-    connections "$(endpoint)/_aws/execute-api/hub/live"
+    connections "$(sed -n 's/^export WEBSOCKET_ENDPOINT=//p' "$STATE/env")"
   [ ! -e "$STATE/issuer.pid" ] || printf '%-12s %s\n' issuer "$(issuer)"
 }
 
@@ -220,6 +207,7 @@ up() {
     esac
   done
   eval "$(forget_users_settings)"
+  need_linux
   need_python
   need_cargo
   need_terraform
@@ -284,7 +272,7 @@ logs() {
   need_up
   groups=$("$PY" -c '
 import json, sys
-groups = json.load(open(sys.argv[1]))["log_group_names"]["value"]
+groups = json.load(open(sys.argv[1]))["log_group_names"]
 if sys.argv[2] and sys.argv[2] not in groups:
     sys.exit("no such function: take one of " + ", ".join(groups))
 print(*([groups[sys.argv[2]]] if sys.argv[2] else groups.values()))' "$STATE/outputs.json" "$function")

@@ -1,11 +1,17 @@
-# The hub behind a door: what `auth` adds, and that without it nothing of that exists.
+# JWT authentication: what `auth` adds, and that without it nothing of that exists.
 
 mock_provider "aws" {
   source = "./tests/mocks"
 }
 
 variables {
-  artifacts_dir = "./tests/fixtures"
+  alias      = "live"
+  alias_arns = { for name in ["hub-another", "hub-authorizer", "hub-connect"] : name => "arn:aws:lambda:eu-west-1:123456789012:function:${name}:live" }
+
+  region          = "eu-west-1"
+  allow_anonymous = true
+  artifacts_dir   = "./tests/fixtures"
+  tags            = {}
 }
 
 # Log groups of their own, so that a policy which names another function's is seen.
@@ -38,8 +44,9 @@ run "open" {
 
 run "guarded" {
   variables {
-    name = "chat"
-    auth = { issuer = "https://login.example.com/", audience = "chat" }
+    name            = "chat"
+    allow_anonymous = false
+    auth            = { issuer = "https://login.example.com/", audience = "chat" }
   }
 
   assert {
@@ -51,6 +58,7 @@ run "guarded" {
     condition = module.function["authorizer"].settings == {
       architecture = "x86_64"
       environment = tomap({
+        RELEASE            = "v1.2.3-4-gabc"
         AUTH_ISSUER        = "https://login.example.com/"
         AUTH_AUDIENCE      = "chat"
         AUTH_SESSION_CLAIM = "session_id"
@@ -71,7 +79,7 @@ run "guarded" {
 
   assert {
     condition     = module.websocket_api.authorizer == "chat-authorizer"
-    error_message = "another function stands at the door"
+    error_message = "another function is the authorizer"
   }
 
   assert {
@@ -100,6 +108,7 @@ run "guarded" {
 
 run "guarded_as_chosen" {
   variables {
+    allow_anonymous = false
     auth = {
       issuer        = "http://127.0.0.1:8081"
       audience      = "hub"
@@ -115,6 +124,7 @@ run "guarded_as_chosen" {
     condition = module.function["authorizer"].settings == {
       architecture = "x86_64"
       environment = tomap({
+        RELEASE            = "v1.2.3-4-gabc"
         AUTH_ISSUER        = "http://127.0.0.1:8081"
         AUTH_AUDIENCE      = "hub"
         AUTH_JWKS_URL      = "http://127.0.0.1:8081/keys?set=1"
@@ -128,7 +138,7 @@ run "guarded_as_chosen" {
   }
 }
 
-run "the_door_by_itself" {
+run "the_authorizer_by_itself" {
   module {
     source = "./modules/websocket_api"
   }
@@ -139,14 +149,14 @@ run "the_door_by_itself" {
     throttling_burst_limit = 50
     throttling_rate_limit  = 100
     detailed_metrics       = false
-    functions              = { "$connect" = { name = "hub-connect", alias = "live", invoke_arn = "arn:connect" } }
+    functions              = { "$connect" = "hub-connect" }
     replies                = {}
-    authorizer             = { name = "hub-authorizer", alias = "live", invoke_arn = "arn:authorizer" }
+    authorizer             = "hub-authorizer"
   }
 
   assert {
     condition = [for authorizer in aws_apigatewayv2_authorizer.this : [authorizer.authorizer_type, authorizer.authorizer_uri]] == [
-      ["REQUEST", "arn:authorizer"],
+      ["REQUEST", "arn:aws:apigateway:eu-west-1:lambda:path/2015-03-31/functions/arn:aws:lambda:eu-west-1:123456789012:function:hub-authorizer:live/invocations"],
     ]
     error_message = "the authorizer is not the function that was given"
   }
@@ -172,7 +182,7 @@ run "the_door_by_itself" {
   }
 }
 
-run "the_door_is_taken_out" {
+run "the_authorizer_is_removed" {
   module {
     source = "./modules/websocket_api"
   }
@@ -183,22 +193,22 @@ run "the_door_is_taken_out" {
     throttling_burst_limit = 50
     throttling_rate_limit  = 100
     detailed_metrics       = false
-    functions              = { "$connect" = { name = "hub-connect", alias = "live", invoke_arn = "arn:connect" } }
+    functions              = { "$connect" = "hub-connect" }
     replies                = {}
   }
 
   assert {
-    condition     = output.deployment_hash != run.the_door_by_itself.deployment_hash
-    error_message = "a door that comes or goes would never go live"
+    condition     = output.deployment_hash != run.the_authorizer_by_itself.deployment_hash
+    error_message = "an authorizer that comes or goes would never go live"
   }
 
   assert {
     condition     = length(aws_apigatewayv2_authorizer.this) == 0 && length(aws_lambda_permission.authorizer) == 0 && aws_apigatewayv2_route.this["$connect"].authorizer_id == null
-    error_message = "something of the door is left"
+    error_message = "something of the authorizer is left"
   }
 }
 
-run "another_function_at_the_door" {
+run "another_function_as_the_authorizer" {
   module {
     source = "./modules/websocket_api"
   }
@@ -209,13 +219,13 @@ run "another_function_at_the_door" {
     throttling_burst_limit = 50
     throttling_rate_limit  = 100
     detailed_metrics       = false
-    functions              = { "$connect" = { name = "hub-connect", alias = "live", invoke_arn = "arn:connect" } }
+    functions              = { "$connect" = "hub-connect" }
     replies                = {}
-    authorizer             = { name = "hub-authorizer", alias = "live", invoke_arn = "arn:another" }
+    authorizer             = "hub-another"
   }
 
   assert {
-    condition     = output.deployment_hash != run.the_door_by_itself.deployment_hash
+    condition     = output.deployment_hash != run.the_authorizer_by_itself.deployment_hash
     error_message = "another authorizer would never go live"
   }
 }
@@ -224,7 +234,8 @@ run "issuer_without_https" {
   command = plan
 
   variables {
-    auth = { issuer = "http://login.example.com", audience = "hub", jwks_url = "http://169.254.169.254/keys" }
+    allow_anonymous = false
+    auth            = { issuer = "http://login.example.com", audience = "hub", jwks_url = "http://169.254.169.254/keys" }
   }
 
   expect_failures = [var.auth]
@@ -234,7 +245,8 @@ run "issuer_that_only_looks_local" {
   command = plan
 
   variables {
-    auth = { issuer = "http://127.0.0.1.example.com", audience = "hub" }
+    allow_anonymous = false
+    auth            = { issuer = "http://127.0.0.1.example.com", audience = "hub" }
   }
 
   expect_failures = [var.auth]
@@ -244,7 +256,8 @@ run "issuer_with_a_user" {
   command = plan
 
   variables {
-    auth = { issuer = "http://localhost:1@login.example.com", audience = "hub" }
+    allow_anonymous = false
+    auth            = { issuer = "http://localhost:1@login.example.com", audience = "hub" }
   }
 
   expect_failures = [var.auth]
@@ -254,7 +267,8 @@ run "issuer_with_a_query" {
   command = plan
 
   variables {
-    auth = { issuer = "https://login.example.com?tenant=1", audience = "hub" }
+    allow_anonymous = false
+    auth            = { issuer = "https://login.example.com?tenant=1", audience = "hub" }
   }
 
   expect_failures = [var.auth]
@@ -264,7 +278,8 @@ run "issuer_without_a_host" {
   command = plan
 
   variables {
-    auth = { issuer = "https://", audience = "hub" }
+    allow_anonymous = false
+    auth            = { issuer = "https://", audience = "hub" }
   }
 
   expect_failures = [var.auth]
@@ -274,7 +289,8 @@ run "issuer_with_nothing_but_a_path" {
   command = plan
 
   variables {
-    auth = { issuer = "https:///tenant", audience = "hub" }
+    allow_anonymous = false
+    auth            = { issuer = "https:///tenant", audience = "hub" }
   }
 
   expect_failures = [var.auth]
@@ -284,7 +300,8 @@ run "keys_without_a_host" {
   command = plan
 
   variables {
-    auth = { issuer = "https://login.example.com", audience = "hub", jwks_url = "https:///keys" }
+    allow_anonymous = false
+    auth            = { issuer = "https://login.example.com", audience = "hub", jwks_url = "https:///keys" }
   }
 
   expect_failures = [var.auth]
@@ -294,7 +311,8 @@ run "issuers_of_all_kinds" {
   command = plan
 
   variables {
-    auth = { issuer = "https://login.example.com:8443/tenant/v2.0/", audience = "hub", jwks_url = "https://keys.example.com?tenant=1" }
+    allow_anonymous = false
+    auth            = { issuer = "https://login.example.com:8443/tenant/v2.0/", audience = "hub", jwks_url = "https://keys.example.com?tenant=1" }
   }
 
   assert {
@@ -307,7 +325,8 @@ run "keys_without_https" {
   command = plan
 
   variables {
-    auth = { issuer = "https://login.example.com", audience = "hub", jwks_url = "keys.example.com" }
+    allow_anonymous = false
+    auth            = { issuer = "https://login.example.com", audience = "hub", jwks_url = "keys.example.com" }
   }
 
   expect_failures = [var.auth]
@@ -317,7 +336,8 @@ run "audience_empty" {
   command = plan
 
   variables {
-    auth = { issuer = "https://login.example.com", audience = " " }
+    allow_anonymous = false
+    auth            = { issuer = "https://login.example.com", audience = " " }
   }
 
   expect_failures = [var.auth]
@@ -327,7 +347,8 @@ run "claim_empty" {
   command = plan
 
   variables {
-    auth = { issuer = "https://login.example.com", audience = "hub", send_claim = "" }
+    allow_anonymous = false
+    auth            = { issuer = "https://login.example.com", audience = "hub", send_claim = "" }
   }
 
   expect_failures = [var.auth]

@@ -8,11 +8,17 @@ variables {
   name                   = "connections"
   point_in_time_recovery = false
   deletion_protection    = false
+  tags                   = { team = "chat" }
 }
 
 run "table" {
   module {
     source = "./modules/connections_table"
+  }
+
+  assert {
+    condition     = aws_dynamodb_table.this.tags == tomap({ team = "chat" })
+    error_message = "the table does not have the tags"
   }
 
   assert {
@@ -66,5 +72,20 @@ run "recovery_and_protection" {
   assert {
     condition     = aws_dynamodb_table.this.point_in_time_recovery[0].enabled && aws_dynamodb_table.this.deletion_protection_enabled
     error_message = "what was asked for is off"
+  }
+}
+
+run "key_of_the_users" {
+  module {
+    source = "./modules/connections_table"
+  }
+
+  variables {
+    kms_key_arn = "arn:aws:kms:eu-west-1:123456789012:key/1"
+  }
+
+  assert {
+    condition     = aws_dynamodb_table.this.server_side_encryption[0].enabled && aws_dynamodb_table.this.server_side_encryption[0].kms_key_arn == var.kms_key_arn
+    error_message = "the table is not encrypted with the given key"
   }
 }

@@ -1,14 +1,22 @@
-# One function: its log group, its role, and what is said when there is no executable.
+# One function: its log group, its role, its alias, and what is refused where the zip is not what release.json says.
 
 mock_provider "aws" {
   source = "./tests/mocks"
 }
 
 variables {
-  name               = "hub-connect"
-  description        = "A function."
-  artifact           = "./tests/fixtures/connect/bootstrap.zip"
-  architecture       = "arm64"
+  name         = "hub-connect"
+  description  = "A function."
+  alias        = "live"
+  artifact     = "./tests/fixtures/connect/bootstrap.zip"
+  architecture = "arm64"
+  region       = "eu-west-1"
+  tags         = { team = "chat" }
+  build = {
+    release      = "v1"
+    architecture = "arm64"
+    sha256       = "tfoSVzN3IuzXSozDbtb0pJBVnPjFiAzHg7Gtfll8F/g="
+  }
   memory_mb          = 128
   timeout_seconds    = 3
   environment        = { TABLE_NAME = "connections" }
@@ -65,7 +73,7 @@ run "function" {
     condition = jsondecode(aws_iam_role.this.assume_role_policy).Statement == [
       { Effect = "Allow", Action = "sts:AssumeRole", Principal = { Service = "lambda.amazonaws.com" } },
     ]
-    error_message = "someone else than Lambda may take the role"
+    error_message = "something else than Lambda may assume the role"
   }
 
   assert {
@@ -96,12 +104,12 @@ run "alias" {
   }
 
   assert {
-    condition     = aws_lambda_alias.this.name == "live" && aws_lambda_alias.this.function_name == "hub-connect" && aws_lambda_alias.this.function_version == aws_lambda_function.this.version
+    condition     = aws_lambda_alias.this.name == "live" && aws_lambda_alias.this.function_name == aws_lambda_function.this.id && aws_lambda_alias.this.function_version == aws_lambda_function.this.version
     error_message = "the alias is not at the newest version"
   }
 
   assert {
-    condition     = output.alias == "live" && output.alias_arn == aws_lambda_alias.this.arn && output.invoke_arn == aws_lambda_alias.this.invoke_arn
+    condition     = output.alias == "live" && output.alias_arn == aws_lambda_alias.this.arn
     error_message = "the function is called past its alias"
   }
 }
@@ -128,6 +136,48 @@ run "traced" {
   }
 }
 
+run "tags_release_and_no_key" {
+  module {
+    source = "./modules/function"
+  }
+
+  assert {
+    condition     = alltrue([for tags in [aws_lambda_function.this.tags, aws_iam_role.this.tags, aws_cloudwatch_log_group.this.tags] : tags == tomap({ team = "chat" })])
+    error_message = "a resource does not have the tags"
+  }
+
+  assert {
+    condition     = output.settings.environment == tomap({ TABLE_NAME = "connections", RELEASE = "v1" })
+    error_message = "the function is not told its release"
+  }
+
+  assert {
+    condition     = aws_lambda_function.this.kms_key_arn == null && aws_cloudwatch_log_group.this.kms_key_id == null && aws_iam_role.this.permissions_boundary == null && !strcontains(aws_iam_role_policy.this.policy, "kms:")
+    error_message = "there is a key or a boundary that nobody gave"
+  }
+}
+
+run "key_and_boundary" {
+  module {
+    source = "./modules/function"
+  }
+
+  variables {
+    kms_key_arn          = "arn:aws:kms:eu-west-1:123456789012:key/1"
+    permissions_boundary = "arn:aws:iam::123456789012:policy/boundary"
+  }
+
+  assert {
+    condition     = aws_lambda_function.this.kms_key_arn == var.kms_key_arn && aws_cloudwatch_log_group.this.kms_key_id == var.kms_key_arn && aws_iam_role.this.permissions_boundary == var.permissions_boundary
+    error_message = "the key or the boundary is not used"
+  }
+
+  assert {
+    condition     = jsondecode(aws_iam_role_policy.this.policy).Statement[2] == { Effect = "Allow", Action = ["kms:Decrypt"], Resource = [var.kms_key_arn] }
+    error_message = "Lambda may not decrypt the environment in the function's name"
+  }
+}
+
 run "executable_missing" {
   command = plan
 
@@ -137,6 +187,48 @@ run "executable_missing" {
 
   variables {
     artifact = "./tests/fixtures/nothing/bootstrap.zip"
+  }
+
+  expect_failures = [aws_lambda_function.this]
+}
+
+run "release_missing" {
+  command = plan
+
+  module {
+    source = "./modules/function"
+  }
+
+  variables {
+    build = { release = null, architecture = null, sha256 = null }
+  }
+
+  expect_failures = [aws_lambda_function.this]
+}
+
+run "zip_of_another_build" {
+  command = plan
+
+  module {
+    source = "./modules/function"
+  }
+
+  variables {
+    build = { release = "v1", architecture = "arm64", sha256 = "anothers" }
+  }
+
+  expect_failures = [aws_lambda_function.this]
+}
+
+run "zip_for_another_processor" {
+  command = plan
+
+  module {
+    source = "./modules/function"
+  }
+
+  variables {
+    architecture = "x86_64"
   }
 
   expect_failures = [aws_lambda_function.this]

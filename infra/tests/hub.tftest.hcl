@@ -5,7 +5,9 @@ mock_provider "aws" {
 }
 
 variables {
-  artifacts_dir = "./tests/fixtures"
+  region          = "eu-west-1"
+  allow_anonymous = true
+  artifacts_dir   = "./tests/fixtures"
 }
 
 # A log group each, so that a policy which names another function's is seen.
@@ -51,7 +53,7 @@ run "defaults" {
   }
 
   assert {
-    condition     = output.alias == "live" && alltrue([for function in module.function : endswith(function.invoke_arn, ":live/invocations")])
+    condition     = output.alias == "live" && alltrue([for uri in values(module.websocket_api.uris) : endswith(uri, ":live/invocations")])
     error_message = "a function is called past the alias, and would not follow a rollback"
   }
 
@@ -104,7 +106,7 @@ run "defaults" {
   assert {
     condition = module.function["census"].settings == {
       architecture    = "x86_64"
-      environment     = tomap({ TABLE_NAME = "websocket-hub-connections", SESSION_INDEX = "session_id-index" })
+      environment     = tomap({ RELEASE = "v1.2.3-4-gabc", TABLE_NAME = "websocket-hub-connections", SESSION_INDEX = "session_id-index" })
       memory_mb       = 256
       timeout_seconds = 60
     }
@@ -119,7 +121,7 @@ run "defaults" {
   assert {
     condition = module.function["connect"].settings == {
       architecture    = "x86_64"
-      environment     = tomap({ TABLE_NAME = "websocket-hub-connections", CONNECTION_TTL_SECONDS = "9000" })
+      environment     = tomap({ RELEASE = "v1.2.3-4-gabc", TABLE_NAME = "websocket-hub-connections", CONNECTION_TTL_SECONDS = "9000" })
       memory_mb       = 256
       timeout_seconds = 10
     }
@@ -129,7 +131,7 @@ run "defaults" {
   assert {
     condition = module.function["disconnect"].settings == {
       architecture    = "x86_64"
-      environment     = tomap({ TABLE_NAME = "websocket-hub-connections" })
+      environment     = tomap({ RELEASE = "v1.2.3-4-gabc", TABLE_NAME = "websocket-hub-connections" })
       memory_mb       = 256
       timeout_seconds = 10
     }
@@ -140,6 +142,7 @@ run "defaults" {
     condition = module.function["send-message"].settings == {
       architecture = "x86_64"
       environment = tomap({
+        RELEASE            = "v1.2.3-4-gabc"
         TABLE_NAME         = "websocket-hub-connections"
         SESSION_INDEX      = "session_id-index"
         WEBSOCKET_ENDPOINT = "https://a1b2c3.execute-api.eu-west-1.amazonaws.com/live"
@@ -194,6 +197,7 @@ run "chosen" {
     name                   = "Chat"
     stage                  = "beta"
     table_name             = "people.online"
+    artifacts_dir          = "./tests/fixtures/arm64"
     architecture           = "arm64"
     memory_mb              = { send-message = 1024 }
     timeout_seconds        = { send-message = 300, connect = 5 }
@@ -261,7 +265,7 @@ run "endpoint_of_another_host" {
   }
 }
 
-run "endpoint_of_a_custom_domain" {
+run "endpoint_behind_a_proxy" {
   variables {
     websocket_endpoint = "https://hub.example.com"
   }
@@ -272,34 +276,72 @@ run "endpoint_of_a_custom_domain" {
   }
 }
 
-run "no_census" {
+run "custom_domain" {
   variables {
-    census_minutes = 0
+    websocket_endpoint = "https://posts.example.com/live"
+    custom_domain      = { name = "hub.example.com", certificate_arn = "arn:aws:acm:eu-west-1:123456789012:certificate/1" }
   }
 
   assert {
-    condition     = keys(output.function_names) == ["connect", "disconnect", "send-message"] && length(module.schedule) == 0
-    error_message = "open connections are counted although nobody asked for it"
+    condition     = output.websocket_url == "wss://hub.example.com" && output.connections_endpoint == "https://posts.example.com/live"
+    error_message = "clients do not get the domain, or the functions post to it"
+  }
+
+  assert {
+    condition     = output.custom_domain_target == { name = "d-1.execute-api.eu-west-1.amazonaws.com", zone_id = "Z1" }
+    error_message = "the output does not say what the DNS record points to"
   }
 }
 
-run "the_schedule_by_itself" {
+run "no_custom_domain" {
+  assert {
+    condition     = output.custom_domain_target == null && length(module.custom_domain) == 0
+    error_message = "there is a domain that nobody asked for"
+  }
+}
+
+run "the_domain_by_itself" {
   module {
-    source = "./modules/schedule"
+    source = "./modules/custom_domain"
   }
 
   variables {
-    function      = { name = "hub-census", alias = "live", alias_arn = "arn:aws:lambda:eu-west-1:123456789012:function:hub-census:live" }
-    every_minutes = 2
+    name            = "hub.example.com"
+    certificate_arn = "arn:aws:acm:eu-west-1:123456789012:certificate/1"
+    api_id          = "a1b2c3"
+    stage           = "live"
+    tags            = {}
   }
 
   assert {
-    condition     = aws_cloudwatch_event_rule.this.schedule_expression == "rate(2 minutes)" && aws_cloudwatch_event_target.this.rule == aws_cloudwatch_event_rule.this.name && aws_cloudwatch_event_target.this.arn == var.function.alias_arn
-    error_message = "the rule does not invoke the function's alias"
+    condition = alltrue([for domain in aws_apigatewayv2_domain_name.this.domain_name_configuration :
+      [domain.certificate_arn, domain.endpoint_type, domain.security_policy] == [var.certificate_arn, "REGIONAL", "TLS_1_2"]
+    ])
+    error_message = "the domain is not regional with TLS 1.2 and its certificate"
   }
 
   assert {
-    condition     = [aws_lambda_permission.this.function_name, aws_lambda_permission.this.qualifier, aws_lambda_permission.this.principal, aws_lambda_permission.this.source_arn] == ["hub-census", "live", "events.amazonaws.com", aws_cloudwatch_event_rule.this.arn]
-    error_message = "the rule may not invoke the function, or somebody else may too"
+    condition     = aws_apigatewayv2_api_mapping.this.api_mapping_key == null && [aws_apigatewayv2_api_mapping.this.api_id, aws_apigatewayv2_api_mapping.this.stage] == ["a1b2c3", "live"]
+    error_message = "the domain does not lead to the stage without a path"
+  }
+}
+
+run "key_and_boundary" {
+  variables {
+    kms_key_arn          = "arn:aws:kms:eu-west-1:123456789012:key/1"
+    permissions_boundary = "arn:aws:iam::123456789012:policy/boundary"
+  }
+
+  # DynamoDB uses the key for whoever reads or writes the table.
+  assert {
+    condition = alltrue([for function in module.function : [
+      for statement in jsondecode(function.policy).Statement : statement if try(statement.Condition, null) != null
+      ] == [{
+        Effect    = "Allow"
+        Action    = ["kms:Decrypt", "kms:DescribeKey", "kms:Encrypt", "kms:GenerateDataKey*", "kms:ReEncrypt*"]
+        Resource  = [var.kms_key_arn]
+        Condition = { StringLike = { "kms:ViaService" = "dynamodb.eu-west-1.*" } }
+    }]])
+    error_message = "a function cannot use the table under the key, or may use the key for something else"
   }
 }

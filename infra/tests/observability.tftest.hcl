@@ -1,4 +1,4 @@
-# The watch: every alarm tells whom it should and is about a metric that exists, and the dashboard and the saved queries name
+# Dashboard and alarms: every alarm notifies the given topics and is about a metric that exists, and the dashboard and the saved queries name
 # only what the functions emit. With `observability` off, none of it is there.
 
 mock_provider "aws" {
@@ -6,18 +6,22 @@ mock_provider "aws" {
 }
 
 variables {
-  artifacts_dir = "./tests/fixtures"
+  region          = "eu-west-1"
+  allow_anonymous = true
+  artifacts_dir   = "./tests/fixtures"
 
   # What each function emits in the namespace WebSocketHub.
   emitted = {
-    hub-connect      = ["ConnectionsOpened", "ConnectionsRefused", "HandlerErrors"]
-    hub-disconnect   = ["ConnectionsClosed", "HandlerErrors"]
-    hub-send-message = ["Messages", "MessagesRefused", "Delivered", "Gone", "Failed", "Throttled", "Retries", "Pruned", "FanoutSize", "FanoutDuration", "HandlerErrors"]
+    hub-connect      = ["ConnectionsOpened", "ConnectionsRefused", "HandlerErrors", "TableThrottled"]
+    hub-disconnect   = ["ConnectionsClosed", "HandlerErrors", "TableThrottled"]
+    hub-send-message = ["Messages", "MessagesRefused", "Delivered", "Gone", "Failed", "Throttled", "Retries", "Pruned", "FanoutSize", "FanoutDuration", "HandlerErrors", "TableThrottled"]
     hub-authorizer   = ["HandshakesAdmitted", "HandshakesRefused", "HandlerErrors"]
-    hub-census       = ["OpenConnections", "HandlerErrors"]
+    hub-census       = ["OpenConnections", "HandlerErrors", "TableThrottled"]
   }
 
-  name = "hub"
+  name    = "hub"
+  release = "v1"
+  tags    = { team = "chat" }
   functions = {
     authorizer   = { name = "hub-authorizer", log_group_name = "/aws/lambda/hub-authorizer", timeout_seconds = 10 }
     census       = { name = "hub-census", log_group_name = "/aws/lambda/hub-census", timeout_seconds = 60 }
@@ -56,7 +60,7 @@ run "on" {
     condition = alltrue([
       for function in keys(output.function_names) : length(setsubtract(["hub-${function}-errors", "hub-${function}-throttles", "hub-${function}-duration"], module.observability[0].alarm_names)) == 0
     ])
-    error_message = "a function fails, is throttled or runs out of time, and nobody hears of it"
+    error_message = "a function fails, is throttled or runs out of time, without an alarm"
   }
 }
 
@@ -70,7 +74,7 @@ run "everything" {
       for alarm in concat(values(aws_cloudwatch_metric_alarm.function), values(aws_cloudwatch_metric_alarm.hub)) :
       alarm.alarm_actions == toset(var.alarm_topic_arns) && alarm.ok_actions == toset(var.alarm_topic_arns) && alarm.actions_enabled != false
     ])
-    error_message = "an alarm goes off, or ends, and nobody hears of it"
+    error_message = "an alarm goes off, or ends, without a notification"
   }
 
   assert {
@@ -84,28 +88,27 @@ run "everything" {
   assert {
     condition = alltrue([for alarm in aws_cloudwatch_metric_alarm.function : alarm.evaluation_periods == 1]) && {
       for key, alarm in aws_cloudwatch_metric_alarm.hub : key => "${alarm.datapoints_to_alarm} of ${alarm.evaluation_periods}"
-    } == { api-errors = "2 of 3", deliveries-failed = "1 of 3", posts-near-quota = "1 of 3", table-throttles = "1 of 3" }
+    } == merge({ api-errors = "2 of 3", deliveries-failed = "1 of 3", posts-near-quota = "1 of 3", table-throttles = "1 of 3" }, { for key in keys(var.functions) : "${key}-errors" => "1 of 3" })
     error_message = "an alarm goes off late, or overlooks figures that arrive late"
   }
 
   assert {
     condition = { for alarm in aws_cloudwatch_metric_alarm.function : alarm.alarm_name => [alarm.namespace, alarm.metric_name, alarm.statistic, alarm.dimensions.FunctionName, alarm.threshold] } == merge([
       for key, function in var.functions : {
-        "hub-${key}-errors"    = ["AWS/Lambda", "Errors", "Sum", function.name, 0]
         "hub-${key}-throttles" = ["AWS/Lambda", "Throttles", "Sum", function.name, 0]
         "hub-${key}-duration"  = ["AWS/Lambda", "Duration", "Maximum", function.name, function.timeout_seconds * 800]
       }
     ]...)
-    error_message = "the alarms of the functions are not errors, throttles and 80 % of the time-out in ms, each on its own function"
+    error_message = "the alarms of the functions are not throttles and 80 % of the timeout in ms, each on its own function"
   }
 
   assert {
-    condition = { for alarm in aws_cloudwatch_metric_alarm.hub : alarm.alarm_name => alarm.threshold } == {
+    condition = { for alarm in aws_cloudwatch_metric_alarm.hub : alarm.alarm_name => alarm.threshold } == merge({
       hub-api-errors        = 0
       hub-deliveries-failed = 1
       hub-posts-near-quota  = 7000
       hub-table-throttles   = 0
-    }
+    }, { for key in keys(var.functions) : "hub-${key}-errors" => 0 })
     error_message = "the hub's own alarms have other names or thresholds"
   }
 
@@ -128,6 +131,29 @@ run "everything" {
       ]
     ]))
     error_message = "an alarm waits for a metric that no function emits"
+  }
+
+  # What Lambda counts, and what the function does, each on its own function.
+  assert {
+    condition = alltrue([for key, function in var.functions :
+      toset(flatten([for query in aws_cloudwatch_metric_alarm.hub["${key}-errors"].metric_query : [for metric in query.metric : "${metric.metric_name} ${metric.dimensions.FunctionName}"]])) == toset(["Errors ${function.name}", "HandlerErrors ${function.name}"])
+    ])
+    error_message = "the alarm on a function's errors is about something else"
+  }
+
+  assert {
+    condition     = toset(flatten([for query in aws_cloudwatch_metric_alarm.hub["table-throttles"].metric_query : [for metric in query.metric : "${metric.metric_name} ${metric.dimensions.FunctionName}"]])) == toset([for key in ["census", "connect", "disconnect", "send-message"] : "TableThrottled hub-${key}"])
+    error_message = "the alarm on throttled reads and writes is not what the functions count"
+  }
+
+  assert {
+    condition     = alltrue([for alarm in concat(values(aws_cloudwatch_metric_alarm.function), values(aws_cloudwatch_metric_alarm.hub)) : alarm.tags == tomap({ team = "chat" })])
+    error_message = "an alarm does not have the tags"
+  }
+
+  assert {
+    condition     = strcontains(aws_cloudwatch_dashboard.this.dashboard_body, "deployed last: v1") && strcontains(aws_cloudwatch_dashboard.this.dashboard_body, "latest(release)")
+    error_message = "the dashboard does not show the release"
   }
 
   assert {
@@ -179,13 +205,13 @@ run "without_what_is_optional" {
   }
 
   assert {
-    condition     = length(aws_cloudwatch_metric_alarm.function) == 9
+    condition     = length(aws_cloudwatch_metric_alarm.function) == 6
     error_message = "there are alarms on functions that do not exist"
   }
 
   assert {
     condition     = alltrue([for alarm in merge(aws_cloudwatch_metric_alarm.function, aws_cloudwatch_metric_alarm.hub) : length(alarm.alarm_actions) == 0])
-    error_message = "an alarm tells somebody who was not named"
+    error_message = "an alarm notifies a topic that was not given"
   }
 }
 

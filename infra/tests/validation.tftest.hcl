@@ -5,7 +5,9 @@ mock_provider "aws" {
 }
 
 variables {
-  artifacts_dir = "./tests/fixtures"
+  region          = "eu-west-1"
+  allow_anonymous = true
+  artifacts_dir   = "./tests/fixtures"
 }
 
 run "too_small_or_malformed" {
@@ -47,6 +49,9 @@ run "too_large" {
   variables {
     name                   = "a23456789012345678901234567890123"
     websocket_endpoint     = "https://hub.example.com/live/"
+    custom_domain          = { name = "wss://hub.example.com", certificate_arn = "arn:aws:acm:eu-west-1:123456789012:certificate/1" }
+    permissions_boundary   = "arn:aws:iam::123456789012:role/boundary"
+    kms_key_arn            = "arn:aws:kms:eu-west-1:123456789012:alias/hub"
     throttling_burst_limit = 1.5
     memory_mb              = { send-message = 10241 }
     timeout_seconds        = { send-message = 901 }
@@ -60,6 +65,7 @@ run "too_large" {
   expect_failures = [
     var.name, var.websocket_endpoint, var.throttling_burst_limit, var.memory_mb, var.timeout_seconds, var.fanout_concurrency,
     var.max_message_bytes, var.table_name, var.connection_ttl_seconds, var.census_minutes,
+    var.custom_domain, var.permissions_boundary, var.kms_key_arn,
   ]
 }
 
@@ -99,7 +105,7 @@ run "smallest" {
     name                   = "a"
     stage                  = "_"
     table_name             = "a-b"
-    websocket_endpoint     = "http://h"
+    websocket_endpoint     = "http://localhost"
     region                 = "us-gov-west-1"
     memory_mb              = { connect = 128, disconnect = 128, send-message = 128 }
     timeout_seconds        = { authorizer = 8, connect = 1, disconnect = 1, send-message = 1 }
@@ -156,6 +162,46 @@ run "high_level_without_metrics" {
     log_level      = "FATAL"
     observability  = false
     census_minutes = 0
+  }
+}
+
+run "endpoint_without_tls" {
+  command = plan
+
+  variables {
+    websocket_endpoint = "http://hub.example.com/live"
+  }
+
+  expect_failures = [var.websocket_endpoint]
+}
+
+run "neither_tokens_nor_open_on_purpose" {
+  command = plan
+
+  variables {
+    allow_anonymous = false
+  }
+
+  expect_failures = [var.allow_anonymous]
+}
+
+run "tokens_and_open" {
+  command = plan
+
+  variables {
+    auth = { issuer = "https://login.example.com/", audience = "chat" }
+  }
+
+  expect_failures = [var.allow_anonymous]
+}
+
+run "keys_and_boundaries_of_another_partition" {
+  command = plan
+
+  variables {
+    custom_domain        = { name = "hub.example.com.cn", certificate_arn = "arn:aws-cn:acm:cn-north-1:123456789012:certificate/1" }
+    permissions_boundary = "arn:aws-cn:iam::123456789012:policy/team/boundary"
+    kms_key_arn          = "arn:aws-cn:kms:cn-north-1:123456789012:key/mrk-1"
   }
 }
 

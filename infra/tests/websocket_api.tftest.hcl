@@ -5,16 +5,27 @@ mock_provider "aws" {
 }
 
 variables {
+  alias = "live"
+  alias_arns = { for name in [
+    "hub-another",
+    "hub-connect",
+    "hub-disconnect",
+    "hub-one",
+    "hub-send-message",
+  ] : name => "arn:aws:lambda:eu-west-1:123456789012:function:${name}:live" }
+
   name                   = "hub"
+  region                 = "eu-west-1"
+  tags                   = {}
   stage                  = "live"
   throttling_burst_limit = 50
   throttling_rate_limit  = 100
   detailed_metrics       = false
 
   functions = {
-    "$connect"    = { name = "hub-connect", alias = "live", invoke_arn = "arn:connect" }
-    "$disconnect" = { name = "hub-disconnect", alias = "live", invoke_arn = "arn:disconnect" }
-    sendMessage   = { name = "hub-send-message", alias = "live", invoke_arn = "arn:send-message" }
+    "$connect"    = "hub-connect"
+    "$disconnect" = "hub-disconnect"
+    sendMessage   = "hub-send-message"
   }
 
   replies = {
@@ -49,7 +60,7 @@ run "first" {
   assert {
     condition = alltrue([
       for key, integration in aws_apigatewayv2_integration.function :
-      integration.integration_type == "AWS_PROXY" && integration.integration_method == "POST" && integration.integration_uri == var.functions[key].invoke_arn && integration.timeout_milliseconds == 29000
+      integration.integration_type == "AWS_PROXY" && integration.integration_method == "POST" && integration.integration_uri == "arn:aws:apigateway:eu-west-1:lambda:path/2015-03-31/functions/arn:aws:lambda:eu-west-1:123456789012:function:${var.functions[key]}:live/invocations" && integration.timeout_milliseconds == 29000
     ])
     error_message = "a route does not invoke its function"
   }
@@ -174,9 +185,9 @@ run "a_function_changes" {
 
   variables {
     functions = {
-      "$connect"    = { name = "hub-connect", alias = "live", invoke_arn = "arn:connect" }
-      "$disconnect" = { name = "hub-disconnect", alias = "live", invoke_arn = "arn:disconnect" }
-      sendMessage   = { name = "hub-send-message", alias = "live", invoke_arn = "arn:another" }
+      "$connect"    = "hub-connect"
+      "$disconnect" = "hub-disconnect"
+      sendMessage   = "hub-another"
     }
   }
 
@@ -213,5 +224,23 @@ run "a_route_comes" {
   assert {
     condition     = output.deployment_hash != run.first.deployment_hash
     error_message = "a new route would never go live"
+  }
+}
+
+run "two_routes_to_one_function" {
+  module {
+    source = "./modules/websocket_api"
+  }
+
+  variables {
+    functions = {
+      "$connect" = "hub-one"
+      history    = "hub-one"
+    }
+  }
+
+  assert {
+    condition     = { for route, permission in aws_lambda_permission.this : route => permission.statement_id } == { "$connect" = "InvokeFromRoute-connect", history = "InvokeFromRoute-history" }
+    error_message = "the permissions of two routes to one function conflict"
   }
 }

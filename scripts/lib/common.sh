@@ -75,6 +75,14 @@ except OSError:
   done
 }
 
+# The functions run on Linux, and the local stack runs them on this machine.
+need_linux() {
+  case $(uname -s)-$(uname -m) in
+    Linux-x86_64 | Linux-aarch64 | Linux-arm64) ;;
+    *) die "this is $(uname -s) on $(uname -m), and the hub is built and run on Linux (x86_64 or arm64): use such a machine, or WSL on Windows" ;;
+  esac
+}
+
 need_python() {
   command -v python3 >/dev/null \
     || die "python3 is missing: install Python 3.10 or newer (https://www.python.org/downloads, or your system's python3 package)"
@@ -166,6 +174,7 @@ terraform_setup() {
   need_terraform
   mirror=$(plugin_mirror)
   if [ -n "$mirror" ]; then
+    say "Terraform's provider comes from $mirror"
     for provider in "$mirror"/*/*/*/; do
       [ -d "$provider" ] || continue
       provider=${provider#"$mirror"/}
@@ -193,41 +202,45 @@ need_aws() {
     || die "AWS_ENDPOINT_URL is $AWS_ENDPOINT_URL, which is not AWS (the local stack's, which scripts/local.sh down removes?): unset it, or pass --allow-endpoint"
 }
 
-INFRA=$ROOT/infra
 tf() { run terraform -chdir="$INFRA" "$@"; }
 
-# hub_terraform WORK [BUCKET/KEY]: makes Terraform ready for the hub, with its state there or where infra/ itself says.
-# A state in a bucket is served from a copy of infra/ in WORK: the folder itself belongs to whoever works in it.
-hub_terraform() {
-  terraform_setup "$1"
-  if [ -n "${2:-}" ]; then
-    [[ $2 == ?*/?* ]] || die "--state takes BUCKET/KEY, such as my-state/staging/terraform.tfstate"
-    INFRA=$1/infra
-    mkdir "$INFRA"
-    (cd "$ROOT/infra" && tar -cf - --exclude .terraform --exclude ./bootstrap --exclude ./tests --exclude '*.tfstate*' .) | tar -xf - -C "$INFRA"
-    cat >"$INFRA/backend.tf" <<BACKEND
-terraform {
-  backend "s3" {
-    bucket       = "${2%%/*}"
-    key          = "${2#*/}"
-    encrypt      = true
-    use_lockfile = true
-  }
-}
-BACKEND
-  fi
-  tf init -input=false -lockfile=readonly >"$1/init.log" 2>&1 || {
-    cat "$1/init.log" >&2
+# open_environment NAME WORK: makes Terraform ready for infra/environments/NAME, where INFRA then points, and its region
+# the default of every tool. What it writes beside Terraform's own .terraform goes into WORK.
+open_environment() {
+  local known
+  INFRA=$ROOT/infra/environments/$1
+  known=$(cd "$ROOT/infra/environments" && printf '%s\n' */ | sed 's|/$||; /^local$/d' | xargs)
+  [ "$1" != local ] || die "the environment local belongs to the local stack: scripts/local.sh up applies it, scripts/local.sh down removes it"
+  [[ $1 =~ ^[a-z][a-z0-9-]*$ ]] && [ -f "$INFRA/main.tf" ] && [ -f "$INFRA/environment.json" ] \
+    || die "there is no environment $1 (there is ${known:-none}): scripts/new-environment.sh $1 makes one"
+  AWS_REGION=$(setting region) || exit
+  export AWS_REGION AWS_DEFAULT_REGION=$AWS_REGION
+  terraform_setup "$2"
+  tf init -input=false -lockfile=readonly >"$2/init.log" 2>&1 || {
+    cat "$2/init.log" >&2
     die "terraform init failed: see above"
   }
 }
 
-# value EXPRESSION [terraform's -var arguments]: what a variable is set to, on the command line, in the environment or in
-# a file: Terraform knows best.
-value() {
-  local expression=$1
-  shift
-  echo "$expression" | terraform -chdir="$INFRA" console "$@" | tr -d '"' || die "the variables are not valid: see above"
+# setting KEY: what the environment's environment.json says.
+setting() {
+  python3 -c '
+import json, sys
+path, key = sys.argv[1:]
+try:
+    print(json.load(open(path))[key])
+except (ValueError, KeyError) as error:
+    sys.exit(f"{path} has no {key}, or is not JSON: {error}")' "$INFRA/environment.json" "$1"
+}
+
+# hub_output EXPRESSION: of the environment's hub, as it was applied: a Python expression on the dictionary `hub`.
+hub_output() {
+  terraform -chdir="$INFRA" output -json hub 2>/dev/null | python3 -c '
+import json, sys
+hub = json.loads(sys.stdin.read() or "null")
+if hub is None:
+    sys.exit("this environment has no hub yet: scripts/deploy.sh makes it")
+print(eval(sys.argv[1]))' "$1"
 }
 
 # The functions: every package under functions/ that has a main.rs.

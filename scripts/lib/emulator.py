@@ -1,4 +1,5 @@
-"""MiniStack, with what Terraform misses in it: whole alarms, saved queries, permissions that may be asked for twice."""
+"""MiniStack, with what Terraform misses in it: endpoints of WebSocket APIs that work, whole alarms, saved queries,
+permissions that may be requested twice."""
 
 import json
 import uuid
@@ -6,9 +7,10 @@ from xml.sax.saxutils import escape
 
 from ministack.app import main
 from ministack.core.responses import AccountRegionScopedDict, json_response
-from ministack.services import cloudwatch, cloudwatch_logs, lambda_svc
+from ministack.services import apigateway, cloudwatch, cloudwatch_logs, lambda_svc
 
 add_permission = lambda_svc._add_permission
+create_api = apigateway._create_api
 describe_alarms = cloudwatch._describe_alarms
 logs_request = cloudwatch_logs.handle_request
 query_definitions = AccountRegionScopedDict()
@@ -32,6 +34,17 @@ def add_permission_even_twice(function: str, data: dict, *rest: object) -> tuple
         if statement["Sid"] == data["StatementId"] and source == data.get("SourceArn"):
             return json_response({"Statement": json.dumps(statement)}, 201)
     return answer
+
+
+def create_api_with_an_endpoint_that_works(data: dict) -> tuple:
+    """Followed by /{stage}, a WebSocket API's endpoint is the address of clients, and with http that of @connections."""
+    answer = create_api(data)
+    if answer[0] != 201 or data.get("protocolType") != "WEBSOCKET":
+        return answer
+    # Every later answer shows what is stored here.
+    api = apigateway._apis[json.loads(answer[2])["apiId"]]
+    api["apiEndpoint"] = f"ws://127.0.0.1:{apigateway._PORT}/_aws/execute-api/{api['apiId']}"
+    return apigateway._apigw_response(api, 201)
 
 
 def describe_alarms_in_full(params: dict, data: dict, is_cbor: bool, is_json: bool = False) -> tuple:
@@ -65,6 +78,7 @@ async def logs_request_with_saved_queries(method, path, headers, body, query_par
     return json_response({"queryDefinitions": found})
 
 
+apigateway._create_api = create_api_with_an_endpoint_that_works
 lambda_svc._add_permission = add_permission_even_twice
 cloudwatch._describe_alarms = describe_alarms_in_full
 cloudwatch_logs.handle_request = logs_request_with_saved_queries

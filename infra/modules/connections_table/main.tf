@@ -5,12 +5,13 @@ locals {
 }
 
 resource "aws_dynamodb_table" "this" {
-  # checkov:skip=CKV_AWS_119: encrypted with the key that AWS manages; one of our own costs more than the table
+  # checkov:skip=CKV_AWS_119: a variable (kms_key_arn); encrypted with the key that AWS manages otherwise
   # checkov:skip=CKV_AWS_28: a variable; a restored row is worth nothing, since its socket has closed meanwhile
   name                        = var.name
   billing_mode                = "PAY_PER_REQUEST"
   hash_key                    = "connection_id"
   deletion_protection_enabled = var.deletion_protection
+  tags                        = var.tags
 
   attribute {
     name = "connection_id"
@@ -36,7 +37,8 @@ resource "aws_dynamodb_table" "this" {
   }
 
   server_side_encryption {
-    enabled = true
+    enabled     = true
+    kms_key_arn = var.kms_key_arn
   }
 
   point_in_time_recovery {

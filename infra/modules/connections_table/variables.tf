@@ -17,3 +17,15 @@ variable "deletion_protection" {
   type        = bool
   nullable    = false
 }
+
+variable "kms_key_arn" {
+  description = "ARN of the KMS key that encrypts the table; null for AWS's own."
+  type        = string
+  default     = null
+}
+
+variable "tags" {
+  description = "Tags of every resource."
+  type        = map(string)
+  nullable    = false
+}

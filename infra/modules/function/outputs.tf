@@ -11,13 +11,8 @@ output "alias" {
 }
 
 output "alias_arn" {
-  description = "ARN of the alias."
+  description = "ARN of the alias; unknown while the function is replaced."
   value       = aws_lambda_alias.this.arn
-}
-
-output "invoke_arn" {
-  description = "ARN by which API Gateway invokes the function, through its alias."
-  value       = aws_lambda_alias.this.invoke_arn
 }
 
 output "log_group_name" {
@@ -26,7 +21,7 @@ output "log_group_name" {
 }
 
 output "policy" {
-  description = "All that the function may do, as an IAM policy in JSON."
+  description = "All of the function's permissions, as an IAM policy in JSON."
   value       = aws_iam_role_policy.this.policy
 }
 

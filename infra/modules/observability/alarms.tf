@@ -1,15 +1,8 @@
 # The alarms. docs/operations.md says of each what it means and what to do; each is named {name}-{its heading there}.
 
 locals {
-  # One a function and kind, and not one over all functions: AWS charges by metric either way, and this says where.
+  # One for each function and kind, and not one over all functions: AWS charges by metric either way, and this says where.
   function_alarms = merge([for key, function in var.functions : {
-    "${key}-errors" = {
-      function    = function.name
-      metric      = "Errors"
-      statistic   = "Sum"
-      threshold   = 0
-      description = "${function.name} failed: an error of the hub's own, a crash, or its time-out."
-    }
     "${key}-throttles" = {
       function    = function.name
       metric      = "Throttles"
@@ -27,7 +20,7 @@ locals {
   }]...)
 
   # What takes more than one metric. `metrics`: by their names in the expression, a namespace, a name and dimensions.
-  hub_alarms = {
+  hub_alarms = merge(local.error_alarms, {
     deliveries-failed = {
       description = "More than 1 % of the deliveries failed, and more than ten of them: recipients that are there did not get their message."
       label       = "failed deliveries, in per cent"
@@ -55,35 +48,45 @@ locals {
     }
     table-throttles = {
       description = "DynamoDB throttled reads or writes of the table or its index: connects are refused or messages late."
-      label       = "throttled reads and writes"
-      expression  = "FILL(reads, 0) + FILL(writes, 0) + FILL(index_reads, 0) + FILL(index_writes, 0)"
-      threshold   = 0
-      period      = 300
-      metrics = {
-        reads        = ["AWS/DynamoDB", "ReadThrottleEvents", local.of_table]
-        writes       = ["AWS/DynamoDB", "WriteThrottleEvents", local.of_table]
-        index_reads  = ["AWS/DynamoDB", "ReadThrottleEvents", local.of_index]
-        index_writes = ["AWS/DynamoDB", "WriteThrottleEvents", local.of_index]
-      }
+      label       = "throttled attempts"
+      # As the functions count them: an alarm on DynamoDB's own metrics would keep its state where these are missing.
+      expression = join(" + ", [for id in keys(local.throttled) : "FILL(${id}, 0)"])
+      threshold  = 0
+      period     = 300
+      metrics    = local.throttled
     }
     posts-near-quota = {
       description = "Over a minute, the hub's posts took more than 70 % of the requests that API Gateway grants the whole account in this region."
-      label       = "posts a second"
+      label       = "posts per second"
       expression  = local.posts_per_second
       threshold   = 0.7 * var.requests_per_second_quota
       period      = 60
       metrics     = { for id, name in local.posts : id => ["WebSocketHub", name, local.of.send-message] }
     }
-  }
+  })
 
-  # Every try is a request of its own.
+  # Lambda counts crashes and timeouts, a function what it failed at, also where its answer is no function error.
+  error_alarms = { for key, function in var.functions : "${key}-errors" => {
+    description = "${function.name} failed: an error of the hub's own, a crash, or its timeout."
+    label       = "failures"
+    expression  = "FILL(failed, 0) + FILL(handled, 0)"
+    threshold   = 0
+    period      = 300
+    metrics = {
+      failed  = ["AWS/Lambda", "Errors", local.of[key]]
+      handled = ["WebSocketHub", "HandlerErrors", local.of[key]]
+    }
+  } }
+
+  # The authorizer has no table.
+  throttled = { for key in keys(var.functions) : replace(key, "-", "_") => ["WebSocketHub", "TableThrottled", local.of[key]] if key != "authorizer" }
+
+  # Every attempt is a request of its own.
   posts            = { delivered = "Delivered", gone = "Gone", failed = "Failed", retries = "Retries" }
   posts_per_second = "(${join(" + ", [for id in keys(local.posts) : "FILL(${id}, 0)"])}) / PERIOD(delivered)"
 
   of       = { for key, function in var.functions : key => { FunctionName = function.name } }
   of_stage = { ApiId = var.api.id, Stage = var.api.stage }
-  of_table = { TableName = var.table.name }
-  of_index = { TableName = var.table.name, GlobalSecondaryIndexName = var.table.session_index }
 
   alarms      = merge(aws_cloudwatch_metric_alarm.function, aws_cloudwatch_metric_alarm.hub)
   see_runbook = "What to do: docs/operations.md."
@@ -102,9 +105,10 @@ resource "aws_cloudwatch_metric_alarm" "function" {
   threshold           = each.value.threshold
   period              = 300
   evaluation_periods  = 1
-  treat_missing_data  = "notBreaching" # A function that nobody calls has no metrics.
+  treat_missing_data  = "notBreaching" # A function without invocations has no metrics.
   alarm_actions       = var.alarm_topic_arns
   ok_actions          = var.alarm_topic_arns
+  tags                = var.tags
 }
 
 resource "aws_cloudwatch_metric_alarm" "hub" {
@@ -121,6 +125,7 @@ resource "aws_cloudwatch_metric_alarm" "hub" {
   treat_missing_data  = "notBreaching" # Nor has a hub without traffic.
   alarm_actions       = var.alarm_topic_arns
   ok_actions          = var.alarm_topic_arns
+  tags                = var.tags
 
   metric_query {
     id          = "alarm"

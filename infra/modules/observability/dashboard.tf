@@ -1,7 +1,5 @@
 # The dashboard: traffic first, then what became of it, how long it took, and what stands behind it.
 
-data "aws_region" "current" {}
-
 locals {
   connect      = var.functions["connect"].name
   disconnect   = var.functions["disconnect"].name
@@ -45,15 +43,15 @@ locals {
       lines = [for metric in ["Delivered", "Gone", "Failed"] : ["WebSocketHub", metric, "FunctionName", local.send_message]]
     },
     {
-      title = "What the deliveries cost in tries"
+      title = "Attempts that the deliveries took"
       stat  = "Sum"
       lines = [for metric in ["Throttled", "Retries", "Pruned"] : ["WebSocketHub", metric, "FunctionName", local.send_message]]
     },
     {
-      title = "Posts a second (the account may make ${var.requests_per_second_quota} requests)"
+      title = "Posts per second (the account may make ${var.requests_per_second_quota} requests)"
       stat  = "Sum"
       lines = concat(
-        [[{ expression = local.posts_per_second, label = "posts a second", period = 60 }]],
+        [[{ expression = local.posts_per_second, label = "posts per second", period = 60 }]],
         [for id, name in local.posts : ["WebSocketHub", name, "FunctionName", local.send_message, { id = id, visible = false, period = 60 }]],
       )
     },
@@ -110,6 +108,7 @@ locals {
       title = "Throttled reads and writes, and the table's latency in ms"
       stat  = "Sum"
       lines = concat(
+        [for key, function in var.functions : ["WebSocketHub", "TableThrottled", "FunctionName", function.name, { label = "${key}: throttled attempts" }] if key != "authorizer"],
         [for metric in ["ReadThrottleEvents", "WriteThrottleEvents"] : concat(["AWS/DynamoDB", metric], local.table, [{ label = "table: ${metric}" }])],
         [for metric in ["ReadThrottleEvents", "WriteThrottleEvents"] : concat(["AWS/DynamoDB", metric], local.index, [{ label = "index: ${metric}" }])],
         [for operation in ["PutItem", "GetItem", "Query", "DeleteItem"] : concat(["AWS/DynamoDB", "SuccessfulRequestLatency"], local.table, ["Operation", operation, { stat = "p99", label = "${operation}: p99", yAxis = "right" }])],
@@ -120,7 +119,7 @@ locals {
 
 resource "aws_cloudwatch_dashboard" "this" {
   # Dashboards are shared by all regions, as roles are.
-  dashboard_name = "${var.name}-${data.aws_region.current.name}"
+  dashboard_name = "${var.name}-${var.region}"
 
   dashboard_body = jsonencode({
     widgets = concat(
@@ -130,7 +129,7 @@ resource "aws_cloudwatch_dashboard" "this" {
         y          = 0
         width      = 24
         height     = 3
-        properties = { title = "Alarms", alarms = [for alarm in local.alarms : alarm.arn] }
+        properties = { title = "Alarms (release deployed last: ${coalesce(var.release, "none")})", alarms = [for alarm in local.alarms : alarm.arn] }
       }],
       [for i, chart in local.charts : {
         type   = "metric"
@@ -140,11 +139,25 @@ resource "aws_cloudwatch_dashboard" "this" {
         height = 6
         properties = {
           title   = chart.title
-          region  = data.aws_region.current.name
+          region  = var.region
           view    = "timeSeries"
           stat    = chart.stat
           period  = 60
           metrics = chart.lines
+        }
+      }],
+      # True after a rollback too.
+      [{
+        type   = "log"
+        x      = 0
+        y      = 3 + ceil(length(local.charts) / 3) * 6
+        width  = 24
+        height = 6
+        properties = {
+          title  = "Release of each function, as of its last start"
+          region = var.region
+          view   = "table"
+          query  = "${join(" | ", [for function in var.functions : "SOURCE '${function.log_group_name}'"])} | filter message = \"started\" | stats latest(release) as release_started_last, max(@timestamp) as at by @log | sort @log"
         }
       }],
     )

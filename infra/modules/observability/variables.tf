@@ -50,3 +50,20 @@ variable "alarm_topic_arns" {
   type        = list(string)
   nullable    = false
 }
+
+variable "region" {
+  description = "Region of the hub."
+  type        = string
+  nullable    = false
+}
+
+variable "release" {
+  description = "Release that was deployed last."
+  type        = string
+}
+
+variable "tags" {
+  description = "Tags of every resource."
+  type        = map(string)
+  nullable    = false
+}

@@ -3,6 +3,7 @@
 resource "aws_cloudwatch_event_rule" "this" {
   name                = var.function.name
   description         = "Invokes ${var.function.name}."
+  tags                = var.tags
   schedule_expression = var.every_minutes == 1 ? "rate(1 minute)" : "rate(${var.every_minutes} minutes)"
 }
 
@@ -10,14 +11,15 @@ resource "aws_cloudwatch_event_target" "this" {
   rule = aws_cloudwatch_event_rule.this.name
   arn  = var.function.alias_arn
 
-  # The target must not be called before it may be.
+  # Without the permission, EventBridge's first call is refused.
   depends_on = [aws_lambda_permission.this]
 }
 
 resource "aws_lambda_permission" "this" {
-  statement_id  = "InvokeFromSchedule"
-  action        = "lambda:InvokeFunction"
-  function_name = var.function.name
+  statement_id = "InvokeFromSchedule"
+  action       = "lambda:InvokeFunction"
+  # From the alias: unknown while that is replaced, with which AWS deletes the permission.
+  function_name = split(":", var.function.alias_arn)[6]
   qualifier     = var.function.alias
   principal     = "events.amazonaws.com"
   source_arn    = aws_cloudwatch_event_rule.this.arn

@@ -15,3 +15,9 @@ variable "every_minutes" {
   type        = number
   nullable    = false
 }
+
+variable "tags" {
+  description = "Tags of every resource."
+  type        = map(string)
+  nullable    = false
+}

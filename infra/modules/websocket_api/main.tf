@@ -1,12 +1,23 @@
 # The WebSocket API: its routes, what answers each, and the stage that makes them live.
 
 locals {
+  # arn:{partition}:execute-api:{region}:{account}:{api}, the one place where the module learns these three.
+  arn       = split(":", aws_apigatewayv2_api.this.execution_arn)
+  partition = try(local.arn[1], "aws")
+  account   = try(local.arn[4], "")
+
+  # Text made from names, and not the functions' own attributes. The deployment is created before it is destroyed, and so is
+  # all that it depends on: a function or a table that is replaced would meet its own name.
+  uris = { for function in distinct(concat(values(var.functions), var.authorizer[*])) : function =>
+    "arn:${local.partition}:apigateway:${var.region}:lambda:path/2015-03-31/functions/arn:${local.partition}:lambda:${var.region}:${local.account}:function:${function}:${var.alias}/invocations"
+  }
+
   # A route either invokes a function or is answered by API Gateway itself.
   integration_ids = merge(
     { for route, integration in aws_apigatewayv2_integration.function : route => integration.id },
     { for route, integration in aws_apigatewayv2_integration.reply : route => integration.id },
   )
-  # A frame from a client gets an answer. $connect is answered by the handshake, and after $disconnect nobody listens.
+  # A frame from a client gets an answer. $connect is answered by the handshake, and after $disconnect no client listens.
   answered = setsubtract(concat(keys(var.functions), keys(var.replies)), ["$connect", "$disconnect"])
 }
 
@@ -14,21 +25,31 @@ resource "aws_apigatewayv2_api" "this" {
   name                       = var.name
   protocol_type              = "WEBSOCKET"
   route_selection_expression = "$request.body.action"
+  tags                       = var.tags
+
+  lifecycle {
+    postcondition {
+      condition     = try(split(":", self.execution_arn)[3], var.region) == var.region
+      error_message = "region is ${var.region}, but the provider works in ${try(split(":", self.execution_arn)[3], "another")}: give the module the provider of its region (providers = { aws = aws.… }), or set region to the provider's."
+    }
+  }
 }
 
 # Its answers are not cached: API Gateway cannot for WebSockets.
 resource "aws_apigatewayv2_authorizer" "this" {
-  for_each = { for authorizer in var.authorizer[*] : "$connect" => authorizer }
+  for_each = { for function in var.authorizer[*] : "$connect" => function }
 
   api_id          = aws_apigatewayv2_api.this.id
-  name            = each.value.name
+  name            = each.value
   authorizer_type = "REQUEST"
-  authorizer_uri  = each.value.invoke_arn
+  authorizer_uri  = local.uris[each.value]
   # API Gateway refuses a handshake that lacks a source before it calls the function. A token may be in any of three places,
   # and headers come in each client's own spelling; the stage's variable is always there.
   identity_sources = ["stageVariables.hub"]
 
   lifecycle {
+    # A route lets go of it before it is deleted, which API Gateway insists on.
+    create_before_destroy = true
     # For HTTP APIs only; not every implementation of the AWS API leaves it out of what it reports.
     ignore_changes = [authorizer_payload_format_version, jwt_configuration]
   }
@@ -40,8 +61,12 @@ resource "aws_apigatewayv2_integration" "function" {
   api_id               = aws_apigatewayv2_api.this.id
   integration_type     = "AWS_PROXY"
   integration_method   = "POST"
-  integration_uri      = each.value.invoke_arn
+  integration_uri      = local.uris[each.value]
   timeout_milliseconds = 29000
+
+  lifecycle {
+    create_before_destroy = true
+  }
 }
 
 # Both templates are chosen by a fixed name, "200", and never by what the frame holds: one that is no JSON is answered too.
@@ -54,6 +79,7 @@ resource "aws_apigatewayv2_integration" "reply" {
   template_selection_expression = "200"
 
   lifecycle {
+    create_before_destroy = true
     # These two never change after creation, and not every implementation of the AWS API reports them as they were given.
     ignore_changes = [integration_method, template_selection_expression]
   }
@@ -93,10 +119,12 @@ resource "aws_apigatewayv2_route_response" "this" {
 resource "aws_lambda_permission" "this" {
   for_each = var.functions
 
-  statement_id  = "InvokeFromRoute"
-  action        = "lambda:InvokeFunction"
-  function_name = each.value.name
-  qualifier     = each.value.alias
+  # One for each route, since two routes may lead to one function.
+  statement_id = "InvokeFromRoute-${replace(each.key, "/[^a-zA-Z0-9_-]/", "")}"
+  action       = "lambda:InvokeFunction"
+  # From the alias: unknown while that is replaced, with which AWS deletes the permission.
+  function_name = split(":", var.alias_arns[each.value])[6]
+  qualifier     = var.alias
   principal     = "apigateway.amazonaws.com"
   source_arn    = "${aws_apigatewayv2_api.this.execution_arn}/*/${each.key}"
 }
@@ -106,8 +134,8 @@ resource "aws_lambda_permission" "authorizer" {
 
   statement_id  = "InvokeFromAuthorizer"
   action        = "lambda:InvokeFunction"
-  function_name = var.authorizer.name
-  qualifier     = var.authorizer.alias
+  function_name = split(":", var.alias_arns[var.authorizer])[6]
+  qualifier     = var.alias
   principal     = "apigateway.amazonaws.com"
   source_arn    = "${aws_apigatewayv2_api.this.execution_arn}/authorizers/${each.value.id}"
 }
@@ -154,11 +182,13 @@ locals {
 }
 
 resource "aws_cloudwatch_log_group" "access" {
-  # checkov:skip=CKV_AWS_158: encrypted by CloudWatch itself; no line holds a message, a token or a query string
+  # checkov:skip=CKV_AWS_158: a variable (kms_key_arn); no line holds a message, a token or a query string
   for_each = { for days in var.access_log_retention_days[*] : "access" => days }
 
   name              = "/aws/apigateway/${var.name}"
   retention_in_days = each.value
+  kms_key_id        = var.kms_key_arn
+  tags              = var.tags
 }
 
 resource "aws_apigatewayv2_stage" "this" {
@@ -167,6 +197,7 @@ resource "aws_apigatewayv2_stage" "this" {
   api_id        = aws_apigatewayv2_api.this.id
   name          = var.stage
   deployment_id = aws_apigatewayv2_deployment.this.id
+  tags          = var.tags
   # The authorizer's identity source.
   stage_variables = { hub = var.name }
 

@@ -13,12 +13,12 @@ output "execution_arn" {
 # From the API and not from the stage: send-message is told this address, and the stage comes after send-message.
 output "connections_endpoint" {
   description = "Address of the @connections API."
-  value       = "${replace(aws_apigatewayv2_api.this.api_endpoint, "/^wss:/", "https:")}/${var.stage}"
+  value       = "${replace(aws_apigatewayv2_api.this.api_endpoint, "/^ws/", "http")}/${var.stage}"
 }
 
 output "routes" {
   description = "What answers each route: the name of a function, or a frame."
-  value       = merge({ for route, function in var.functions : route => function.name }, var.replies)
+  value       = merge(var.functions, var.replies)
 }
 
 output "authorization" {
@@ -39,4 +39,14 @@ output "deployment_hash" {
 output "access_log_group_name" {
   description = "Name of the access log's group; null where there is no access log."
   value       = one([for group in aws_cloudwatch_log_group.access : group.name])
+}
+
+output "stage" {
+  description = "Name of the stage, known when it serves."
+  value       = aws_apigatewayv2_stage.this.name
+}
+
+output "uris" {
+  description = "By which URI API Gateway invokes the function of each route."
+  value       = { for route, function in var.functions : route => local.uris[function] }
 }

@@ -13,23 +13,27 @@ variable "stage" {
 }
 
 variable "functions" {
-  description = "The functions that answer routes, by route key; invoke_arn is that of the alias."
-  type = map(object({
-    name       = string
-    alias      = string
-    invoke_arn = string
-  }))
-  nullable = false
+  description = "Names of the functions that answer routes, by route key: text that is known before the functions are."
+  type        = map(string)
+  nullable    = false
 }
 
 variable "authorizer" {
-  description = "The function that admits connections; null admits all."
-  type = object({
-    name       = string
-    alias      = string
-    invoke_arn = string
-  })
-  default = null
+  description = "Name of the authorizer function; null admits every connection."
+  type        = string
+  default     = null
+}
+
+variable "alias" {
+  description = "Alias through which the functions are called."
+  type        = string
+  nullable    = false
+}
+
+variable "alias_arns" {
+  description = "ARN of that alias of each function, by the function's name: for the permissions alone, which come after the functions."
+  type        = map(string)
+  nullable    = false
 }
 
 variable "replies" {
@@ -45,7 +49,7 @@ variable "throttling_burst_limit" {
 }
 
 variable "throttling_rate_limit" {
-  description = "Requests a second that each route accepts in the long run."
+  description = "Steady-state request rate of each route, in requests per second."
   type        = number
   nullable    = false
 }
@@ -60,4 +64,22 @@ variable "access_log_retention_days" {
   description = "Days that the access log is kept, 0 for ever; null writes none."
   type        = number
   default     = null
+}
+
+variable "region" {
+  description = "Region of the API."
+  type        = string
+  nullable    = false
+}
+
+variable "kms_key_arn" {
+  description = "ARN of the KMS key that encrypts the access log; null for AWS's own."
+  type        = string
+  default     = null
+}
+
+variable "tags" {
+  description = "Tags of every resource."
+  type        = map(string)
+  nullable    = false
 }

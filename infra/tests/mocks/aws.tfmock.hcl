@@ -1,17 +1,5 @@
 # What AWS would answer, as far as ARNs and addresses are made from it.
 
-mock_data "aws_region" {
-  defaults = {
-    name = "eu-west-1"
-  }
-}
-
-mock_data "aws_partition" {
-  defaults = {
-    partition = "aws"
-  }
-}
-
 mock_resource "aws_apigatewayv2_api" {
   defaults = {
     id            = "a1b2c3"
@@ -40,16 +28,14 @@ mock_resource "aws_iam_role" {
 
 mock_resource "aws_lambda_function" {
   defaults = {
-    arn        = "arn:aws:lambda:eu-west-1:123456789012:function:own"
-    invoke_arn = "arn:aws:apigateway:eu-west-1:lambda:path/2015-03-31/functions/arn:aws:lambda:eu-west-1:123456789012:function:own/invocations"
-    version    = "7"
+    arn     = "arn:aws:lambda:eu-west-1:123456789012:function:own"
+    version = "7"
   }
 }
 
 mock_resource "aws_lambda_alias" {
   defaults = {
-    arn        = "arn:aws:lambda:eu-west-1:123456789012:function:own:live"
-    invoke_arn = "arn:aws:apigateway:eu-west-1:lambda:path/2015-03-31/functions/arn:aws:lambda:eu-west-1:123456789012:function:own:live/invocations"
+    arn = "arn:aws:lambda:eu-west-1:123456789012:function:own:live"
   }
 }
 
@@ -68,5 +54,14 @@ mock_resource "aws_cloudwatch_metric_alarm" {
 mock_resource "aws_cloudwatch_event_rule" {
   defaults = {
     arn = "arn:aws:events:eu-west-1:123456789012:rule/own"
+  }
+}
+
+mock_resource "aws_apigatewayv2_domain_name" {
+  defaults = {
+    domain_name_configuration = {
+      target_domain_name = "d-1.execute-api.eu-west-1.amazonaws.com"
+      hosted_zone_id     = "Z1"
+    }
   }
 }

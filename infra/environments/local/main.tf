@@ -1,0 +1,60 @@
+# The local stack's hub: scripts/local.sh applies it to the emulator, sets the variables, and keeps the state.
+
+terraform {
+  required_version = ">= 1.11"
+
+  required_providers {
+    aws = {
+      source  = "hashicorp/aws"
+      version = "~> 5.100"
+    }
+  }
+
+  backend "local" {}
+}
+
+locals {
+  environment = jsondecode(file("${path.module}/environment.json"))
+}
+
+# The one environment with variables: they depend on the machine, and on whether the stack asks for tokens.
+
+variable "architecture" {
+  description = "Instruction set architecture of this machine."
+  type        = string
+}
+
+variable "artifacts_dir" {
+  description = "Folder of the functions built for this machine."
+  type        = string
+}
+
+variable "issuer" {
+  description = "Issuer whose tokens may connect. Default: the hub is open."
+  type        = string
+  default     = null
+}
+
+provider "aws" {
+  region = local.environment.region
+}
+
+module "hub" {
+  source = "../.."
+
+  name          = "websocket-hub"
+  region        = local.environment.region
+  architecture  = var.architecture
+  artifacts_dir = var.artifacts_dir
+
+  auth            = var.issuer == null ? null : { issuer = var.issuer, audience = "hub" }
+  allow_anonymous = var.issuer == null
+
+  # The emulator takes the API's id from this tag, which keeps the address when the stack starts afresh.
+  tags = { "ms-custom-id" = "hub" }
+}
+
+output "hub" {
+  description = "What clients, backends and scripts need to know of the hub."
+  value       = module.hub
+}
