@@ -7,6 +7,12 @@ mock_provider "aws" {
   mock_data "aws_region" {
     defaults = { name = "eu-west-1" }
   }
+  mock_data "aws_partition" {
+    defaults = { partition = "aws-us-gov" }
+  }
+  mock_resource "aws_iam_role" {
+    defaults = { arn = "arn:aws-us-gov:iam::123456789012:role/own" }
+  }
   mock_resource "aws_s3_bucket" {
     defaults = { arn = "arn:aws:s3:::state" }
   }
@@ -138,4 +144,27 @@ run "malformed" {
   }
 
   expect_failures = [var.repository, var.name, var.environments, var.oidc_provider_arn]
+}
+
+run "role_for_the_gateways_logs" {
+  assert {
+    condition     = aws_api_gateway_account.this[0].cloudwatch_role_arn == aws_iam_role.gateway_logs[0].arn
+    error_message = "API Gateway does not write under the role"
+  }
+
+  assert {
+    condition     = aws_iam_role_policy_attachment.gateway_logs[0].policy_arn == "arn:aws-us-gov:iam::aws:policy/service-role/AmazonAPIGatewayPushToCloudWatchLogs" && jsondecode(aws_iam_role.gateway_logs[0].assume_role_policy).Statement[0].Principal == { Service = "apigateway.amazonaws.com" }
+    error_message = "API Gateway may not write logs, or something else may assume its role"
+  }
+}
+
+run "role_of_another_stack" {
+  variables {
+    gateway_logs = false
+  }
+
+  assert {
+    condition     = length(aws_iam_role.gateway_logs) == 0 && length(aws_api_gateway_account.this) == 0
+    error_message = "the account's role is set although another stack has set it"
+  }
 }
