@@ -1,5 +1,7 @@
-"""What scripts/local.sh has Python do: find a free port, start a process that outlives it, and ask MiniStack things."""
+"""What scripts/local.sh and scripts/invoke-local.sh have Python do: find a free port, start a process that outlives them,
+and ask MiniStack things."""
 
+import base64
 import json
 import os
 import signal
@@ -80,9 +82,51 @@ def logs(follow: str, *groups: str) -> None:
             time.sleep(1)
 
 
+def invoke(function: str, path: str) -> None:
+    """Runs one of the stack's functions on the event in a file and prints its answer, and on a failure the end of its log."""
+    import botocore.config
+    import botocore.exceptions
+    import botocore.session
+
+    # An invocation may take Lambda's 15 minutes, and repeating it would do its work twice.
+    config = botocore.config.Config(read_timeout=900, retries={"total_max_attempts": 1})
+    client = botocore.session.get_session().create_client("lambda", config=config)
+    name = f"{os.environ['TABLE_NAME'].removesuffix('-connections')}-{function}"
+    with open(path, "rb") as file:
+        event = file.read()
+    try:
+        result = client.invoke(FunctionName=f"{name}:live", Payload=event, LogType="Tail")
+        answer = json.load(result["Payload"])
+    except client.exceptions.ResourceNotFoundException:
+        sys.exit(f"this stack has no function {function}: run scripts/local.sh up{' --auth' if function == 'authorizer' else ''}")
+    except (botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError) as error:
+        sys.exit(f"the stack could not invoke {function}: {error}")
+    # As the function wrote it: MiniStack adds spaces.
+    print(json.dumps(answer, ensure_ascii=False, separators=(",", ":")), flush=True)
+    if "FunctionError" in result:
+        outcome = "failed"
+    elif refused(answer):
+        outcome = "refused the event"
+    else:
+        return
+    # There is none where the function did not start: then its answer holds what it has logged.
+    if log := base64.b64decode(result.get("LogResult", "")).decode(errors="replace"):
+        print(log, file=sys.stderr)
+    sys.exit(f"{function} {outcome}: its answer and log are above")
+
+
+def refused(answer: object) -> bool:
+    """Whether an answer has a statusCode from 400 or is an error frame, which the answer to a socket holds as its body."""
+    if not isinstance(answer, dict):
+        return False
+    body = answer.get("body") or ""
+    frame = json.loads(body) if body.startswith("{") else {}
+    return answer.get("statusCode", 200) >= 400 or "error" in (answer.get("type"), frame.get("type"))
+
+
 if __name__ == "__main__":
     try:
-        {"port": port, "spawn": spawn, "health": health, "logs": logs}[sys.argv[1]](*sys.argv[2:])
+        {"port": port, "spawn": spawn, "health": health, "logs": logs, "invoke": invoke}[sys.argv[1]](*sys.argv[2:])
     except (KeyboardInterrupt, BrokenPipeError):
         # Whoever read the lines has had enough; nothing is left to say, not even at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
