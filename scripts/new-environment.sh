@@ -1,0 +1,38 @@
+#!/usr/bin/env bash
+# Writes infra/environments/NAME: the Terraform root of a new environment, which is one hub that scripts/deploy.sh deploys.
+#
+#   scripts/new-environment.sh NAME [flags]      (NAME: lowercase letters, digits and hyphens, such as staging)
+#
+#   --name NAME             name of the hub, and the prefix of everything it creates (default: websocket-hub-NAME)
+#   --region REGION         AWS region (default: AWS_REGION or AWS_DEFAULT_REGION, where set)
+#   --architecture ARCH     x86_64 (default) or arm64, which costs a fifth less
+#   --table-name NAME       name of the connections table (default: the hub's name and -connections)
+#   --endpoint URL          https:// base address of the @connections API, without a slash at the end (default: the API's own)
+#
+#   --anonymous             the hub is OPEN TO EVERYONE: whoever knows the address can join any session and send to any
+#   --issuer URL            or: only connections with a token of this issuer, the tokens' iss
+#   --audience NAME         with --issuer: the tokens' aud
+#   --jwks-url URL          with --issuer: where its keys are (default: where its OpenID discovery document says)
+#
+#   --state-bucket BUCKET   keep Terraform's state in this S3 bucket, with a lock; infra/bootstrap makes such a bucket
+#   --state-key KEY         with --state-bucket: name of the state in it (default: NAME/terraform.tfstate)
+#   --state-region REGION   with --state-bucket: where the bucket is (default: the region of the hub)
+#   --local-state           or: keep the state in a file that only this folder knows
+#
+#   --plan-role-arn ARN     IAM role that pull requests plan with
+#   --deploy-role-arn ARN   IAM role that the pipeline deploys with
+#   --yes                   ask nothing: take the defaults, and a local state unless a bucket is given
+#
+# What no flag says it asks for. It changes nothing in AWS, and never overwrites an environment that is there.
+
+# shellcheck source=scripts/lib/common.sh
+. "$(dirname "${BASH_SOURCE[0]}")/lib/common.sh"
+
+for argument; do
+  case $argument in
+    -h | --help) usage && exit ;;
+  esac
+done
+
+need_python
+exec python3 "$ROOT/scripts/lib/environment.py" "$@"
