@@ -1,44 +1,48 @@
 #!/usr/bin/env bash
-# Undoes the last deploy of functions in seconds: points each alias `live` back at the version before. Sockets stay open.
+# Returns an environment's functions to the release before, in seconds: moves their aliases, and sockets stay open.
 #
-#   scripts/rollback.sh [--yes] [--name NAME] [N]
+#   scripts/rollback.sh <environment> [--yes] [--allow-endpoint]
 #
-#   N       how many deploys to go back (default: 1)
-#   --name  the hub's name (default: websocket-hub)
-#   --yes   do not ask
+#   --yes             do not ask: for pipelines
+#   --allow-endpoint  roll back at AWS_ENDPOINT_URL; without this, an environment that has it is refused
 #
-# Only what the functions run and are told goes back, not the rest of the Terraform. The next deploy moves the aliases
-# forward again: mend the cause first. A version that was rolled back from earlier is still there, and is a step back like
-# any other: look at the times. Credentials, region and AWS_ENDPOINT_URL come from the environment.
+# Code and settings of the functions go back, the rest of the Terraform does not. So it goes to the newest release that has
+# every function, differs in no setting that names a resource or a rule, and was not rolled back before; where there is
+# none, it says why. The aliases note which releases were rolled back: scripts/deploy.sh refuses those, and any other
+# release moves forward. Credentials come from the environment.
 
 # shellcheck source=scripts/lib/common.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib/common.sh"
 
-yes='' name=websocket-hub steps=1
+environment='' yes='' allow_endpoint=''
 while [ $# -gt 0 ]; do
   case $1 in
     --yes) yes=1 ;;
-    --name)
-      [ $# -ge 2 ] || die "$1 takes a value: see --help"
-      name=$2
-      shift
-      ;;
+    --allow-endpoint) allow_endpoint=1 ;;
     -h | --help) usage && exit ;;
     *)
-      [[ $1 =~ ^[1-9][0-9]*$ ]] || die "unknown argument $1: see --help"
-      steps=$1
+      [[ -z $environment && $1 != -* ]] || die "unknown argument $1: see --help"
+      environment=$1
       ;;
   esac
   shift
 done
+[ -n "$environment" ] || die "which environment? See --help"
+need_aws "$allow_endpoint"
 [ -n "$yes" ] || [ -t 0 ] || die "there is no terminal to ask on: pass --yes to roll back without asking"
+need_python
 
-python_tools local
-# shellcheck disable=SC2046 # One word a function.
-plan=$("$PY" "$ROOT/scripts/lib/rollback.py" plan "$name" "$steps" $(functions))
-say "$plan"
-if [ -z "$yes" ]; then
+work=$(mktemp -d)
+# shellcheck disable=SC2329 # Called by the trap.
+tidy() { rm -rf "$work"; }
+on_exit tidy
+open_environment "$environment" "$work"
+python_tools aws
+hub_output 'json.dumps(hub)' >"$work/hub.json"
+releases() { run "$PY" "$ROOT/scripts/lib/releases.py" "$@"; }
+releases plan "$work/hub.json" >"$work/plan.json"
+[ -n "$yes" ] || {
   read -r -p "Roll back? Type yes: " answer
   [ "$answer" = yes ] || die "not rolled back"
-fi
-"$PY" "$ROOT/scripts/lib/rollback.py" apply <<<"$plan"
+}
+releases apply "$work/plan.json"

@@ -1,59 +1,209 @@
-"""Deploys two small functions twice on the local stack, the second time one of them only, and has rollback.sh undo it.
+"""Has scripts/lib/releases.py roll back and prune small functions on the local stack, with calls that fail half-way.
 
     rollback.py ZIP      (in the environment of scripts/local.sh env)
 """
 
+import json
 import os
 import subprocess
 import sys
-import time
+import tempfile
 
+import botocore.exceptions
 import botocore.session
 
-HUB = f"undo{os.getpid()}"
-FUNCTIONS = ("connect", "send-message")
-SCRIPT = os.path.join(os.path.dirname(__file__), "../scripts/rollback.sh")
+SCRIPT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../scripts/lib/releases.py")
+sys.path.insert(0, os.path.dirname(SCRIPT))
+import releases  # noqa: E402
+
+NAME = f"undo{os.getpid()}"
+HUB = {
+    "name": NAME,
+    "region": os.environ["AWS_REGION"],
+    "alias": "live",
+    # The last one is what a first apply leaves that was cut in half: it has no alias, or is not even there.
+    "function_names": {function: f"{NAME}-{function}" for function in ("connect", "disconnect", "send-message", "unborn")},
+}
+FUNCTIONS = list(HUB["function_names"].values())[:3]
 
 client = botocore.session.get_session().create_client("lambda")
 
 
-def rollback(*arguments: str) -> int:
-    return subprocess.run([SCRIPT, "--yes", "--name", HUB, *arguments], check=False).returncode
+def script(verb: str, what: dict) -> subprocess.CompletedProcess:
+    with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
+        json.dump(what, file)
+        file.flush()
+        return subprocess.run([sys.executable, SCRIPT, verb, file.name], capture_output=True, text=True, check=False)
 
 
-def live() -> list[str]:
-    return [client.get_alias(FunctionName=f"{HUB}-{function}", Name="live")["FunctionVersion"] for function in FUNCTIONS]
+def planned() -> dict:
+    run = script("plan", HUB)
+    assert run.returncode == 0, run.stderr
+    return json.loads(run.stdout)
 
 
-def deploy(description: str, *functions: str) -> None:
-    for function in functions:
-        name = f"{HUB}-{function}"
-        client.update_function_configuration(FunctionName=name, Description=description)
+def rollback() -> str:
+    run = script("apply", planned())
+    assert run.returncode == 0, run.stderr
+    return run.stdout
+
+
+def interrupted(lambdas: object) -> str:
+    try:
+        releases.apply(lambdas, planned())
+    except SystemExit as end:
+        return str(end)
+    raise AssertionError("the failure went unnoticed")
+
+
+def deploy(release: str, *only: str) -> None:
+    for name in only or FUNCTIONS:
+        client.update_function_configuration(FunctionName=name, Environment={"Variables": {"RELEASE": release, "TABLE_NAME": "t"}})
         client.update_alias(FunctionName=name, Name="live", FunctionVersion=client.publish_version(FunctionName=name)["Version"])
 
 
+def aliases() -> tuple[list[str], set[str]]:
+    found = [client.get_alias(FunctionName=name, Name="live") for name in FUNCTIONS]
+    return [alias["FunctionVersion"] for alias in found], {alias["Description"] for alias in found}
+
+
+def versions(name: str) -> list[int]:
+    pages = client.get_paginator("list_versions_by_function").paginate(FunctionName=name)
+    return [int(one["Version"]) for page in pages for one in page["Versions"] if one["Version"] != "$LATEST"]
+
+
+class Failing:
+    """The client, whose nth call to move an alias fails: before it arrives, or with its answer lost."""
+
+    def __init__(self, nth: int, arrives: bool = False, reads: bool = True) -> None:
+        self.left, self.arrives, self.reads = nth, arrives, reads
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(client, name)
+
+    def update_alias(self, **what: str) -> None:
+        self.left -= 1
+        if self.left or self.arrives:
+            client.update_alias(**what)
+        if not self.left:
+            raise botocore.exceptions.ReadTimeoutError(endpoint_url="https://lambda")
+
+    def get_alias(self, **what: str) -> dict:
+        if not self.reads:
+            raise botocore.exceptions.EndpointConnectionError(endpoint_url="https://lambda")
+        return client.get_alias(**what)
+
+
+def rolls_back() -> None:
+    run = script("plan", HUB)
+    assert run.returncode != 0 and "no other release was deployed" in run.stderr, run
+    deploy("r2")
+    assert rollback() == f"{NAME} runs release r1\n"
+    assert aliases() == (["1", "1", "1"], {"rolled back: r2"}), aliases()
+    deploy("r3")
+    rollback()
+    assert aliases() == (["1", "1", "1"], {"rolled back: r3, r2"}), aliases()
+    run = script("plan", HUB)
+    assert run.returncode != 0 and run.stdout == "" and "r3 was rolled back" in run.stderr and "revert the commit and deploy" in run.stderr, run
+
+
+def goes_on_where_it_was_cut() -> None:
+    deploy("r4")
+    deploy("r5", FUNCTIONS[1])
+    # One function has to move, two stay: the one that moves is the last.
+    why = interrupted(Failing(3))
+    assert f"Done: {FUNCTIONS[0]}, {FUNCTIONS[2]}. Run this again" in why, why
+    assert aliases()[0] == ["4", "5", "4"], aliases()
+    rollback()
+    assert aliases() == (["4", "4", "4"], {"rolled back: r5, r3, r2"}), aliases()
+
+    deploy("r6")
+    why = interrupted(Failing(2))
+    assert f"Done: {FUNCTIONS[0]}. Run this again once the cause is gone: it finishes the return to r4" in why, why
+    versions_now, descriptions = aliases()
+    assert versions_now == ["4", "6", "5"] and descriptions == {"rolled back: r6, r5, r3, r2", "rolled back: r5, r3, r2"}, aliases()
+    assert f"Done: {FUNCTIONS[0]}, {FUNCTIONS[1]}." in interrupted(Failing(3))
+    assert aliases()[0] == ["4", "4", "5"], aliases()
+    rollback()
+    assert aliases() == (["4", "4", "4"], {"rolled back: r6, r5, r3, r2"}), aliases()
+
+
+def a_lost_answer_counts() -> None:
+    deploy("r7")
+    releases.apply(Failing(3, arrives=True), planned())
+    assert aliases() == (["4", "4", "4"], {"rolled back: r7, r6, r5, r3, r2"}), aliases()
+    deploy("r8")
+    why = interrupted(Failing(2, arrives=True, reads=False))
+    assert "Run this again once" in why, why
+    rollback()
+    assert aliases() == (["4", "4", "4"], {"rolled back: r8, r7, r6, r5, r3"}), aliases()
+    deploy("r9")
+    # Where nobody knows whether the last call arrived, another run could go back too far.
+    why = interrupted(Failing(3, arrives=True, reads=False))
+    assert f"Whether {FUNCTIONS[2]} is done is not known" in why and "Run this again once" not in why, why
+    assert aliases()[0] == ["4", "4", "4"], aliases()
+
+
+def a_deploy_in_between_is_not_undone() -> None:
+    deploy("r10")
+    what = planned()
+    deploy("r11")
+    before = aliases()
+    run = script("apply", what)
+    assert run.returncode != 0 and "Done: nothing." in run.stderr and aliases() == before, run
+
+
+def prunes() -> None:
+    one, two, three = FUNCTIONS
+    while len(versions(one)) < 14:
+        deploy(f"p{len(versions(one))}", one)
+    while len(versions(two)) < 120:  # two and a half pages
+        deploy(f"p{len(versions(two))}", two)
+    client.create_alias(FunctionName=two, Name="mine", FunctionVersion="3")
+    while len(versions(three)) < 14:
+        deploy(f"p{len(versions(three))}", three)
+    client.update_alias(FunctionName=three, Name="live", FunctionVersion="3")
+    newest = versions(one)[-1], versions(two)[-1]
+    run = script("prune", HUB)
+    # A function that is not there is worth a warning, and no more.
+    assert run.returncode == 0 and "unborn" in run.stderr and len(run.stderr.splitlines()) == 1, run
+    assert versions(one) == list(range(newest[0] - 9, newest[0] + 1)), versions(one)
+    assert versions(two) == [3, *range(newest[1] - 9, newest[1] + 1)], versions(two)
+    assert versions(three) == list(range(3, 15)), versions(three)
+
+    deploy("p", one)
+
+    class Refusing(Failing):
+        def delete_function(self, **what: str) -> None:
+            assert what["Qualifier"].isdigit(), what
+            raise botocore.exceptions.ClientError({"Error": {"Code": "AccessDeniedException"}}, "DeleteFunction")
+
+    before = versions(one)
+    releases.prune(Refusing(0), HUB)
+    assert versions(one) == before and len(before) == 11
+
+
 def main(path: str) -> None:
-    assert rollback() != 0, "there is no such hub"
     role = client.get_paginator("list_functions").paginate().build_full_result()["Functions"][0]["Role"]
     with open(path, "rb") as file:
         code = {"ZipFile": file.read()}
-    for function in FUNCTIONS:
-        name = f"{HUB}-{function}"
-        client.create_function(FunctionName=name, Role=role, Runtime="provided.al2023", Handler="bootstrap", Code=code, Publish=True)
-        client.create_alias(FunctionName=name, Name="live", FunctionVersion="1")
+    created = []
     try:
-        time.sleep(31)  # as far apart as two deploys are
-        deploy("second", *FUNCTIONS)
-        assert live() == ["2", "2"]
-        assert rollback("2") != 0 and live() == ["2", "2"], "two deploys back was nothing yet"
-        assert rollback() == 0 and live() == ["1", "1"], "each function goes back"
-        time.sleep(31)
-        deploy("third", "send-message")
-        assert live() == ["1", "3"]
-        assert rollback() == 0 and live() == ["1", "2"], "only what the last deploy changed goes back"
+        for name in FUNCTIONS:
+            variables = {"Variables": {"RELEASE": "r1", "TABLE_NAME": "t"}}
+            client.create_function(
+                FunctionName=name, Role=role, Runtime="provided.al2023", Handler="bootstrap", Code=code, Environment=variables, Publish=True
+            )
+            created.append(name)
+            client.create_alias(FunctionName=name, Name="live", FunctionVersion="1")
+        rolls_back()
+        goes_on_where_it_was_cut()
+        a_lost_answer_counts()
+        a_deploy_in_between_is_not_undone()
+        prunes()
     finally:
-        for function in FUNCTIONS:
-            client.delete_function(FunctionName=f"{HUB}-{function}")
+        for name in created:
+            client.delete_function(FunctionName=name)
 
 
 if __name__ == "__main__":

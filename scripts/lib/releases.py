@@ -1,0 +1,238 @@
+"""Chooses what a rollback returns to, has Lambda do it, and deletes old versions.
+
+    releases.py plan HUB     says on stderr what a rollback would do, and prints it as JSON
+    releases.py apply PLAN   does what such a JSON says
+    releases.py prune HUB    deletes old versions; what cannot be deleted is a warning
+
+HUB is a file with the output of `terraform output -json hub`, PLAN one with what `plan` printed.
+
+Every deploy publishes a version of every function, with the release in the variable RELEASE. Terraform points the alias at
+it and ignores the alias's description, where a rollback notes the releases that it left behind.
+"""
+
+import json
+import re
+import signal
+import sys
+from typing import NamedTuple
+
+import botocore.config
+import botocore.exceptions
+import botocore.session
+
+# Two releases that differ in these alone fit the same resources and the same rules.
+TUNING = {
+    "CONNECTION_TTL_SECONDS",
+    "FANOUT_CONCURRENCY",
+    "FANOUT_RATE",
+    "FANOUT_SPLIT",
+    "FANOUT_WORKERS",
+    "MAX_MESSAGE_BYTES",
+    "STRAGGLER_SECONDS",
+}
+# Five of these fit the 256 characters of a description.
+RELEASE = r"[A-Za-z0-9._/+-]{1,45}"
+NOTE, NOTED = "rolled back: ", 5
+KEPT = 10
+FORWARD = "revert the commit and deploy (scripts/deploy.sh)"
+AWS_ERRORS = (botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError)
+
+
+class Version(NamedTuple):
+    release: str | None
+    variables: dict[str, str]
+    published: str  # ISO 8601 in UTC; never below that of a lower version
+
+
+class Function(NamedTuple):
+    live: int
+    versions: dict[int, Version]
+    description: str = ""
+    revision: str = ""
+
+
+Functions = dict[str, Function]
+
+
+class Refusal(Exception):
+    pass
+
+
+def chosen(functions: Functions, release: str, up_to_live: bool) -> dict[str, int | None]:
+    """The newest version that each function has of the release."""
+    return {
+        name: max((n for n, version in function.versions.items() if version.release == release and (n <= function.live or not up_to_live)), default=None)
+        for name, function in functions.items()
+    }
+
+
+def age(functions: Functions, release: str, up_to_live: bool) -> tuple:
+    """A key that puts a newer release above an older one.
+
+    Where one release has the higher version of each function, so has its key: time and number both rise with the versions of
+    a function. The rest is for releases of which an apply cut in half left a newer version of some functions only: the least
+    time counts, so that one fresh version does not make a release new. A release without versions is older than all others.
+    """
+    found = [(functions[name].versions[n].published, n) for name, n in chosen(functions, release, up_to_live).items() if n]
+    return (min(time for time, _ in found), max(n for _, n in found), release) if found else ("", 0, "")
+
+
+def noted(functions: Functions) -> list[str]:
+    """The releases that the aliases' descriptions say were rolled back."""
+    names = [name for f in functions.values() if f.description.startswith(NOTE) for name in f.description.removeprefix(NOTE).split(", ")]
+    return [name for name in dict.fromkeys(names) if re.fullmatch(RELEASE, name)]
+
+
+def obstacle(functions: Functions, release: str) -> str | None:
+    """Why a rollback cannot go to this release."""
+    if release in noted(functions):
+        return "was rolled back"
+    versions = chosen(functions, release, up_to_live=True)
+    for name, n in versions.items():
+        if n is None:
+            newer = any(version.release == release for version in functions[name].versions.values())
+            return f"is newer than what {name} runs" if newer else f"has no version of {name}"
+    for name, n in versions.items():
+        old, new = functions[name].versions[n].variables, functions[name].versions[functions[name].live].variables
+        different = sorted(key for key in (old.keys() | new.keys()) - TUNING - {"RELEASE"} if old.get(key) != new.get(key))
+        if different:
+            return f"has another {', '.join(different)} in {name}"
+    return None
+
+
+def plan(functions: Functions) -> dict:
+    """The release to return to, and for each function the version to point its alias at, in the order to do it."""
+    if not functions:
+        raise Refusal(f"no function of this hub is live: {FORWARD}")
+    for name, function in functions.items():
+        if function.live not in function.versions or not function.versions[function.live].release:
+            raise Refusal(f"what {name} runs is not a version that names its release, or its environment cannot be read: {FORWARD}")
+    running = {name: function.versions[function.live].release for name, function in functions.items()}
+    everywhere = {name: function.live for name, function in functions.items()}
+    releases = {version.release for function in functions.values() for version in function.versions.values() if version.release}
+    others = [release for release in releases if chosen(functions, release, up_to_live=True) != everywhere]
+    possible = [release for release in others if not obstacle(functions, release)]
+    if not possible:
+        recent = sorted(others, key=lambda release: age(functions, release, up_to_live=False), reverse=True)[:5]
+        lines = [f"  {release} {obstacle(functions, release)}" for release in recent] or ["  no other release was deployed"]
+        raise Refusal("\n".join(["there is no release to return to:", *lines, FORWARD]))
+    # A release that some functions run already was left by an apply or a rollback that was cut in half.
+    target = max(possible, key=lambda release: (release in running.values(), age(functions, release, up_to_live=True)))
+    versions = chosen(functions, target, up_to_live=True)
+    left = {running[name] for name, n in versions.items() if n != functions[name].live}
+    names = sorted(dict.fromkeys([*left, *noted(functions)]), key=lambda release: age(functions, release, up_to_live=False), reverse=True)
+    return {
+        "release": target,
+        "description": NOTE + ", ".join(names[:NOTED]),
+        # Functions that stay come first, for their note. So until the last call some function has yet to move, and a
+        # second run finds that there is something left to do, and not a finished rollback to go back from.
+        "steps": [
+            {"function": name, "from": functions[name].live, "leaves": running[name], "to": n, "revision": functions[name].revision}
+            for name, n in sorted(versions.items(), key=lambda item: (item[1] != functions[item[0]].live, item[0]))
+        ],
+    }
+
+
+def superfluous(published: set[int], named: set[int], live: int) -> list[int]:
+    """The versions to delete: below the live one, named by no alias, and not among the newest."""
+    newest = sorted(published)[-KEPT:]
+    return [n for n in sorted(published) if n < live and n not in named and n not in newest]
+
+
+def published(client, name: str) -> dict[int, Version]:
+    pages = client.get_paginator("list_versions_by_function").paginate(FunctionName=name)
+    found = {int(one["Version"]): one for page in pages for one in page["Versions"] if one["Version"] != "$LATEST"}
+    versions, latest = {}, ""
+    for n, one in sorted(found.items()):
+        variables = one.get("Environment", {}).get("Variables", {})
+        release = variables.get("RELEASE", "")
+        # Clocks of AWS may disagree; the numbers of a function do not.
+        latest = max(latest, one["LastModified"])
+        versions[n] = Version(release if re.fullmatch(RELEASE, release) else None, variables, latest)
+    return versions
+
+
+def number(version: str) -> int:
+    return int(version) if version.isdigit() else 0  # $LATEST, which no deploy makes live
+
+
+def live_functions(client, hub: dict) -> Functions:
+    functions = {}
+    for name in sorted(hub["function_names"].values()):
+        try:
+            alias = client.get_alias(FunctionName=name, Name=hub["alias"])
+        except client.exceptions.ResourceNotFoundException:
+            continue  # a first apply that was cut in half
+        functions[name] = Function(number(alias["FunctionVersion"]), published(client, name), alias.get("Description", ""), alias["RevisionId"])
+    return functions
+
+
+def print_plan(client, hub: dict) -> None:
+    try:
+        what = plan(live_functions(client, hub))
+    except Refusal as refusal:
+        sys.exit(f"{hub['name']}: {refusal}")
+    print(f"{hub['name']} in {hub['region']} would return to release {what['release']}:", file=sys.stderr)
+    for step in what["steps"]:
+        moves = f"version {step['from']} ({step['leaves']}) -> {step['to']}"
+        print(f"  {step['function']}: {moves if step['from'] != step['to'] else 'stays at version ' + str(step['to'])}", file=sys.stderr)
+    json.dump({"name": hub["name"], "region": hub["region"], "alias": hub["alias"], **what}, sys.stdout)
+
+
+def apply(client, what: dict) -> None:
+    alias, done = what["alias"], []
+    for step in what["steps"]:
+        name, goal = step["function"], {"FunctionVersion": str(step["to"]), "Description": what["description"]}
+        try:
+            # With the revision that the plan was made from, a deploy that came in between is not undone unseen.
+            client.update_alias(FunctionName=name, Name=alias, RevisionId=step["revision"], **goal)
+        except AWS_ERRORS as error:
+            progress = f"{name}: {error}\nDone: {', '.join(done) or 'nothing'}."
+            again = f"Run this again once the cause is gone: it finishes the return to {what['release']}"
+            try:
+                found = client.get_alias(FunctionName=name, Name=alias)
+            except AWS_ERRORS:
+                if step is what["steps"][-1]:
+                    look = f"aws lambda get-alias --function-name {name} --name {alias}"
+                    again = f"Whether {name} is done is not known. Look ({look}), and run this again unless it shows version {step['to']}"
+                sys.exit(f"{progress} {again}")
+            # Where only the answer was lost, it is done.
+            if any(found.get(key) != value for key, value in goal.items()):
+                sys.exit(f"{progress} {again}")
+        done.append(name)
+        print(f"{name} runs version {step['to']}", file=sys.stderr)
+    print(f"{what['name']} runs release {what['release']}")
+
+
+def prune(client, hub: dict) -> None:
+    for name in sorted(hub["function_names"].values()):
+        try:
+            pages = client.get_paginator("list_aliases").paginate(FunctionName=name)
+            aliases = {alias["Name"]: alias for page in pages for alias in page["Aliases"]}
+            versions = set(published(client, name))
+        except AWS_ERRORS as error:
+            print(f"warning: old versions of {name} are not deleted: {error}", file=sys.stderr)
+            continue
+        if hub["alias"] not in aliases:
+            continue
+        named = {number(alias["FunctionVersion"]) for alias in aliases.values()}
+        named |= {number(n) for alias in aliases.values() for n in alias.get("RoutingConfig", {}).get("AdditionalVersionWeights", {})}
+        for n in superfluous(versions, named, number(aliases[hub["alias"]]["FunctionVersion"])):
+            try:
+                client.delete_function(FunctionName=name, Qualifier=str(n))
+            except AWS_ERRORS as error:
+                print(f"warning: version {n} of {name} is not deleted: {error}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    # An undo takes seconds and is not cut in half by an interrupt.
+    signal.signal(signal.SIGINT, signal.SIG_IGN if sys.argv[1] == "apply" else signal.SIG_DFL)
+    with open(sys.argv[2], encoding="utf-8") as file:
+        given = json.load(file)
+    try:
+        # An answer that never comes must not hold up an undo for minutes.
+        config = botocore.config.Config(connect_timeout=5, read_timeout=20, retries={"mode": "standard"})
+        lambdas = botocore.session.get_session().create_client("lambda", region_name=given["region"], config=config)
+        {"plan": print_plan, "apply": apply, "prune": prune}[sys.argv[1]](lambdas, given)
+    except AWS_ERRORS as failure:
+        sys.exit(f"Lambda cannot be asked: {failure}")
