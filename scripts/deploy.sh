@@ -1,85 +1,107 @@
 #!/usr/bin/env bash
-# Builds the hub and deploys it to AWS: plans, says what changes, asks, applies, tries it over real sockets, and prints
-# the WebSocket address.
+# Deploys an environment: builds, shows a summary and the whole plan, asks for confirmation, applies, runs a smoke test
+# over real sockets, and prints the WebSocket address.
 #
-#   scripts/deploy.sh [--yes | --plan] [--artifacts DIR] [--state BUCKET/KEY] [--allow-endpoint] [terraform plan arguments]
+#   scripts/deploy.sh <environment> [--yes | --plan] [--artifacts DIR] [--again] [--allow-endpoint]
 #
 #   --yes             do not ask: for pipelines
-#   --plan            only print what would change, and change nothing
-#   --artifacts       deploy what lies there, as scripts/build.sh has left it, and build nothing
-#   --state           keep Terraform's state in that bucket (infra/bootstrap makes one), and not where infra/ says
+#   --plan            print the summary and the plan as Markdown, and change nothing
+#   --artifacts       deploy what scripts/build.sh left in that folder, and build nothing
+#   --again           put a release live that was rolled back; without this it is refused
 #   --allow-endpoint  deploy to AWS_ENDPOINT_URL; without this, an environment that has it is refused
 #
-# Credentials and region come from the environment, as for any Terraform run in infra/. Variables are set by arguments,
-# such as -var region=eu-west-1, or in infra/terraform.tfvars (see infra/example.tfvars). With `auth`, a token in
-# HUB_TOKEN that may join and send to the session smoke-test lets the deploy try the whole hub, and not the door only.
+# Settings, region and state are those of infra/environments/<environment> (scripts/new-environment.sh makes one);
+# credentials come from the environment, as for any Terraform run there. Where the hub asks for tokens, one in HUB_TOKEN
+# that may join and send to the session smoke-test lets the smoke test send a message, and not only see itself refused.
 
 # shellcheck source=scripts/lib/common.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib/common.sh"
 
-yes='' plan_only='' allow_endpoint='' artifacts='' state=''
-plan=() variables=()
+environment='' yes='' plan_only='' artifacts='' again='' allow_endpoint=''
 while [ $# -gt 0 ]; do
   case $1 in
     --yes) yes=1 ;;
     --plan) plan_only=1 ;;
+    --again) again=1 ;;
     --allow-endpoint) allow_endpoint=1 ;;
-    -h | --help) usage && exit ;;
-    --artifacts | --state | -var | -var-file)
-      [ $# -ge 2 ] || die "$1 takes a value: see --help"
-      case $1 in
-        --artifacts) artifacts=$(cd "$2" 2>/dev/null && pwd) || die "--artifacts $2: there is no such folder" ;;
-        --state) state=$2 ;;
-        *) plan+=("$1" "$2") variables+=("$1" "$2") ;;
-      esac
+    --artifacts)
+      [ $# -ge 2 ] || die "--artifacts takes a folder: see --help"
+      artifacts=$(cd "$2" 2>/dev/null && pwd -P) || die "--artifacts $2: there is no such folder"
       shift
       ;;
-    -var=* | -var-file=*) plan+=("$1") variables+=("$1") ;;
-    *) plan+=("$1") ;;
+    -h | --help) usage && exit ;;
+    *)
+      [[ -z $environment && $1 != -* ]] || die "unknown argument $1: see --help"
+      environment=$1
+      ;;
   esac
   shift
 done
-
+[ -n "$environment" ] || die "which environment? See --help"
 need_aws "$allow_endpoint"
 [ -n "$yes$plan_only" ] || [ -t 0 ] || die "there is no terminal to ask on: pass --yes to apply without asking"
-
-[ -n "$artifacts" ] || need_cargo
 need_python
+
 work=$(mktemp -d)
 # shellcheck disable=SC2329 # Called by the trap.
 tidy() { rm -rf "$work"; }
 on_exit tidy
-hub_terraform "$work" "$state"
+open_environment "$environment" "$work"
+
+# The module reads target/lambda: with a path of its own, each folder of artifacts would look like new code.
+out=$ROOT/target/lambda
 if [ -z "$artifacts" ]; then
-  artifacts=$ROOT/target/lambda
-  run "$ROOT/scripts/build.sh" --arch "$(value var.architecture ${variables[@]+"${variables[@]}"})" >/dev/null
+  run "$ROOT/scripts/build.sh" --arch "$(setting architecture)" >/dev/null
+elif [ "$artifacts" != "$out" ]; then
+  [ -f "$artifacts/release.json" ] || die "--artifacts: there is no release.json in $artifacts, so scripts/build.sh did not write it"
+  lock 7 "$out.lock"
+  for function in $(functions); do
+    rm -rf "$out/${function:?}"
+    mkdir -p "$out/$function"
+    cp "$artifacts/$function"/* "$out/$function/" || die "--artifacts: $artifacts has no $function: copy the whole folder that scripts/build.sh wrote"
+  done
+  cp "$artifacts/release.json" "$out/release.json"
+  exec 7>&-
 fi
 
+lock=()
+# A lock would need write access to the state, which whoever only plans may not have.
+[ -z "$plan_only" ] || lock=(-lock=false)
 rc=0
-tf plan -input=false -detailed-exitcode -out="$work/plan" -var "artifacts_dir=$artifacts" ${plan[@]+"${plan[@]}"} >"$work/plan.log" 2>&1 || rc=$?
+tf plan -input=false -detailed-exitcode -out="$work/plan" ${lock[@]+"${lock[@]}"} >"$work/plan.log" 2>&1 || rc=$?
 [ "$rc" != 1 ] || {
   cat "$work/plan.log" >&2
-  die "terraform plan failed: see above"
+  die "terraform plan failed: see above. After an interrupted deploy, terraform -chdir=${INFRA#"$ROOT"/} force-unlock ID removes a lock that nothing holds any longer"
 }
 terraform -chdir="$INFRA" show -json "$work/plan" >"$work/plan.json"
 [ -n "$plan_only" ] || exec 3>&1 >&2
-python3 "$ROOT/scripts/lib/changes.py" <"$work/plan.json"
+relive=0
+python3 "$ROOT/scripts/lib/changes.py" <"$work/plan.json" || relive=$?
+[ "$relive" = 0 ] || [ "$relive" = 3 ] || die "the plan cannot be summarised: see above"
+[ "$rc" != 2 ] || {
+  terraform -chdir="$INFRA" show -no-color "$work/plan" >"$work/plan.txt"
+  printf '\n%s\n\n~~~text\n%s\n~~~\n\n%s\n' "<details><summary>Terraform's plan</summary>" "$(cat "$work/plan.txt")" '</details>'
+}
 [ -z "$plan_only" ] || exit 0
 
 if [ "$rc" = 2 ]; then
-  while [ -z "$yes" ]; do
-    read -r -p "Apply this? Type yes, or all to see the whole plan first: " answer
-    case $answer in
-      yes) yes=1 ;;
-      all) cat "$work/plan.log" ;;
-      *) die "not applied" ;;
-    esac
-  done
+  [ "$relive" = 0 ] || [ -n "$again" ] \
+    || die "not applied: this release was rolled back. Fix it, or pass --again to put it live all the same"
+  [ -n "$yes" ] || {
+    read -r -p "Apply this? Type yes: " answer
+    [ "$answer" = yes ] || die "not applied"
+  }
   tf apply -input=false "$work/plan" || die "terraform apply failed: see above; run this again once the cause is gone"
 fi
-url=$(terraform -chdir="$INFRA" output -raw websocket_url)
-door=()
-[ "$(value 'var.auth == null' ${variables[@]+"${variables[@]}"})" = true ] || door=(--asks-for-token)
-run "$ROOT/scripts/smoke.sh" "$url" ${door[@]+"${door[@]}"} \
-  || die "the deploy is done, but the hub does not work: see above; scripts/rollback.sh returns to the functions before"
+url=$(hub_output 'hub["websocket_url"]')
+expect=(--asks-for-token)
+[ "$(hub_output 'hub["open_to_everyone"]')" = False ] || {
+  expect=()
+  say "This hub is OPEN TO EVERYONE: whoever knows the address can join any session and send to any."
+}
+run "$ROOT/scripts/smoke.sh" "$url" ${expect[@]+"${expect[@]}"} \
+  || die "deployed, but the smoke test failed: see above; scripts/rollback.sh $environment returns to the release before"
+python_tools aws
+hub_output 'json.dumps(hub)' >"$work/hub.json"
+run "$PY" "$ROOT/scripts/lib/releases.py" prune "$work/hub.json"
 echo "$url" >&3

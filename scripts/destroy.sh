@@ -1,49 +1,53 @@
 #!/usr/bin/env bash
-# Removes a hub from AWS with everything in it. Asks for the hub's name first.
+# Removes an environment's hub from AWS with everything in it. Asks first for the name of the hub that the state holds,
+# and touches nothing while a table is protected from deletion.
 #
-#   scripts/destroy.sh [--confirm NAME] [--state BUCKET/KEY] [--allow-endpoint] [terraform destroy arguments]
+#   scripts/destroy.sh <environment> [--confirm NAME] [--allow-endpoint]
 #
-#   --confirm         the hub's name, for who cannot be asked
-#   --state           where Terraform's state is, as for scripts/deploy.sh
-#   --allow-endpoint  destroy what AWS_ENDPOINT_URL has; without this, an environment that has it is refused
+#   --confirm         the hub's name, instead of asking for it
+#   --allow-endpoint  remove it from AWS_ENDPOINT_URL; without this, an environment that has it is refused
 #
-# Give it the variables that the hub was deployed with, such as -var name=chat.
+# Credentials come from the environment; region and state are those of infra/environments/<environment>, which stays.
 
 # shellcheck source=scripts/lib/common.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib/common.sh"
 
-confirm='' state='' allow_endpoint=''
-destroy=() variables=()
+environment='' confirm='' allow_endpoint=''
 while [ $# -gt 0 ]; do
   case $1 in
     --allow-endpoint) allow_endpoint=1 ;;
-    -h | --help) usage && exit ;;
-    --confirm | --state | -var | -var-file)
-      [ $# -ge 2 ] || die "$1 takes a value: see --help"
-      case $1 in
-        --confirm) confirm=$2 ;;
-        --state) state=$2 ;;
-        *) destroy+=("$1" "$2") variables+=("$1" "$2") ;;
-      esac
+    --confirm)
+      [ $# -ge 2 ] || die "--confirm takes the hub's name: see --help"
+      confirm=$2
       shift
       ;;
-    -var=* | -var-file=*) destroy+=("$1") variables+=("$1") ;;
-    *) destroy+=("$1") ;;
+    -h | --help) usage && exit ;;
+    *)
+      [[ -z $environment && $1 != -* ]] || die "unknown argument $1: see --help"
+      environment=$1
+      ;;
   esac
   shift
 done
-
+[ -n "$environment" ] || die "which environment? See --help"
 need_aws "$allow_endpoint"
-[ -n "$confirm" ] || [ -t 0 ] || die "there is no terminal to ask on: pass --confirm with the hub's name"
+[ -n "$confirm" ] || [ -t 0 ] || die "there is no terminal to ask on: pass --confirm NAME"
+need_python
 
 work=$(mktemp -d)
 # shellcheck disable=SC2329 # Called by the trap.
 tidy() { rm -rf "$work"; }
 on_exit tidy
-hub_terraform "$work" "$state"
-name=$(value var.name ${variables[@]+"${variables[@]}"})
-say "This removes the hub $name at $(terraform -chdir="$INFRA" output -raw websocket_url 2>/dev/null || echo 'no address'):" \
-  "every socket is closed, and the table and the logs are gone."
+open_environment "$environment" "$work"
+terraform -chdir="$INFRA" show -json >"$work/state.json"
+tf plan -destroy -input=false -out="$work/plan" >"$work/plan.log" 2>&1 || {
+  cat "$work/plan.log" >&2
+  die "terraform cannot plan the removal: see above. Nothing is removed"
+}
+terraform -chdir="$INFRA" show -json "$work/plan" >"$work/plan.json"
+found=$(python3 "$ROOT/scripts/lib/removal.py" "$work/state.json" "$work/plan.json")
+name=${found%%$'\n'*} fate=${found#*$'\n'}
+say "This removes the hub $name: every socket is closed, and the tables and the logs are gone. $fate"
 [ -n "$confirm" ] || read -r -p "To go on, type the hub's name: " confirm
-[ "$confirm" = "$name" ] || die "$confirm is not $name: nothing is removed"
-tf destroy -input=false -auto-approve ${destroy[@]+"${destroy[@]}"} >&2 || die "terraform destroy failed: see above; run this again once the cause is gone"
+[ "$confirm" = "$name" ] || die "$confirm is not $name, the hub in this state: nothing is removed"
+tf apply -input=false "$work/plan" >&2 || die "terraform destroy failed: see above; run this again once the cause is gone"

@@ -1,7 +1,11 @@
-"""Says in words what a plan changes: changes.py < the output of `terraform show -json PLAN`."""
+"""Summarises what a plan changes, the costs first: changes.py < the output of `terraform show -json PLAN`.
+
+Exit code 3 where the plan would put a release live again that was rolled back.
+"""
 
 import json
 import sys
+from fnmatch import fnmatchcase
 
 NAMES = {
     "aws_apigatewayv2_api": "the API",
@@ -9,17 +13,23 @@ NAMES = {
     "aws_cloudwatch_log_group": "log group",
     "aws_dynamodb_table": "the table of connections",
     "aws_iam_role": "role",
-    "aws_iam_role_policy": "rights of role",
+    "aws_iam_role_policy": "policy of role",
     "aws_lambda_alias": "alias of function",
     "aws_lambda_function": "function",
 }
-# What clients notice when it goes: the one thing to read before saying yes.
+# What clients notice when one of these goes.
 COSTS = {
     "aws_apigatewayv2_api": "every socket is closed, and the address changes",
-    "aws_apigatewayv2_stage": "every socket is closed",
+    "aws_apigatewayv2_stage": "every socket is closed, and the address changes if the stage's name does",
+    "aws_apigatewayv2_domain_name": "clients cannot connect by this name, and its DNS record needs a new target",
+    "aws_apigatewayv2_api_mapping": "clients cannot connect by the custom domain",
+    "aws_apigatewayv2_route": "frames of this route get no answer from it",
     "aws_dynamodb_table": "the hub forgets who is connected, until they connect again",
 }
-# What AWS fills in by itself, version numbers and digests: the cause of such a change is another argument, said anyway.
+OPEN = "OPEN TO EVERYONE: whoever knows the address can join any session and send to any"
+# Attributes that hold an IAM policy.
+POLICIES = ("policy", "assume_role_policy")
+# What AWS fills in by itself, version numbers and digests: another argument, which is listed, is the cause.
 DERIVED = {"source_code_hash", "version", "qualified_arn", "qualified_invoke_arn", "last_modified", "code_sha256"}
 
 
@@ -28,48 +38,173 @@ def shown(value: object) -> str:
     return text if len(text) <= 60 else text[:59] + "…"
 
 
-def details(change: dict) -> list[str]:
-    before, after, unknown = change["before"] or {}, change["after"] or {}, change["after_unknown"]
+def listed(value: object) -> list:
+    return value if isinstance(value, list) else [] if value is None else [value]
+
+
+def statements(policy: object) -> list[str]:
+    """Each statement on one line, its lists sorted, so that the order in which a policy is written does not matter."""
+    try:
+        document = json.loads(policy or "{}")
+        found = listed(document.get("Statement"))
+        return [
+            json.dumps({key: sorted(value, key=str) if isinstance(value, list) else value for key, value in one.items()}, sort_keys=True)
+            for one in found
+        ]
+    except (AttributeError, TypeError, ValueError):
+        return [str(policy)]
+
+
+def grants(policy: object) -> set[tuple]:
+    """What a policy says: for each principal, action and resource the effect, with the conditions."""
+    try:
+        document = json.loads(policy or "{}")
+        found = set()
+        for one in listed(document.get("Statement")):
+            # A list of what is left out means something as a whole only.
+            what = [("Action", value) for value in listed(one.get("Action"))] or [("NotAction", str(one.get("NotAction")))]
+            where = [("Resource", value) for value in listed(one.get("Resource"))] or [("NotResource", str(one.get("NotResource")))]
+            who = json.dumps([one.get("Principal"), one.get("NotPrincipal")], sort_keys=True)
+            condition = json.dumps(one.get("Condition"), sort_keys=True)
+            found |= {(one.get("Effect"), who, condition, action, resource) for action in what for resource in where}
+        return found
+    except (AttributeError, TypeError, ValueError):
+        return {("Allow", str(policy), "", ("", ""), ("", ""))}
+
+
+def covers(wide: tuple, narrow: tuple) -> bool:
+    """Whether one grant says all that another says, by its wildcards or for want of a condition."""
+    return (
+        wide[:2] == narrow[:2]
+        and wide[2] in ("null", narrow[2])
+        and all(a[0] == b[0] and (a == b or ("Not" not in a[0] and fnmatchcase(b[1].lower(), a[1].lower()))) for a, b in zip(wide[3:], narrow[3:]))
+    )
+
+
+def widened(before: object, after: object) -> bool:
+    old, new = grants(before), grants(after)
+    allowed = [grant for grant in new if grant[0] != "Deny" and not any(covers(one, grant) for one in old)]
+    # A Deny that goes widens as much as an Allow that comes.
+    denied = [grant for grant in old if grant[0] == "Deny" and not any(covers(one, grant) for one in new)]
+    return bool(allowed or denied)
+
+
+def policy_lines(before: object, after: object) -> list[str]:
+    old, new = statements(before), statements(after)
+    return [f"  - no longer: `{one}`" for one in old if one not in new] + [f"  - new: `{one}`" for one in new if one not in old]
+
+
+def details(change: dict) -> tuple[list[str], list[str]]:
+    """What an update changes, in a line, and the statements of its policies, a line each."""
+    before, after, unknown = change["before"] or {}, change["after"] or {}, change["after_unknown"] or {}
     hidden = {**(change["before_sensitive"] or {}), **(change["after_sensitive"] or {})}
-    said = []
+    said, lines = [], []
     if before.get("source_code_hash") != after.get("source_code_hash"):
         said.append("new code")
     for key in sorted(after):
         if key in DERIVED or unknown.get(key) is True or before.get(key) == after[key]:
             continue
-        # Nested blocks by their innermost change alone would be words for a machine: say that they change.
+        if key in POLICIES:
+            said.append(key)
+            lines += policy_lines(before.get(key), after[key])
+            continue
         simple = not isinstance(after[key], (dict, list)) and not hidden.get(key)
         said.append(f"{key} {shown(before.get(key))} → {shown(after[key])}" if simple else key)
-    return said
+    return said, lines
 
 
-def main() -> None:
+def costs_of(resource: dict, verb: str, label: str, created: set[str]) -> list[str]:
+    """What whoever approves this must know before anything else. `created`: names of the roles and functions that are new."""
+    kind, before, after = resource["type"], resource["change"]["before"] or {}, resource["change"]["after"] or {}
+    unknown = resource["change"]["after_unknown"] or {}
+    costs = []
+    if verb in ("replace", "delete") and kind in COSTS:
+        costs.append(f"to {verb} {label} means: {COSTS[kind]}")
+    guarded = before.get("authorization_type", "NONE") != "NONE"
+    if kind == "aws_apigatewayv2_route" and verb != "delete" and guarded and after.get("authorization_type", "NONE") == "NONE":
+        costs.append(f"the hub becomes {OPEN}")
+    if verb in ("update", "replace"):
+        for key in POLICIES:
+            if unknown.get(key) is True and key in before:
+                costs.append(f"{label}: what it will allow is known only after the apply")
+            elif key in after and widened(before.get(key), after[key]):
+                costs.append(f"{label} allows more than before")
+        if before.get("permissions_boundary") and after.get("permissions_boundary") != before["permissions_boundary"]:
+            costs.append(f"{label} gets {'another' if after.get('permissions_boundary') else 'no'} permissions boundary")
+    # One more policy for a role, or one more caller for a function, that is there already.
+    if kind in ("aws_iam_role_policy", "aws_iam_role_policy_attachment") and verb == "create" and after.get("role") not in created:
+        costs.append(f"{label} allows more than before")
+    if kind == "aws_lambda_permission" and verb in ("create", "replace") and after.get("function_name") not in created:
+        caller = [(key, None if unknown.get(key) is True else after.get(key)) for key in ("principal", "source_arn", "source_account")]
+        if any(value != before.get(key) for key, value in caller if not (unknown.get(key) is True and before)):
+            costs.append(f"function {after.get('function_name') or before.get('function_name')} may be invoked by {after.get('principal')} for {after.get('source_arn') or 'any source'}")
+    return costs
+
+
+def relived(plan: dict) -> list[str]:
+    """The releases that a plan puts live again although a rollback noted them in the aliases' descriptions."""
+    resources = [resource for resource in plan.get("resource_changes", []) if resource["change"].get("after")]
+    releases = {}
+    for resource in resources:
+        after = resource["change"]["after"]
+        if resource["type"] == "aws_lambda_function" and after.get("environment"):
+            releases[after["function_name"]] = (after["environment"][0].get("variables") or {}).get("RELEASE")
+    found = set()
+    for resource in resources:
+        before, after = resource["change"].get("before") or {}, resource["change"]["after"]
+        if resource["type"] != "aws_lambda_alias" or before.get("function_version") == after.get("function_version"):
+            continue
+        noted = (before.get("description") or "").removeprefix("rolled back: ").split(", ")
+        release = releases.get(after.get("function_name") or before.get("function_name"))
+        if (before.get("description") or "").startswith("rolled back: ") and release in noted:
+            found.add(release)
+    return sorted(found)
+
+
+def summary(plan: dict) -> str:
     verbs: dict[str, dict[str, list[str]]] = {"create": {}, "update": {}, "replace": {}, "delete": {}}
     costs = []
-    for resource in json.load(sys.stdin).get("resource_changes", []):
+    is_open = False
+    created = {
+        str((resource["change"]["after"] or {}).get(key))
+        for resource in plan.get("resource_changes", [])
+        for kind, key in (("aws_iam_role", "name"), ("aws_lambda_function", "function_name"))
+        if resource["type"] == kind and resource["change"]["actions"] == ["create"]
+    }
+    for resource in plan.get("resource_changes", []):
         change = resource["change"]
         actions = set(change["actions"])
+        after = change["after"] or {}
+        is_open |= after.get("route_key") == "$connect" and after.get("authorization_type") == "NONE"
         verb = "replace" if actions == {"create", "delete"} else next(iter(actions))
         if verb not in verbs:
             continue
         values = change["after"] or change["before"] or {}
         kind = NAMES.get(resource["type"], resource["type"].removeprefix("aws_").replace("_", " "))
-        name = next((values[key] for key in ("function_name", "role", "name", "alarm_name", "dashboard_name", "route_key") if values.get(key)), resource.get("index", ""))
-        if verb == "update" and (said := details(change)):
-            name += ": " + ", ".join(said)
+        keys = ("function_name", "role", "name", "alarm_name", "dashboard_name", "route_key")
+        name = str(next((values[key] for key in keys if values.get(key)), resource.get("index", "")))
+        costs += costs_of(resource, verb, f"{kind} {name}".strip(), created)
+        if verb == "update":
+            said, lines = details(change)
+            name = "\n".join([name + (": " + ", ".join(said) if said else ""), *lines])
         verbs[verb].setdefault(kind, []).append(name)
-        if verb in ("replace", "delete") and resource["type"] in COSTS:
-            costs.append(f"to {verb} {kind} {name} means: {COSTS[resource['type']]}")
     if not any(verbs.values()):
-        print("Nothing changes.")
+        return "Nothing changes."
+    out = [f"**{release} was rolled back: this puts it live again.**" for release in relived(plan)]
+    out += [f"**Careful: {cost}.**" for cost in costs]
+    if is_open and not any(OPEN in line for line in out):
+        out.append(f"**This hub is {OPEN}.**")
+    if out:
+        out.append("")
     for verb, kinds in verbs.items():
         for kind, names in sorted(kinds.items()):
             # Each update has something to say; of the rest, the names will do.
             for said in sorted(names) if verb == "update" else [", ".join(sorted(names))]:
-                print(f"- {verb} {kind} {said}".rstrip())
-    for cost in costs:
-        print(f"\n**Careful: {cost}.**")
+                out.append(f"- {verb} {kind} {said}".rstrip())
+    return "\n".join(out)
 
 
 if __name__ == "__main__":
-    main()
+    document = json.load(sys.stdin)
+    print(summary(document))
+    sys.exit(3 if relived(document) else 0)

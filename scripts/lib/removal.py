@@ -1,0 +1,49 @@
+"""Says which hub a state holds and what its removal means: removal.py STATE PLAN, each the output of `terraform show -json`,
+of the state and of a plan to destroy it.
+
+Prints the hub's name, and what becomes of its address. The name is the state's own: a plan's outputs are made from today's
+configuration, which may have been edited since. Fails, with what to do, where the state holds no hub or more than one, or
+where AWS or the state says that a table is protected: Terraform removes tables last, and would only find out when everything
+else, the address included, has gone.
+"""
+
+import json
+import sys
+
+
+def resources(values: dict) -> list[dict]:
+    def within(module: dict) -> list[dict]:
+        return module.get("resources", []) + [found for child in module.get("child_modules", []) for found in within(child)]
+
+    return within(values.get("root_module", {}))
+
+
+def removal(state: dict, plan: dict) -> tuple[str, str]:
+    held = resources(state.get("values") or {})
+    if not held:
+        sys.exit("this state holds no hub: there is nothing to remove")
+    # The plan has looked at AWS.
+    seen = resources(plan.get("prior_state", {}).get("values") or {})
+    for table in (resource["values"] for resource in held + seen if resource["type"] == "aws_dynamodb_table"):
+        if table.get("deletion_protection_enabled"):
+            sys.exit(
+                f"table {table.get('name')} is protected from deletion, so nothing is removed. To remove this hub all the same, "
+                "set deletion_protection = false, deploy that, and run this again"
+            )
+    names = {resource["values"].get("name") for resource in held if resource["type"] == "aws_apigatewayv2_api"}
+    if len(names) != 1:
+        what = f"{len(names)} hubs ({', '.join(sorted(map(str, names)))})" if names else "a part of a hub, without its API"
+        sys.exit(f"this state holds {what}: look at it with terraform show, and remove it with terraform destroy")
+    domains = [resource["values"]["domain_name"] for resource in held if resource["type"] == "aws_apigatewayv2_domain_name"]
+    if domains:
+        return names.pop(), f"A hub that is deployed again can take the domain {domains[0]} again, once its DNS record follows."
+    url = ((state["values"].get("outputs", {}).get("hub") or {}).get("value") or {}).get("websocket_url")
+    return names.pop(), f"Its address{f' {url}' if url else ''} does not come back: a hub that is deployed again gets another one."
+
+
+if __name__ == "__main__":
+    documents = []
+    for path in sys.argv[1:]:
+        with open(path, encoding="utf-8") as file:
+            documents.append(json.load(file))
+    print(*removal(*documents), sep="\n")

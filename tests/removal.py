@@ -1,0 +1,67 @@
+"""Feeds the check before a removal states that must be refused, and those that it must let through.
+
+    removal.py      (python3 -m unittest finds the cases)
+"""
+
+import os
+import sys
+import unittest
+
+sys.path.insert(0, os.path.join(os.path.dirname(__file__), "../scripts/lib"))
+from removal import removal  # noqa: E402
+
+API = {"type": "aws_apigatewayv2_api", "values": {"name": "chat"}}
+DOMAIN = {"type": "aws_apigatewayv2_domain_name", "values": {"domain_name": "hub.example.com"}}
+
+
+def table(protected: bool) -> dict:
+    return {"type": "aws_dynamodb_table", "values": {"name": "t", "deletion_protection_enabled": protected}}
+
+
+def values(*found: dict, url: str = "") -> dict:
+    # Resources are in modules, and those in modules of their own.
+    root = {"child_modules": [{"resources": [one]} if one is API else {"child_modules": [{"resources": [one]}]} for one in found]}
+    return {"root_module": root, "outputs": {"hub": {"value": {"name": "chat", "websocket_url": url}}} if url else {}}
+
+
+def plan(*found: dict) -> dict:
+    # What a plan says of outputs comes from the configuration, and must not count.
+    return {"prior_state": {"values": {**values(*found), "outputs": {"hub": {"value": {"name": "edited"}}}}}}
+
+
+class Removal(unittest.TestCase):
+    def refused(self, state: dict, what: dict, why: str) -> None:
+        with self.assertRaises(SystemExit) as refusal:
+            removal(state, what)
+        self.assertIn(why, str(refusal.exception))
+
+    def test_the_name_and_the_address_are_those_in_the_state(self) -> None:
+        name, fate = removal({"values": values(API, table(False), url="wss://x")}, plan(API, table(False)))
+        self.assertEqual(name, "chat")
+        self.assertIn("wss://x does not come back", fate)
+
+    def test_a_domain_can_be_taken_again(self) -> None:
+        _, fate = removal({"values": values(API, DOMAIN, url="wss://hub.example.com")}, plan(API, DOMAIN))
+        self.assertIn("can take the domain hub.example.com again", fate)
+
+    def test_half_a_first_apply(self) -> None:
+        self.assertEqual(removal({"values": values(API)}, plan(API))[0], "chat")
+        self.refused({"values": values(table(False))}, plan(table(False)), "without its API")
+
+    def test_nothing_there(self) -> None:
+        self.refused({}, {}, "holds no hub")
+        self.refused({"values": values()}, plan(), "holds no hub")
+
+    def test_two_hubs(self) -> None:
+        other = {"type": "aws_apigatewayv2_api", "values": {"name": "other"}}
+        self.refused({"values": values(API, other)}, plan(API, other), "2 hubs (chat, other)")
+
+    def test_a_protected_table(self) -> None:
+        open_, closed = table(False), table(True)
+        self.refused({"values": values(API, open_, closed)}, plan(API, open_, closed), "table t is protected")
+        self.refused({"values": values(API, open_)}, plan(API, closed), "table t is protected")  # switched on in AWS
+        self.refused({"values": values(API, closed)}, plan(API, open_), "table t is protected")  # switched off in AWS
+
+
+if __name__ == "__main__":
+    unittest.main()
