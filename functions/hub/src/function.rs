@@ -11,8 +11,8 @@ use crate::{
     telemetry,
 };
 
-/// Prepares a handler and has it answer events until Lambda ends the process. What fails while it prepares stops the
-/// function with a log line.
+/// Prepares a handler and has it answer events until Lambda ends the process. Once it is prepared, a log line says so;
+/// what fails before stops the function with another.
 pub async fn serve<H, T>(prepare: impl Future<Output = anyhow::Result<H>>) -> ExitCode
 where
     H: AsyncFn(LambdaEvent<Box<RawValue>>) -> Result<T, Failure>,
@@ -22,6 +22,7 @@ where
     // Boxed, because the SDK's futures are large.
     let serving = Box::pin(async {
         let handle = prepare.await?;
+        telemetry::started(|name| std::env::var(name).ok());
         let answer = async |event| guard(handle(event)).await;
         run(service_fn(answer)).await.map_err(anyhow::Error::from_boxed)
     });

@@ -16,6 +16,7 @@ pub mod protocol;
 pub mod registry;
 mod signing;
 pub mod telemetry;
+mod throttling;
 mod tls;
 
 pub use aws_config;

@@ -49,6 +49,8 @@ pub enum Metric {
     FanoutDuration,
     /// Connections that were open when they were counted.
     OpenConnections,
+    /// Attempts at a DynamoDB call that DynamoDB throttled, whatever became of the call.
+    TableThrottled,
     /// Invocations that ended in a failure of the hub's own.
     HandlerErrors,
 }

@@ -5,7 +5,7 @@ use std::{collections::HashMap, time::Duration};
 use aws_config::{SdkConfig, retry::RetryConfig};
 use aws_sdk_dynamodb::{
     Client,
-    config::Builder,
+    config::{Builder, SharedInterceptor},
     error::SdkError,
     operation::{delete_item::DeleteItemError, query::QueryOutput},
     types::{AttributeValue, Select},
@@ -16,6 +16,7 @@ use crate::{
     config::Config,
     failure::Failure,
     protocol::SessionId,
+    throttling::CountThrottled,
 };
 
 type Item = HashMap<String, AttributeValue>;
@@ -78,7 +79,9 @@ impl Registry {
 
     /// The same from a client configuration of one's own.
     #[must_use]
-    pub fn from_conf(conf: Builder, config: &Config) -> Self {
+    pub fn from_conf(mut conf: Builder, config: &Config) -> Self {
+        // Permanent, or each of a call's hooks would look up whether it is disabled.
+        conf.push_interceptor(SharedInterceptor::permanent(CountThrottled));
         Self {
             client: Client::from_conf(conf.build()),
             table: config.table_name.clone(),

@@ -20,6 +20,12 @@ pub fn init() {
     }));
 }
 
+/// Logs that a function is ready for events, and its `RELEASE` where Terraform has set one.
+pub(crate) fn started(lookup: impl Fn(&str) -> Option<String>) {
+    let release = lookup("RELEASE").filter(|release| !release.is_empty());
+    tracing::info!(release, "started");
+}
+
 /// Logs why a function stops, if it stops for a reason, and turns that into the process's exit status.
 #[must_use]
 pub fn exit_code(result: anyhow::Result<()>) -> ExitCode {
@@ -140,6 +146,19 @@ mod tests {
             (&"INFO".into(), &"connected".into(), &"a".into(), &"r-1".into())
         );
         assert!(line["timestamp"].is_string());
+    }
+
+    #[test]
+    fn the_line_of_a_start_names_the_release_where_there_is_one() {
+        for (set, named) in [(Some("v1.2-3-gabc"), Some("v1.2-3-gabc")), (Some(""), None), (None, None)] {
+            let lines = logged(&[], || started(|name| set.filter(|_| name == "RELEASE").map(str::to_owned)));
+            let line: serde_json::Value = serde_json::from_str(&lines[0]).unwrap();
+            assert_eq!(
+                (lines.len(), &line["level"], &line["message"]),
+                (1, &"INFO".into(), &"started".into())
+            );
+            assert_eq!(line.get("release"), named.map(Into::into).as_ref());
+        }
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::time::Duration;
 use harness::{Answer, Function, Operation, Row, World};
 use serde_json::Value;
 
-use crate::support::{AMPLE, Turn, line, log};
+use crate::support::{AMPLE, Turn, counted, line, log};
 
 /// API Gateway's event for a handshake, or for the end of one, of this connection.
 pub(crate) fn event(sample: &str, connection: &str, session: &str, connected_at: i64) -> String {
@@ -55,7 +55,7 @@ async fn a_table_that_hangs_is_a_function_error_before_the_time_is_up() {
 }
 
 #[tokio::test]
-async fn a_few_throttles_are_ridden_out() {
+async fn a_few_throttles_are_ridden_out_and_counted() {
     let _turn = Turn::together();
     for (function, event) in FUNCTIONS {
         let world = World::start().await;
@@ -63,12 +63,15 @@ async fn a_few_throttles_are_ridden_out() {
         world.table.script(|_, count| match count {
             0 => Answer::Error(400, "ProvisionedThroughputExceededException"),
             1 => Answer::CutUnread,
+            2 => Answer::Error(400, "ThrottlingException"),
             _ => Answer::Serve,
         });
         let running = Function::start(function, &world).await;
         assert_eq!(running.invoke(event, AMPLE).await.response()["statusCode"], 200);
         let session = world.table.row(ALICE).map(|row| row.session);
         assert_eq!(session, (function == "connect").then(|| "alice".to_owned()));
+        let log = log(&running.finish());
+        assert_eq!((counted(&log, "TableThrottled"), counted(&log, "HandlerErrors")), (2.0, 0.0));
     }
 }
 

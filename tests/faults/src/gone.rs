@@ -5,7 +5,7 @@ use std::sync::Arc;
 use harness::{Answer, Operation, Row};
 use tokio::sync::Semaphore;
 
-use crate::support::{AMPLE, Hub, SENDER, SENDERS_SESSION, frame, line, totals, until};
+use crate::support::{AMPLE, Hub, SENDER, SENDERS_SESSION, counted, frame, line, totals, until};
 
 const ALICE: &str = "alice=";
 
@@ -100,6 +100,7 @@ async fn a_prune_that_fails_is_logged_and_changes_nothing_in_the_receipt() {
     let log = hub.log();
     assert_eq!(line(&log, "prunes failed")["count"], 2);
     assert_eq!(line(&log, "sent")["pruned"], 1);
+    assert_eq!(counted(&log, "TableThrottled"), 1.0);
 }
 
 #[tokio::test]

@@ -1,8 +1,8 @@
-//! A setting that is missing or malformed stops a function at its start, and the log names it.
+//! A function that starts says which release it is; a setting that is missing or malformed stops it, and the log names it.
 
-use harness::{Function, World, executable};
+use harness::{Function, RELEASE, World, executable};
 
-use crate::support::{Turn, line, log};
+use crate::support::{AMPLE, Turn, line, log};
 
 /// Starts `function` with `variable` set to `value`, or unset, and returns whether it stopped in the way it should.
 async fn stops(function: &str, variable: &str, value: Option<&str>) {
@@ -17,9 +17,34 @@ async fn stops(function: &str, variable: &str, value: Option<&str>) {
     let status = started.exited().await;
     assert!(!status.success(), "{function} with {variable}={value:?} ended with {status}");
     let log = log(&started.finish());
+    assert!(log.iter().all(|line| line["message"] != "started"), "{log:#?}");
     let line = line(&log, "stopped");
     assert_eq!(line["level"], "ERROR");
     assert!(line["error"].as_str().is_some_and(|error| error.contains(variable)), "{line}");
+}
+
+#[tokio::test]
+async fn a_start_is_one_line_that_names_the_release() {
+    let _turn = Turn::together();
+    for function in ["census", "connect", "disconnect", "send-message"] {
+        for release in [Some(RELEASE), None] {
+            let world = World::start().await;
+            let running = Function::start_with(&executable(function), &world, |command| {
+                if release.is_none() {
+                    command.env_remove("RELEASE");
+                }
+            })
+            .await;
+            // Whatever the function makes of them: a start is one for all events.
+            for _ in 0..2 {
+                running.invoke("{}", AMPLE).await;
+            }
+            let log = log(&running.finish());
+            let started = line(&log, "started");
+            assert_eq!((&log[0], &started["level"]), (started, &"INFO".into()), "{function}");
+            assert_eq!(started.get("release"), release.map(Into::into).as_ref(), "{function}");
+        }
+    }
 }
 
 #[tokio::test]

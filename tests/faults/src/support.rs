@@ -165,6 +165,16 @@ pub(crate) fn line<'a>(log: &'a [Value], message: &str) -> &'a Value {
     }
 }
 
+/// What CloudWatch would make of a count, over all invocations.
+pub(crate) fn counted(log: &[Value], metric: &str) -> f64 {
+    let definition = json!({ "Name": metric, "Unit": "Count" });
+    let defines = |line: &&Value| {
+        let metrics = line["_aws"]["CloudWatchMetrics"][0]["Metrics"].as_array();
+        metrics.is_some_and(|metrics| metrics.contains(&definition))
+    };
+    log.iter().filter(defines).map(|line| line[metric].as_f64().expect("a number")).sum()
+}
+
 /// Milliseconds since 1970.
 pub(crate) fn now_ms() -> i64 {
     let now = SystemTime::UNIX_EPOCH.elapsed().expect("the clock should be past 1970");

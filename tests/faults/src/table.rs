@@ -6,7 +6,7 @@ use harness::{Answer, Operation, Row};
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 
-use crate::support::{AMPLE, Hub, ID, SENDER, SENDERS_SESSION, frame, line, name, totals, until};
+use crate::support::{AMPLE, Hub, ID, SENDER, SENDERS_SESSION, counted, frame, line, name, totals, until};
 
 const THROTTLE: Answer = Answer::Error(400, "ProvisionedThroughputExceededException");
 
@@ -47,7 +47,7 @@ async fn a_fault_in_the_second_page_is_an_error_for_the_sender_after_the_first_p
 }
 
 #[tokio::test]
-async fn a_few_throttles_and_faults_are_ridden_out() {
+async fn a_few_throttles_and_faults_are_ridden_out_and_the_throttles_counted() {
     let hub = Hub::together().await;
     hub.crowd("room", 100);
     hub.world.table.page_rows(50);
@@ -59,6 +59,7 @@ async fn a_few_throttles_and_faults_are_ridden_out() {
     });
     assert_eq!(totals(&frame(&hub.send(&["room"], AMPLE).await)), [100, 0, 0]);
     assert!(hub.posts().values().all(|posts| *posts == (1, 1)));
+    assert_eq!(counted(&hub.log(), "TableThrottled"), 3.0);
 }
 
 #[tokio::test]
@@ -70,6 +71,8 @@ async fn a_sender_who_cannot_be_looked_up_gets_an_error_and_nobody_a_message() {
     assert_eq!(outcome.error()["errorType"], "internal");
     assert_eq!(hub.posts_to(SENDER).len(), 1);
     assert_eq!(hub.posts().len(), 1);
+    let attempts = f64::from(u32::try_from(hub.world.table.calls().len()).expect("not that many"));
+    assert_eq!(counted(&hub.log(), "TableThrottled"), attempts);
 }
 
 #[tokio::test]

@@ -45,6 +45,9 @@ pub fn executable(function: &str) -> PathBuf {
     path
 }
 
+/// The release that every function is told it is.
+pub const RELEASE: &str = "v1.2.3-4-gabc";
+
 /// How an invocation ended.
 #[derive(Debug, Clone)]
 pub enum Ending {
@@ -198,6 +201,7 @@ impl Function {
                 ("AWS_SESSION_TOKEN", "secret-session-token"),
                 ("TABLE_NAME", TABLE),
                 ("SESSION_INDEX", INDEX),
+                ("RELEASE", RELEASE),
             ])
             .env("AWS_LAMBDA_RUNTIME_API", server.address.to_string())
             .env("AWS_ENDPOINT_URL", world.table_url())

@@ -21,7 +21,7 @@ use serde_json::Value;
 
 use crate::http::Server;
 pub use crate::{
-    function::{Ending, Function, Outcome, Output, executable},
+    function::{Ending, Function, Outcome, Output, RELEASE, executable},
     gateway::{Gateway, Post},
     http::Answer,
     table::{Call, INDEX, Operation, Row, TABLE, Table},

@@ -1,0 +1,72 @@
+//! Counts the attempts that DynamoDB throttles: where the SDK's next attempt succeeds, nothing else shows them.
+
+use aws_smithy_runtime_api::{
+    box_error::BoxError,
+    client::{
+        interceptors::{Intercept, context::FinalizerInterceptorContextRef},
+        runtime_components::RuntimeComponents,
+    },
+};
+use aws_smithy_types::config_bag::ConfigBag;
+use serde::Deserialize;
+
+use crate::metrics::{self, Metric};
+
+/// What DynamoDB calls a request that was too much for a table, for its partition or index, or for the account.
+const THROTTLES: [&str; 3] =
+    ["ProvisionedThroughputExceededException", "RequestLimitExceeded", "ThrottlingException"];
+
+/// Counts as [`Metric::TableThrottled`] each attempt of the client it is given to that was throttled.
+#[derive(Debug)]
+pub(crate) struct CountThrottled;
+
+impl Intercept for CountThrottled {
+    fn name(&self) -> &'static str {
+        "CountThrottled"
+    }
+
+    fn read_after_attempt(
+        &self,
+        context: &FinalizerInterceptorContextRef<'_>,
+        _: &RuntimeComponents,
+        _: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        let error = context.response().filter(|response| !response.status().is_success());
+        if error.and_then(|response| response.body().bytes()).is_some_and(is_throttle) {
+            metrics::count(Metric::TableThrottled);
+        }
+        Ok(())
+    }
+}
+
+/// Whether an error's body is that of a throttle: `{"__type":"com.amazonaws.dynamodb.v20120810#ThrottlingException",…}`.
+fn is_throttle(body: &[u8]) -> bool {
+    #[derive(Deserialize)]
+    struct Body {
+        #[serde(rename = "__type")]
+        kind: String,
+    }
+    let body = serde_json::from_slice::<Body>(body);
+    body.is_ok_and(|body| THROTTLES.contains(&body.kind.rsplit('#').next().unwrap_or_default()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_throttle_is_known_by_its_name_in_any_namespace() {
+        for (body, expected) in [
+            (r#"{"__type":"com.amazonaws.dynamodb.v20120810#ProvisionedThroughputExceededException"}"#, true),
+            (r#"{"__type":"com.amazonaws.dynamodb.v20120810#RequestLimitExceeded","message":"x"}"#, true),
+            (r#"{"__type":"com.amazon.coral.availability#ThrottlingException","Message":"x"}"#, true),
+            (r#"{"message":"x","__type":"ThrottlingException"}"#, true),
+            (r#"{"__type":"com.amazonaws.dynamodb.v20120810#ConditionalCheckFailedException"}"#, false),
+            (r##"{"__type":"x#InternalServerError","message":"#ThrottlingException"}"##, false),
+            (r#"{"message":"ThrottlingException"}"#, false),
+            ("", false),
+        ] {
+            assert_eq!(is_throttle(body.as_bytes()), expected, "{body}");
+        }
+    }
+}
