@@ -1,58 +1,62 @@
 #!/usr/bin/env bash
 # Builds the functions for Lambda and prints the paths of their zips.
 #
-#   scripts/build.sh [--arch x86_64|arm64|host] [--profile NAME] [--zig]
+#   scripts/build.sh [--arch x86_64|arm64|host] [--profile NAME] [--release NAME]
 #
 #   --arch     what to build for (default: x86_64, as the Terraform variable `architecture`)
 #   --profile  the cargo profile (default: release, which is what AWS gets)
-#   --zig      link with zig at once, and not only where this machine's own linker will not do
+#   --release  what this build is called in release.json, and then in AWS (default: git describe --always --dirty, with a
+#              digest of the zips where there are changes that are not committed, or no git)
 #
-# The release profile writes target/lambda/<function>/{bootstrap,bootstrap.zip,sbom.cdx.json}; any other writes below
-# target/lambda-<profile>/, so that a quick build is never deployed by mistake. The result is checked to run on
-# Amazon Linux 2023 (glibc 2.34), except a quick one for this very machine (--arch host). The same source gives the same
-# zips in any folder, with the same linker.
+# The release profile writes target/lambda/release.json and target/lambda/<function>/{bootstrap,bootstrap.zip,sbom.cdx.json};
+# any other writes below target/lambda-<profile>/, so that a quick build is never deployed by mistake. The executables run
+# on Amazon Linux 2023 (glibc 2.34).
+# The same source gives the same zips on any machine whose Python has the same zlib, because the linker is the same: zig,
+# pinned in scripts/lib/requirements/build.txt.
 
 # shellcheck source=scripts/lib/common.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib/common.sh"
 
-arch=x86_64 profile=release zig=''
+arch=x86_64 profile=release release='' digest=''
 while [ $# -gt 0 ]; do
   case $1 in
-    --arch | --profile)
-      [ $# -ge 2 ] || die "$1 takes a value: see --help"
-      if [ "$1" = --arch ]; then arch=$2; else profile=$2; fi
+    --arch | --profile | --release)
+      [ -n "${2:-}" ] || die "$1 takes a value: see --help"
+      printf -v "${1#--}" %s "$2"
       shift
       ;;
-    --zig) zig=1 ;;
     -h | --help) usage && exit ;;
     *) die "unknown argument $1: see --help" ;;
   esac
   shift
 done
 
-host=
-[ "$(uname -s)" != Linux ] || host=$(host_arch)
-glibc=2.34
+need_linux
+[ "$arch" != host ] || arch=$(host_arch)
 case $arch in
-  host)
-    [ -n "$host" ] || die "--arch host: the functions run on Linux only; use a Linux machine, or WSL on Windows"
-    arch=$host
-    [ "$profile" = release ] || glibc=any
-    ;;
   x86_64 | arm64) ;;
-  *) die "unknown architecture $arch: take x86_64, arm64 or host" ;;
+  *) die "unknown architecture $arch: use x86_64, arm64 or host" ;;
 esac
 target=${arch/arm64/aarch64}-unknown-linux-gnu
+glibc=2.34
 
 out=$ROOT/target/lambda locked=(--locked)
 [ "$profile" = release ] || out+=-$profile locked=()
 
-need_cargo
 cd "$ROOT"
+if [ -z "$release" ]; then
+  release=$(git describe --always --dirty 2>/dev/null) || release=unversioned
+  # The name alone does not tell two such builds apart: package.py replaces the * with 8 digits.
+  [[ $release != *-dirty && $release != unversioned ]] || digest='-*'
+fi
+[[ $release${digest/\*/01234567} =~ ^[A-Za-z0-9][A-Za-z0-9._/+-]{0,44}$ ]] \
+  || die "$release cannot be the name of a release: pass --release NAME, up to 45 of the characters A-Z a-z 0-9 . _ / + -, a letter or digit first"
+
+need_cargo
 # Looked for in the toolchain itself, because cargo-lambda would have rustup download a missing one unasked.
 [ -d "$(rustc --print sysroot)/lib/rustlib/$target/lib" ] \
-  || die "Rust cannot build for $arch on this machine yet: run 'rustup target add $target' in $ROOT (the linker, zig, comes with this script)"
-python_tools local
+  || die "Rust cannot build for $arch on this machine yet: run 'rustup target add $target' in $ROOT"
+python_tools build
 lock 7 "$out.lock"
 
 # The same source gives the same bytes wherever it lies: an executable names its source files in panics, Rust's and C's.
@@ -63,24 +67,12 @@ export CARGO_ENCODED_RUSTFLAGS="--remap-path-prefix=$cargo_home=/cargo"$'\x1f'"-
 packages=()
 for function in $(functions); do packages+=(-p "$function"); done
 
-# This machine's own linker where it will do; zig for another processor, and where this machine's glibc is too new.
-compilers=(cargo-zigbuild)
-[ -n "$zig" ] || [ "$arch" != "$host" ] || [ -e "$out/.zig" ] || compilers=(cargo cargo-zigbuild)
-for compiler in "${compilers[@]}"; do
-  [ "$compiler" = cargo ] || python_tools zig
-  say "building the functions for $arch with the $profile profile"
-  run cargo lambda build ${locked[@]+"${locked[@]}"} --profile "$profile" --target "$target" --skip-target-check --compiler "$compiler" \
-    --lambda-dir "$out.new" "${packages[@]}" >&2 || die "the build failed: see above"
-  rc=0
-  # shellcheck disable=SC2046 # One word a function.
-  run "$PY" "$ROOT/scripts/lib/package.py" "$arch" "$glibc" "$out.new" "$out" $(functions) || rc=$?
-  rm -rf "$out.new"
-  if [ "$rc" = 0 ]; then
-    # shellcheck disable=SC2046 # One word a function.
-    run "$PY" "$ROOT/scripts/lib/sbom.py" "$target" "$out" $(functions)
-    exit
-  fi
-  [ "$rc" = 3 ] && [ "$compiler" = cargo ] || exit "$rc"
-  say "this machine's glibc is newer than Lambda's: building again with zig, and from now on at once"
-  mkdir -p "$out" && touch "$out/.zig"
-done
+say "building the functions for $arch with the $profile profile"
+# The number after the target is the glibc that zig links for, whatever this machine has.
+run cargo lambda build ${locked[@]+"${locked[@]}"} --profile "$profile" --target "$target.$glibc" --skip-target-check \
+  --compiler cargo-zigbuild --lambda-dir "$out.new" "${packages[@]}" >&2 || die "the build failed: see above"
+# shellcheck disable=SC2046 # One word a function.
+run "$PY" "$ROOT/scripts/lib/package.py" "$arch" "$glibc" "$release$digest" "$out.new" "$out" $(functions)
+rm -rf "$out.new"
+# shellcheck disable=SC2046 # One word a function.
+run "$PY" "$ROOT/scripts/lib/sbom.py" "$target" "$out" $(functions)

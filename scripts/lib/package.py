@@ -1,11 +1,14 @@
 """Packs built functions for Lambda: checks each executable, and writes the same zip for the same bytes.
 
-    package.py ARCH NEWEST_GLIBC|any BUILT_DIR OUT_DIR FUNCTION...    (exit code 3: one needs a newer glibc)
+    package.py ARCH NEWEST_GLIBC RELEASE BUILT_DIR OUT_DIR FUNCTION...    (a * in RELEASE stands for a digest of the zips)
 
-Takes BUILT_DIR/<function>/bootstrap over into OUT_DIR/<function>/ and makes bootstrap.zip beside it. A file is replaced
-whole, so that one which is running or being read stays as it was.
+Moves BUILT_DIR/<function>/bootstrap into OUT_DIR/<function>/, makes bootstrap.zip beside it, and lists the zips in
+OUT_DIR/release.json. A file is replaced whole, so that one which is running or being read stays as it was.
 """
 
+import base64
+import hashlib
+import json
 import os
 import re
 import struct
@@ -48,9 +51,8 @@ def check(path: str, elf: bytes, arch: str, limit: str) -> None:
     if elf[:6] != b"\x7fELF\x02\x01" or struct.unpack_from("<H", elf, 18)[0] != MACHINES[arch]:
         sys.exit(f"{path} is no Linux executable for {arch}: remove it and build again")
     wanted = newest_glibc(elf)
-    if limit != "any" and version(wanted) > version(limit):
-        print(f"{path} needs glibc {wanted}, and Lambda has {limit}: it would not start there", file=sys.stderr)
-        sys.exit(3)
+    if version(wanted) > version(limit):
+        sys.exit(f"{path} needs glibc {wanted}, and Lambda has {limit}: it would not start there; link it with zig, as scripts/build.sh does")
 
 
 def packed(path: str, elf: bytes) -> bool:
@@ -71,22 +73,37 @@ def pack(path: str, elf: bytes) -> None:
     os.replace(path + ".new", path)
 
 
-def main(arch: str, limit: str, built: str, out: str, *functions: str) -> None:
+def describe(out: str, release: str, arch: str, archives: dict[str, str]) -> None:
+    """Writes release.json, with hashes as Terraform's filebase64sha256 has them."""
+    sha256 = {}
+    for function, archive in archives.items():
+        with open(archive, "rb") as file:
+            sha256[function] = base64.b64encode(hashlib.sha256(file.read()).digest()).decode()
+    digest = hashlib.sha256(json.dumps(sha256, sort_keys=True).encode()).hexdigest()[:8]
+    build = {"release": release.replace("*", digest), "architecture": arch, "sha256": sha256}
+    with open(f"{out}/release.json.new", "w", encoding="utf-8") as file:
+        json.dump(build, file, indent=2, sort_keys=True)
+        file.write("\n")
+    os.replace(f"{out}/release.json.new", f"{out}/release.json")
+
+
+def main(arch: str, limit: str, release: str, built: str, out: str, *functions: str) -> None:
     elves = {}
     for function in functions:
         executable = f"{built}/{function}/bootstrap"
         with open(executable, "rb") as file:
             elves[function] = file.read()
         check(executable, elves[function], arch, limit)
-    for function, elf in elves.items():
+    archives = {function: f"{out}/{function}/bootstrap.zip" for function in functions}
+    for function, archive in archives.items():
         folder = f"{out}/{function}"
-        archive = f"{folder}/bootstrap.zip"
         os.makedirs(folder, exist_ok=True)
         os.replace(f"{built}/{function}/bootstrap", f"{folder}/bootstrap")
-        if not packed(archive, elf):
-            pack(archive, elf)
+        if not packed(archive, elves[function]):
+            pack(archive, elves[function])
         print(f"{os.path.getsize(archive):>10,} bytes  {function}", file=sys.stderr)
         print(archive)
+    describe(out, release, arch, archives)
 
 
 if __name__ == "__main__":
