@@ -103,5 +103,5 @@ run "$ROOT/scripts/smoke.sh" "$url" ${expect[@]+"${expect[@]}"} \
   || die "deployed, but the smoke test failed: see above; scripts/rollback.sh $environment returns to the release before"
 python_tools aws
 hub_output 'json.dumps(hub)' >"$work/hub.json"
-run "$PY" "$ROOT/scripts/lib/releases.py" prune "$work/hub.json"
+for verb in clear prune; do run "$PY" "$ROOT/scripts/lib/releases.py" "$verb" "$work/hub.json"; done
 echo "$url" >&3

@@ -2,6 +2,7 @@
 
     releases.py plan HUB     says on stderr what a rollback would do, and prints it as JSON
     releases.py apply PLAN   does what such a JSON says
+    releases.py clear HUB    takes the release that was just deployed out of the aliases' notes: it is good again
     releases.py prune HUB    deletes old versions; what cannot be deleted is a warning
 
 HUB is a file with the output of `terraform output -json hub`, PLAN one with what `plan` printed.
@@ -204,6 +205,14 @@ def apply(client, what: dict) -> None:
     print(f"{what['name']} runs release {what['release']}")
 
 
+def clear(client, hub: dict) -> None:
+    for name, function in live_functions(client, hub).items():
+        names = noted({name: function})
+        if hub["release"] in names:
+            rest = ", ".join(other for other in names if other != hub["release"])
+            client.update_alias(FunctionName=name, Name=hub["alias"], RevisionId=function.revision, Description=NOTE + rest if rest else "What the hub runs.")
+
+
 def prune(client, hub: dict) -> None:
     for name in sorted(hub["function_names"].values()):
         try:
@@ -233,6 +242,6 @@ if __name__ == "__main__":
         # An answer that never comes must not hold up an undo for minutes.
         config = botocore.config.Config(connect_timeout=5, read_timeout=20, retries={"mode": "standard"})
         lambdas = botocore.session.get_session().create_client("lambda", region_name=given["region"], config=config)
-        {"plan": print_plan, "apply": apply, "prune": prune}[sys.argv[1]](lambdas, given)
+        {"plan": print_plan, "apply": apply, "clear": clear, "prune": prune}[sys.argv[1]](lambdas, given)
     except AWS_ERRORS as failure:
         sys.exit(f"Lambda cannot be asked: {failure}")
