@@ -321,7 +321,7 @@ variable "log_retention_days" {
 }
 
 variable "observability" {
-  description = "Whether there is a dashboard, alarms and saved Logs Insights queries. At list prices about $6 a month for each hub: $3 for the dashboard (an account has three free) and $0.10 for each of 30 to 34 metrics under alarm (ten free). The hub's own metrics, up to 21 at $0.30 (ten free), are written in any case."
+  description = "Whether there is a dashboard, alarms and saved Logs Insights queries. At list prices about $6 a month for each hub: $3 for the dashboard (an account has three free) and $0.10 for each of 30 to 34 metrics under alarm (ten free). The hub's own metrics, up to 25 at $0.30 (ten free), are written in any case."
   type        = bool
   default     = true
   nullable    = false

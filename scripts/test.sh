@@ -1,17 +1,19 @@
 #!/usr/bin/env bash
 # Runs all tests with a set-up of its own, and says what it ran. The last line is `N passed, N failed, N skipped`.
 #
-#   scripts/test.sh [--long] [filter]
+#   scripts/test.sh [--long] [rust | infra | web | system | lint]... [filter]
 #
 #   --long  the tests that take minutes too
+#   rust…   only these parts
 #   filter  only the Rust tests whose name contains it, and what they need
 #
-# The system is tested over real sockets on a stack of its own (own ports, own state): one that is up is left alone.
+# The system is tested over real sockets on a stack of its own (own ports, own state): one that is up is left alone. So is
+# every environment in infra/environments.
 
 # shellcheck source=scripts/lib/common.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib/common.sh"
 
-long=() filter=
+long=() parts=() filter=
 for argument; do
   case $argument in
     --long)
@@ -19,6 +21,7 @@ for argument; do
       export PROPTEST_CASES=10000
       ;;
     -h | --help) usage && exit ;;
+    rust | infra | web | system | lint) parts+=("$argument") ;;
     -*) die "unknown argument $argument: see --help" ;;
     *) filter=$argument ;;
   esac
@@ -34,7 +37,7 @@ tidy() {
 }
 on_exit tidy
 
-passed=0 failed=0 skipped=0 ran=() skips=()
+passed=0 failed=0 skipped=0 ran=() skips=() failures=()
 
 count() { # NAME PASSED FAILED SKIPPED STARTED
   passed=$((passed + $2)) failed=$((failed + $3)) skipped=$((skipped + $4))
@@ -45,6 +48,9 @@ skip() { # NAME REASON
   skipped=$((skipped + 1))
   skips+=("$1: $2")
 }
+
+# part NAME: whether that part is wanted.
+part() { [ ${#parts[@]} = 0 ] || [[ " ${parts[*]} " == *" $1 "* ]]; }
 
 # tee must outlive an interrupt, or what the command says while it cleans up would end it.
 with_log() {
@@ -61,6 +67,8 @@ step() {
   numbers=$("$counter" "$rc")
   # shellcheck disable=SC2086 # Three words: passed, failed, skipped.
   count "$name" $numbers "$start"
+  # Repeated at the end, which is all that some show of a long log.
+  [ "$rc" = 0 ] || failures+=("--- the end of what failed in '$name':" "$(tail -n 15 "$work/log")")
   return "$rc"
 }
 
@@ -108,14 +116,9 @@ no_leftovers() {
   [ "$rc" = 3 ] && [ ! -e "$HUB_STATE_DIR" ] && ! grep -F "$HUB_STATE_DIR/" "$work/processes"
 }
 
-# The story of the sample events: one connection comes, sends and goes.
-sample_events() {
-  local function answer
-  for function in connect send-message disconnect; do
-    answer=$("$ROOT/scripts/invoke-local.sh" "$function") || return
-    echo "$function: $answer"
-    [[ $answer == '{"statusCode":200'* ]] || return
-  done
+plan_is_empty() {
+  TF_DATA_DIR=$HUB_STATE_DIR/terraform terraform -chdir=infra/environments/local plan -input=false -detailed-exitcode -no-color \
+    -var-file="$HUB_STATE_DIR/local.tfvars.json"
 }
 
 logs_are_json() {
@@ -128,8 +131,8 @@ counted = {name for line in lines for name in line}
 sys.exit(not {"connected", "sent", "disconnected"} <= told or not {"ConnectionsOpened", "Messages", "ConnectionsClosed"} <= counted)' "$work/lines"
 }
 
-# A bill is complete: each crate that the executable names in its panics is listed.
-bills_of_materials() {
+# Each crate that an executable names in its panics is in its SBOM.
+sboms_are_complete() {
   "$PY" -c '
 import glob, json, re, sys
 zips = glob.glob("target/lambda-local/*/bootstrap.zip")
@@ -148,7 +151,7 @@ up_again_changes_nothing() {
   "$ROOT/scripts/local.sh" up 2>&1 | tee "$work/up" && grep -q 'nothing has changed' "$work/up"
 }
 
-crash_is_told_and_mended() {
+crash_is_reported_and_repaired() {
   local url rc=0
   url=$("$ROOT/scripts/local.sh" url)
   kill -KILL "$(cat "$HUB_STATE_DIR/ministack.pid")"
@@ -158,6 +161,7 @@ crash_is_told_and_mended() {
   [ "$("$ROOT/scripts/local.sh" url)" = "$url" ]
 }
 
+need_linux
 need_python
 need_cargo
 need_terraform
@@ -166,41 +170,45 @@ python_tools_apart checkov
 cd "$ROOT"
 terraform_setup "$work"
 
-check 'Rust format' cargo fmt --all --check
-check 'Rust lints' cargo clippy --workspace --all-targets --locked -- -D warnings
-check 'licences, bans and sources' cargo deny --locked check -D warnings bans licenses sources
-check 'unused dependencies' cargo shear --locked
-cargo_test 'unit tests' --workspace --exclude system-tests --exclude fault-tests
-if [ -z "${long[*]-}" ]; then
-  skip 'fuzzing' 'takes minutes: run it with --long'
-elif ! cargo +nightly fuzz --version >/dev/null 2>&1; then
-  skip 'fuzzing' 'needs the nightly toolchain and cargo-fuzz (cargo install cargo-fuzz)'
-else
-  mkdir -p fuzz/corpus
-  check 'fuzzing' cargo +nightly fuzz run edge fuzz/corpus events -- -max_total_time=60
+for name in lint infra web rust system; do
+  part "$name" || skip "$name" 'left out: only other parts were asked for'
+done
+
+if part lint; then
+  check 'Rust format' cargo fmt --all --check
+  check 'Rust lints' cargo clippy --workspace --all-targets --locked -- -D warnings
+  check 'licences, bans and sources' cargo deny --locked check -D warnings bans licenses sources
+  check 'unused dependencies' cargo shear --locked
+  check 'Terraform format' terraform -chdir=infra fmt -check -recursive -diff
+  check 'Terraform against good practice' "$VENV/checkov/bin/checkov" --directory infra --framework terraform --skip-download --quiet --compact
+  # shellcheck disable=SC2046 # One word for each file.
+  check 'shell lints' shellcheck -x $(shfmt -f scripts tests/*.sh .ci)
+  check 'shell format' shfmt -d -i 2 -ci -bn scripts tests/*.sh .ci
+  check 'workflows' zizmor --offline --quiet .github
+  check 'spelling' typos
+  check 'TOML format' taplo fmt --check
 fi
 
-export TF_DATA_DIR=$work/terraform
-check 'Terraform format' terraform -chdir=infra fmt -check -recursive -diff
-check 'Terraform init' terraform -chdir=infra init -backend=false -input=false -lockfile=readonly
-check 'Terraform validate' terraform -chdir=infra validate
-if [ -n "$filter" ]; then
-  skip 'Terraform tests' 'left out: only some Rust tests were asked for'
-else
-  step terraform_tests 'Terraform tests' terraform -chdir=infra test -no-color || true
-  TF_DATA_DIR=$work/bootstrap
-  step one 'bootstrap: init' terraform -chdir=infra/bootstrap init -backend=false -input=false -lockfile=readonly || true
-  step terraform_tests 'bootstrap: Terraform tests' terraform -chdir=infra/bootstrap test -no-color || true
+# Of everything under infra/ that can be applied, each with its own data.
+initialise() { terraform -chdir="$1" init -backend=false -input=false -lockfile=readonly; }
+if part infra; then
+  for root in infra infra/bootstrap; do
+    export TF_DATA_DIR=$work/${root//\//-}
+    check "$root: init" initialise "$root"
+    check "$root: validate" terraform -chdir="$root" validate
+    if [ -n "$filter" ]; then
+      skip "$root: Terraform tests" 'left out: only some Rust tests were asked for'
+    else
+      step terraform_tests "$root: Terraform tests" terraform -chdir="$root" test -no-color || true
+    fi
+  done
+  unset TF_DATA_DIR
+  check 'as a module elsewhere' "$PY" tests/module.py
+  check 'a new environment' "$PY" tests/new_environment.py
+  check 'summary of a plan' "$PY" tests/changes.py
+  check 'check before a removal' "$PY" tests/removal.py
+  check 'choice of a rollback' "$PY" tests/releases.py
 fi
-unset TF_DATA_DIR
-check 'Terraform against good practice' "$VENV/checkov/bin/checkov" --directory infra --framework terraform --skip-download --quiet --compact
-
-# shellcheck disable=SC2046 # One word a file.
-check 'shell lints' shellcheck -x $(shfmt -f scripts tests/*.sh .ci)
-check 'shell format' shfmt -d -i 2 -ci -bn scripts tests/*.sh .ci
-check 'workflows' zizmor --offline --quiet .github
-check 'spelling' typos
-check 'TOML format' taplo fmt --check
 
 # node_tests NAME COMMAND...: the command is one of `node --test`, with TAP for its report.
 web_tests() { sed -nE 's/^# (pass|fail|skipped) ([0-9]+)$/\2/p' "$work/log" | xargs | sum "$1"; }
@@ -217,64 +225,83 @@ if [ -n "$filter" ]; then
 elif ! node -e 'process.exit(parseInt(process.versions.node) < 20 ? 1 : 0)' 2>/dev/null; then
   no_node='there is no Node.js 20 or newer'
 fi
-if [ -n "$no_node" ]; then
-  skip 'browser client' "$no_node"
-else
-  step one 'browser client: packages' npm ci --prefix tests/web --silent --no-audit --no-fund || true
-  check 'browser client: lints' npm --prefix tests/web run --silent lint
-  node_tests 'browser client' node --test --test-reporter=tap --test-timeout=60000 tests/web/client.test.js
-fi
-
-step one 'functions build' scripts/build.sh --arch host --profile local || true
-check 'bills of materials' bills_of_materials
-cargo_test 'fault tests' -p fault-tests
-if command -v valgrind >/dev/null; then
-  check 'instruction counts' scripts/bench.sh --check
-else
-  skip 'instruction counts' 'valgrind is missing: install it (Debian: apt-get install valgrind)'
-fi
-
-if step one 'local stack comes up' scripts/local.sh up; then
-  stack_environment=$(scripts/local.sh env)
-  check 'plan after apply is empty' with_stack terraform -chdir=infra plan -input=false -detailed-exitcode -no-color
-  check 'sample events, locally' sample_events
-  cargo_test 'system tests' -p system-tests -- --skip auth::
+packages() { step one 'browser client: packages' npm ci --prefix tests/web --silent --no-audit --no-fund || true; }
+if part web; then
   if [ -n "$no_node" ]; then
-    skip 'page in a browser' "$no_node"
+    skip 'browser client' "$no_node"
   else
-    node_tests 'page in a browser' with_stack node --test --test-reporter=tap --test-timeout=120000 tests/web/page.test.js
+    packages
+    check 'browser client: lints' npm --prefix tests/web run --silent lint
+    node_tests 'browser client' node --test --test-reporter=tap --test-timeout=60000 tests/web/client.test.js
   fi
-  check 'log lines' logs_are_json
-  check 'up again changes nothing' up_again_changes_nothing
-  check 'redeploy under traffic' with_stack "$PY" tests/redeploy.py
-  check 'rollback' with_stack "$PY" tests/rollback.py target/lambda-local/disconnect/bootstrap.zip
-  check 'pipeline, with its rights' with_stack tests/pipeline.sh target/lambda-local
-  check 'a crash is told and mended' crash_is_told_and_mended
-else
-  for name in 'plan after apply is empty' 'sample events, locally' 'system tests' 'page in a browser' 'log lines' 'up again changes nothing' 'redeploy under traffic' 'rollback' 'pipeline, with its rights' 'a crash is told and mended'; do
-    skip "$name" 'the local stack did not come up'
-  done
+elif part system && [ -z "$no_node" ]; then
+  packages
 fi
-if [[ -n $filter && $filter != *auth* ]]; then
-  skip 'system tests, with tokens' 'left out: only some Rust tests were asked for'
-elif step one 'local stack asks for tokens' scripts/local.sh up --auth; then
-  stack_environment=$(scripts/local.sh env)
-  check 'plan after apply is empty, with tokens' with_stack terraform -chdir=infra plan -input=false -detailed-exitcode -no-color
-  # They are marked as ignored, since they need this stack.
-  long=(--include-ignored)
-  cargo_test 'system tests, with tokens' -p system-tests -- "${filter:-auth::}"
-  check 'tokens can be switched off again' scripts/local.sh up
-else
-  for name in 'plan after apply is empty, with tokens' 'system tests, with tokens' 'tokens can be switched off again'; do
-    skip "$name" 'the local stack did not come up'
-  done
+
+if part rust; then
+  cargo_test 'unit tests' --workspace --exclude system-tests --exclude fault-tests
+  if [ -z "${long[*]-}" ]; then
+    skip 'fuzzing' 'takes minutes: run it with --long'
+  elif ! cargo +nightly fuzz --version >/dev/null 2>&1; then
+    skip 'fuzzing' 'needs the nightly toolchain and cargo-fuzz (cargo install cargo-fuzz)'
+  else
+    mkdir -p fuzz/corpus
+    check 'fuzzing' cargo +nightly fuzz run edge fuzz/corpus events -- -max_total_time=60
+  fi
+  step one 'functions build' scripts/build.sh --arch host --profile local || true
+  check 'SBOMs' sboms_are_complete
+  cargo_test 'fault tests' -p fault-tests
+  if command -v valgrind >/dev/null; then
+    check 'instruction counts' scripts/bench.sh --check
+  else
+    skip 'instruction counts' 'valgrind is missing: install it (Debian: apt-get install valgrind)'
+  fi
 fi
-step one 'down leaves nothing' no_leftovers || true
+
+if part system; then
+  if step one 'local stack comes up' scripts/local.sh up; then
+    stack_environment=$(scripts/local.sh env)
+    check 'plan after apply is empty' with_stack plan_is_empty
+    check 'one function, one event' with_stack "$PY" tests/invoke.py
+    cargo_test 'system tests' -p system-tests -- --skip auth::
+    if [ -n "$no_node" ]; then
+      skip 'page in a browser' "$no_node"
+    else
+      node_tests 'page in a browser' with_stack node --test --test-reporter=tap --test-timeout=120000 tests/web/page.test.js
+    fi
+    check 'log lines' logs_are_json
+    check 'up again changes nothing' up_again_changes_nothing
+    check 'rollback' with_stack "$PY" tests/rollback.py target/lambda-local/disconnect/bootstrap.zip
+    check 'the module, replaced and depended on' with_stack "$PY" tests/module.py live
+    check 'pipeline, with its permissions' with_stack tests/pipeline.sh target/lambda-local
+    check 'a crash is reported and repaired' crash_is_reported_and_repaired
+  else
+    for name in 'plan after apply is empty' 'one function, one event' 'system tests' 'page in a browser' 'log lines' 'up again changes nothing' 'rollback' 'the module, replaced and depended on' 'pipeline, with its permissions' 'a crash is reported and repaired'; do
+      skip "$name" 'the local stack did not come up'
+    done
+  fi
+  if [[ -n $filter && $filter != *auth* ]]; then
+    skip 'system tests, with tokens' 'left out: only some Rust tests were asked for'
+  elif step one 'local stack asks for tokens' scripts/local.sh up --auth; then
+    stack_environment=$(scripts/local.sh env)
+    check 'plan after apply is empty, with tokens' with_stack plan_is_empty
+    # They are marked as ignored, since they need this stack.
+    long=(--include-ignored)
+    cargo_test 'system tests, with tokens' -p system-tests -- "${filter:-auth::}"
+    check 'tokens can be switched off again' scripts/local.sh up
+  else
+    for name in 'plan after apply is empty, with tokens' 'system tests, with tokens' 'tokens can be switched off again'; do
+      skip "$name" 'the local stack did not come up'
+    done
+  fi
+  step one 'down leaves nothing' no_leftovers || true
+fi
 
 [ -z "$filter" ] || [ "$matched" -gt 0 ] || {
   say "no Rust test has $filter in its name"
   failed=$((failed + 1))
 }
+[ ${#failures[@]} = 0 ] || printf '%s\n' '' "${failures[@]}"
 printf '%s\n' '' "${ran[@]}"
 [ ${#skips[@]} = 0 ] || printf 'skipped: %s\n' "${skips[@]}"
 echo "$passed passed, $failed failed, $skipped skipped"

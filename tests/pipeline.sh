@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Plays the delivery pipeline on the local stack: bootstraps it, deploys as the role of an environment with the state in
-# the bucket, plans as a pull request, and sees refused what neither may do.
+# Plays the delivery pipeline on the local stack: bootstraps it, makes an environment, deploys as its role with the state
+# in the bucket, plans from a second checkout, redeploys and rolls back under traffic, removes, and sees refused what
+# nothing may do.
 #
 #   tests/pipeline.sh <folder of built functions>      (in the environment of scripts/local.sh env)
 #
@@ -13,8 +14,6 @@ artifacts=${1:?name the folder of built functions}
 [[ ${AWS_ENDPOINT_URL:-} == http://127.0.0.1:* ]] || die "this is for the local stack: eval \"\$(scripts/local.sh env)\" first"
 work=$(mktemp -d)
 on_exit "rm -rf $work"
-# The hub to come is not the stack's own.
-for name in $(compgen -e TF_); do [[ $name == TF_PLUGIN_* || $name == TF_CLI_CONFIG_FILE ]] || unset "$name"; done
 terraform_setup "$work"
 # The S3 backend asks for more than AWS_ENDPOINT_URL, and for buckets as host names, which 127.0.0.1 has none of.
 export AWS_ENDPOINT_URL_S3=$AWS_ENDPOINT_URL AWS_ENDPOINT_URL_STS=$AWS_ENDPOINT_URL
@@ -32,6 +31,41 @@ bucket=$(output '["state_bucket"]["value"]')
 deployer=$(output '["deploy_role_arns"]["value"]["staging"]')
 planner=$(output '["plan_role_arn"]["value"]')
 
+# checkout NAME: this tree as another machine would have it, with nothing that git ignores.
+checkout() {
+  mkdir "$work/$1"
+  tar -C "$ROOT" -cf - --exclude ./target --exclude ./.venv --exclude ./.local --exclude ./.git --exclude node_modules --exclude .terraform . | tar -C "$work/$1" -xf -
+  ln -s "$VENV" "$work/$1/.venv"
+}
+environment() { "$work/one/scripts/new-environment.sh" "$@" --region "$AWS_REGION" --architecture "$(host_arch)" --anonymous --state-bucket "$bucket" --yes >&2; }
+say "--- somebody makes an environment, and another checkout has it too"
+checkout one
+environment staging --name ship-staging
+environment misnamed --name other --state-key staging/misnamed.tfstate
+environment trespass --name ship-staging --state-key production/terraform.tfstate
+cp -R "$work/one" "$work/two"
+
+# Three releases: zips of other bytes, as another build leaves them.
+for release in r1 r2 r3; do
+  "$PY" - "$artifacts" "$work/$release" "$release" <<'RELEASE'
+import base64, hashlib, json, os, shutil, sys, zipfile
+built, out, release = sys.argv[1:]
+with open(f"{built}/release.json") as file:
+    document = json.load(file)
+for function in document["sha256"]:
+    os.makedirs(f"{out}/{function}")
+    path = shutil.copy(f"{built}/{function}/bootstrap.zip", f"{out}/{function}/bootstrap.zip")
+    # One function changes.
+    if function == "send-message":
+        with zipfile.ZipFile(path, "a") as archive:
+            archive.writestr("release", release)
+    with open(path, "rb") as file:
+        document["sha256"][function] = base64.b64encode(hashlib.sha256(file.read()).digest()).decode()
+with open(f"{out}/release.json", "w") as file:
+    json.dump({**document, "release": release}, file)
+RELEASE
+done
+
 # as ROLE SUBJECT COMMAND...: with the token that GitHub would give to such a job. The stack reads what it claims and does
 # not check the signature; AWS does.
 as() {
@@ -44,28 +78,75 @@ print(part({"alg": "RS256"}), part({"iss": "https://token.actions.githubusercont
   printf '%s' "$token" >"$work/token"
   env -u AWS_ACCESS_KEY_ID -u AWS_SECRET_ACCESS_KEY AWS_ROLE_ARN="$role" AWS_WEB_IDENTITY_TOKEN_FILE="$work/token" AWS_ROLE_SESSION_NAME=pipeline "$@"
 }
-
-hub=(--allow-endpoint --state "$bucket/staging/terraform.tfstate" --artifacts "$artifacts"
-  -var name=ship-staging -var 'tags={"ms-custom-id":"ship"}' -var "architecture=$(host_arch)"
-  -var "websocket_endpoint=$AWS_ENDPOINT_URL/_aws/execute-api/ship/live")
-environment=repo:example/hub:environment:staging
+job=repo:example/hub:environment:staging
 pull_request=repo:example/hub:pull_request
 
-# refused DEED COMMAND...: the command fails, and because of rights.
+# ship VERB ARGUMENTS...: one of the scripts of the first checkout, as the role of its environment.
+ship() { as "$deployer" "$job" "$work/one/scripts/$1.sh" "${@:2}" --allow-endpoint; }
+shipped() {
+  ship "$@" >"$work/out" 2>"$work/log" || { cat "$work/log" >&2 && die "${*:1:2} failed: see above"; }
+}
+
+# refused DEED COMMAND...: the command fails, and because of permissions.
 refused() {
   local deed=$1
   shift
   say "--- $deed is refused"
-  ! run "$@" >"$work/log" 2>&1 || die "$deed was allowed"
+  ! "$@" >"$work/log" 2>&1 || die "$deed was allowed"
   grep -qE 'AccessDenied|not authorized|403' "$work/log" || { cat "$work/log" >&2 && die "$deed failed, but for another reason: see above"; }
 }
 
-refused 'a deploy from a pull request' as "$deployer" "$pull_request" "$ROOT/scripts/deploy.sh" --yes "${hub[@]}"
-refused 'a deploy from another repository' as "$deployer" repo:example/other:environment:staging "$ROOT/scripts/deploy.sh" --yes "${hub[@]}"
+# declined WHY COMMAND...: the command fails with those words, and before it changes anything.
+declined() {
+  local why=$1 before
+  shift
+  before=$(snapshot)
+  ! "$@" >"$work/log" 2>&1 || die "$* was not declined"
+  grep -qF "$why" "$work/log" || { cat "$work/log" >&2 && die "$* failed, but for another reason than '$why': see above"; }
+  [ "$(snapshot)" = "$before" ] || die "$* was declined, but changed something"
+}
 
-refused 'a state that does not travel over TLS' as "$deployer" "$environment" "$ROOT/scripts/deploy.sh" --yes "${hub[@]}"
+# What the hub consists of, in one line: its functions with what their aliases run, its API, its table.
+snapshot() {
+  "$PY" - <<'SNAPSHOT'
+import botocore.session
+new = botocore.session.get_session().create_client
+lambdas = new("lambda")
+functions = [f["FunctionName"] for f in lambdas.list_functions()["Functions"] if f["FunctionName"].startswith("ship-staging-")]
+print(*sorted(f"{name}={lambdas.get_alias(FunctionName=name, Name='live')['FunctionVersion']}" for name in functions),
+      *sorted(api["ApiId"] for api in new("apigatewayv2").get_apis()["Items"] if api["Name"] == "ship-staging"),
+      *sorted(name for name in new("dynamodb").list_tables()["TableNames"] if name.startswith("ship-staging")))
+SNAPSHOT
+}
+
+# runs RELEASE: every function's alias leads to a version of that release.
+runs() {
+  "$PY" - "$1" <<'RUNS' || die "the hub does not run $1 as a whole"
+import botocore.session, sys
+client = botocore.session.get_session().create_client("lambda")
+names = [f["FunctionName"] for f in client.list_functions()["Functions"] if f["FunctionName"].startswith("ship-staging-")]
+found = {name: client.get_function_configuration(FunctionName=name, Qualifier="live")["Environment"]["Variables"]["RELEASE"] for name in names}
+print(found, file=sys.stderr)
+sys.exit(len(found) < 4 or set(found.values()) != {sys.argv[1]})
+RUNS
+}
+
+# notes: the descriptions of the aliases.
+notes() {
+  "$PY" -c '
+import botocore.session
+client = botocore.session.get_session().create_client("lambda")
+for f in client.list_functions()["Functions"]:
+    if f["FunctionName"].startswith("ship-staging-"):
+        print(client.get_alias(FunctionName=f["FunctionName"], Name="live").get("Description"))'
+}
+
+r1=(--artifacts "$work/r1") r2=(--artifacts "$work/r2") r3=(--artifacts "$work/r3")
+refused 'a deploy from a pull request' as "$deployer" "$pull_request" "$work/one/scripts/deploy.sh" staging --allow-endpoint --yes "${r1[@]}"
+refused 'a deploy from another repository' as "$deployer" repo:example/other:environment:staging "$work/one/scripts/deploy.sh" staging --allow-endpoint --yes "${r1[@]}"
+refused 'a state that does not travel over TLS' ship deploy staging --yes "${r1[@]}"
 # What the local stack cannot do: it has no TLS, and with some requests it does not know which function, table, alarm,
-# dashboard or rule they are about, so that only a right on all of them is one. The next bootstrap would take it back.
+# dashboard or rule they are about, so that only a permission on all of them is one. The next bootstrap would take it back.
 "$PY" -c '
 import botocore.session, sys
 new = botocore.session.get_session().create_client
@@ -75,20 +156,72 @@ for role in sys.argv[2:]:
       ["dynamodb:ListTagsOfResource", "lambda:CreateFunction", "cloudwatch:*", "events:*"]}]}"""
     new("iam").put_role_policy(RoleName=role, PolicyName="local-stack", PolicyDocument=policy)' "$bucket" "${deployer##*/}" "${planner##*/}"
 
-say "--- staging deploys"
-url=$(as "$deployer" "$environment" "$ROOT/scripts/deploy.sh" --yes "${hub[@]}")
-[ "$url" = "ws${AWS_ENDPOINT_URL#http}/_aws/execute-api/ship/live" ] || die "deploy.sh printed $url"
+say "--- staging deploys its first release"
+shipped deploy staging --yes "${r1[@]}"
+url=$(cat "$work/out")
+[[ $url == "ws${AWS_ENDPOINT_URL#http}/_aws/execute-api/"*/live ]] || die "deploy.sh printed $url"
+grep -q 'OPEN TO EVERYONE' "$work/log" || die "deploy.sh did not say that the hub is open"
+runs r1
 
-say "--- a pull request plans"
-told=$(as "$planner" "$pull_request" "$ROOT/scripts/deploy.sh" --plan "${hub[@]}" -lock=false)
-[ "$told" = 'Nothing changes.' ] || die "a plan straight after the deploy says: $told"
-told=$(as "$planner" "$pull_request" "$ROOT/scripts/deploy.sh" --plan "${hub[@]}" -lock=false -var log_retention_days=7)
+say "--- a pull request plans from another checkout"
+plan() { as "$planner" "$pull_request" "$work/two/scripts/deploy.sh" staging --allow-endpoint --plan "$@" 2>"$work/log" || { cat "$work/log" >&2 && die "deploy.sh --plan failed: see above"; }; }
+told=$(plan "${r1[@]}")
+[ "$told" = 'Nothing changes.' ] || die "a plan of the same zips says: $told"
+sed -i.bak 's/^  name .*/&\n  log_retention_days = 7/' "$work/two/infra/environments/staging/main.tf"
+told=$(plan "${r1[@]}")
 [ "$(grep -c 'update log group /aws/lambda/ship-staging-.*: retention_in_days 30 → 7' <<<"$told")" = 4 ] || die "the plan of a shorter retention says: $told"
-refused 'a deploy as the role of pull requests' as "$planner" "$pull_request" "$ROOT/scripts/deploy.sh" --yes "${hub[@]}" -lock=false -var log_retention_days=7
-refused 'a hub of another name' as "$deployer" "$environment" "$ROOT/scripts/deploy.sh" --yes "${hub[@]}" -var name=other
-refused 'the state of another environment' as "$deployer" "$environment" "$ROOT/scripts/deploy.sh" --yes "${hub[@]}" --state "$bucket/production/terraform.tfstate"
+grep -q 'Plan: 0 to add, 4 to change, 0 to destroy' <<<"$told" || die "Terraform's own plan does not follow its summary: $told"
+refused 'a deploy as the role of pull requests' as "$planner" "$pull_request" "$work/two/scripts/deploy.sh" staging --allow-endpoint --yes "${r1[@]}"
+mv "$work/two/infra/environments/staging/main.tf.bak" "$work/two/infra/environments/staging/main.tf"
+refused 'a hub of another name' ship deploy misnamed --yes "${r1[@]}"
+refused 'the state of another environment' ship deploy trespass --yes "${r1[@]}"
 
-say "--- staging is removed"
-remove=("$ROOT/scripts/destroy.sh" "${hub[@]:0:3}" "${hub[@]:5}")
-! as "$deployer" "$environment" "${remove[@]}" --confirm ship-production 2>"$work/log" || die "destroy.sh took another name for the hub's"
-as "$deployer" "$environment" "${remove[@]}" --confirm ship-staging >&2
+under_traffic() { "$PY" "$ROOT/tests/traffic.py" "$url" "$@" || die "${*:1:3} under traffic: see above"; }
+# What traffic.py runs is a program and no function of this shell.
+export -f as ship
+export work PY deployer job
+step() {
+  say "--- $1"
+  under_traffic bash -euc 'ship "$@"' - "${@:2}" >&2
+}
+
+say "--- an apply is cut in half: one function is on the next release"
+mkdir -p "$work/one/target/lambda" && cp -R "$work/r2/." "$work/one/target/lambda/"
+as "$deployer" "$job" terraform -chdir="$work/one/infra/environments/staging" apply -input=false -no-color -auto-approve -target='module.hub.module.function["send-message"]' >"$work/log" || { cat "$work/log" >&2 && exit 1; }
+! (runs r2) 2>"$work/log" || die "half an apply has deployed all"
+step 'it is repeated, under traffic' deploy staging --yes "${r2[@]}"
+runs r2
+step 'it is rolled back, under traffic' rollback staging --yes
+runs r1
+told=$(plan "${r2[@]}")
+grep -q '^\*\*r2 was rolled back: this puts it live again' <<<"$told" || die "the plan after a rollback does not say so: $told"
+more=$(grep '^- ' <<<"$told" | grep -v 'alias of function' || true)
+[ -z "$more" ] || die "a plan after a rollback shows more than the aliases: $more"
+grep -q 'Plan: 0 to add, 4 to change, 0 to destroy' <<<"$told" || die "Terraform's own plan after a rollback shows something else: $told"
+say "--- the same release is declined"
+declined 'this release was rolled back' ship deploy staging --yes "${r2[@]}"
+step 'the fix moves forward, under traffic' deploy staging --yes "${r3[@]}"
+runs r3
+step 'the fix is rolled back too, and not to the release before it' rollback staging --yes
+runs r1
+declined 'revert the commit and deploy' ship rollback staging --yes
+step 'put live again on purpose' deploy staging --yes --again "${r3[@]}"
+runs r3
+say "--- it is good again: a deploy of it is not declined, and a plan of it is empty"
+[ "$(plan "${r3[@]}")" = 'Nothing changes.' ] || die "a plan of what was put live again is not empty"
+! notes | grep -q r3 || die "a release that was put live again is still noted as rolled back: $(notes)"
+
+say "--- staging is removed, and nothing else is"
+declined 'there is no environment production' ship destroy production --confirm ship-staging
+declined 'ship-production is not ship-staging, the hub in this state' ship destroy staging --confirm ship-production
+# A name edited since the deploy is not the hub's.
+sed -i.bak 's/"ship-staging"/"ship-edited"/' "$work/one/infra/environments/staging/main.tf"
+declined 'ship-edited is not ship-staging, the hub in this state' ship destroy staging --confirm ship-edited
+mv "$work/one/infra/environments/staging/main.tf.bak" "$work/one/infra/environments/staging/main.tf"
+protect() { "$PY" -c 'import botocore.session, sys; botocore.session.get_session().create_client("dynamodb").update_table(TableName="ship-staging-connections", DeletionProtectionEnabled=sys.argv[1] == "on")' "$1"; }
+protect on
+declined 'is protected from deletion' ship destroy staging --confirm ship-staging
+protect off
+shipped destroy staging --confirm ship-staging
+grep -q "$url does not come back" "$work/log" || die "destroy.sh does not say what becomes of the address"
+[ -z "$(snapshot | xargs)" ] || die "destroy.sh left $(snapshot)"

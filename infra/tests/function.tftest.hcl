@@ -214,7 +214,7 @@ run "zip_of_another_build" {
   }
 
   variables {
-    build = { release = "v1", architecture = "arm64", sha256 = "anothers" }
+    build = { release = "v1", architecture = "arm64", sha256 = "of another zip" }
   }
 
   expect_failures = [aws_lambda_function.this]

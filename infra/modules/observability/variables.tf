@@ -1,4 +1,4 @@
-# What is watched, and who is told.
+# What the dashboard and the alarms are about, and what is notified.
 
 variable "name" {
   description = "Name of the hub: the prefix of the dashboard, the alarms and the saved queries."
@@ -46,7 +46,7 @@ variable "requests_per_second_quota" {
 }
 
 variable "alarm_topic_arns" {
-  description = "SNS topics that hear of an alarm, and of its end."
+  description = "SNS topics that are notified on ALARM and on OK."
   type        = list(string)
   nullable    = false
 }
