@@ -93,6 +93,7 @@ need_python() {
 need_cargo() {
   command -v cargo >/dev/null \
     || die "cargo is missing: install Rust with rustup (https://rustup.rs); rust-toolchain.toml names the version"
+  command -v cc >/dev/null || die "cc is missing, which Rust links with: install a C compiler (Debian: apt-get install gcc libc6-dev)"
   (cd "$ROOT" && cargo --version >/dev/null) \
     || die "cargo cannot start the toolchain of rust-toolchain.toml: run 'rustup toolchain install' in $ROOT"
 }
