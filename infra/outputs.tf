@@ -57,7 +57,7 @@ output "function_names" {
 
 output "alias" {
   description = "Alias through which each function is called, also by backends: {function name}:{alias}. It names the version that runs."
-  value       = one(toset([for function in module.function : function.alias]))
+  value       = local.alias
 }
 
 output "log_group_names" {

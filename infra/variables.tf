@@ -295,7 +295,7 @@ variable "log_level" {
 }
 
 variable "access_logs" {
-  description = "Whether API Gateway logs every connect, message and disconnect: time, route, connection, session, status and the caller's address, and neither query string nor headers nor messages. Needs the account's role for API Gateway's logs, which infra/bootstrap sets once for each account and region. Costs some $0.15 per million lines."
+  description = "Whether API Gateway logs every connect, message and disconnect: time, route, connection, session, status and the caller's address, and neither query string nor headers nor messages. Needs the account's role for API Gateway's logs, which infra/bootstrap sets with gateway_logs = true. Costs some $0.15 per million lines."
   type        = bool
   default     = false
   nullable    = false

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Measures the functions beside a floor (the least program that does the same) and the Python proof of concept, in one
+# Measures the functions beside a floor (a minimal program that does the same) and the Python proof of concept, in one
 # run, and prints a table with ratios. Takes some 15 minutes after the builds.
 #
 #   scripts/bench.sh [--only PART[,PART...]] [--functions-dir DIR] [--env NAME=VALUE] [--fanout N] [--rounds N] [--docs]
@@ -68,6 +68,7 @@ certificates() {
 
 python_baseline() {
   local requirements=$ROOT/bench/python/requirements.txt
+  need_linux
   need_python
   cmp -s "$requirements" "$out/python/requirements.txt" && return
   say "installing boto3 and awslambdaric"

@@ -47,21 +47,25 @@ work=$(mktemp -d)
 tidy() { rm -rf "$work"; }
 on_exit tidy
 open_environment "$environment" "$work"
+[ -n "$plan_only" ] || python_tools local aws
 
 # The module reads target/lambda: with a path of its own, each folder of artifacts would look like new code.
 out=$ROOT/target/lambda
 if [ -z "$artifacts" ]; then
   run "$ROOT/scripts/build.sh" --arch "$(setting architecture)" >/dev/null
-elif [ "$artifacts" != "$out" ]; then
-  [ -f "$artifacts/release.json" ] || die "--artifacts: there is no release.json in $artifacts, so scripts/build.sh did not write it"
-  lock 7 "$out.lock"
+fi
+# Held until they are deployed.
+lock 7 "$out.lock"
+if [[ -n $artifacts && ! $artifacts -ef $out ]]; then
+  for file in release.json $(functions | sed 's|$|/bootstrap.zip|'); do
+    [ -f "$artifacts/$file" ] || die "--artifacts: there is no $file in $artifacts: name the whole folder that scripts/build.sh wrote"
+  done
   for function in $(functions); do
     rm -rf "$out/${function:?}"
     mkdir -p "$out/$function"
-    cp "$artifacts/$function"/* "$out/$function/" || die "--artifacts: $artifacts has no $function: copy the whole folder that scripts/build.sh wrote"
+    cp "$artifacts/$function"/* "$out/$function/"
   done
   cp "$artifacts/release.json" "$out/release.json"
-  exec 7>&-
 fi
 
 lock=()
@@ -70,8 +74,7 @@ lock=()
 rc=0
 tf plan -input=false -detailed-exitcode -out="$work/plan" ${lock[@]+"${lock[@]}"} >"$work/plan.log" 2>&1 || rc=$?
 [ "$rc" != 1 ] || {
-  cat "$work/plan.log" >&2
-  die "terraform plan failed: see above. After an interrupted deploy, terraform -chdir=${INFRA#"$ROOT"/} force-unlock ID removes a lock that nothing holds any longer"
+  plan_failed "$work/plan.log"
 }
 terraform -chdir="$INFRA" show -json "$work/plan" >"$work/plan.json"
 [ -n "$plan_only" ] || exec 3>&1 >&2
@@ -93,15 +96,20 @@ if [ "$rc" = 2 ]; then
   }
   tf apply -input=false "$work/plan" || die "terraform apply failed: see above; run this again once the cause is gone"
 fi
+exec 7>&-
 url=$(hub_output 'hub["websocket_url"]')
+target=$(hub_output '(hub["custom_domain_target"] or {}).get("name", "")')
+[ -z "$target" ] || say "The DNS record of ${url#*//} must point to $target (output custom_domain_target)."
 expect=(--asks-for-token)
 [ "$(hub_output 'hub["open_to_everyone"]')" = False ] || {
   expect=()
   say "This hub is OPEN TO EVERYONE: whoever knows the address can join any session and send to any."
 }
-run "$ROOT/scripts/smoke.sh" "$url" ${expect[@]+"${expect[@]}"} \
+# The API's own address: a custom domain works only once its DNS record does.
+run "$ROOT/scripts/smoke.sh" "$(hub_output 'hub["connections_endpoint"].replace("http", "ws", 1)')" ${expect[@]+"${expect[@]}"} \
   || die "deployed, but the smoke test failed: see above; scripts/rollback.sh $environment returns to the release before"
-python_tools aws
 hub_output 'json.dumps(hub)' >"$work/hub.json"
-for verb in clear prune; do run "$PY" "$ROOT/scripts/lib/releases.py" "$verb" "$work/hub.json"; done
+for verb in clear prune; do
+  run "$PY" "$ROOT/scripts/lib/releases.py" "$verb" "$work/hub.json" || say "warning: the hub is deployed and works, but its old releases were not tidied up: see above"
+done
 echo "$url" >&3

@@ -2,9 +2,10 @@
 # Removes an environment's hub from AWS with everything in it. Asks first for the name of the hub that the state holds,
 # and touches nothing while a table is protected from deletion.
 #
-#   scripts/destroy.sh <environment> [--confirm NAME] [--allow-endpoint]
+#   scripts/destroy.sh <environment> [--confirm NAME | --yes] [--allow-endpoint]
 #
 #   --confirm         the hub's name, instead of asking for it
+#   --yes             do not ask: for pipelines
 #   --allow-endpoint  remove it from AWS_ENDPOINT_URL; without this, an environment that has it is refused
 #
 # Credentials come from the environment; region and state are those of infra/environments/<environment>, which stays.
@@ -12,10 +13,11 @@
 # shellcheck source=scripts/lib/common.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib/common.sh"
 
-environment='' confirm='' allow_endpoint=''
+environment='' confirm='' yes='' allow_endpoint=''
 while [ $# -gt 0 ]; do
   case $1 in
     --allow-endpoint) allow_endpoint=1 ;;
+    --yes) yes=1 ;;
     --confirm)
       [ $# -ge 2 ] || die "--confirm takes the hub's name: see --help"
       confirm=$2
@@ -31,7 +33,6 @@ while [ $# -gt 0 ]; do
 done
 [ -n "$environment" ] || die "which environment? See --help"
 need_aws "$allow_endpoint"
-[ -n "$confirm" ] || [ -t 0 ] || die "there is no terminal to ask on: pass --confirm NAME"
 need_python
 
 work=$(mktemp -d)
@@ -41,13 +42,13 @@ on_exit tidy
 open_environment "$environment" "$work"
 terraform -chdir="$INFRA" show -json >"$work/state.json"
 tf plan -destroy -input=false -out="$work/plan" >"$work/plan.log" 2>&1 || {
-  cat "$work/plan.log" >&2
-  die "terraform cannot plan the removal: see above. Nothing is removed"
+  plan_failed "$work/plan.log" 'nothing is removed'
 }
 terraform -chdir="$INFRA" show -json "$work/plan" >"$work/plan.json"
-found=$(python3 "$ROOT/scripts/lib/removal.py" "$work/state.json" "$work/plan.json")
+found=$(python3 "$ROOT/scripts/lib/removal.py" "$work/state.json" "$work/plan.json" "$environment")
 name=${found%%$'\n'*} fate=${found#*$'\n'}
 say "This removes the hub $name: every socket is closed, and the tables and the logs are gone. $fate"
-[ -n "$confirm" ] || read -r -p "To go on, type the hub's name: " confirm
+[ -z "$yes" ] || confirm=${confirm:-$name}
+[ -n "$confirm" ] || read -r -p "To go on, type the hub's name: " confirm || die "there is no answer: pass --confirm NAME. Nothing is removed"
 [ "$confirm" = "$name" ] || die "$confirm is not $name, the hub in this state: nothing is removed"
 tf apply -input=false "$work/plan" >&2 || die "terraform destroy failed: see above; run this again once the cause is gone"

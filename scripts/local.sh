@@ -128,7 +128,7 @@ start_ministack() {
 
 # Whatever the outcome of an apply depends on; its own state too, so that a `terraform destroy` is noticed.
 fingerprint() {
-  find "$ROOT/infra" -name .terraform -prune -o -type f -print0 | LC_ALL=C sort -z \
+  find "$ROOT"/infra/*.tf "$ROOT/infra/modules" "$INFRA" -name .terraform -prune -o -type f -print0 | LC_ALL=C sort -z \
     | xargs -0 cksum "$1"/release.json "$1"/*/bootstrap.zip "$STATE/local.tfvars.json" "$STATE/terraform.tfstate" 2>/dev/null | cksum
 }
 

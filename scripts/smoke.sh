@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# Tries a hub over real sockets: two clients connect, one sends, the other receives, the receipt adds up.
+# Runs a smoke test of a hub over real sockets: two clients connect, one sends, the other receives, the receipt adds up.
 #
 #   scripts/smoke.sh <WebSocket address> [--asks-for-token]
 #
-#   --asks-for-token  the hub has `auth`: it must refuse who shows none. With a token in HUB_TOKEN that may join and send
-#                     to the session smoke-test, the rest is tried too
+#   --asks-for-token  the hub has `auth`: it must reject a handshake without a token. The rest is tested too if HUB_TOKEN
+#                     holds a token that may join and send to the session smoke-test
 #
-# It leaves nothing behind, and disturbs nobody: its session is its own.
+# It leaves nothing behind, and no other client notices: its session is its own.
 
 # shellcheck source=scripts/lib/common.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib/common.sh"

@@ -169,6 +169,8 @@ python_tools local lint
 python_tools_apart checkov
 cd "$ROOT"
 terraform_setup "$work"
+# infra/ as it was checked out: no environment, setting or state of the user's.
+tar -cf - --exclude infra/environments --exclude .terraform --exclude '*.tfstate*' --exclude '*.tfvars' infra infra/environments/local | tar -C "$work" -xf -
 
 for name in lint infra web rust system; do
   part "$name" || skip "$name" 'left out: only other parts were asked for'
@@ -179,8 +181,8 @@ if part lint; then
   check 'Rust lints' cargo clippy --workspace --all-targets --locked -- -D warnings
   check 'licences, bans and sources' cargo deny --locked check -D warnings bans licenses sources
   check 'unused dependencies' cargo shear --locked
-  check 'Terraform format' terraform -chdir=infra fmt -check -recursive -diff
-  check 'Terraform against good practice' "$VENV/checkov/bin/checkov" --directory infra --framework terraform --skip-download --quiet --compact
+  check 'Terraform format' terraform -chdir="$work/infra" fmt -check -recursive -diff
+  check 'Terraform against good practice' "$VENV/checkov/bin/checkov" --directory "$work/infra" --framework terraform --skip-download --quiet --compact
   # shellcheck disable=SC2046 # One word for each file.
   check 'shell lints' shellcheck -x $(shfmt -f scripts tests/*.sh .ci)
   check 'shell format' shfmt -d -i 2 -ci -bn scripts tests/*.sh .ci
@@ -189,17 +191,16 @@ if part lint; then
   check 'TOML format' taplo fmt --check
 fi
 
-# Of everything under infra/ that can be applied, each with its own data.
 initialise() { terraform -chdir="$1" init -backend=false -input=false -lockfile=readonly; }
 if part infra; then
   for root in infra infra/bootstrap; do
     export TF_DATA_DIR=$work/${root//\//-}
-    check "$root: init" initialise "$root"
-    check "$root: validate" terraform -chdir="$root" validate
+    check "$root: init" initialise "$work/$root"
+    check "$root: validate" terraform -chdir="$work/$root" validate
     if [ -n "$filter" ]; then
       skip "$root: Terraform tests" 'left out: only some Rust tests were asked for'
     else
-      step terraform_tests "$root: Terraform tests" terraform -chdir="$root" test -no-color || true
+      step terraform_tests "$root: Terraform tests" terraform -chdir="$work/$root" test -no-color || true
     fi
   done
   unset TF_DATA_DIR

@@ -97,6 +97,31 @@ class Changes(unittest.TestCase):
             self.assertIn("OPEN TO EVERYONE", plan("aws_apigatewayv2_route", actions, guarded, open_))
         self.assertNotIn("Careful", plan("aws_apigatewayv2_route", ["update"], open_, guarded))
 
+    def test_an_authorizer_that_goes(self) -> None:
+        self.assertIn("tokens are no longer checked", plan("aws_apigatewayv2_authorizer", ["delete"], {"name": "chat-authorizer"}, None))
+
+    def test_resources_of_other_case(self) -> None:
+        one, other = ({"Action": action, "Resource": resource} for action, resource in (("dynamodb:PutItem", "table/chat"), ("dynamodb:putitem", "table/Chat")))
+        self.assertIn("allows more", role_policy(policy(one), policy(other)))
+        self.assertNotIn("Careful", role_policy(policy(one), policy({**other, "Resource": "table/chat"})))
+
+    def test_a_first_deploy(self) -> None:
+        """What is known only after the apply is left out of `after`, and is no reason for alarm."""
+        permission = {"type": "aws_lambda_permission", "change": {"actions": ["create"], "before": None, "after": {"principal": "apigateway.amazonaws.com"}, "after_unknown": {"function_name": True, "source_arn": True}}}
+        alias = {"type": "aws_lambda_alias", "address": 'module.hub.module.function["connect"].aws_lambda_alias.this', "change": {"actions": ["create"], "before": None, "after": {"name": "live"}, "after_unknown": {"function_name": True}}}
+        said = summary({"resource_changes": [permission, alias]})
+        self.assertNotIn("Careful", said)
+        self.assertIn("create alias of function connect", said)
+
+    def test_a_changed_environment_is_named_by_its_variables(self) -> None:
+        before, after = ({"function_name": "f", "environment": [{"variables": variables}]} for variables in ({"A": "1", "REQUIRE_GRANT": "true"}, {"A": "1", "RELEASE": "v2"}))
+        self.assertEqual(plan("aws_lambda_function", ["update"], before, after), "- update function f: environment RELEASE, REQUIRE_GRANT")
+
+    def test_a_plan_with_nothing_but_what_it_must_have(self) -> None:
+        bare = {"resource_changes": [{"type": "aws_dynamodb_table", "change": {"actions": ["delete", "create"], "before": {"name": "t"}, "after": {"name": "t"}}}, {"type": "aws_dynamodb_table", "change": {"actions": ["forget"], "before": {"name": "u"}, "after": None}}]}
+        self.assertIn("forgets who is connected", summary(bare))
+        self.assertIn("forget the table of connections u", summary(bare))
+
     def test_a_replaced_api_and_table(self) -> None:
         for actions in (["delete", "create"], ["create", "delete"]):
             self.assertIn("the address changes", plan("aws_apigatewayv2_api", actions, {"name": "chat"}, {"name": "chat"}))

@@ -15,8 +15,7 @@ artifacts=${1:?name the folder of built functions}
 work=$(mktemp -d)
 on_exit "rm -rf $work"
 terraform_setup "$work"
-# The S3 backend asks for more than AWS_ENDPOINT_URL, and for buckets as host names, which 127.0.0.1 has none of.
-export AWS_ENDPOINT_URL_S3=$AWS_ENDPOINT_URL AWS_ENDPOINT_URL_STS=$AWS_ENDPOINT_URL
+# The S3 backend asks for buckets as host names, which 127.0.0.1 has none of.
 export TF_CLI_ARGS_init=-backend-config=use_path_style=true
 
 say "--- an administrator bootstraps the account"
@@ -31,14 +30,15 @@ bucket=$(output '["state_bucket"]["value"]')
 deployer=$(output '["deploy_role_arns"]["value"]["staging"]')
 planner=$(output '["plan_role_arn"]["value"]')
 
-# checkout NAME: this tree as another machine would have it, with nothing that git ignores.
+# checkout NAME: this tree as another machine would have it, without environments, settings and states of the user's.
 checkout() {
   mkdir "$work/$1"
-  tar -C "$ROOT" -cf - --exclude ./target --exclude ./.venv --exclude ./.local --exclude ./.git --exclude node_modules --exclude .terraform . | tar -C "$work/$1" -xf -
+  tar -C "$ROOT" -cf - --exclude ./target --exclude ./.venv --exclude ./.local --exclude ./.git --exclude ./infra/environments --exclude node_modules \
+    --exclude .terraform --exclude '*.tfstate*' --exclude '*.tfvars' . ./infra/environments/local | tar -C "$work/$1" -xf -
   ln -s "$VENV" "$work/$1/.venv"
 }
 environment() { "$work/one/scripts/new-environment.sh" "$@" --region "$AWS_REGION" --architecture "$(host_arch)" --anonymous --state-bucket "$bucket" --yes >&2; }
-say "--- somebody makes an environment, and another checkout has it too"
+say "--- an environment is made, and another checkout has it too"
 checkout one
 environment staging --name ship-staging
 environment misnamed --name other --state-key staging/misnamed.tfstate
@@ -214,6 +214,7 @@ say "--- it is good again: a deploy of it is not declined, and a plan of it is e
 say "--- staging is removed, and nothing else is"
 declined 'there is no environment production' ship destroy production --confirm ship-staging
 declined 'ship-production is not ship-staging, the hub in this state' ship destroy staging --confirm ship-production
+declined 'ship-other is not ship-staging, the hub in this state' ship destroy staging < <(echo ship-other)
 # A name edited since the deploy is not the hub's.
 sed -i.bak 's/"ship-staging"/"ship-edited"/' "$work/one/infra/environments/staging/main.tf"
 declined 'ship-edited is not ship-staging, the hub in this state' ship destroy staging --confirm ship-edited

@@ -32,21 +32,26 @@ def plan(*found: dict) -> dict:
 class Removal(unittest.TestCase):
     def refused(self, state: dict, what: dict, why: str) -> None:
         with self.assertRaises(SystemExit) as refusal:
-            removal(state, what)
+            removal(state, what, "staging")
         self.assertIn(why, str(refusal.exception))
 
     def test_the_name_and_the_address_are_those_in_the_state(self) -> None:
-        name, fate = removal({"values": values(API, table(False), url="wss://x")}, plan(API, table(False)))
+        name, fate = removal({"values": values(API, table(False), url="wss://x")}, plan(API, table(False)), "staging")
         self.assertEqual(name, "chat")
         self.assertIn("wss://x does not come back", fate)
 
     def test_a_domain_can_be_taken_again(self) -> None:
-        _, fate = removal({"values": values(API, DOMAIN, url="wss://hub.example.com")}, plan(API, DOMAIN))
+        _, fate = removal({"values": values(API, DOMAIN, url="wss://hub.example.com")}, plan(API, DOMAIN), "staging")
         self.assertIn("can take the domain hub.example.com again", fate)
 
     def test_half_a_first_apply(self) -> None:
-        self.assertEqual(removal({"values": values(API)}, plan(API))[0], "chat")
-        self.refused({"values": values(table(False))}, plan(table(False)), "without its API")
+        self.assertEqual(removal({"values": values(API)}, plan(API), "staging")[0], "chat")
+
+    def test_half_a_removal(self) -> None:
+        name, fate = removal({"values": values(table(False))}, plan(table(False)), "staging")
+        self.assertEqual(name, "staging")
+        self.assertIn("a part of a hub", fate)
+        self.refused({"values": values(table(True))}, plan(table(True)), "is protected")
 
     def test_nothing_there(self) -> None:
         self.refused({}, {}, "holds no hub")

@@ -1,5 +1,5 @@
 # What the delivery pipeline stands on, applied once by a person: the bucket of the Terraform states, and the roles that
-# GitHub's workflows take on without any key.
+# GitHub's workflows assume without any key.
 
 data "aws_caller_identity" "current" {}
 

@@ -53,9 +53,9 @@ variable "oidc_provider_arn" {
 }
 
 variable "gateway_logs" {
-  description = "Whether to set the account's role for API Gateway's logs in this region, which a hub with access_logs needs. There is one for all APIs: false where another stack has set it."
+  description = "Whether to set the account's role for API Gateway's logs in this region, which a hub with access_logs needs. There is one for all APIs: only where no other stack has set it."
   type        = bool
-  default     = true
+  default     = false
   nullable    = false
 }
 

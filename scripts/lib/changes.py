@@ -4,6 +4,7 @@ Exit code 3 where the plan would put a release live again that was rolled back.
 """
 
 import json
+import re
 import sys
 from fnmatch import fnmatchcase
 
@@ -23,7 +24,8 @@ COSTS = {
     "aws_apigatewayv2_stage": "every socket is closed, and the address changes if the stage's name does",
     "aws_apigatewayv2_domain_name": "clients cannot connect by this name, and its DNS record needs a new target",
     "aws_apigatewayv2_api_mapping": "clients cannot connect by the custom domain",
-    "aws_apigatewayv2_route": "frames of this route get no answer from it",
+    "aws_apigatewayv2_authorizer": "tokens are no longer checked, unless another one takes its place",
+    "aws_apigatewayv2_route": "clients can no longer use this route",
     "aws_dynamodb_table": "the hub forgets who is connected, until they connect again",
 }
 OPEN = "OPEN TO EVERYONE: whoever knows the address can join any session and send to any"
@@ -72,12 +74,17 @@ def grants(policy: object) -> set[tuple]:
         return {("Allow", str(policy), "", ("", ""), ("", ""))}
 
 
+def cased(grant: tuple[str, str]) -> str:
+    """Actions are the same in any case, resources are not."""
+    return grant[1].lower() if grant[0] == "Action" else grant[1]
+
+
 def covers(wide: tuple, narrow: tuple) -> bool:
     """Whether one grant says all that another says, by its wildcards or for want of a condition."""
     return (
         wide[:2] == narrow[:2]
         and wide[2] in ("null", narrow[2])
-        and all(a[0] == b[0] and (a == b or ("Not" not in a[0] and fnmatchcase(b[1].lower(), a[1].lower()))) for a, b in zip(wide[3:], narrow[3:]))
+        and all(a[0] == b[0] and (a[1] == b[1] or ("Not" not in a[0] and fnmatchcase(cased(b), cased(a)))) for a, b in zip(wide[3:], narrow[3:]))
     )
 
 
@@ -96,8 +103,8 @@ def policy_lines(before: object, after: object) -> list[str]:
 
 def details(change: dict) -> tuple[list[str], list[str]]:
     """What an update changes, in a line, and the statements of its policies, a line each."""
-    before, after, unknown = change["before"] or {}, change["after"] or {}, change["after_unknown"] or {}
-    hidden = {**(change["before_sensitive"] or {}), **(change["after_sensitive"] or {})}
+    before, after, unknown = (change.get(key) or {} for key in ("before", "after", "after_unknown"))
+    hidden = {**(change.get("before_sensitive") or {}), **(change.get("after_sensitive") or {})}
     said, lines = [], []
     if before.get("source_code_hash") != after.get("source_code_hash"):
         said.append("new code")
@@ -108,6 +115,10 @@ def details(change: dict) -> tuple[list[str], list[str]]:
             said.append(key)
             lines += policy_lines(before.get(key), after[key])
             continue
+        if key == "environment":
+            old, new = ((value or [{}])[0].get("variables") or {} for value in (before.get(key), after[key]))
+            said.append("environment " + ", ".join(sorted(name for name in {**old, **new} if old.get(name) != new.get(name))))
+            continue
         simple = not isinstance(after[key], (dict, list)) and not hidden.get(key)
         said.append(f"{key} {shown(before.get(key))} → {shown(after[key])}" if simple else key)
     return said, lines
@@ -115,8 +126,8 @@ def details(change: dict) -> tuple[list[str], list[str]]:
 
 def costs_of(resource: dict, verb: str, label: str, created: set[str]) -> list[str]:
     """What whoever approves this must know before anything else. `created`: names of the roles and functions that are new."""
-    kind, before, after = resource["type"], resource["change"]["before"] or {}, resource["change"]["after"] or {}
-    unknown = resource["change"]["after_unknown"] or {}
+    kind = resource["type"]
+    before, after, unknown = (resource["change"].get(key) or {} for key in ("before", "after", "after_unknown"))
     costs = []
     if verb in ("replace", "delete") and kind in COSTS:
         costs.append(f"to {verb} {label} means: {COSTS[kind]}")
@@ -134,10 +145,12 @@ def costs_of(resource: dict, verb: str, label: str, created: set[str]) -> list[s
     # One more policy for a role, or one more caller for a function, that is there already.
     if kind in ("aws_iam_role_policy", "aws_iam_role_policy_attachment") and verb == "create" and after.get("role") not in created:
         costs.append(f"{label} allows more than before")
-    if kind == "aws_lambda_permission" and verb in ("create", "replace") and after.get("function_name") not in created:
-        caller = [(key, None if unknown.get(key) is True else after.get(key)) for key in ("principal", "source_arn", "source_account")]
-        if any(value != before.get(key) for key, value in caller if not (unknown.get(key) is True and before)):
-            costs.append(f"function {after.get('function_name') or before.get('function_name')} may be invoked by {after.get('principal')} for {after.get('source_arn') or 'any source'}")
+    # What is known only after the apply belongs to a function that is new, or is replaced with it.
+    if kind == "aws_lambda_permission" and verb in ("create", "replace") and after.get("function_name", before.get("function_name")) not in (*created, None):
+        caller = [key for key in ("principal", "source_arn", "source_account") if unknown.get(key) is not True]
+        if any(after.get(key) != before.get(key) for key in caller):
+            source = "a source that is known only after the apply" if unknown.get("source_arn") is True else after.get("source_arn") or "any source"
+            costs.append(f"function {after.get('function_name') or before['function_name']} may be invoked by {after.get('principal')} for {source}")
     return costs
 
 
@@ -162,27 +175,29 @@ def relived(plan: dict) -> list[str]:
 
 
 def summary(plan: dict) -> str:
-    verbs: dict[str, dict[str, list[str]]] = {"create": {}, "update": {}, "replace": {}, "delete": {}}
+    verbs: dict[str, dict[str, list[str]]] = {"create": {}, "update": {}, "replace": {}, "delete": {}, "forget": {}}
     costs = []
     is_open = False
     created = {
-        str((resource["change"]["after"] or {}).get(key))
+        str((resource["change"].get("after") or {}).get(key))
         for resource in plan.get("resource_changes", [])
         for kind, key in (("aws_iam_role", "name"), ("aws_lambda_function", "function_name"))
-        if resource["type"] == kind and resource["change"]["actions"] == ["create"]
+        if resource["type"] == kind and list(resource["change"]["actions"]) == ["create"]
     }
     for resource in plan.get("resource_changes", []):
         change = resource["change"]
         actions = set(change["actions"])
-        after = change["after"] or {}
+        after = change.get("after") or {}
         is_open |= after.get("route_key") == "$connect" and after.get("authorization_type") == "NONE"
         verb = "replace" if actions == {"create", "delete"} else next(iter(actions))
         if verb not in verbs:
             continue
-        values = change["after"] or change["before"] or {}
+        values = after or change.get("before") or {}
         kind = NAMES.get(resource["type"], resource["type"].removeprefix("aws_").replace("_", " "))
         keys = ("function_name", "role", "name", "alarm_name", "dashboard_name", "route_key")
         name = str(next((values[key] for key in keys if values.get(key)), resource.get("index", "")))
+        if resource["type"] == "aws_lambda_alias" and not values.get("function_name"):
+            name = next(iter(re.findall(r'function\["(.+?)"\]', resource.get("address", ""))), name)
         costs += costs_of(resource, verb, f"{kind} {name}".strip(), created)
         if verb == "update":
             said, lines = details(change)

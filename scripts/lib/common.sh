@@ -197,7 +197,7 @@ RC
   mkdir -p "$TF_PLUGIN_CACHE_DIR"
 }
 
-# need_aws ALLOWED: an environment that leads elsewhere than to AWS must be meant.
+# need_aws ALLOWED: an endpoint other than AWS is refused unless it was asked for.
 need_aws() {
   [ -z "${AWS_ENDPOINT_URL:-}" ] || [ -n "$1" ] \
     || die "AWS_ENDPOINT_URL is $AWS_ENDPOINT_URL, which is not AWS (the local stack's, which scripts/local.sh down removes?): unset it, or pass --allow-endpoint"
@@ -216,11 +216,22 @@ open_environment() {
     || die "there is no environment $1 (there is ${known:-none}): scripts/new-environment.sh $1 makes one"
   AWS_REGION=$(setting region) || exit
   export AWS_REGION AWS_DEFAULT_REGION=$AWS_REGION
+  # The environment's own folder says all: another state, another workspace or -destroy must not come from elsewhere.
+  unset TF_DATA_DIR TF_CLI_ARGS TF_CLI_ARGS_plan TF_CLI_ARGS_apply TF_CLI_ARGS_show TF_CLI_ARGS_output
+  export TF_WORKSPACE=default
   terraform_setup "$2"
   tf init -input=false -lockfile=readonly >"$2/init.log" 2>&1 || {
     cat "$2/init.log" >&2
     die "terraform init failed: see above"
   }
+}
+
+# plan_failed LOG [AND]: ends with what Terraform said, and what to do about a lock that a cancelled run has left.
+plan_failed() {
+  cat "$1" >&2
+  ! grep -q 'state lock' "$1" \
+    || say "If nothing else is deploying, a cancelled run has left the lock: terraform -chdir=${INFRA#"$ROOT"/} force-unlock ID removes it"
+  die "terraform plan failed: see above${2:+; $2}"
 }
 
 # setting KEY: what the environment's environment.json says.

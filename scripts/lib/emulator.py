@@ -25,7 +25,7 @@ def xml(value: object) -> str:
 
 
 def add_permission_even_twice(function: str, data: dict, *rest: object) -> tuple:
-    """The provider repeats a request whose answer it did not get, and would hear of a conflict until it gives up."""
+    """The provider repeats a request whose answer it did not get, and would get a conflict until it gives up."""
     answer = add_permission(function, data, *rest)
     if answer[0] != 409:
         return answer
@@ -55,7 +55,7 @@ def describe_alarms_in_full(params: dict, data: dict, is_cbor: bool, is_json: bo
     answer = json.loads(describe_alarms(params, {"AlarmNames": names}, False, True)[2])
     for alarm in answer["MetricAlarms"]:
         for field in list(alarm):
-            # An alarm on an expression has no metric of its own. Times are numbers in JSON, and nobody asks for them.
+            # An alarm on an expression has no metric of its own. Times are numbers in JSON, and no caller reads them.
             if field.endswith("Timestamp") or (not alarm["MetricName"] and field in ("Period", "Statistic", "Dimensions")):
                 del alarm[field]
     return cloudwatch._xml(200, "DescribeAlarmsResponse", f"<DescribeAlarmsResult>{xml(answer)}</DescribeAlarmsResult>")

@@ -1,10 +1,11 @@
-"""Says which hub a state holds and what its removal means: removal.py STATE PLAN, each the output of `terraform show -json`,
-of the state and of a plan to destroy it.
+"""Says which hub a state holds and what its removal means: removal.py STATE PLAN ENVIRONMENT, the first two the output of
+`terraform show -json`, of the state and of a plan to destroy it.
 
 Prints the hub's name, and what becomes of its address. The name is the state's own: a plan's outputs are made from today's
-configuration, which may have been edited since. Fails, with what to do, where the state holds no hub or more than one, or
-where AWS or the state says that a table is protected: Terraform removes tables last, and would only find out when everything
-else, the address included, has gone.
+configuration, which may have been edited since. What a removal or a first deploy that was cut in half has left goes by the
+name of its environment. Fails, with what to do, where the state holds no hub or more than one, or where AWS or the state
+says that a table is protected: Terraform removes tables last, and would only find out when everything else, the address
+included, has gone.
 """
 
 import json
@@ -18,7 +19,7 @@ def resources(values: dict) -> list[dict]:
     return within(values.get("root_module", {}))
 
 
-def removal(state: dict, plan: dict) -> tuple[str, str]:
+def removal(state: dict, plan: dict, environment: str) -> tuple[str, str]:
     held = resources(state.get("values") or {})
     if not held:
         sys.exit("this state holds no hub: there is nothing to remove")
@@ -31,9 +32,10 @@ def removal(state: dict, plan: dict) -> tuple[str, str]:
                 "set deletion_protection = false, deploy that, and run this again"
             )
     names = {resource["values"].get("name") for resource in held if resource["type"] == "aws_apigatewayv2_api"}
-    if len(names) != 1:
-        what = f"{len(names)} hubs ({', '.join(sorted(map(str, names)))})" if names else "a part of a hub, without its API"
-        sys.exit(f"this state holds {what}: look at it with terraform show, and remove it with terraform destroy")
+    if not names:
+        return environment, "It is a part of a hub, without an API and so without an address, which goes by the environment's name."
+    if len(names) > 1:
+        sys.exit(f"this state holds {len(names)} hubs ({', '.join(sorted(map(str, names)))}): remove one with terraform destroy -target")
     domains = [resource["values"]["domain_name"] for resource in held if resource["type"] == "aws_apigatewayv2_domain_name"]
     if domains:
         return names.pop(), f"A hub that is deployed again can take the domain {domains[0]} again, once its DNS record follows."
@@ -43,7 +45,7 @@ def removal(state: dict, plan: dict) -> tuple[str, str]:
 
 if __name__ == "__main__":
     documents = []
-    for path in sys.argv[1:]:
+    for path in sys.argv[1:3]:
         with open(path, encoding="utf-8") as file:
             documents.append(json.load(file))
-    print(*removal(*documents), sep="\n")
+    print(*removal(*documents, sys.argv[3]), sep="\n")

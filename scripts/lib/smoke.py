@@ -50,11 +50,11 @@ async def deliver(url: str, session: str) -> None:
 async def refused(url: str) -> None:
     try:
         async with connect(f"{url}?session_id={SESSION}", open_timeout=PATIENCE):
-            sys.exit("the hub is to ask for a token, but let somebody in who has none")
+            sys.exit("expected the handshake to be rejected without a token, but it was accepted")
     except InvalidStatus as refusal:
         if refusal.response.status_code not in (401, 403):
             raise
-        print("who has no token is refused", file=sys.stderr)
+        print("handshake without a token was rejected", file=sys.stderr)
 
 
 async def main(url: str, *options: str) -> None:

@@ -147,6 +147,10 @@ run "malformed" {
 }
 
 run "role_for_the_gateways_logs" {
+  variables {
+    gateway_logs = true
+  }
+
   assert {
     condition     = aws_api_gateway_account.this[0].cloudwatch_role_arn == aws_iam_role.gateway_logs[0].arn
     error_message = "API Gateway does not write under the role"
@@ -159,10 +163,6 @@ run "role_for_the_gateways_logs" {
 }
 
 run "role_of_another_stack" {
-  variables {
-    gateway_logs = false
-  }
-
   assert {
     condition     = length(aws_iam_role.gateway_logs) == 0 && length(aws_api_gateway_account.this) == 0
     error_message = "the account's role is set although another stack has set it"

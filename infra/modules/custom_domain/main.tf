@@ -11,9 +11,18 @@ resource "aws_apigatewayv2_domain_name" "this" {
   }
 }
 
+# A stage cannot be deleted while a mapping names it: this changes whenever the stage is replaced.
+resource "terraform_data" "stage" {
+  input = var.stage
+}
+
 # Without a key: wss://{name}/ is the stage itself.
 resource "aws_apigatewayv2_api_mapping" "this" {
   api_id      = var.api_id
   domain_name = aws_apigatewayv2_domain_name.this.id
   stage       = var.stage
+
+  lifecycle {
+    replace_triggered_by = [terraform_data.stage]
+  }
 }

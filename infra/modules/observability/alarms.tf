@@ -50,7 +50,7 @@ locals {
       description = "DynamoDB throttled reads or writes of the table or its index: connects are refused or messages late."
       label       = "throttled attempts"
       # As the functions count them: an alarm on DynamoDB's own metrics would keep its state where these are missing.
-      expression = join(" + ", [for id in keys(local.throttled) : "FILL(${id}, 0)"])
+      expression = "SUM([${join(", ", [for id in keys(local.throttled) : "FILL(${id}, 0)"])}])"
       threshold  = 0
       period     = 300
       metrics    = local.throttled
@@ -65,11 +65,12 @@ locals {
     }
   })
 
-  # Lambda counts crashes and timeouts, a function what it failed at, also where its answer is no function error.
+  # Lambda counts crashes and timeouts, a function what it failed at, also where its answer is no function error. SUM of a
+  # list and not +, which has no result where one of the two has never been written.
   error_alarms = { for key, function in var.functions : "${key}-errors" => {
     description = "${function.name} failed: an error of the hub's own, a crash, or its timeout."
     label       = "failures"
-    expression  = "FILL(failed, 0) + FILL(handled, 0)"
+    expression  = "SUM([FILL(failed, 0), FILL(handled, 0)])"
     threshold   = 0
     period      = 300
     metrics = {

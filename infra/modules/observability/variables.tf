@@ -40,7 +40,7 @@ variable "table" {
 }
 
 variable "requests_per_second_quota" {
-  description = "Requests a second that API Gateway grants the account in this region."
+  description = "Requests per second that API Gateway grants the account in this region."
   type        = number
   nullable    = false
 }

@@ -42,8 +42,8 @@ output "access_log_group_name" {
 }
 
 output "stage" {
-  description = "Name of the stage, known when it serves."
-  value       = aws_apigatewayv2_stage.this.name
+  description = "Name of the stage; unknown while it is replaced."
+  value       = aws_apigatewayv2_stage.this.id
 }
 
 output "uris" {
