@@ -6,8 +6,8 @@
 #
 #   --yes             do not ask: for pipelines
 #   --plan            print the summary and the plan as Markdown, and change nothing
-#   --artifacts       deploy what scripts/build.sh left in that folder, and build nothing
-#   --again           put a release live that was rolled back; without this it is refused
+#   --artifacts       build nothing: copy what scripts/build.sh left in that folder to target/lambda, and deploy it
+#   --again           deploy a release that was rolled back; without this it is refused
 #   --allow-endpoint  deploy to AWS_ENDPOINT_URL; without this, an environment that has it is refused
 #
 # Settings, region and state are those of infra/environments/<environment> (scripts/new-environment.sh makes one);
@@ -83,13 +83,17 @@ python3 "$ROOT/scripts/lib/changes.py" <"$work/plan.json" || relive=$?
 [ "$relive" = 0 ] || [ "$relive" = 3 ] || die "the plan cannot be summarised: see above"
 [ "$rc" != 2 ] || {
   terraform -chdir="$INFRA" show -no-color "$work/plan" >"$work/plan.txt"
-  printf '\n%s\n\n~~~text\n%s\n~~~\n\n%s\n' "<details><summary>Terraform's plan</summary>" "$(cat "$work/plan.txt")" '</details>'
+  if [ -n "$plan_only" ]; then
+    printf '\n%s\n\n~~~text\n%s\n~~~\n\n%s\n' "<details><summary>Terraform's plan</summary>" "$(cat "$work/plan.txt")" '</details>'
+  else
+    cat "$work/plan.txt"
+  fi
 }
 [ -z "$plan_only" ] || exit 0
 
 if [ "$rc" = 2 ]; then
   [ "$relive" = 0 ] || [ -n "$again" ] \
-    || die "not applied: this release was rolled back. Fix it, or pass --again to put it live all the same"
+    || die "not applied: this release was rolled back. Fix it, or pass --again to deploy it anyway"
   [ -n "$yes" ] || {
     read -r -p "Apply this? Type yes: " answer
     [ "$answer" = yes ] || die "not applied"

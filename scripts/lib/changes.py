@@ -120,7 +120,8 @@ def details(change: dict) -> tuple[list[str], list[str]]:
             said.append("environment " + ", ".join(sorted(name for name in {**old, **new} if old.get(name) != new.get(name))))
             continue
         simple = not isinstance(after[key], (dict, list)) and not hidden.get(key)
-        said.append(f"{key} {shown(before.get(key))} → {shown(after[key])}" if simple else key)
+        old, new = shown(before.get(key)), shown(after[key])
+        said.append(f"{key} {old} → {new}" if simple and old != new else key)
     return said, lines
 
 
@@ -194,7 +195,7 @@ def summary(plan: dict) -> str:
             continue
         values = after or change.get("before") or {}
         kind = NAMES.get(resource["type"], resource["type"].removeprefix("aws_").replace("_", " "))
-        keys = ("function_name", "role", "name", "alarm_name", "dashboard_name", "route_key")
+        keys = ("function_name", "role", "name", "alarm_name", "dashboard_name", "route_key", "rule")
         name = str(next((values[key] for key in keys if values.get(key)), resource.get("index", "")))
         if resource["type"] == "aws_lambda_alias" and not values.get("function_name"):
             name = next(iter(re.findall(r'function\["(.+?)"\]', resource.get("address", ""))), name)
@@ -205,7 +206,7 @@ def summary(plan: dict) -> str:
         verbs[verb].setdefault(kind, []).append(name)
     if not any(verbs.values()):
         return "Nothing changes."
-    out = [f"**{release} was rolled back: this puts it live again.**" for release in relived(plan)]
+    out = [f"**{release} was rolled back: this puts it live again.** scripts/deploy.sh refuses that without --again." for release in relived(plan)]
     out += [f"**Careful: {cost}.**" for cost in costs]
     if is_open and not any(OPEN in line for line in out):
         out.append(f"**This hub is {OPEN}.**")
@@ -214,7 +215,7 @@ def summary(plan: dict) -> str:
     for verb, kinds in verbs.items():
         for kind, names in sorted(kinds.items()):
             # Each update has something to say; of the rest, the names will do.
-            for said in sorted(names) if verb == "update" else [", ".join(sorted(names))]:
+            for said in sorted(names) if verb == "update" else [", ".join(sorted(filter(None, names)))]:
                 out.append(f"- {verb} {kind} {said}".rstrip())
     return "\n".join(out)
 

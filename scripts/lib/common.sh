@@ -219,6 +219,7 @@ open_environment() {
   # The environment's own folder says all: another state, another workspace or -destroy must not come from elsewhere.
   unset TF_DATA_DIR TF_CLI_ARGS TF_CLI_ARGS_plan TF_CLI_ARGS_apply TF_CLI_ARGS_show TF_CLI_ARGS_output
   export TF_WORKSPACE=default
+  [ -t 2 ] || export TF_CLI_ARGS_apply=-no-color
   terraform_setup "$2"
   tf init -input=false -lockfile=readonly >"$2/init.log" 2>&1 || {
     cat "$2/init.log" >&2

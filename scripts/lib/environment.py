@@ -128,7 +128,7 @@ def main_tf(known: dict) -> str:
     if "issuer" in given:
         tokens = aligned("    ", issuer=given["issuer"], audience=given["audience"], jwks_url=given.get("jwks_url"))
         access = f"  auth = {{\n{tokens}\n  }}"
-    backend = '  # Only this folder knows the state: the hub can be changed from nowhere else.\n  backend "local" {\n    path = "terraform.tfstate"\n  }'
+    backend = '  # The state is only in this folder: the hub can be changed from nowhere else.\n  backend "local" {\n    path = "terraform.tfstate"\n  }'
     if "state_bucket" in given:
         place = aligned("    ", bucket=given["state_bucket"], key=given["state_key"], region=given["state_region"], encrypt="true", use_lockfile="true")
         backend = f'  backend "s3" {{\n{place}\n\n    # The region may be newer than Terraform.\n    skip_region_validation = true\n  }}'
@@ -229,7 +229,8 @@ def main() -> None:
     if state_by_default:
         print(f"The state of {name} will be a local file, which only this folder knows. To move it to a bucket later, edit the backend\n"
               f"block of {place}/main.tf and run: terraform -chdir={place} init -migrate-state", file=sys.stderr)
-    print(f"{place} is written. Next:\n  scripts/deploy.sh {name}\n  commit {place}: nothing in it is secret")
+    access = f"for tokens of {known['issuer']}" if known["issuer"] else OPEN
+    print(f"{place} is written: the hub {known['name']} in {known['region']}, {access}. Next:\n  scripts/deploy.sh {name}\n  commit {place}: nothing in it is secret")
 
 
 if __name__ == "__main__":

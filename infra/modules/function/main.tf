@@ -107,7 +107,7 @@ resource "aws_lambda_function" "this" {
 
     precondition {
       condition     = var.build.release != null
-      error_message = "There is no readable release.json beside the folder of ${abspath(var.artifact)}, which says what the zips are. Build the functions again (scripts/build.sh writes it), or copy it along with the zips."
+      error_message = "There is no readable release.json beside the folder of ${abspath(var.artifact)}, which says what the zips are. Build the functions again (scripts/build.sh writes it), or set artifacts_dir to a folder that has it beside the zips."
     }
 
     precondition {
