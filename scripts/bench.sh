@@ -68,7 +68,6 @@ certificates() {
 
 python_baseline() {
   local requirements=$ROOT/bench/python/requirements.txt
-  need_linux
   need_python
   cmp -s "$requirements" "$out/python/requirements.txt" && return
   say "installing boto3 and awslambdaric"
@@ -78,6 +77,7 @@ python_baseline() {
   cp "$requirements" "$out/python/requirements.txt"
 }
 
+need_linux
 need_cargo
 cd "$ROOT"
 mkdir -p "$out"
