@@ -194,7 +194,7 @@ fi
 initialise() { terraform -chdir="$1" init -backend=false -input=false -lockfile=readonly; }
 if part infra; then
   for root in infra infra/bootstrap; do
-    export TF_DATA_DIR=$work/${root//\//-}
+    export TF_DATA_DIR=$work/data-${root//\//-}
     check "$root: init" initialise "$work/$root"
     check "$root: validate" terraform -chdir="$work/$root" validate
     if [ -n "$filter" ]; then

@@ -15,7 +15,9 @@ artifacts=${1:?name the folder of built functions}
 work=$(mktemp -d)
 on_exit "rm -rf $work"
 terraform_setup "$work"
-# The S3 backend asks for buckets as host names, which 127.0.0.1 has none of.
+# The S3 backend assumes a role elsewhere than at AWS_ENDPOINT_URL, and asks for buckets as host names, which 127.0.0.1 has
+# none of.
+export AWS_ENDPOINT_URL_STS=$AWS_ENDPOINT_URL
 export TF_CLI_ARGS_init=-backend-config=use_path_style=true
 
 say "--- an administrator bootstraps the account"
