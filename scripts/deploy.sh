@@ -42,11 +42,7 @@ need_aws "$allow_endpoint"
 [ -n "$yes$plan_only" ] || [ -t 0 ] || die "there is no terminal to ask on: pass --yes to apply without asking"
 need_python
 
-work=$(mktemp -d)
-# shellcheck disable=SC2329 # Called by the trap.
-tidy() { rm -rf "$work"; }
-on_exit tidy
-open_environment "$environment" "$work"
+open_environment "$environment"
 [ -n "$plan_only" ] || python_tools local aws
 
 # The module reads target/lambda: with a path of its own, each folder of artifacts would look like new code.
@@ -73,9 +69,7 @@ lock=()
 [ -z "$plan_only" ] || lock=(-lock=false)
 rc=0
 tf plan -input=false -detailed-exitcode -out="$work/plan" ${lock[@]+"${lock[@]}"} >"$work/plan.log" 2>&1 || rc=$?
-[ "$rc" != 1 ] || {
-  plan_failed "$work/plan.log"
-}
+[ "$rc" != 1 ] || plan_failed 'nothing is deployed'
 terraform -chdir="$INFRA" show -json "$work/plan" >"$work/plan.json"
 [ -n "$plan_only" ] || exec 3>&1 >&2
 relive=0
@@ -101,18 +95,18 @@ if [ "$rc" = 2 ]; then
   tf apply -input=false "$work/plan" || die "terraform apply failed: see above; run this again once the cause is gone"
 fi
 exec 7>&-
-url=$(hub_output 'hub["websocket_url"]')
-target=$(hub_output '(hub["custom_domain_target"] or {}).get("name", "")')
+read_hub
+url=$(hub 'hub["websocket_url"]')
+target=$(hub '(hub["custom_domain_target"] or {}).get("name", "")')
 [ -z "$target" ] || say "The DNS record of ${url#*//} must point to $target (output custom_domain_target)."
 expect=(--asks-for-token)
-[ "$(hub_output 'hub["open_to_everyone"]')" = False ] || {
+[ "$(hub 'hub["open_to_everyone"]')" = False ] || {
   expect=()
   say "This hub is OPEN TO EVERYONE: whoever knows the address can join any session and send to any."
 }
 # The API's own address: a custom domain works only once its DNS record does.
-run "$ROOT/scripts/smoke.sh" "$(hub_output 'hub["connections_endpoint"].replace("http", "ws", 1)')" ${expect[@]+"${expect[@]}"} \
+run "$ROOT/scripts/smoke.sh" "$(hub 'hub["connections_endpoint"].replace("http", "ws", 1)')" ${expect[@]+"${expect[@]}"} \
   || die "deployed, but the smoke test failed: see above; scripts/rollback.sh $environment returns to the release before"
-hub_output 'json.dumps(hub)' >"$work/hub.json"
 for verb in clear prune; do
   run "$PY" "$ROOT/scripts/lib/releases.py" "$verb" "$work/hub.json" || say "warning: the hub is deployed and works, but its old releases were not tidied up: see above"
 done

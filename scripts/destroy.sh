@@ -35,15 +35,9 @@ done
 need_aws "$allow_endpoint"
 need_python
 
-work=$(mktemp -d)
-# shellcheck disable=SC2329 # Called by the trap.
-tidy() { rm -rf "$work"; }
-on_exit tidy
-open_environment "$environment" "$work"
+open_environment "$environment"
 terraform -chdir="$INFRA" show -json >"$work/state.json"
-tf plan -destroy -input=false -out="$work/plan" >"$work/plan.log" 2>&1 || {
-  plan_failed "$work/plan.log" 'nothing is removed'
-}
+tf plan -destroy -input=false -out="$work/plan" >"$work/plan.log" 2>&1 || plan_failed 'nothing is removed'
 terraform -chdir="$INFRA" show -json "$work/plan" >"$work/plan.json"
 found=$(python3 "$ROOT/scripts/lib/removal.py" "$work/state.json" "$work/plan.json" "$environment")
 name=${found%%$'\n'*} fate=${found#*$'\n'}

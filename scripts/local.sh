@@ -25,7 +25,6 @@ STATE=${HUB_STATE_DIR:-$ROOT/.local}
 STATE=${STATE%/}
 LOCK=$STATE/hub.lock # also marks the folder as one of this script's, which `down` may remove
 INFRA=$ROOT/infra/environments/local
-REGION=$(sed -n 's/.*"region": "\(.*\)".*/\1/p' "$INFRA/environment.json")
 # Each concurrent invocation is a process, and above this number it is refused, as AWS does above 1000. A cold start
 # takes some 50 ms of a processor: with more at once, a small machine would start them all and finish none in time.
 CONCURRENCY=$((50 * $(getconf _NPROCESSORS_ONLN)))
@@ -211,6 +210,7 @@ up() {
   need_python
   need_cargo
   need_terraform
+  REGION=$(setting region)
   claim
   # A stack that does not come up at all leaves nothing behind; one that was up before stays as it is.
   [ -e "$STATE/env" ] || on_exit discard

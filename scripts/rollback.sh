@@ -32,13 +32,9 @@ need_aws "$allow_endpoint"
 [ -n "$yes" ] || [ -t 0 ] || die "there is no terminal to ask on: pass --yes to roll back without asking"
 need_python
 
-work=$(mktemp -d)
-# shellcheck disable=SC2329 # Called by the trap.
-tidy() { rm -rf "$work"; }
-on_exit tidy
-open_environment "$environment" "$work"
+open_environment "$environment"
 python_tools aws
-hub_output 'json.dumps(hub)' >"$work/hub.json"
+read_hub
 releases() { run "$PY" "$ROOT/scripts/lib/releases.py" "$@"; }
 releases plan "$work/hub.json" >"$work/plan.json"
 [ -n "$yes" ] || {

@@ -4,24 +4,24 @@
     module.py live    (in the environment of scripts/local.sh env)
 """
 
-import base64
+import contextlib
 import functools
 import glob
-import hashlib
-import http.server
 import json
 import os
 import re
-import secrets
 import shutil
 import subprocess
 import sys
 import tempfile
-import threading
 import time
+import urllib.request
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 ROOT = os.path.realpath(os.path.join(os.path.dirname(__file__), ".."))
+sys.path.insert(0, f"{ROOT}/scripts/lib")
+from removal import resources  # noqa: E402
 INFRA = f"{ROOT}/infra"
 FIXTURES = f"{INFRA}/tests/fixtures"
 
@@ -346,53 +346,28 @@ def offline() -> None:
     sys.exit(failed)
 
 
-class Issuer:
-    """An issuer of tokens on loopback, with the standard library alone."""
+@contextlib.contextmanager
+def tokens() -> "Iterator[tuple[str, Callable[[str], str]]]":
+    """An issuer's address, and what makes a token of it for a session: the local stack's own, on a port of its own."""
 
-    def __init__(self) -> None:
-        def prime() -> int:
-            while True:
-                number = secrets.randbits(1024) | 3 << 1022 | 1
-                if pow(2, number - 1, number) == 1:
-                    return number
+    def script(name: str, *arguments: str) -> "list[str]":
+        return [sys.executable, f"{ROOT}/scripts/lib/{name}.py", *arguments]
 
-        p, q = prime(), prime()
-        self.modulus, self.exponent = p * q, pow(65537, -1, (p - 1) * (q - 1))
-        documents = {}
+    def said(command: "list[str]") -> str:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
-        class Handler(http.server.BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                body = json.dumps(documents.get(self.path)).encode()
-                self.send_response(200 if self.path in documents else 404)
-                self.send_header("content-length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
-
-            def log_message(self, *_: object) -> None:
-                pass
-
-        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.address = f"http://127.0.0.1:{self.server.server_port}"
-        key = {"kty": "RSA", "use": "sig", "alg": "RS256", "kid": "one", "n": base64url(self.modulus.to_bytes(256, "big")), "e": "AQAB"}
-        documents["/.well-known/openid-configuration"] = {"issuer": self.address, "jwks_uri": f"{self.address}/keys"}
-        documents["/keys"] = {"keys": [key]}
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-
-    def token(self, session: str) -> str:
-        claims = {"iss": self.address, "aud": "hub", "exp": int(time.time()) + 600, "session_id": session}
-        text = ".".join(base64url(json.dumps(part).encode()) for part in ({"alg": "RS256", "typ": "JWT", "kid": "one"}, claims))
-        # PKCS #1 v1.5 with SHA-256: RFC 8017, section 9.2.
-        digest = bytes.fromhex("3031300d060960864801650304020105000420") + hashlib.sha256(text.encode()).digest()
-        padded = int.from_bytes(b"\x00\x01" + b"\xff" * (253 - len(digest)) + b"\x00" + digest, "big")
-        return f"{text}.{base64url(pow(padded, self.exponent, self.modulus).to_bytes(256, 'big'))}"
-
-
-def base64url(data: bytes) -> str:
-    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
-
-
-def resources(module: dict) -> "list[dict]":
-    return [*module.get("resources", []), *(one for child in module.get("child_modules", []) for one in resources(child))]
+    with tempfile.TemporaryDirectory() as folder:
+        key, port = f"{folder}/key", said(script("stack", "port", "8082"))
+        address = f"http://127.0.0.1:{port}"
+        with subprocess.Popen(script("issuer", "serve", key, port), stderr=subprocess.DEVNULL) as process:
+            try:
+                for _ in range(100):
+                    with contextlib.suppress(OSError), urllib.request.urlopen(f"{address}/keys"):
+                        break
+                    time.sleep(0.1)
+                yield address, lambda session: said(script("issuer", "token", key, address, "--session", session))
+            finally:
+                process.terminate()
 
 
 def live() -> None:
@@ -400,20 +375,18 @@ def live() -> None:
     hub = f"module{os.getpid()}"
     # The emulator takes the API's id from the first.
     tags = {"ms-custom-id": hub, "team": "strangers"}
-    issuer = Issuer()
-    with tempfile.TemporaryDirectory() as folder:
-        words = {"HUB": hub, "REGION": os.environ["AWS_REGION"], "ARTIFACTS": f"{ROOT}/target/lambda-local", "ISSUER": issuer.address, "TAGS": json.dumps(tags)}
+    with tempfile.TemporaryDirectory() as folder, tokens() as (issuer, token):
+        words = {"HUB": hub, "REGION": os.environ["AWS_REGION"], "ARTIFACTS": f"{ROOT}/target/lambda-local", "ISSUER": issuer, "TAGS": json.dumps(tags)}
         write(f"{folder}/main.tf", REQUIREMENTS + LIVE, **words)
         initialise(folder)
         try:
-            applied(folder, tags, issuer)
+            applied(folder, tags, token)
         finally:
             terraform(folder, "destroy", "-auto-approve", "-input=false", "-no-color")
-            issuer.server.shutdown()
     print("ok: destroyed")
 
 
-def applied(folder: str, tags: "dict[str, str]", issuer: Issuer) -> None:
+def applied(folder: str, tags: "dict[str, str]", token: "Callable[[str], str]") -> None:
     def apply(*arguments: str) -> None:
         terraform(folder, "apply", "-auto-approve", "-input=false", "-no-color", *arguments)
 
@@ -422,7 +395,7 @@ def applied(folder: str, tags: "dict[str, str]", issuer: Issuer) -> None:
         assert tags["ms-custom-id"] in address, address
         done = subprocess.run(
             [f"{ROOT}/scripts/smoke.sh", address, "--asks-for-token"],
-            env={**os.environ, "HUB_TOKEN": issuer.token("smoke-test")}, capture_output=True, text=True, check=False,
+            env={**os.environ, "HUB_TOKEN": token("smoke-test")}, capture_output=True, text=True, check=False,
         )
         assert done.returncode == 0, f"scripts/smoke.sh: {done.stdout}{done.stderr}"
 
@@ -430,8 +403,8 @@ def applied(folder: str, tags: "dict[str, str]", issuer: Issuer) -> None:
     works()
     print("ok: applied, and the smoke test passes")
 
-    state = json.loads(terraform(folder, "show", "-json"))["values"]["root_module"]
-    own = [one for child in state["child_modules"] for one in resources(child)]
+    state = json.loads(terraform(folder, "show", "-json"))["values"]
+    own = [one for one in resources(state) if one["address"].startswith("module.")]
     tagged = [one for one in own if "tags" in one["values"]]
     wrong = {one["address"]: one["values"]["tags"] for one in tagged if one["values"]["tags"] != tags}
     assert len(tagged) > 20 and not wrong, f"other tags than {tags}: {wrong}"

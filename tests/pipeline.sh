@@ -32,16 +32,11 @@ bucket=$(output '["state_bucket"]["value"]')
 deployer=$(output '["deploy_role_arns"]["value"]["staging"]')
 planner=$(output '["plan_role_arn"]["value"]')
 
-# checkout NAME: this tree as another machine would have it, without environments, settings and states of the user's.
-checkout() {
-  mkdir "$work/$1"
-  tar -C "$ROOT" -cf - --exclude ./target --exclude ./.venv --exclude ./.local --exclude ./.git --exclude ./infra/environments --exclude node_modules \
-    --exclude .terraform --exclude '*.tfstate*' --exclude '*.tfvars' . ./infra/environments/local | tar -C "$work/$1" -xf -
-  ln -s "$VENV" "$work/$1/.venv"
-}
 environment() { "$work/one/scripts/new-environment.sh" "$@" --region "$AWS_REGION" --architecture "$(host_arch)" --anonymous --state-bucket "$bucket" --yes >&2; }
 say "--- an environment is made, and another checkout has it too"
-checkout one
+mkdir "$work/one"
+copy_tree "$work/one" .
+ln -s "$VENV" "$work/one/.venv"
 environment staging --name ship-staging
 environment misnamed --name other --state-key staging/misnamed.tfstate
 environment trespass --name ship-staging --state-key production/terraform.tfstate
@@ -108,39 +103,28 @@ declined() {
   [ "$(snapshot)" = "$before" ] || die "$* was declined, but changed something"
 }
 
-# What the hub consists of, in one line: its functions with what their aliases run, its API, its table.
+# What the hub consists of: a line for each function with version, release and note of its alias, for the API, the table.
 snapshot() {
   "$PY" - <<'SNAPSHOT'
 import botocore.session
 new = botocore.session.get_session().create_client
 lambdas = new("lambda")
-functions = [f["FunctionName"] for f in lambdas.list_functions()["Functions"] if f["FunctionName"].startswith("ship-staging-")]
-print(*sorted(f"{name}={lambdas.get_alias(FunctionName=name, Name='live')['FunctionVersion']}" for name in functions),
-      *sorted(api["ApiId"] for api in new("apigatewayv2").get_apis()["Items"] if api["Name"] == "ship-staging"),
-      *sorted(name for name in new("dynamodb").list_tables()["TableNames"] if name.startswith("ship-staging")))
+for name in sorted(f["FunctionName"] for f in lambdas.list_functions()["Functions"]):
+    if name.startswith("ship-staging-"):
+        alias = lambdas.get_alias(FunctionName=name, Name="live")
+        release = lambdas.get_function_configuration(FunctionName=name, Qualifier="live")["Environment"]["Variables"]["RELEASE"]
+        print("function", release, name, alias["FunctionVersion"], alias.get("Description", ""))
+print(*(f"api {api['ApiId']}" for api in new("apigatewayv2").get_apis()["Items"] if api["Name"] == "ship-staging"), sep="\n")
+print(*(f"table {name}" for name in new("dynamodb").list_tables()["TableNames"] if name.startswith("ship-staging")), sep="\n")
 SNAPSHOT
 }
 
 # runs RELEASE: every function's alias leads to a version of that release.
 runs() {
-  "$PY" - "$1" <<'RUNS' || die "the hub does not run $1 as a whole"
-import botocore.session, sys
-client = botocore.session.get_session().create_client("lambda")
-names = [f["FunctionName"] for f in client.list_functions()["Functions"] if f["FunctionName"].startswith("ship-staging-")]
-found = {name: client.get_function_configuration(FunctionName=name, Qualifier="live")["Environment"]["Variables"]["RELEASE"] for name in names}
-print(found, file=sys.stderr)
-sys.exit(len(found) < 4 or set(found.values()) != {sys.argv[1]})
-RUNS
-}
-
-# notes: the descriptions of the aliases.
-notes() {
-  "$PY" -c '
-import botocore.session
-client = botocore.session.get_session().create_client("lambda")
-for f in client.list_functions()["Functions"]:
-    if f["FunctionName"].startswith("ship-staging-"):
-        print(client.get_alias(FunctionName=f["FunctionName"], Name="live").get("Description"))'
+  local found
+  found=$(snapshot | grep '^function')
+  say "$found"
+  [ "$(wc -l <<<"$found")" -ge 4 ] && [ "$(cut -d ' ' -f 2 <<<"$found" | sort -u)" = "$1" ] || die "the hub does not run $1 as a whole"
 }
 
 r1=(--artifacts "$work/r1") r2=(--artifacts "$work/r2") r3=(--artifacts "$work/r3")
@@ -211,7 +195,7 @@ step 'put live again on purpose' deploy staging --yes --again "${r3[@]}"
 runs r3
 say "--- it is good again: a deploy of it is not declined, and a plan of it is empty"
 [ "$(plan "${r3[@]}")" = 'Nothing changes.' ] || die "a plan of what was put live again is not empty"
-! notes | grep -q r3 || die "a release that was put live again is still noted as rolled back: $(notes)"
+! snapshot | grep -q 'rolled back:.*r3' || die "a release that was put live again is still noted as rolled back: $(snapshot)"
 
 say "--- staging is removed, and nothing else is"
 declined 'there is no environment production' ship destroy production --confirm ship-staging

@@ -8,6 +8,8 @@ import re
 import sys
 from fnmatch import fnmatchcase
 
+from notes import noted
+
 NAMES = {
     "aws_apigatewayv2_api": "the API",
     "aws_apigatewayv2_stage": "the API's stage",
@@ -44,34 +46,31 @@ def listed(value: object) -> list:
     return value if isinstance(value, list) else [] if value is None else [value]
 
 
-def statements(policy: object) -> list[str]:
-    """Each statement on one line, its lists sorted, so that the order in which a policy is written does not matter."""
+def statements(policy: object) -> list[dict]:
+    """What is no policy is one statement of its own kind, and so differs from any other."""
     try:
-        document = json.loads(policy or "{}")
-        found = listed(document.get("Statement"))
-        return [
-            json.dumps({key: sorted(value, key=str) if isinstance(value, list) else value for key, value in one.items()}, sort_keys=True)
-            for one in found
-        ]
+        found = listed(json.loads(policy or "{}").get("Statement"))
     except (AttributeError, TypeError, ValueError):
-        return [str(policy)]
+        found = [policy]
+    return [one if isinstance(one, dict) else {"Effect": "Allow", "Principal": str(one)} for one in found]
+
+
+def line(statement: dict) -> str:
+    """A statement with its lists sorted, so that the order in which a policy is written does not matter."""
+    return json.dumps({key: sorted(value, key=str) if isinstance(value, list) else value for key, value in statement.items()}, sort_keys=True)
 
 
 def grants(policy: object) -> set[tuple]:
     """What a policy says: for each principal, action and resource the effect, with the conditions."""
-    try:
-        document = json.loads(policy or "{}")
-        found = set()
-        for one in listed(document.get("Statement")):
-            # A list of what is left out means something as a whole only.
-            what = [("Action", value) for value in listed(one.get("Action"))] or [("NotAction", str(one.get("NotAction")))]
-            where = [("Resource", value) for value in listed(one.get("Resource"))] or [("NotResource", str(one.get("NotResource")))]
-            who = json.dumps([one.get("Principal"), one.get("NotPrincipal")], sort_keys=True)
-            condition = json.dumps(one.get("Condition"), sort_keys=True)
-            found |= {(one.get("Effect"), who, condition, action, resource) for action in what for resource in where}
-        return found
-    except (AttributeError, TypeError, ValueError):
-        return {("Allow", str(policy), "", ("", ""), ("", ""))}
+    found = set()
+    for one in statements(policy):
+        # A list of what is left out means something as a whole only.
+        what = [("Action", value) for value in listed(one.get("Action"))] or [("NotAction", str(one.get("NotAction")))]
+        where = [("Resource", value) for value in listed(one.get("Resource"))] or [("NotResource", str(one.get("NotResource")))]
+        who = json.dumps([one.get("Principal"), one.get("NotPrincipal")], sort_keys=True)
+        condition = json.dumps(one.get("Condition"), sort_keys=True)
+        found |= {(one.get("Effect"), who, condition, action, resource) for action in what for resource in where}
+    return found
 
 
 def cased(grant: tuple[str, str]) -> str:
@@ -97,7 +96,7 @@ def widened(before: object, after: object) -> bool:
 
 
 def policy_lines(before: object, after: object) -> list[str]:
-    old, new = statements(before), statements(after)
+    old, new = ([line(one) for one in statements(policy)] for policy in (before, after))
     return [f"  - no longer: `{one}`" for one in old if one not in new] + [f"  - new: `{one}`" for one in new if one not in old]
 
 
@@ -168,9 +167,8 @@ def relived(plan: dict) -> list[str]:
         before, after = resource["change"].get("before") or {}, resource["change"]["after"]
         if resource["type"] != "aws_lambda_alias" or before.get("function_version") == after.get("function_version"):
             continue
-        noted = (before.get("description") or "").removeprefix("rolled back: ").split(", ")
         release = releases.get(after.get("function_name") or before.get("function_name"))
-        if (before.get("description") or "").startswith("rolled back: ") and release in noted:
+        if release in noted(before.get("description") or ""):
             found.add(release)
     return sorted(found)
 

@@ -205,10 +205,13 @@ need_aws() {
 
 tf() { run terraform -chdir="$INFRA" "$@"; }
 
-# open_environment NAME WORK: makes Terraform ready for infra/environments/NAME, where INFRA then points, and its region
-# the default of every tool. What it writes beside Terraform's own .terraform goes into WORK.
+# open_environment NAME: makes Terraform ready for infra/environments/NAME, where INFRA then points, and its region the
+# default of every tool. What is written beside Terraform's own .terraform goes into the folder `work`, which ends with
+# the script.
 open_environment() {
   local known
+  work=$(mktemp -d)
+  on_exit "rm -rf $work"
   INFRA=$ROOT/infra/environments/$1
   known=$(cd "$ROOT/infra/environments" && printf '%s\n' */ | sed 's|/$||; /^local$/d' | xargs)
   [ "$1" != local ] || die "the environment local belongs to the local stack: scripts/local.sh up applies it, scripts/local.sh down removes it"
@@ -220,19 +223,19 @@ open_environment() {
   unset TF_DATA_DIR TF_CLI_ARGS TF_CLI_ARGS_plan TF_CLI_ARGS_apply TF_CLI_ARGS_show TF_CLI_ARGS_output
   export TF_WORKSPACE=default
   [ -t 2 ] || export TF_CLI_ARGS_apply=-no-color
-  terraform_setup "$2"
-  tf init -input=false -lockfile=readonly >"$2/init.log" 2>&1 || {
-    cat "$2/init.log" >&2
+  terraform_setup "$work"
+  tf init -input=false -lockfile=readonly >"$work/init.log" 2>&1 || {
+    cat "$work/init.log" >&2
     die "terraform init failed: see above"
   }
 }
 
-# plan_failed LOG [AND]: ends with what Terraform said, and what to do about a lock that a cancelled run has left.
+# plan_failed AND: ends with what Terraform said in plan.log, and what to do about a lock that a cancelled run has left.
 plan_failed() {
-  cat "$1" >&2
-  ! grep -q 'state lock' "$1" \
+  cat "$work/plan.log" >&2
+  ! grep -q 'state lock' "$work/plan.log" \
     || say "If nothing else is deploying, a cancelled run has left the lock: terraform -chdir=${INFRA#"$ROOT"/} force-unlock ID removes it"
-  die "terraform plan failed: see above${2:+; $2}"
+  die "terraform plan failed: see above; $1"
 }
 
 # setting KEY: what the environment's environment.json says.
@@ -246,14 +249,25 @@ except (ValueError, KeyError) as error:
     sys.exit(f"{path} has no {key}, or is not JSON: {error}")' "$INFRA/environment.json" "$1"
 }
 
-# hub_output EXPRESSION: of the environment's hub, as it was applied: a Python expression on the dictionary `hub`.
-hub_output() {
-  terraform -chdir="$INFRA" output -json hub 2>/dev/null | python3 -c '
+# read_hub: writes what is known of the environment's hub, as it was applied, to hub.json in `work`.
+read_hub() {
+  terraform -chdir="$INFRA" output -json >"$work/outputs.json" || die "Terraform's outputs cannot be read: see above"
+  python3 -c '
 import json, sys
-hub = json.loads(sys.stdin.read() or "null")
-if hub is None:
+hub = json.load(sys.stdin).get("hub")
+if not hub:
     sys.exit("this environment has no hub yet: scripts/deploy.sh makes it")
-print(eval(sys.argv[1]))' "$1"
+json.dump(hub["value"], sys.stdout)' <"$work/outputs.json" >"$work/hub.json"
+}
+
+# hub EXPRESSION: a Python expression on the dictionary `hub` that read_hub has read.
+hub() { python3 -c 'import json, sys; hub = json.load(open(sys.argv[1])); print(eval(sys.argv[2]))' "$work/hub.json" "$1"; }
+
+# copy_tree FOLDER PATH...: these paths of the project, each beginning with ./, as another machine would have them: without
+# builds, and without environments, settings and states of the user's.
+copy_tree() {
+  tar -C "$ROOT" -cf - --exclude ./target --exclude ./.venv --exclude ./.local --exclude ./.git --exclude ./infra/environments \
+    --exclude node_modules --exclude .terraform --exclude '*.tfstate*' --exclude '*.tfvars' "${@:2}" ./infra/environments/local | tar -C "$1" -xf -
 }
 
 # The functions: every package under functions/ that has a main.rs.

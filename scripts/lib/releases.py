@@ -21,6 +21,8 @@ import botocore.config
 import botocore.exceptions
 import botocore.session
 
+import notes
+
 # Two releases that differ in these alone fit the same resources and the same rules.
 TUNING = {
     "CONNECTION_TTL_SECONDS",
@@ -31,9 +33,6 @@ TUNING = {
     "MAX_MESSAGE_BYTES",
     "STRAGGLER_SECONDS",
 }
-# Five of these fit the 256 characters of a description.
-RELEASE = r"[A-Za-z0-9._/+-]{1,45}"
-NOTE, NOTED = "rolled back: ", 5
 KEPT = 10
 FORWARD = "revert the commit and deploy (scripts/deploy.sh)"
 AWS_ERRORS = (botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError)
@@ -80,8 +79,7 @@ def age(functions: Functions, release: str, up_to_live: bool) -> tuple:
 
 def noted(functions: Functions) -> list[str]:
     """The releases that the aliases' descriptions say were rolled back."""
-    names = [name for f in functions.values() if f.description.startswith(NOTE) for name in f.description.removeprefix(NOTE).split(", ")]
-    return [name for name in dict.fromkeys(names) if re.fullmatch(RELEASE, name)]
+    return list(dict.fromkeys(name for function in functions.values() for name in notes.noted(function.description)))
 
 
 def obstacle(functions: Functions, release: str) -> str | None:
@@ -124,7 +122,7 @@ def plan(functions: Functions) -> dict:
     names = sorted(dict.fromkeys([*left, *noted(functions)]), key=lambda release: age(functions, release, up_to_live=False), reverse=True)
     return {
         "release": target,
-        "description": NOTE + ", ".join(names[:NOTED]),
+        "description": notes.note(names),
         # Functions that stay come first, for their note. So until the last call some function has yet to move, and a
         # second run finds that there is something left to do, and not a finished rollback to go back from.
         "steps": [
@@ -149,7 +147,7 @@ def published(client, name: str) -> dict[int, Version]:
         release = variables.get("RELEASE", "")
         # Clocks of AWS may disagree; the numbers of a function do not.
         latest = max(latest, one["LastModified"])
-        versions[n] = Version(release if re.fullmatch(RELEASE, release) else None, variables, latest)
+        versions[n] = Version(release if re.fullmatch(notes.RELEASE, release) else None, variables, latest)
     return versions
 
 
@@ -209,8 +207,8 @@ def clear(client, hub: dict) -> None:
     for name, function in live_functions(client, hub).items():
         names = noted({name: function})
         if hub["release"] in names:
-            rest = ", ".join(other for other in names if other != hub["release"])
-            client.update_alias(FunctionName=name, Name=hub["alias"], RevisionId=function.revision, Description=NOTE + rest if rest else "What the hub runs.")
+            rest = [other for other in names if other != hub["release"]]
+            client.update_alias(FunctionName=name, Name=hub["alias"], RevisionId=function.revision, Description=notes.note(rest) if rest else "What the hub runs.")
 
 
 def prune(client, hub: dict) -> None:
