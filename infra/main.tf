@@ -7,6 +7,9 @@ locals {
   release_file = try(jsondecode(file("${local.artifacts_dir}/release.json")), null)
   release      = try(local.release_file.release, null)
 
+  # IAM policies tell by it whose a stage or a domain is, which have no name that they could go by: bootstrap/permissions.tf.
+  tags = merge(var.tags, { websocket-hub = var.name })
+
   # Every caller names it, so that a rollback is one step.
   alias = "live"
 
@@ -96,7 +99,7 @@ module "connections_table" {
   point_in_time_recovery = var.point_in_time_recovery
   deletion_protection    = var.deletion_protection
   kms_key_arn            = var.kms_key_arn
-  tags                   = var.tags
+  tags                   = local.tags
 }
 
 module "function" {
@@ -124,7 +127,7 @@ module "function" {
 
   permissions_boundary = var.permissions_boundary
   kms_key_arn          = var.kms_key_arn
-  tags                 = var.tags
+  tags                 = local.tags
 }
 
 module "websocket_api" {
@@ -139,7 +142,7 @@ module "websocket_api" {
 
   access_log_retention_days = var.access_logs ? var.log_retention_days : null
   kms_key_arn               = var.kms_key_arn
-  tags                      = var.tags
+  tags                      = local.tags
 
   # Names only: what the API depends on could not be replaced.
   authorizer = var.auth == null ? null : "${var.name}-authorizer"
@@ -169,7 +172,7 @@ module "custom_domain" {
   certificate_arn = var.custom_domain.certificate_arn
   api_id          = module.websocket_api.api_id
   stage           = module.websocket_api.stage
-  tags            = var.tags
+  tags            = local.tags
 }
 
 module "schedule" {
@@ -178,7 +181,7 @@ module "schedule" {
 
   function      = module.function[each.key]
   every_minutes = var.census_minutes
-  tags          = var.tags
+  tags          = local.tags
 }
 
 module "observability" {
@@ -188,7 +191,7 @@ module "observability" {
   name    = var.name
   region  = var.region
   release = local.release
-  tags    = var.tags
+  tags    = local.tags
   functions = { for key, function in module.function : key => {
     name            = function.name
     log_group_name  = function.log_group_name

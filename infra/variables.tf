@@ -25,7 +25,7 @@ variable "region" {
 }
 
 variable "tags" {
-  description = "Tags of every resource that can carry them."
+  description = "Tags of every resource that can carry them, beside the tag websocket-hub, which is the hub's name."
   type        = map(string)
   default     = {}
   nullable    = false
@@ -33,6 +33,11 @@ variable "tags" {
   validation {
     condition     = alltrue([for key in keys(var.tags) : length(key) <= 128 && !startswith(lower(key), "aws:")])
     error_message = "tags: a key has at most 128 characters and may not begin with \"aws:\", which AWS keeps for itself."
+  }
+
+  validation {
+    condition     = !contains(keys(var.tags), "websocket-hub")
+    error_message = "tags: websocket-hub is set by the module, to the hub's name."
   }
 }
 

@@ -14,16 +14,19 @@
 #   --audience NAME         with --issuer: the tokens' aud
 #   --jwks-url URL          with --issuer: where its keys are (default: where its OpenID discovery document says)
 #
-#   --state-bucket BUCKET   keep Terraform's state in this S3 bucket, with a lock; infra/bootstrap makes such a bucket
+#   --state-bucket BUCKET   keep Terraform's state in this S3 bucket, with a lock; scripts/bootstrap.sh makes one
 #   --state-key KEY         with --state-bucket: name of the state in it (default: NAME/terraform.tfstate)
 #   --state-region REGION   with --state-bucket: where the bucket is (default: the region of the hub)
 #   --local-state           or: keep the state in a file that only this folder knows
 #
-#   --plan-role-arn ARN     IAM role that pull requests plan with
-#   --deploy-role-arn ARN   IAM role that the pipeline deploys with
+#   --permissions-boundary ARN
+#                           IAM policy that the functions' roles carry as their boundary
+#   --plan-role-arn ARN     IAM role that the workflows plan with
+#   --deploy-role-arn ARN   IAM role that the workflows deploy with
 #   --yes                   ask nothing: take the defaults, and a local state unless a bucket is given
 #
-# What no flag says it asks for. It changes nothing in AWS, and never overwrites an environment that is there.
+# What no flag says it asks for. scripts/bootstrap.sh prints this command for each environment of its account, with the state,
+# the boundary and the roles. It changes nothing in AWS, and never overwrites an environment that is there.
 
 # shellcheck source=scripts/lib/common.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib/common.sh"

@@ -21,6 +21,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(__file__), "../scripts/lib"))
 from environment import QUESTIONS  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[1]
+BOUNDARY = "arn:aws-eusc:iam::123456789012:policy/ci/chat-boundary"
 ROLE = "arn:aws-eusc:iam::123456789012:role/ci/chat-deploy"
 OPEN, TOKENS = ["--anonymous"], ["--issuer", "https://login.example.com/", "--audience", "chat"]
 
@@ -94,7 +95,7 @@ class NewEnvironment(unittest.TestCase):
             [[], ["--endpoint", "https://hub.example.com/live"]],
             [OPEN, TOKENS, [*TOKENS, "--jwks-url", "https://login.example.com/keys?v=1"]],
             [["--local-state"], ["--state-bucket", "states-1"], ["--state-bucket", "states-1", "--state-key", "a/b.tfstate", "--state-region", "eu-west-9"]],
-            [[], ["--plan-role-arn", "arn:aws:iam::123456789012:role/plan", "--deploy-role-arn", ROLE, "--architecture", "arm64"]],
+            [[], ["--plan-role-arn", "arn:aws:iam::123456789012:role/plan", "--deploy-role-arn", ROLE, "--architecture", "arm64", "--permissions-boundary", BOUNDARY]],
         ]
         all_flags = {f"e{number}": [flag for choice in chosen for flag in choice] for number, chosen in enumerate(itertools.product(*choices))}
         for name, flags in all_flags.items():
@@ -106,7 +107,7 @@ class NewEnvironment(unittest.TestCase):
             given = {flag: value for flag, value in zip(flags, flags[1:] + [""])}
             auth = {"issuer": "https://login.example.com/", "audience": "chat"}
             hub = {"source": "../..", "name": "chat", "region": "eu-west-1", "architecture": given.get("--architecture", "x86_64")}
-            hub |= {key: given[flag] for key, flag in {"table_name": "--table-name", "websocket_endpoint": "--endpoint"}.items() if flag in given}
+            hub |= {key: given[flag] for key, flag in {"table_name": "--table-name", "websocket_endpoint": "--endpoint", "permissions_boundary": "--permissions-boundary"}.items() if flag in given}
             hub |= {"allow_anonymous": True} if "--anonymous" in given else {"auth": auth | ({"jwks_url": given["--jwks-url"]} if "--jwks-url" in given else {})}
             backend: dict = {"type": "local", "path": "terraform.tfstate"}
             if "--state-bucket" in given:
@@ -214,6 +215,7 @@ class NewEnvironment(unittest.TestCase):
             "--issuer": ["", "anonymous", "a", "http://a", "https://a?b", "https://a b", "https://a@b", "https://a/\x07"], "--audience": ["", " ", "a\nb"],
             "--jwks-url": ["", "a", "http://a/b", "https://a/b#c"], "--state-bucket": ["", "local", "ab", "A-bucket", "a/b", "a" * 64, "bucket-"],
             "--state-key": ["", "/a", "a/", "a//b"], "--state-region": ["", "x"],
+            "--permissions-boundary": ["", "boundary", ROLE, "arn:aws:iam::1:policy/a"],
             "--plan-role-arn": ["", "plan", "arn:aws:iam::1:role/a", "arn:aws:iam::123456789012:user/a"],
             "--deploy-role-arn": ["", "arn:aws:iam::123456789012:role/"],
         }  # fmt: skip

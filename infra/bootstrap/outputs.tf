@@ -6,12 +6,12 @@ output "state_bucket" {
 }
 
 output "region" {
-  description = "Where all of this is."
-  value       = data.aws_region.current.name
+  description = "Where all of this is: --region."
+  value       = var.region
 }
 
 output "plan_role_arn" {
-  description = "Role that pull requests plan with: --plan-role-arn."
+  description = "Role that the workflows plan with: --plan-role-arn."
   value       = aws_iam_role.plan.arn
 }
 
@@ -20,7 +20,21 @@ output "deploy_role_arns" {
   value       = { for environment, role in aws_iam_role.deploy : environment => role.arn }
 }
 
-output "hub_name" {
-  description = "What the hubs' names must begin with: {hub_name}-{environment}."
-  value       = var.name
+output "permissions_boundary_arns" {
+  description = "Boundary that the functions' roles of each environment must carry: --permissions-boundary."
+  value       = local.boundary_arns
+}
+
+output "hub_names" {
+  description = "What each environment's hub is called: --name."
+  value       = local.hubs
+}
+
+output "next" {
+  description = "The command that makes each environment; it asks who may connect."
+  value = { for environment, hub in local.hubs : environment => join(" ", [
+    "scripts/new-environment.sh ${environment} --name ${hub} --region ${var.region}",
+    "--state-bucket ${aws_s3_bucket.state.bucket} --permissions-boundary ${local.boundary_arns[environment]}",
+    "--plan-role-arn ${aws_iam_role.plan.arn} --deploy-role-arn ${aws_iam_role.deploy[environment].arn}",
+  ]) }
 }

@@ -43,6 +43,16 @@ run "too_small_or_malformed" {
   ]
 }
 
+run "tag_of_the_modules_own" {
+  command = plan
+
+  variables {
+    tags = { websocket-hub = "another" }
+  }
+
+  expect_failures = [var.tags]
+}
+
 run "too_large" {
   command = plan
 

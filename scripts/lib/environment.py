@@ -13,6 +13,7 @@ from typing import Callable, NamedTuple, NoReturn
 ROOT = Path(__file__).resolve().parents[2]
 ORIGIN = r"(https://[^/:\s?#@]+|http://(127\.0\.0\.1|localhost))(:[0-9]+)?"
 REGION = r"[a-z]+(-[a-z]+)+-[0-9]+", "must look like eu-west-1"
+BOUNDARY = r"arn:aws[a-z-]*:iam::([0-9]{12}|aws):policy/[a-zA-Z0-9+=,.@_/-]+", "must be the ARN of an IAM policy: arn:aws:iam::123456789012:policy/…"
 ROLE = r"arn:aws[a-z-]*:iam::[0-9]{12}:role/[a-zA-Z0-9+=,.@_/-]+", "must be the ARN of an IAM role: arn:aws:iam::123456789012:role/…"
 OPEN = "OPEN TO EVERYONE: whoever knows the address can join any session and send to any"
 
@@ -63,6 +64,7 @@ QUESTIONS = [
     Question("state-key", "", r"[a-zA-Z0-9_.=@-]+(/[a-zA-Z0-9_.=@-]+)*", "must be like chat/terraform.tfstate, without a slash at either end",
              lambda known: f"{known['environment']}/terraform.tfstate", part_of="state-bucket"),
     Question("state-region", "", *REGION, lambda known: known["region"] or "", part_of="state-bucket"),
+    Question("permissions-boundary", "", *BOUNDARY, lambda known: ""),
     Question("plan-role-arn", "", *ROLE, lambda known: ""),
     Question("deploy-role-arn", "", *ROLE, lambda known: ""),
 ]
@@ -123,7 +125,7 @@ def main_tf(known: dict) -> str:
     given = {flag.replace("-", "_"): quoted(text) for flag, text in known.items() if text}
     table = given["table_name"] if known["table-name"] != f"{known['name']}-connections" else None
     settings = aligned("  ", name=given["name"], region="local.environment.region", architecture="local.environment.architecture",
-                       table_name=table, websocket_endpoint=given.get("endpoint"))
+                       table_name=table, websocket_endpoint=given.get("endpoint"), permissions_boundary=given.get("permissions_boundary"))
     access = f"  # {OPEN}.\n  allow_anonymous = true"
     if "issuer" in given:
         tokens = aligned("    ", issuer=given["issuer"], audience=given["audience"], jwks_url=given.get("jwks_url"))

@@ -1,11 +1,10 @@
-# Who may take on which role, and how far each reaches.
+# Who may assume which role, and how far each reaches. In a partition that is not the usual one, so that nothing assumes it.
 
 mock_provider "aws" {
+  override_during = plan
+
   mock_data "aws_caller_identity" {
     defaults = { account_id = "123456789012" }
-  }
-  mock_data "aws_region" {
-    defaults = { name = "eu-west-1" }
   }
   mock_data "aws_partition" {
     defaults = { partition = "aws-us-gov" }
@@ -13,49 +12,114 @@ mock_provider "aws" {
   mock_resource "aws_iam_role" {
     defaults = { arn = "arn:aws-us-gov:iam::123456789012:role/own" }
   }
+  mock_resource "aws_iam_policy" {
+    defaults = { arn = "arn:aws-us-gov:iam::123456789012:policy/boundary" }
+  }
   mock_resource "aws_s3_bucket" {
-    defaults = { arn = "arn:aws:s3:::state" }
+    defaults = { arn = "arn:aws-us-gov:s3:::state" }
   }
   mock_resource "aws_iam_openid_connect_provider" {
-    defaults = { arn = "arn:aws:iam::123456789012:oidc-provider/token.actions.githubusercontent.com" }
+    defaults = { arn = "arn:aws-us-gov:iam::123456789012:oidc-provider/token.actions.githubusercontent.com" }
   }
 }
 
 variables {
-  repository   = "example/hub"
-  environments = ["staging", "production"]
+  region         = "us-gov-west-1"
+  repository     = "example/hub"
+  repository_id  = "222"
+  owner_id       = "111"
+  environments   = ["prod", "production"]
+  shared_account = true
 }
 
 run "trust" {
+  command = plan
+
   assert {
     condition = {
       for who, role in merge({ plan = aws_iam_role.plan }, aws_iam_role.deploy) :
-      who => jsondecode(role.assume_role_policy).Statement[0].Condition.StringEquals["token.actions.githubusercontent.com:sub"]
+      who => toset(jsondecode(role.assume_role_policy).Statement[0].Condition.StringEquals["token.actions.githubusercontent.com:sub"])
       } == {
-      plan       = "repo:example/hub:pull_request"
-      staging    = "repo:example/hub:environment:staging"
-      production = "repo:example/hub:environment:production"
+      plan       = toset(["repo:example/hub:pull_request", "repo:example/hub:ref:refs/heads/main", "repo:example@111/hub@222:pull_request", "repo:example@111/hub@222:ref:refs/heads/main"])
+      prod       = toset(["repo:example/hub:environment:prod", "repo:example@111/hub@222:environment:prod"])
+      production = toset(["repo:example/hub:environment:production", "repo:example@111/hub@222:environment:production"])
     }
-    error_message = "a role may be taken on from elsewhere than its own environment, or than a pull request"
+    error_message = "a role may be assumed from elsewhere than its own environment, a pull request or main, or not by both forms of the subject"
+  }
+
+  assert {
+    condition = {
+      for who, role in merge({ plan = aws_iam_role.plan }, aws_iam_role.deploy) :
+      who => { for key, value in jsondecode(role.assume_role_policy).Statement[0].Condition.StringEquals : key => value if !endswith(key, ":sub") }
+      } == {
+      plan       = { "token.actions.githubusercontent.com:aud" = "sts.amazonaws.com", "token.actions.githubusercontent.com:repository_id" = "222" }
+      prod       = { "token.actions.githubusercontent.com:aud" = "sts.amazonaws.com", "token.actions.githubusercontent.com:repository_id" = "222", "token.actions.githubusercontent.com:ref" = "refs/heads/main" }
+      production = { "token.actions.githubusercontent.com:aud" = "sts.amazonaws.com", "token.actions.githubusercontent.com:repository_id" = "222", "token.actions.githubusercontent.com:ref" = "refs/heads/main" }
+    }
+    error_message = "a token for something else than AWS, of another repository or of another branch is enough"
   }
 
   assert {
     condition = alltrue([for role in concat([aws_iam_role.plan], values(aws_iam_role.deploy)) : alltrue([
       length(jsondecode(role.assume_role_policy).Statement) == 1,
       jsondecode(role.assume_role_policy).Statement[0].Action == "sts:AssumeRoleWithWebIdentity",
-      jsondecode(role.assume_role_policy).Statement[0].Principal == { Federated = "arn:aws:iam::123456789012:oidc-provider/token.actions.githubusercontent.com" },
-      jsondecode(role.assume_role_policy).Statement[0].Condition.StringEquals["token.actions.githubusercontent.com:aud"] == "sts.amazonaws.com",
+      jsondecode(role.assume_role_policy).Statement[0].Principal == { Federated = "arn:aws-us-gov:iam::123456789012:oidc-provider/token.actions.githubusercontent.com" },
     ])])
-    error_message = "a role may be taken on without a token of GitHub's for AWS"
+    error_message = "a role may be assumed without a token of GitHub's"
+  }
+}
+
+run "sts_without_githubs_claims" {
+  command = plan
+
+  variables {
+    github_claims = false
+  }
+
+  assert {
+    condition = alltrue([for role in concat([aws_iam_role.plan], values(aws_iam_role.deploy)) :
+      toset(keys(jsondecode(role.assume_role_policy).Statement[0].Condition.StringEquals)) == toset(["token.actions.githubusercontent.com:aud", "token.actions.githubusercontent.com:sub"])
+    ])
+    error_message = "a condition on a claim that STS does not know refuses everybody"
+  }
+}
+
+run "partition" {
+  command = plan
+
+  variables {
+    gateway_logs   = true
+    custom_domains = { prod = ["chat.example.com"] }
+    kms_key_arns   = ["arn:aws-us-gov:kms:us-gov-west-1:123456789012:key/k"]
+  }
+
+  assert {
+    condition = !strcontains(jsonencode(concat(
+      [aws_iam_role_policy.plan.policy, aws_iam_role_policy_attachment.gateway_logs[0].policy_arn],
+      values(aws_iam_role_policy.deploy)[*].policy, values(aws_iam_policy.boundary)[*].policy,
+    )), "arn:aws:")
+    error_message = "an ARN is of another partition"
+  }
+
+  assert {
+    # IAM's limits, white space not counted: all inline policies of one role together, and a managed policy.
+    condition     = alltrue(concat([for policy in values(aws_iam_role_policy.deploy)[*].policy : length(policy) <= 10240], [for policy in values(aws_iam_policy.boundary)[*].policy : length(policy) <= 6144]))
+    error_message = "a policy is too long for IAM"
   }
 }
 
 run "plan_only_reads" {
+  command = plan
+
+  variables {
+    kms_key_arns = ["arn:aws-us-gov:kms:us-gov-west-1:123456789012:key/k"]
+  }
+
   assert {
     condition = alltrue([for action in flatten([for statement in jsondecode(aws_iam_role_policy.plan.policy).Statement : statement.Action]) :
-      can(regex("^[a-z0-9]+:(Get|List|Describe)|^apigateway:GET$", action))
+      can(regex("^[a-z0-9]+:(Get|List|Describe)|^apigateway:GET$|^kms:Decrypt$", action))
     ])
-    error_message = "the role of pull requests may change something"
+    error_message = "the role of plans may change something"
   }
 
   assert {
@@ -63,50 +127,129 @@ run "plan_only_reads" {
       flatten([for statement in jsondecode(aws_iam_role_policy.plan.policy).Statement : statement.Action]),
       ["dynamodb:GetItem", "logs:GetLogEvents", "logs:GetQueryResults"],
     )) == 0
-    error_message = "the role of pull requests may read what the hub holds"
+    error_message = "the role of plans may read what the hub holds"
+  }
+
+  assert {
+    # Not bootstrap's own.
+    condition = toset(one([for statement in jsondecode(aws_iam_role_policy.plan.policy).Statement : statement.Resource if contains(flatten([statement.Action]), "s3:GetObject")])) == toset([
+      "arn:aws-us-gov:s3:::state/prod/*", "arn:aws-us-gov:s3:::state/production/*",
+    ])
+    error_message = "the role of plans reads other states than the hubs'"
   }
 }
 
 run "deploy_keeps_to_its_hub" {
-  assert {
-    # What names a resource by its name names this hub's. APIs have no name, and the account's lists no resource.
-    condition = alltrue([for statement in jsondecode(aws_iam_role_policy.deploy["staging"].policy).Statement : alltrue([
-      for resource in flatten([statement.Resource]) :
-      can(regex("websocket-hub-staging|^arn:aws:apigateway:eu-west-1::/|^arn:aws:s3:::state(/staging/.*)?$", resource)) || resource == "*"
-    ])])
-    error_message = "a deploy to staging reaches beyond its own hub and its own state"
+  command = plan
+
+  variables {
+    custom_domains = { prod = ["chat.example.com"] }
+    kms_key_arns   = ["arn:aws-us-gov:kms:us-gov-west-1:123456789012:key/k"]
   }
 
   assert {
-    condition = alltrue([for statement in jsondecode(aws_iam_role_policy.deploy["staging"].policy).Statement :
+    # What has a name is named with the whole of the hub's, and so is not production's.
+    condition = alltrue([for statement in jsondecode(aws_iam_role_policy.deploy["prod"].policy).Statement : alltrue([
+      for resource in flatten([statement.Resource]) : anytrue([
+        can(regex("[:/]websocket-hub-prod-\\*(-us-gov-west-1)?$|:/aws/apigateway/websocket-hub-prod(:\\*)?$", resource)),
+        can(regex("^arn:aws-us-gov:apigateway:us-gov-west-1::/|^arn:aws-us-gov:s3:::state(/prod/.*)?$|:key/k$|:role/aws-service-role/ops\\.apigateway\\.amazonaws\\.com/", resource)),
+        resource == "*",
+      ])
+    ])])
+    error_message = "a deploy of prod reaches beyond its own hub and its own state"
+  }
+
+  assert {
+    condition = alltrue([for statement in jsondecode(aws_iam_role_policy.deploy["prod"].policy).Statement :
       !contains(flatten([statement.Resource]), "*") || alltrue([for action in flatten([statement.Action]) : can(regex("^(logs|cloudwatch):", action))])
     ])
     error_message = "more than saved queries and log delivery is granted on everything"
   }
 
   assert {
-    condition = alltrue([for statement in jsondecode(aws_iam_role_policy.deploy["staging"].policy).Statement :
+    # Whose an API, a stage or a domain is, is told by name or tag.
+    condition = alltrue(flatten([for statement in jsondecode(aws_iam_role_policy.deploy["prod"].policy).Statement : [for resource in flatten([statement.Resource]) :
+      strcontains(jsonencode(try(statement.Condition, null)), "\"websocket-hub-prod\"") || can(regex("/(authorizers|deployments|integrations|routes)(/\\*)?$|/domainnames/chat\\.example\\.com(/apimappings(/\\*)?)?$", resource))
+      if strcontains(resource, ":apigateway:") && flatten([statement.Action]) != ["apigateway:GET"]
+    ]]))
+    error_message = "a deploy of prod may change an API, a stage or a domain that is not its own"
+  }
+
+  assert {
+    condition = alltrue(flatten([for statement in jsondecode(aws_iam_role_policy.deploy["prod"].policy).Statement : [for action in flatten([statement.Action]) :
+      try(statement.Condition.StringEquals["iam:PermissionsBoundary"], "") == "arn:aws-us-gov:iam::123456789012:policy/boundary"
+      if contains(["iam:CreateRole", "iam:PutRolePolicy", "iam:DeleteRolePolicy", "iam:PutRolePermissionsBoundary"], action)
+    ]]))
+    error_message = "a role may be made, or given permissions, without the boundary"
+  }
+
+  assert {
+    condition = length([for action in flatten([for statement in jsondecode(aws_iam_role_policy.deploy["prod"].policy).Statement : statement.Action]) : action
+      if can(regex("^iam:(Attach|DeleteRolePermissionsBoundary|.*Policy(Version)?$)", action)) && !contains(["iam:PutRolePolicy", "iam:DeleteRolePolicy", "iam:GetRolePolicy", "iam:UpdateAssumeRolePolicy"], action)
+    ]) == 0
+    error_message = "a deploy may change a boundary, or take it away"
+  }
+
+  assert {
+    condition = alltrue([for statement in jsondecode(aws_iam_role_policy.deploy["prod"].policy).Statement :
       try(statement.Condition.StringEquals["iam:PassedToService"], "") == "lambda.amazonaws.com" if contains(flatten([statement.Action]), "iam:PassRole")
     ])
     error_message = "a role may be handed to something else than Lambda"
   }
 
   assert {
-    condition     = alltrue([for policy in values(aws_iam_role_policy.deploy) : !can(regex("lambda:InvokeFunction|:\\*\"", policy.policy))])
-    error_message = "a deploy may invoke functions, or all that a service has"
+    condition     = !can(regex("lambda:InvokeFunction|\"[a-z0-9]+:\\*\"", aws_iam_role_policy.deploy["prod"].policy))
+    error_message = "a deploy may invoke functions, or do all that a service knows"
   }
 
   assert {
-    # IAM's limit for all inline policies of one role together, white space not counted.
-    condition     = alltrue([for policy in values(aws_iam_role_policy.deploy) : length(policy.policy) <= 10240])
-    error_message = "the policy is too long for IAM"
+    condition     = !strcontains(aws_iam_role_policy.deploy["production"].policy, "domainnames\"") && !strcontains(aws_iam_role_policy.deploy["production"].policy, "chat.example.com")
+    error_message = "production may use the domain of prod"
+  }
+}
+
+run "boundary" {
+  command = plan
+
+  assert {
+    condition = alltrue([for statement in jsondecode(aws_iam_policy.boundary["prod"].policy).Statement : alltrue([
+      for resource in flatten([statement.Resource]) :
+      can(regex("[:/]websocket-hub-prod-\\*$", resource)) || can(regex("^(xray|execute-api):", flatten([statement.Action])[0]))
+    ])])
+    error_message = "a function of prod may reach what is not its hub's"
+  }
+
+  assert {
+    condition = toset([for action in flatten([for statement in jsondecode(aws_iam_policy.boundary["prod"].policy).Statement : statement.Action]) : split(":", action)[0]]) == toset([
+      "dynamodb", "execute-api", "lambda", "logs", "xray",
+    ])
+    error_message = "a function may use other services than those the hub is made of"
+  }
+}
+
+run "boundary_of_the_account" {
+  command = plan
+
+  variables {
+    permissions_boundary = "arn:aws-us-gov:iam::123456789012:policy/corporate"
+    gateway_logs         = true
+  }
+
+  assert {
+    condition = (
+      length(aws_iam_policy.boundary) == 0 && output.permissions_boundary_arns["prod"] == var.permissions_boundary &&
+      alltrue([for role in concat([aws_iam_role.plan], values(aws_iam_role.deploy), aws_iam_role.gateway_logs) : role.permissions_boundary == var.permissions_boundary])
+    )
+    error_message = "a role is made without the boundary that the account requires"
   }
 }
 
 run "state_is_kept" {
+  command = plan
+
   assert {
     condition = (
-      aws_s3_bucket.state.bucket == "websocket-hub-state-123456789012-eu-west-1" &&
+      aws_s3_bucket.state.bucket == "websocket-hub-state-123456789012-us-gov-west-1" &&
       aws_s3_bucket_versioning.state.versioning_configuration[0].status == "Enabled" &&
       aws_s3_bucket_public_access_block.state.block_public_policy && aws_s3_bucket_public_access_block.state.restrict_public_buckets &&
       jsondecode(aws_s3_bucket_policy.state.policy).Statement[0] == {
@@ -114,7 +257,7 @@ run "state_is_kept" {
         Effect    = "Deny"
         Principal = "*"
         Action    = "s3:*"
-        Resource  = ["arn:aws:s3:::state", "arn:aws:s3:::state/*"]
+        Resource  = ["arn:aws-us-gov:s3:::state", "arn:aws-us-gov:s3:::state/*"]
         Condition = { Bool = { "aws:SecureTransport" = "false" } }
       }
     )
@@ -123,8 +266,10 @@ run "state_is_kept" {
 }
 
 run "provider_there_already" {
+  command = plan
+
   variables {
-    oidc_provider_arn = "arn:aws:iam::123456789012:oidc-provider/token.actions.githubusercontent.com"
+    oidc_provider_arn = "arn:aws-us-gov:iam::123456789012:oidc-provider/token.actions.githubusercontent.com"
   }
 
   assert {
@@ -137,16 +282,66 @@ run "malformed" {
   command = plan
 
   variables {
-    repository        = "hub"
-    name              = "Hub"
-    environments      = ["eu-prod"]
-    oidc_provider_arn = "arn:aws:iam::123456789012:oidc-provider/example.com"
+    region               = "Ireland"
+    repository           = "example@111/hub@222"
+    repository_id        = "hub"
+    owner_id             = "0"
+    name                 = "hub-"
+    environments         = ["eu-prod"]
+    oidc_provider_arn    = "arn:aws:iam::123456789012:oidc-provider/example.com"
+    permissions_boundary = "corporate"
+    kms_key_arns         = ["arn:aws:kms:eu-west-1:123456789012:alias/hub"]
   }
 
-  expect_failures = [var.repository, var.name, var.environments, var.oidc_provider_arn]
+  expect_failures = [
+    var.region, var.repository, var.repository_id, var.owner_id, var.name, var.environments, var.oidc_provider_arn, var.permissions_boundary,
+    var.kms_key_arns,
+  ]
+}
+
+run "domains_that_are_none" {
+  command = plan
+
+  variables {
+    custom_domains = { prod = ["https://chat.example.com"] }
+  }
+
+  expect_failures = [var.custom_domains]
+}
+
+run "domains_of_no_environment" {
+  command = plan
+
+  variables {
+    custom_domains = { staging = ["chat.example.com"] }
+  }
+
+  expect_failures = [var.custom_domains]
+}
+
+run "names_of_something_else" {
+  command = plan
+
+  variables {
+    environments = ["deploy"]
+  }
+
+  expect_failures = [var.environments]
+}
+
+run "account_that_is_shared_unawares" {
+  command = plan
+
+  variables {
+    shared_account = false
+  }
+
+  expect_failures = [var.environments]
 }
 
 run "role_for_the_gateways_logs" {
+  command = plan
+
   variables {
     gateway_logs = true
   }
@@ -163,6 +358,8 @@ run "role_for_the_gateways_logs" {
 }
 
 run "role_of_another_stack" {
+  command = plan
+
   assert {
     condition     = length(aws_iam_role.gateway_logs) == 0 && length(aws_api_gateway_account.this) == 0
     error_message = "the account's role is set although another stack has set it"

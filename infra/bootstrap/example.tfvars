@@ -1,0 +1,9 @@
+# An account with one environment: copy it to <account>.tfvars, and run scripts/bootstrap.sh <account>.
+
+region       = "eu-west-1"
+environments = ["staging"]
+
+# gh api repos/OWNER/NAME --jq '.full_name, .id, .owner.id' prints these.
+repository    = "OWNER/NAME"
+repository_id = "123456789"
+owner_id      = "1234567"
