@@ -2,28 +2,43 @@
 # Deploys an environment: builds, shows a summary and the whole plan, asks for confirmation, applies, runs a smoke test
 # over real sockets, and prints the WebSocket address.
 #
-#   scripts/deploy.sh <environment> [--yes | --plan] [--artifacts DIR] [--again] [--allow-endpoint]
+#   scripts/deploy.sh <environment> [--yes] [--artifacts DIR] [--again] [--allow-endpoint]
+#   scripts/deploy.sh <environment> --plan [--save FILE] ...
+#   scripts/deploy.sh <environment> --apply FILE --artifacts DIR ...
 #
 #   --yes             do not ask: for pipelines
 #   --plan            print the summary and the plan as Markdown, and change nothing
+#   --save            with --plan, if something would change: write Terraform's plan to FILE, for --apply
+#   --apply           apply that plan and no other; it is refused if another apply came between
 #   --artifacts       build nothing: copy what scripts/build.sh left in that folder to target/lambda, and deploy it
 #   --again           deploy a release that was rolled back; without this it is refused
 #   --allow-endpoint  deploy to AWS_ENDPOINT_URL; without this, an environment that has it is refused
 #
 # Settings, region and state are those of infra/environments/<environment> (scripts/new-environment.sh makes one);
-# credentials come from the environment, as for any Terraform run there. Where the hub asks for tokens, one in HUB_TOKEN
-# that may join and send to the session smoke-test lets the smoke test send a message, and not only see itself refused.
+# credentials come from the environment, as for any Terraform run there. Where the hub asks for tokens, the smoke test needs
+# one that may join and send to the session smoke-test, or it only sees itself refused: in HUB_TOKEN, or printed by the
+# executable infra/environments/<environment>/smoke-token, if there is one.
 
 # shellcheck source=scripts/lib/common.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib/common.sh"
 
-environment='' yes='' plan_only='' artifacts='' again='' allow_endpoint=''
+environment='' yes='' plan_only='' save='' apply='' artifacts='' again='' allow_endpoint=''
 while [ $# -gt 0 ]; do
   case $1 in
     --yes) yes=1 ;;
     --plan) plan_only=1 ;;
     --again) again=1 ;;
     --allow-endpoint) allow_endpoint=1 ;;
+    --save)
+      [ $# -ge 2 ] || die "--save takes a file: see --help"
+      save=$(cd "$(dirname "$2")" 2>/dev/null && pwd -P)/${2##*/} || die "--save $2: there is no such folder"
+      shift
+      ;;
+    --apply)
+      [ -f "${2:-}" ] || die "--apply ${2:-}: there is no such file; --plan --save FILE writes one"
+      apply=$(cd "$(dirname "$2")" && pwd -P)/${2##*/}
+      shift
+      ;;
     --artifacts)
       [ $# -ge 2 ] || die "--artifacts takes a folder: see --help"
       artifacts=$(cd "$2" 2>/dev/null && pwd -P) || die "--artifacts $2: there is no such folder"
@@ -38,12 +53,15 @@ while [ $# -gt 0 ]; do
   shift
 done
 [ -n "$environment" ] || die "which environment? See --help"
+[ -z "$save" ] || [ -n "$plan_only" ] || die "--save goes with --plan"
+[ -z "$apply" ] || [ -z "$plan_only" ] || die "--apply and --plan exclude each other"
+[ -z "$apply" ] || [ -n "$artifacts" ] || die "--apply needs --artifacts: the zips that the plan was made of"
 need_aws "$allow_endpoint"
 [ -n "$yes$plan_only" ] || [ -t 0 ] || die "there is no terminal to ask on: pass --yes to apply without asking"
 need_python
 
 open_environment "$environment"
-[ -n "$plan_only" ] || python_tools local aws
+[ -n "$plan_only" ] || python_tools smoke aws
 
 # The module reads target/lambda: with a path of its own, each folder of artifacts would look like new code.
 out=$ROOT/target/lambda
@@ -64,12 +82,19 @@ if [[ -n $artifacts && ! $artifacts -ef $out ]]; then
   cp "$artifacts/release.json" "$out/release.json"
 fi
 
-lock=()
+rc=2 lock=()
 # A lock would need write access to the state, which whoever only plans may not have.
 [ -z "$plan_only" ] || lock=(-lock=false)
-rc=0
-tf plan -input=false -detailed-exitcode -out="$work/plan" ${lock[@]+"${lock[@]}"} >"$work/plan.log" 2>&1 || rc=$?
-[ "$rc" != 1 ] || plan_failed 'nothing is deployed'
+if [ -n "$apply" ]; then
+  # A plan knows its own state, whatever the environment is called here; it also holds the settings that it was made of.
+  python3 -c 'import sys, zipfile; sys.stdout.buffer.write(zipfile.ZipFile(sys.argv[1]).read("tfconfig/m-/main.tf"))' "$apply" 2>/dev/null | cmp -s - "$INFRA/main.tf" \
+    || die "--apply: $apply is no plan of infra/environments/$environment as it is here, but of another environment or of other settings: make one anew with --plan --save"
+  cp "$apply" "$work/plan"
+else
+  rc=0
+  tf plan -input=false -detailed-exitcode -out="$work/plan" ${lock[@]+"${lock[@]}"} >"$work/plan.log" 2>&1 || rc=$?
+  [ "$rc" != 1 ] || plan_failed 'nothing is deployed'
+fi
 terraform -chdir="$INFRA" show -json "$work/plan" >"$work/plan.json"
 [ -n "$plan_only" ] || exec 3>&1 >&2
 relive=0
@@ -83,7 +108,11 @@ python3 "$ROOT/scripts/lib/changes.py" <"$work/plan.json" || relive=$?
     cat "$work/plan.txt"
   fi
 }
-[ -z "$plan_only" ] || exit 0
+[ -z "$plan_only" ] || {
+  [ -z "$save" ] || rm -f "$save"
+  [ "$rc" != 2 ] || [ -z "$save" ] || cp "$work/plan" "$save"
+  exit 0
+}
 
 if [ "$rc" = 2 ]; then
   [ "$relive" = 0 ] || [ -n "$again" ] \
@@ -92,7 +121,11 @@ if [ "$rc" = 2 ]; then
     read -r -p "Apply this? Type yes: " answer
     [ "$answer" = yes ] || die "not applied"
   }
-  tf apply -input=false "$work/plan" || die "terraform apply failed: see above; run this again once the cause is gone"
+  run shown "$work/apply.log" terraform -chdir="$INFRA" apply -input=false "$work/plan" || {
+    ! grep -q 'plan is stale' "$work/apply.log" || die "not applied, nothing has changed: another apply came between: re-run all jobs, for a plan of what is there now"
+    lock_hint "$work/apply.log"
+    die "terraform apply failed: see above; run this again once the cause is gone"
+  }
 fi
 exec 7>&-
 read_hub
@@ -104,6 +137,10 @@ expect=(--asks-for-token)
   expect=()
   say "This hub is OPEN TO EVERYONE: whoever knows the address can join any session and send to any."
 }
+if [[ -n ${expect[*]-} && -z ${HUB_TOKEN:-} && -x $INFRA/smoke-token ]]; then
+  HUB_TOKEN=$("$INFRA/smoke-token") || die "deployed, but not tested: ${INFRA#"$ROOT"/}/smoke-token failed, see above"
+  export HUB_TOKEN
+fi
 # The API's own address: a custom domain works only once its DNS record does.
 run "$ROOT/scripts/smoke.sh" "$(hub 'hub["connections_endpoint"].replace("http", "ws", 1)')" ${expect[@]+"${expect[@]}"} \
   || die "deployed, but the smoke test failed: see above; scripts/rollback.sh $environment returns to the release before"

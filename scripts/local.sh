@@ -215,7 +215,7 @@ up() {
   # A stack that does not come up at all leaves nothing behind; one that was up before stays as it is.
   [ -e "$STATE/env" ] || on_exit discard
   # shellcheck disable=SC2086 # No word, or one.
-  python_tools local $auth
+  python_tools local smoke $auth
   if [ -e "$STATE/ministack.pid" ] && ! healthy; then
     say "MiniStack has died, and all it held with it: starting afresh"
     tail -n 5 "$STATE/ministack.log" >&2

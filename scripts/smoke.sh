@@ -16,5 +16,5 @@ case ${1:-} in
   ws://* | wss://*) ;;
   *) die "name the WebSocket address, as Terraform's output websocket_url or scripts/local.sh url prints it" ;;
 esac
-python_tools local
+python_tools smoke
 run "$PY" "$ROOT/scripts/lib/smoke.py" "$@"

@@ -139,6 +139,19 @@ python_tools_apart() {
   PATH=$path
 }
 
+# cargo_tool NAME VERSION: a program from crates.io, compiled into target/tools the first time.
+cargo_tool() {
+  local tools=$ROOT/target/tools
+  lock 6 "$tools.lock"
+  grep -qsF "\"$1 $2 " "$tools/.crates.toml" || {
+    say "compiling $1 $2 (the first time takes a minute)"
+    run cargo install --quiet --locked --root "$tools" --target-dir "$tools/target" --version "$2" "$1" >&2 || die "$1 could not be compiled: see above"
+    rm -rf "$tools/target"
+  }
+  exec 6>&-
+  PATH=$tools/bin:$PATH
+}
+
 # The folder that holds the pinned AWS provider, for machines that cannot reach the registry; nothing where there is none.
 plugin_mirror() {
   local version mirror
@@ -230,11 +243,23 @@ open_environment() {
   }
 }
 
-# plan_failed AND: ends with what Terraform said in plan.log, and what to do about a lock that a cancelled run has left.
+# shown LOG COMMAND...: what the command says, on stderr and in LOG. For run: tee must outlive an interrupt, or what Terraform
+# says while it finishes would end it.
+shown() {
+  "${@:2}" 2>&1 | tee -i "$1" >&2
+  return "${PIPESTATUS[0]}"
+}
+
+# lock_hint LOG: what to do about a lock that a cancelled run has left, if that is what Terraform complains of.
+lock_hint() {
+  ! grep -q 'state lock' "$1" \
+    || say "If nothing else is deploying, a cancelled run has left the lock: terraform -chdir=${INFRA#"$ROOT"/} force-unlock ID removes it (the ID is above)"
+}
+
+# plan_failed AND: ends with what Terraform said in plan.log.
 plan_failed() {
   cat "$work/plan.log" >&2
-  ! grep -q 'state lock' "$work/plan.log" \
-    || say "If nothing else is deploying, a cancelled run has left the lock: terraform -chdir=${INFRA#"$ROOT"/} force-unlock ID removes it"
+  lock_hint "$work/plan.log"
   die "terraform plan failed: see above; $1"
 }
 
