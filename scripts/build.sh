@@ -1,23 +1,24 @@
 #!/usr/bin/env bash
 # Builds the functions for Lambda and prints the paths of their zips.
 #
-#   scripts/build.sh [--arch x86_64|arm64|host] [--profile NAME] [--release NAME]
+#   scripts/build.sh [--arch x86_64|arm64|host] [--profile NAME] [--release NAME] [--sbom]
 #
 #   --arch     what to build for (default: x86_64, as the Terraform variable `architecture`)
 #   --profile  the cargo profile (default: release, which is what AWS gets)
 #   --release  what this build is called in release.json, and then in AWS (default: git describe --always --dirty, with a
 #              digest of the zips where there are changes that are not committed, or no git)
+#   --sbom     write sbom.cdx.json beside each zip too: what it is made of, in CycloneDX
 #
-# The release profile writes target/lambda/release.json and target/lambda/<function>/{bootstrap,bootstrap.zip,sbom.cdx.json};
-# any other writes below target/lambda-<profile>/, so that a quick build is never deployed by mistake. The executables run
-# on Amazon Linux 2023 (glibc 2.34).
+# The release profile writes target/lambda/release.json and target/lambda/<function>/{bootstrap,bootstrap.zip}; any other
+# writes below target/lambda-<profile>/, so that a quick build is never deployed by mistake. The executables run on Amazon
+# Linux 2023 (glibc 2.34).
 # The same source gives the same zips on any machine whose Python has the same zlib, because the linker is the same: zig,
 # pinned in scripts/lib/requirements/build.txt.
 
 # shellcheck source=scripts/lib/common.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib/common.sh"
 
-arch=x86_64 profile=release release='' digest=''
+arch=x86_64 profile=release release='' sbom='' digest=''
 while [ $# -gt 0 ]; do
   case $1 in
     --arch | --profile | --release)
@@ -25,6 +26,7 @@ while [ $# -gt 0 ]; do
       printf -v "${1#--}" %s "$2"
       shift
       ;;
+    --sbom) sbom=1 ;;
     -h | --help) usage && exit ;;
     *) die "unknown argument $1: see --help" ;;
   esac
@@ -74,5 +76,10 @@ run cargo lambda build ${locked[@]+"${locked[@]}"} --profile "$profile" --target
 # shellcheck disable=SC2046 # One word a function.
 run "$PY" "$ROOT/scripts/lib/package.py" "$arch" "$glibc" "$release$digest" "$out.new" "$out" $(functions)
 rm -rf "$out.new"
-# shellcheck disable=SC2046 # One word a function.
-run "$PY" "$ROOT/scripts/lib/sbom.py" "$target" "$out" $(functions)
+# One from before describes another zip.
+rm -f "$out"/*/sbom.cdx.json
+if [ -n "$sbom" ]; then
+  cargo_tool cargo-cyclonedx 0.5.9
+  # shellcheck disable=SC2046 # One word a function.
+  run "$PY" "$ROOT/scripts/lib/sbom.py" "$target" "$out" $(functions)
+fi

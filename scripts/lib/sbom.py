@@ -1,63 +1,46 @@
-"""Writes what a built function is made of: a software bill of materials in CycloneDX, the same for the same source.
+"""Writes what each built function is made of, with cargo-cyclonedx: a software bill of materials, the same for the same source.
 
     sbom.py TARGET OUT_DIR FUNCTION...    (in the workspace; writes OUT_DIR/<function>/sbom.cdx.json)
 
-Listed are the crates whose code can be in the executable; build scripts, macros and tests are not shipped.
+Listed are the crates whose code can be in the executable, and those whose macros wrote some of it.
 """
 
 import hashlib
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
-
-REGISTRY = "registry+https://github.com/rust-lang/crates.io-index"
-
-
-def locked() -> dict[tuple[str, str], str]:
-    """The checksum of each crate, from Cargo.lock."""
-    with open("Cargo.lock", encoding="utf-8") as file:
-        packages = file.read().split("[[package]]")
-    field = lambda name, text: (re.search(rf'^{name} = "(.*)"$', text, re.M) or ["", ""])[1]
-    return {(field("name", p), field("version", p)): field("checksum", p) for p in packages[1:] if field("source", p) == REGISTRY}
+import tempfile
+from pathlib import Path
 
 
-def crates(function: str, target: str) -> list[tuple[str, str, str]]:
-    """Name, version and licence of each crate that the function is linked from, itself first."""
-    command = ["cargo", "tree", "--package", function, "--target", target, "--edges", "normal,no-proc-macro"]
-    command += ["--prefix", "none", "--no-dedupe", "--format", "{p}\t{l}"]
-    lines = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.splitlines()
-    found = {}
-    for line in lines:
-        crate, licence = line.split("\t")
-        name, version = crate.split()[:2]
-        found[name, version.removeprefix("v")] = re.sub(r" */ *", " OR ", licence)
-    first, *rest = ((name, version, licence) for (name, version), licence in found.items())
-    return [first, *sorted(rest)]
-
-
-def component(name: str, version: str, licence: str, kind: str, checksum: str | None) -> dict:
-    entry = {"type": kind, "bom-ref": f"{name}@{version}", "name": name, "version": version}
-    if licence:
-        entry["licenses"] = [{"expression": licence}]
-    if checksum:
-        entry |= {"purl": f"pkg:cargo/{name}@{version}", "hashes": [{"alg": "SHA-256", "content": checksum}]}
-    return entry
+def alone(function: str, work: Path) -> Path:
+    """A workspace of this function and what it shares, without tests: a crate that they need, or a feature, is not shipped."""
+    for name in ("Cargo.toml", "Cargo.lock"):
+        shutil.copy(name, work)
+    for member in ("hub", function):
+        shutil.copytree(f"functions/{member}", work / "functions" / member)
+    root = work / "Cargo.toml"
+    root.write_text(re.sub(r"^members = .*", f'members = ["functions/hub", "functions/{function}"]', root.read_text(), flags=re.M))
+    for manifest in work.glob("functions/*/Cargo.toml"):
+        manifest.write_text(re.sub(r"^\[dev-dependencies\]\n(?:[^\[].*\n|\n)*", "", manifest.read_text(), flags=re.M))
+    return work / "functions" / function
 
 
 def main(target: str, out: str, *functions: str) -> None:
-    checksums = locked()
     for function in functions:
-        itself, *parts = crates(function, target)
+        with tempfile.TemporaryDirectory() as work:
+            folder = alone(function, Path(work).resolve())
+            command = ["cargo", "cyclonedx", "--quiet", "--format", "json", "--spec-version", "1.5", "--describe", "binaries", "--no-build-deps", "--target", target]
+            subprocess.run([*command, "--manifest-path", str(folder / "Cargo.toml")], check=True, env={**os.environ, "SOURCE_DATE_EPOCH": "0"})
+            text = (folder / f"{function}_bin.cdx.json").read_text(encoding="utf-8")
+            bill = json.loads(text.replace(f"file://{folder.parents[1]}", "file://"))
         with open(f"{out}/{function}/bootstrap.zip", "rb") as file:
-            digest = hashlib.sha256(file.read()).hexdigest()
-        bill = {
-            "bomFormat": "CycloneDX",
-            "specVersion": "1.5",
-            "metadata": {"component": component(*itself, "application", None) | {"hashes": [{"alg": "SHA-256", "content": digest}]}},
-            "components": [component(*part, "library", checksums.get(part[:2])) for part in parts],
-        }
+            bill["metadata"]["component"]["hashes"] = [{"alg": "SHA-256", "content": hashlib.sha256(file.read()).hexdigest()}]
+        # When the bill was made is no part of it.
+        del bill["metadata"]["timestamp"]
         path = f"{out}/{function}/sbom.cdx.json"
         with open(path + ".new", "w", encoding="utf-8") as file:
             json.dump(bill, file, indent=1)

@@ -1,0 +1,18 @@
+#!/usr/bin/env bash
+# Packs two builds into a release: an archive for each architecture, checksums and notes. The workflow of that name publishes
+# them; this publishes nothing.
+#
+#   scripts/release.sh <tag> <build for x86_64> <build for arm64> <new folder>
+#
+# The tag is v and the version in Cargo.toml, and CHANGELOG.md has a section for it. The builds are folders that
+# scripts/build.sh --release <tag> --sbom has left; an unpacked archive is such a folder again, for deploy.sh --artifacts.
+
+# shellcheck source=scripts/lib/common.sh
+. "$(dirname "${BASH_SOURCE[0]}")/lib/common.sh"
+
+case ${1:-} in
+  -h | --help) usage && exit ;;
+esac
+[ $# = 4 ] || die "a release takes a tag, two builds and a new folder: see --help"
+need_python
+exec python3 "$ROOT/scripts/lib/release.py" "$@"
