@@ -52,18 +52,12 @@ skip() { # NAME REASON
 # part NAME: whether that part is wanted.
 part() { [ ${#parts[@]} = 0 ] || [[ " ${parts[*]} " == *" $1 "* ]]; }
 
-# tee must outlive an interrupt, or what the command says while it cleans up would end it.
-with_log() {
-  "$@" 2>&1 | tee -i "$work/log" >&2
-  return "${PIPESTATUS[0]}"
-}
-
 # step COUNTER NAME COMMAND...: runs a command; the counter makes numbers of its exit code and of what it has said.
 step() {
   local counter=$1 name=$2 start=$SECONDS rc=0 numbers
   shift 2
   say "--- $name"
-  run with_log "$@" || rc=$?
+  run shown "$work/log" "$@" || rc=$?
   numbers=$("$counter" "$rc")
   # shellcheck disable=SC2086 # Three words: passed, failed, skipped.
   count "$name" $numbers "$start"
@@ -165,7 +159,7 @@ need_linux
 need_python
 need_cargo
 need_terraform
-python_tools local auth lint
+python_tools local smoke auth lint
 python_tools_apart checkov
 cd "$ROOT"
 terraform_setup "$work"
@@ -208,6 +202,8 @@ if part infra; then
   check 'summary of a plan' "$PY" tests/changes.py
   check 'check before a removal' "$PY" tests/removal.py
   check 'choice of a rollback' "$PY" tests/releases.py
+  check 'workflows and what they ask' "$PY" tests/workflows.py
+  check 'a release' "$PY" tests/release.py
 fi
 
 # node_tests NAME COMMAND...: the command is one of `node --test`, with TAP for its report.
@@ -248,7 +244,7 @@ if part rust; then
     mkdir -p fuzz/corpus
     check 'fuzzing' cargo +nightly fuzz run edge fuzz/corpus events -- -max_total_time=60
   fi
-  step one 'functions build' scripts/build.sh --arch host --profile local || true
+  step one 'functions build' scripts/build.sh --arch host --profile local --sbom || true
   check 'SBOMs' sboms_are_complete
   cargo_test 'fault tests' -p fault-tests
   if command -v valgrind >/dev/null; then

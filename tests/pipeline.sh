@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Plays the delivery pipeline on the local stack: bootstraps it, makes an environment, deploys as its role with the state
-# in the bucket, plans from a second checkout, redeploys and rolls back under traffic, removes, and sees refused what
-# nothing may do.
+# Plays the delivery pipeline on the local stack, with IAM enforced: prepares the account, makes environments, deploys as
+# their roles with the state in the bucket, plans from another checkout and applies that plan, redeploys and rolls back under
+# traffic, removes, and sees refused what nothing may do.
 #
 #   tests/pipeline.sh <folder of built functions>      (in the environment of scripts/local.sh env)
 #
@@ -20,26 +20,49 @@ terraform_setup "$work"
 export AWS_ENDPOINT_URL_STS=$AWS_ENDPOINT_URL
 export TF_CLI_ARGS_init=-backend-config=use_path_style=true
 
-say "--- an administrator bootstraps the account"
-bootstrap() { TF_DATA_DIR=$work/data run terraform -chdir="$ROOT/infra/bootstrap" "$@" -no-color; }
-bootstrap_state=${HUB_STATE_DIR:-$ROOT/.local}/bootstrap.tfstate
-what=(-input=false -state="$bootstrap_state" -var repository=example/hub -var name=ship)
-TF_CLI_ARGS_init='' bootstrap init -input=false -lockfile=readonly >"$work/log"
-bootstrap apply "${what[@]}" -auto-approve >"$work/log" || { cat "$work/log" >&2 && exit 1; }
-bootstrap plan "${what[@]}" -detailed-exitcode >"$work/log" || { cat "$work/log" >&2 && die "a plan straight after the apply is not empty"; }
-output() { TF_DATA_DIR=$work/data terraform -chdir="$ROOT/infra/bootstrap" output -state="$bootstrap_state" -json | "$PY" -c "import json, sys; print(json.load(sys.stdin)$1)"; }
-bucket=$(output '["state_bucket"]["value"]')
-deployer=$(output '["deploy_role_arns"]["value"]["staging"]')
-planner=$(output '["plan_role_arn"]["value"]')
-
-environment() { "$work/one/scripts/new-environment.sh" "$@" --region "$AWS_REGION" --architecture "$(host_arch)" --anonymous --state-bucket "$bucket" --yes >&2; }
-say "--- an environment is made, and another checkout has it too"
 mkdir "$work/one"
 copy_tree "$work/one" .
 ln -s "$VENV" "$work/one/.venv"
-environment staging --name ship-staging
-environment misnamed --name other --state-key staging/misnamed.tfstate
-environment trespass --name ship-staging --state-key production/terraform.tfstate
+
+say "--- an administrator prepares the account"
+bootstrap() { "$work/one/scripts/bootstrap.sh" acme --yes --allow-endpoint 2>"$work/log"; }
+cat >"$work/one/infra/bootstrap/acme.tfvars" <<TFVARS
+region        = "$AWS_REGION"
+name          = "ship"
+environments  = ["staging", "production"]
+repository    = "example/hub"
+repository_id = "222"
+owner_id      = "111"
+TFVARS
+! bootstrap || die "two environments share an account without having been told so"
+grep -q 'shared_account = true' "$work/log" || { cat "$work/log" >&2 && die "bootstrap.sh failed, but for another reason than two environments in one account"; }
+echo 'shared_account = true' >>"$work/one/infra/bootstrap/acme.tfvars"
+bootstrap >"$work/environments" || { cat "$work/log" >&2 && exit 1; }
+[ ! -e "$work/one/infra/bootstrap/acme.tfstate" ] || die "a state of bootstrap is still here"
+[ "$(bootstrap)" = "$(cat "$work/environments")" ] || { cat "$work/log" >&2 && die "a second bootstrap.sh prints something else"; }
+grep -q 'nothing has changed' "$work/log" || { cat "$work/log" >&2 && die "a bootstrap straight after another one changes something"; }
+bucket=$(sed -n 's/^bucket = "\(.*\)"/\1/p' "$work/one/infra/bootstrap/acme.s3.tfbackend")
+arn=arn:aws:iam::000000000000
+deployer=$arn:role/ship-deploy-staging-$AWS_REGION producer=$arn:role/ship-deploy-production-$AWS_REGION planner=$arn:role/ship-plan-$AWS_REGION
+boundary=$arn:policy/ship-boundary-staging-$AWS_REGION
+
+say "--- the environments are made with the commands that it prints, and other checkouts have them too"
+# environment NAME FLAGS...
+environment() {
+  local command
+  read -r -a command < <(grep "new-environment.sh $1 " "$work/environments")
+  "$work/one/${command[0]}" "${command[@]:1}" --architecture "$(host_arch)" --yes "${@:2}" >&2
+}
+port=$("$PY" "$ROOT/scripts/lib/stack.py" port 8082)
+"$PY" "$ROOT/scripts/lib/issuer.py" serve "$work/key" "$port" >"$work/issuer.log" 2>&1 &
+on_exit "kill $! 2>/dev/null; rm -rf $work"
+environment staging --anonymous
+environment production --issuer "http://127.0.0.1:$port" --audience hub
+printf '#!/bin/sh\nexec %q %q token %q http://127.0.0.1:%s --session smoke-test\n' "$PY" "$ROOT/scripts/lib/issuer.py" "$work/key" "$port" >"$work/one/infra/environments/production/smoke-token"
+chmod +x "$work/one/infra/environments/production/smoke-token"
+new() { "$work/one/scripts/new-environment.sh" "$1" --region "$AWS_REGION" --architecture "$(host_arch)" --anonymous --state-bucket "$bucket" --permissions-boundary "$boundary" --yes "${@:2}" >&2; }
+new misnamed --name other --state-key staging/misnamed.tfstate
+new trespass --name ship-staging --state-key production/terraform.tfstate
 cp -R "$work/one" "$work/two"
 
 # Three releases: zips of other bytes, as another build leaves them.
@@ -63,20 +86,24 @@ with open(f"{out}/release.json", "w") as file:
 RELEASE
 done
 
-# as ROLE SUBJECT COMMAND...: with the token that GitHub would give to such a job. The stack reads what it claims and does
-# not check the signature; AWS does.
+# as ROLE SUBJECT COMMAND...: with the token that GitHub would give to such a job on main; CLAIMS are other claims of it. The
+# stack reads what it claims and does not check the signature; AWS does.
 as() {
   local role=$1 token
   token=$("$PY" -c '
 import base64, json, sys
 part = lambda what: base64.urlsafe_b64encode(json.dumps(what).encode()).decode().rstrip("=")
-print(part({"alg": "RS256"}), part({"iss": "https://token.actions.githubusercontent.com", "aud": "sts.amazonaws.com", "sub": sys.argv[1]}), "c2ln", sep=".")' "$2")
+claims = {"iss": "https://token.actions.githubusercontent.com", "aud": "sts.amazonaws.com", "repository_id": "222", "ref": "refs/heads/main"}
+print(part({"alg": "RS256"}), part({**claims, "sub": sys.argv[1], **json.loads(sys.argv[2] or "{}")}), "c2ln", sep=".")' "$2" "${CLAIMS:-}")
   shift 2
   printf '%s' "$token" >"$work/token"
   env -u AWS_ACCESS_KEY_ID -u AWS_SECRET_ACCESS_KEY AWS_ROLE_ARN="$role" AWS_WEB_IDENTITY_TOKEN_FILE="$work/token" AWS_ROLE_SESSION_NAME=pipeline "$@"
 }
-job=repo:example/hub:environment:staging
-pull_request=repo:example/hub:pull_request
+# Both forms of the subject, without the ids of owner and repository and with them.
+old=repo:example/hub
+job=repo:example@111/hub@222:environment:staging
+production_job=$old:environment:production
+pull_request=repo:example@111/hub@222:pull_request
 
 # ship VERB ARGUMENTS...: one of the scripts of the first checkout, as the role of its environment.
 ship() { as "$deployer" "$job" "$work/one/scripts/$1.sh" "${@:2}" --allow-endpoint; }
@@ -128,19 +155,27 @@ runs() {
 }
 
 r1=(--artifacts "$work/r1") r2=(--artifacts "$work/r2") r3=(--artifacts "$work/r3")
-refused 'a deploy from a pull request' as "$deployer" "$pull_request" "$work/one/scripts/deploy.sh" staging --allow-endpoint --yes "${r1[@]}"
-refused 'a deploy from another repository' as "$deployer" repo:example/other:environment:staging "$work/one/scripts/deploy.sh" staging --allow-endpoint --yes "${r1[@]}"
+say "--- a role is assumed from its own place, by both forms of the subject"
+assume() { as "$1" "$2" "$PY" -c 'import botocore.session; botocore.session.get_session().create_client("sts").get_caller_identity()'; }
+new_form=repo:example@111/hub@222
+for subject in "$old:environment:staging" "$job"; do assume "$deployer" "$subject"; done
+for subject in "$old" "$new_form"; do
+  for place in pull_request ref:refs/heads/main; do assume "$planner" "$subject:$place"; done
+  refused "a plan on another branch ($subject)" assume "$planner" "$subject:ref:refs/heads/other"
+  refused "a deploy from a pull request ($subject)" assume "$deployer" "$subject:pull_request"
+  refused "a deploy from main outside of the environment ($subject)" assume "$deployer" "$subject:ref:refs/heads/main"
+  refused "a deploy from production ($subject)" assume "$deployer" "$subject:environment:production"
+done
+refused 'a deploy from another repository' assume "$deployer" repo:example/other:environment:staging
+refused 'a deploy from a repository with these names and other ids' assume "$deployer" repo:example@999/hub@888:environment:staging
+CLAIMS='{"repository_id": "888"}' refused 'a deploy from a repository that has taken the name' assume "$deployer" "$old:environment:staging"
+CLAIMS='{"ref": "refs/heads/other"}' refused 'a deploy from another branch' assume "$deployer" "$job"
+CLAIMS='{"aud": "https://github.com/example"}' refused 'a token for something else than AWS' assume "$deployer" "$job"
+CLAIMS='{"repository_id": "888"}' refused 'a plan from a repository that has taken the name' assume "$planner" "$old:pull_request"
+
 refused 'a state that does not travel over TLS' ship deploy staging --yes "${r1[@]}"
-# What the local stack cannot do: it has no TLS, and with some requests it does not know which function, table, alarm,
-# dashboard or rule they are about, so that only a permission on all of them is one. The next bootstrap would take it back.
-"$PY" -c '
-import botocore.session, sys
-new = botocore.session.get_session().create_client
-new("s3").delete_bucket_policy(Bucket=sys.argv[1])
-for role in sys.argv[2:]:
-    policy = """{"Statement": [{"Effect": "Allow", "Resource": "*", "Action":
-      ["dynamodb:ListTagsOfResource", "lambda:CreateFunction", "cloudwatch:*", "events:*"]}]}"""
-    new("iam").put_role_policy(RoleName=role, PolicyName="local-stack", PolicyDocument=policy)' "$bucket" "${deployer##*/}" "${planner##*/}"
+# Which the local stack has not. The next bootstrap would set it again.
+"$PY" -c 'import botocore.session, sys; botocore.session.get_session().create_client("s3").delete_bucket_policy(Bucket=sys.argv[1])' "$bucket"
 
 say "--- staging deploys its first release"
 shipped deploy staging --yes "${r1[@]}"
@@ -157,10 +192,61 @@ sed -i.bak 's/^  name .*/&\n  log_retention_days = 7/' "$work/two/infra/environm
 told=$(plan "${r1[@]}")
 [ "$(grep -c 'update log group /aws/lambda/ship-staging-.*: retention_in_days 30 → 7' <<<"$told")" = 4 ] || die "the plan of a shorter retention says: $told"
 grep -q 'Plan: 0 to add, 4 to change, 0 to destroy' <<<"$told" || die "Terraform's own plan does not follow its summary: $told"
-refused 'a deploy as the role of pull requests' as "$planner" "$pull_request" "$work/two/scripts/deploy.sh" staging --allow-endpoint --yes "${r1[@]}"
 mv "$work/two/infra/environments/staging/main.tf.bak" "$work/two/infra/environments/staging/main.tf"
 refused 'a hub of another name' ship deploy misnamed --yes "${r1[@]}"
 refused 'the state of another environment' ship deploy trespass --yes "${r1[@]}"
+
+say "--- production, which asks for tokens: a plan from a fresh clone, which is what is applied"
+git -C "$work/one" init --quiet --initial-branch main
+git -C "$work/one" add . ":(exclude).venv"
+git -C "$work/one" -c user.name=test -c user.email=test@example.com commit --quiet --message 'the hub, with its environments'
+git clone --quiet "$work/one" "$work/clone"
+ln -s "$VENV" "$work/clone/.venv"
+production() { as "$@" --allow-endpoint >"$work/out" 2>"$work/log" || { cat "$work/log" >&2 && die "${*:3} failed: see above"; }; }
+deploy=("$work/clone/scripts/deploy.sh" production)
+production "$planner" "$old:ref:refs/heads/main" "${deploy[@]}" --plan --save "$work/first.plan" "${r1[@]}"
+production "$planner" "$new_form:ref:refs/heads/main" "${deploy[@]}" --plan --save "$work/second.plan" "${r2[@]}"
+! as "$deployer" "$job" "$work/one/scripts/deploy.sh" staging --apply "$work/first.plan" --yes --allow-endpoint "${r1[@]}" 2>"$work/log" || die "staging was given production's plan"
+grep -q 'is no plan of infra/environments/staging' "$work/log" || { cat "$work/log" >&2 && die "production's plan was declined for another reason"; }
+production "$producer" "$production_job" "${deploy[@]}" --apply "$work/first.plan" --yes "${r1[@]}"
+for told in 'handshake without a token was rejected' 'a message reached both clients'; do
+  grep -q "$told" "$work/log" || { cat "$work/log" >&2 && die "the smoke test with a token did not say: $told"; }
+done
+! grep -q 'OPEN TO EVERYONE' "$work/log" || die "a hub that asks for tokens is said to be open"
+handshake() { # TOKEN
+  "$PY" - "$(cat "$work/out")?session_id=smoke-test" "$1" <<'HANDSHAKE'
+import asyncio, sys
+from websockets.asyncio.client import connect
+from websockets.exceptions import InvalidStatus
+
+async def main(url: str, token: str) -> int:
+    try:
+        async with connect(url + (token and f"&token={token}")):
+            return 101
+    except InvalidStatus as refusal:
+        return refusal.response.status_code
+print(asyncio.run(main(*sys.argv[1:])))
+HANDSHAKE
+}
+[[ $(handshake '') == 40[13] && $(handshake x.y.z) == 40[13] ]] || die "a handshake without a token, or with a false one, is not refused"
+[ "$(handshake "$("$work/clone/infra/environments/production/smoke-token")")" = 101 ] || die "a handshake with a token is refused"
+say "--- a plan that is out of date is not applied"
+! as "$producer" "$production_job" "${deploy[@]}" --apply "$work/second.plan" --yes --allow-endpoint "${r2[@]}" 2>"$work/log" || die "a plan from before another apply was applied"
+grep -q 'another apply came between: re-run all jobs' "$work/log" || { cat "$work/log" >&2 && die "a plan that is out of date was refused for another reason"; }
+
+say "--- staging cannot touch production, and whoever plans cannot write"
+permissions() { "$PY" "$ROOT/tests/permissions.py" "$@"; }
+permissions test
+trespass() { as "$deployer" "$job" "$PY" "$ROOT/tests/permissions.py" "$@" || die "$1 $2: see above"; }
+trespass trespass ship-production "$bucket"
+as "$planner" "$pull_request" "$PY" "$ROOT/tests/permissions.py" write ship-production "$bucket" || die "the role that plans: see above"
+refused 'a deploy as the role that plans' as "$planner" "$pull_request" "$work/two/scripts/deploy.sh" staging --allow-endpoint --yes "${r2[@]}"
+
+say "--- no role of a function escapes its boundary"
+"$PY" -c 'import botocore.session, sys; botocore.session.get_session().create_client("iam").create_role(RoleName=sys.argv[1], AssumeRolePolicyDocument="{}")' "ship-staging-bare-$AWS_REGION"
+trespass boundary ship-staging "$boundary"
+permissions bounded ship-staging "$boundary" ship-production
+"$PY" -c 'import botocore.session, sys; botocore.session.get_session().create_client("iam").delete_role(RoleName=sys.argv[1])' "ship-staging-bare-$AWS_REGION"
 
 under_traffic() { "$PY" "$ROOT/tests/traffic.py" "$url" "$@" || die "${*:1:3} under traffic: see above"; }
 # What traffic.py runs is a program and no function of this shell.
@@ -171,6 +257,11 @@ step() {
   under_traffic bash -euc 'ship "$@"' - "${@:2}" >&2
 }
 
+# With settings that change something of every kind, and with the next release are taken back.
+page=infra/environments/staging/main.tf
+cp "$work/one/$page" "$work/main.tf"
+sed -i.bak 's/^  name .*/&\n  tags = { team = "chat" }\n  throttling_burst_limit = 600\n  log_retention_days = 0\n  point_in_time_recovery = true\n  deletion_protection = true/' "$work/one/$page"
+cp "$work/one/$page" "$work/two/$page"
 say "--- an apply is cut in half: one function is on the next release"
 mkdir -p "$work/one/target/lambda" && cp -R "$work/r2/." "$work/one/target/lambda/"
 as "$deployer" "$job" terraform -chdir="$work/one/infra/environments/staging" apply -input=false -no-color -auto-approve -target='module.hub.module.function["send-message"]' >"$work/log" || { cat "$work/log" >&2 && exit 1; }
@@ -186,6 +277,8 @@ more=$(grep '^- ' <<<"$told" | grep -v 'alias of function' || true)
 grep -q 'Plan: 0 to add, 4 to change, 0 to destroy' <<<"$told" || die "Terraform's own plan after a rollback shows something else: $told"
 say "--- the same release is declined"
 declined 'this release was rolled back' ship deploy staging --yes "${r2[@]}"
+cp "$work/main.tf" "$work/one/$page"
+cp "$work/main.tf" "$work/two/$page"
 step 'the fix moves forward, under traffic' deploy staging --yes "${r3[@]}"
 runs r3
 step 'the fix is rolled back too, and not to the release before it' rollback staging --yes
@@ -198,7 +291,7 @@ say "--- it is good again: a deploy of it is not declined, and a plan of it is e
 ! snapshot | grep -q 'rolled back:.*r3' || die "a release that was put live again is still noted as rolled back: $(snapshot)"
 
 say "--- staging is removed, and nothing else is"
-declined 'there is no environment production' ship destroy production --confirm ship-staging
+declined 'there is no environment nowhere' ship destroy nowhere --confirm ship-staging
 declined 'ship-production is not ship-staging, the hub in this state' ship destroy staging --confirm ship-production
 declined 'ship-other is not ship-staging, the hub in this state' ship destroy staging < <(echo ship-other)
 # A name edited since the deploy is not the hub's.
@@ -212,3 +305,8 @@ protect off
 shipped destroy staging --confirm ship-staging
 grep -q "$url does not come back" "$work/log" || die "destroy.sh does not say what becomes of the address"
 [ -z "$(snapshot | xargs)" ] || die "destroy.sh left $(snapshot)"
+
+say "--- production is removed by its own role"
+production "$producer" "$production_job" "$work/clone/scripts/destroy.sh" production --confirm ship-production
+say "--- the permissions are those that Terraform needs"
+permissions compare "${HUB_STATE_DIR:-$ROOT/.local}/calls.jsonl" "${deployer##*/}" "${producer##*/}" "${planner##*/}"

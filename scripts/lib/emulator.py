@@ -1,15 +1,19 @@
 """MiniStack, with what Terraform misses in it: endpoints of WebSocket APIs that work, whole alarms, saved queries,
-permissions that may be requested twice."""
+requests that may come twice; and IAM as in emulator_iam.py."""
 
+import asyncio
+import collections
 import json
 import uuid
 from xml.sax.saxutils import escape
 
-from ministack.app import main
+import emulator_iam  # noqa: F401  (patches IAM as it is imported)
+import ministack.app
 from ministack.core.responses import AccountRegionScopedDict, json_response
-from ministack.services import apigateway, cloudwatch, cloudwatch_logs, lambda_svc
+from ministack.services import apigateway, cloudwatch, cloudwatch_logs
 
-add_permission = lambda_svc._add_permission
+app = ministack.app.app
+answers: "collections.OrderedDict[bytes, asyncio.Future]" = collections.OrderedDict()
 create_api = apigateway._create_api
 describe_alarms = cloudwatch._describe_alarms
 logs_request = cloudwatch_logs.handle_request
@@ -24,16 +28,30 @@ def xml(value: object) -> str:
     return escape(str(value).lower() if isinstance(value, bool) else str(value))
 
 
-def add_permission_even_twice(function: str, data: dict, *rest: object) -> tuple:
-    """The provider repeats a request whose answer it did not get, and would get a conflict until it gives up."""
-    answer = add_permission(function, data, *rest)
-    if answer[0] != 409:
-        return answer
-    for statement in lambda_svc._functions[function]["policy"]["Statement"]:
-        source = statement.get("Condition", {}).get("ArnLike", {}).get("AWS:SourceArn")
-        if statement["Sid"] == data["StatementId"] and source == data.get("SourceArn"):
-            return json_response({"Statement": json.dumps(statement)}, 201)
-    return answer
+async def app_that_does_a_thing_once(scope, receive, send) -> None:
+    """Terraform's provider repeats a request whose answer it did not get, and would get a conflict: it gets the first answer."""
+    headers = dict(scope.get("headers") or [])
+    key = headers.get(b"amz-sdk-invocation-id")
+    if not key or b"Terraform" not in headers.get(b"user-agent", b""):
+        return await app(scope, receive, send)
+    first = await answers[key] if key in answers else []
+    if first and first[0]["status"] < 400 and not first[-1].get("more_body"):
+        for message in first:
+            await send(message)
+        return None
+    answers[key] = answer = asyncio.get_running_loop().create_future()
+    sent: list[dict] = []
+    if len(answers) > 200:
+        answers.popitem(last=False)
+
+    async def keep(message: dict) -> None:
+        sent.append(message)
+        await send(message)
+
+    try:
+        await app(scope, receive, keep)
+    finally:
+        answer.set_result(sent)
 
 
 def create_api_with_an_endpoint_that_works(data: dict) -> tuple:
@@ -79,7 +97,7 @@ async def logs_request_with_saved_queries(method, path, headers, body, query_par
 
 
 apigateway._create_api = create_api_with_an_endpoint_that_works
-lambda_svc._add_permission = add_permission_even_twice
+ministack.app.app = app_that_does_a_thing_once
 cloudwatch._describe_alarms = describe_alarms_in_full
 cloudwatch_logs.handle_request = logs_request_with_saved_queries
-main()
+ministack.app.main()

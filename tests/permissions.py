@@ -1,0 +1,251 @@
+"""Holds the permissions of the pipeline's roles against what Terraform asks for, and against what nobody may.
+
+    permissions.py compare CALLS ROLE...    the calls that the local stack recorded, against the roles' policies, both ways
+    permissions.py trespass HUB BUCKET      with the role of another environment: nothing of this hub can be touched
+    permissions.py write HUB BUCKET         with the role that plans: nothing can be written
+    permissions.py boundary HUB BOUNDARY    with the hub's own role: no role escapes its boundary
+    permissions.py bounded HUB BOUNDARY OTHER  as an administrator: what a function that may do all may do within it
+    permissions.py test                     compares made-up calls and policies
+"""
+
+import json
+import sys
+from fnmatch import fnmatchcase
+from typing import Callable
+
+import botocore.session
+from botocore.exceptions import ClientError
+
+# What is granted and was not called, and why. Whatever else is granted must be called, and what is called is no longer listed.
+NOT_CALLED = {
+    "apigateway:PUT": "AWS may check the tags that come with a creation as this",
+    "iam:ListRoleTags": "this version of the provider reads them with the role; another may not",
+    "iam:PassRole": "no call of its own: AWS checks it when a function is created",
+    "iam:PutRolePermissionsBoundary": "for roles from before the boundary",
+    "iam:UpdateAssumeRolePolicy": "for a release that changes who assumes a function's role",
+    "lambda:ListTags": "this version of the provider reads them with the function; another may not",
+    **{f"logs:{verb}LogDelivery": "with access_logs, AWS checks it when the stage is changed" for verb in ("Create", "Delete", "Get", "Update")},
+    "logs:ListLogDeliveries": "with access_logs, AWS checks it when the stage is changed",
+}
+# What AWS allows everybody.
+ALWAYS = "sts:GetCallerIdentity"
+CANNOT_SHOW = """What this cannot show: permissions that AWS checks on the way (PassRole, tags that come with a creation, log delivery, KMS),
+conditions whose keys the local stack fills in by itself, and what another version of the provider would call."""
+
+
+def new(service: str):
+    return botocore.session.get_session().create_client(service)
+
+
+def policies(role: str) -> list[dict]:
+    iam = new("iam")
+    names = iam.list_role_policies(RoleName=role)["PolicyNames"]
+    return [statement for name in names for statement in iam.get_role_policy(RoleName=role, PolicyName=name)["PolicyDocument"]["Statement"]]
+
+
+def listed(value: "str | list") -> list:
+    return value if isinstance(value, list) else [value]
+
+
+def matches(call: dict, statement: dict) -> bool:
+    return any(fnmatchcase(call["action"], action) for action in listed(statement["Action"])) and any(
+        fnmatchcase(call["resource"], resource) for resource in listed(statement["Resource"])
+    )
+
+
+def compare(calls: list[dict], granted: dict[str, list[dict]], not_called: dict[str, str]) -> list[str]:
+    """What is wrong between the calls and the statements of each role."""
+    wrong, called = [], set()
+    for call in calls:
+        if call["role"] in granted and call["allowed"] and call["action"] != ALWAYS:
+            called.add(call["action"])
+            if not any(matches(call, statement) for statement in granted[call["role"]]):
+                wrong.append(f"{call['role']} was allowed {call['action']} on {call['resource']}, which its policy does not say")
+    actions = {action for statements in granted.values() for statement in statements for action in listed(statement["Action"])}
+    wrong += [f"{action} is granted, and Terraform never called it: take it away, or say why not" for action in sorted(actions - called - {*not_called})]
+    wrong += [f"{action} is listed as not called, and was called" for action in sorted(called & {*not_called})]
+    wrong += [f"{action} is listed as not called, and is not granted" for action in sorted({*not_called} - actions)]
+    return wrong
+
+
+def compare_recorded(path: str, *roles: str) -> None:
+    with open(path, encoding="utf-8") as file:
+        calls = [json.loads(line) for line in file]
+    wrong = compare(calls, {role: policies(role) for role in roles}, NOT_CALLED)
+    print(f"{sum(call['role'] in roles for call in calls)} different calls of {len(roles)} roles; {len(NOT_CALLED)} permissions were not needed:")
+    for action, why in NOT_CALLED.items():
+        print(f"  {action}: {why}")
+    print(CANNOT_SHOW)
+    if wrong:
+        sys.exit("\n".join(wrong))
+
+
+def test() -> None:
+    def call(action: str, resource: str) -> dict:
+        return {"role": "r", "action": action, "resource": resource, "allowed": True}
+
+    granted = {"r": [{"Action": ["a:One", "a:Two"], "Resource": "arn:x-*"}]}
+    one, two = call("a:One", "arn:x-1"), call("a:Two", "arn:x-2")
+    assert compare([one, two], granted, {}) == []
+    assert compare([one], granted, {"a:Two": "why"}) == []
+    assert compare([one, two, {**call("a:Three", "arn:y"), "allowed": False}, {**call("a:Three", "arn:y"), "role": "s"}], granted, {}) == []
+    for calls, reasons, word in [
+        ([one], {}, "a:Two is granted"),
+        ([one, two, call("a:Two", "arn:y")], {}, "was allowed a:Two on arn:y"),
+        ([one, two], {"a:Two": "why"}, "a:Two is listed as not called, and was called"),
+        ([one, two], {"a:Four": "why"}, "a:Four is listed as not called, and is not granted"),
+    ]:
+        wrong = compare(calls, granted, reasons)
+        assert len(wrong) == 1 and word in wrong[0], wrong
+
+
+def refused(calls: dict[str, Callable]) -> None:
+    """Each call must be refused for want of a permission, and for no other reason."""
+    for what, call in calls.items():
+        try:
+            call()
+        except ClientError as error:
+            code, status = error.response["Error"]["Code"], error.response["ResponseMetadata"]["HTTPStatusCode"]
+            # HEAD has no body for a code.
+            if not code.startswith("AccessDenied") and (code, status) != ("403", 403):
+                sys.exit(f"{what}: {code} where it should have been refused: {error}")
+        else:
+            sys.exit(f"{what} was allowed")
+    print(f"{len(calls)} calls were refused", file=sys.stderr)
+
+
+def api_of(hub: str) -> tuple[str, str]:
+    gateway = new("apigatewayv2")
+    api = next(api["ApiId"] for api in gateway.get_apis()["Items"] if api["Name"] == hub)
+    return api, f"arn:aws:apigateway:{gateway.meta.region_name}::/apis/{api}"
+
+
+def writes(hub: str, bucket: str) -> dict[str, Callable]:
+    """What changes a hub, by what it is called here."""
+    functions, table, iam, logs, s3 = new("lambda"), new("dynamodb"), new("iam"), new("logs"), new("s3")
+    gateway, alarms, rules = new("apigatewayv2"), new("cloudwatch"), new("events")
+    api, arn = api_of(hub)
+    region = functions.meta.region_name
+    function, role, state = f"{hub}-connect", f"{hub}-connect-{region}", {"Bucket": bucket, "Key": f"{hub.rpartition('-')[2]}/terraform.tfstate"}
+    own = {"websocket-hub": "ship-staging"}
+    return {
+        "new code of a function": lambda: functions.update_function_code(FunctionName=function, ZipFile=b"zip"),
+        "new settings of a function": lambda: functions.update_function_configuration(FunctionName=function, Timeout=9),
+        "another alias": lambda: functions.update_alias(FunctionName=function, Name="live", FunctionVersion="1"),
+        "another caller of a function": lambda: functions.add_permission(FunctionName=function, StatementId="s", Action="lambda:InvokeFunction", Principal="*"),
+        "invoking a function": lambda: functions.invoke(FunctionName=f"{function}:live", Payload=b"{}"),
+        "deleting a function": lambda: functions.delete_function(FunctionName=function),
+        "a function with this hub's name": lambda: functions.create_function(FunctionName=f"{hub}-new", Role=f"arn:aws:iam::000000000000:role/{role}", Code={"ZipFile": b"zip"}, Runtime="provided.al2023", Handler="bootstrap"),
+        "another setting of the table": lambda: table.update_table(TableName=f"{hub}-connections", DeletionProtectionEnabled=True),
+        "writing a row": lambda: table.put_item(TableName=f"{hub}-connections", Item={"connection_id": {"S": "c"}}),
+        "deleting the table": lambda: table.delete_table(TableName=f"{hub}-connections"),
+        "another policy of a role": lambda: iam.put_role_policy(RoleName=role, PolicyName="function", PolicyDocument='{"Statement":[]}'),
+        "another caller of a role": lambda: iam.update_assume_role_policy(RoleName=role, PolicyDocument='{"Statement":[]}'),
+        "deleting a role": lambda: iam.delete_role(RoleName=role),
+        "a policy for the role that deploys": lambda: iam.put_role_policy(RoleName=f"ship-deploy-production-{region}", PolicyName="more", PolicyDocument='{"Statement":[]}'),
+        "another caller of the role that deploys": lambda: iam.update_assume_role_policy(RoleName=f"ship-deploy-production-{region}", PolicyDocument='{"Statement":[]}'),
+        "another retention of logs": lambda: logs.put_retention_policy(logGroupName=f"/aws/lambda/{function}", retentionInDays=1),
+        "deleting logs": lambda: logs.delete_log_group(logGroupName=f"/aws/lambda/{function}"),
+        "writing the state": lambda: s3.put_object(**state, Body=b"{}"),
+        "deleting the state": lambda: s3.delete_object(**state),
+        "writing bootstrap's state": lambda: s3.put_object(Bucket=bucket, Key="bootstrap/terraform.tfstate", Body=b"{}"),
+        "renaming the API": lambda: gateway.update_api(ApiId=api, Name="ship-staging"),
+        "deleting the API": lambda: gateway.delete_api(ApiId=api),
+        "another setting of the stage": lambda: gateway.update_stage(ApiId=api, StageName="live", Description="d"),
+        "deleting the stage": lambda: gateway.delete_stage(ApiId=api, StageName="live"),
+        "tagging the API": lambda: gateway.tag_resource(ResourceArn=arn, Tags=own),
+        "tagging the stage": lambda: gateway.tag_resource(ResourceArn=f"{arn}/stages/live", Tags=own),
+        "untagging the stage": lambda: gateway.untag_resource(ResourceArn=f"{arn}/stages/live", TagKeys=["websocket-hub"]),
+        "another alarm": lambda: alarms.put_metric_alarm(AlarmName=f"{hub}-api-errors", ComparisonOperator="GreaterThanThreshold", EvaluationPeriods=1, MetricName="m", Namespace="n", Period=60, Statistic="Sum", Threshold=1),
+        "deleting an alarm": lambda: alarms.delete_alarms(AlarmNames=[f"{hub}-api-errors"]),
+        "deleting the dashboard": lambda: alarms.delete_dashboards(DashboardNames=[f"{hub}-{region}"]),
+        "another rule": lambda: rules.put_rule(Name=f"{hub}-census", ScheduleExpression="rate(1 minute)"),
+        "deleting a rule": lambda: rules.delete_rule(Name=f"{hub}-census"),
+    }  # fmt: skip
+
+
+def trespass(hub: str, bucket: str) -> None:
+    table, s3, logs, functions = new("dynamodb"), new("s3"), new("logs"), new("lambda")
+    refused({
+        **writes(hub, bucket),
+        "reading a row": lambda: table.get_item(TableName=f"{hub}-connections", Key={"connection_id": {"S": "c"}}),
+        "reading a function": lambda: functions.get_function(FunctionName=f"{hub}-connect"),
+        "reading logs": lambda: logs.filter_log_events(logGroupName=f"/aws/lambda/{hub}-connect"),
+        "reading the state": lambda: s3.get_object(Bucket=bucket, Key=f"{hub.rpartition('-')[2]}/terraform.tfstate"),
+    })  # fmt: skip
+
+
+def write(hub: str, bucket: str) -> None:
+    gateway, table, logs, s3 = new("apigatewayv2"), new("dynamodb"), new("logs"), new("s3")
+    api, _ = api_of(hub)
+    refused({
+        **writes(hub, bucket),
+        "an API": lambda: gateway.create_api(Name=hub, ProtocolType="WEBSOCKET", RouteSelectionExpression="$request.body.action"),
+        "a route": lambda: gateway.create_route(ApiId=api, RouteKey="more"),
+        "an integration": lambda: gateway.create_integration(ApiId=api, IntegrationType="MOCK"),
+        "a deployment": lambda: gateway.create_deployment(ApiId=api),
+        "a query": lambda: logs.put_query_definition(name=f"{hub}/q", queryString="fields @message"),
+        "a lock": lambda: s3.put_object(Bucket=bucket, Key=f"{hub.rpartition('-')[2]}/terraform.tfstate.tflock", Body=b"{}"),
+        "reading a row": lambda: table.scan(TableName=f"{hub}-connections"),
+        "reading logs": lambda: logs.filter_log_events(logGroupName=f"/aws/lambda/{hub}-connect"),
+        "reading bootstrap's state": lambda: s3.get_object(Bucket=bucket, Key="bootstrap/terraform.tfstate"),
+    })  # fmt: skip
+
+
+def document(statement: dict) -> str:
+    return json.dumps({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", **statement}]})
+
+
+def trusting(principal: dict) -> str:
+    return document({"Principal": principal, "Action": "sts:AssumeRole"})
+
+
+def boundary(hub: str, arn: str) -> None:
+    iam = new("iam")
+    region = new("lambda").meta.region_name
+    trust, everything = trusting({"Service": "lambda.amazonaws.com"}), document({"Action": "*", "Resource": "*"})
+    role, other = f"{hub}-extra-{region}", "arn:aws:iam::aws:policy/AdministratorAccess"
+    refused({
+        "a role without the boundary": lambda: iam.create_role(RoleName=role, AssumeRolePolicyDocument=trust),
+        "a role with another boundary": lambda: iam.create_role(RoleName=role, AssumeRolePolicyDocument=trust, PermissionsBoundary=other),
+        "a role of another name": lambda: iam.create_role(RoleName="extra", AssumeRolePolicyDocument=trust, PermissionsBoundary=arn),
+    })  # fmt: skip
+    iam.create_role(RoleName=role, AssumeRolePolicyDocument=trust, PermissionsBoundary=arn)
+    iam.put_role_policy(RoleName=role, PolicyName="all", PolicyDocument=everything)
+    refused({
+        "taking the boundary away": lambda: iam.delete_role_permissions_boundary(RoleName=role),
+        "setting another boundary": lambda: iam.put_role_permissions_boundary(RoleName=role, PermissionsBoundary=other),
+        "attaching a policy": lambda: iam.attach_role_policy(RoleName=role, PolicyArn=other),
+        "changing the boundary": lambda: iam.create_policy_version(PolicyArn=arn, PolicyDocument=everything, SetAsDefault=True),
+        "deleting the boundary": lambda: iam.delete_policy(PolicyArn=arn),
+        "a policy of a role that has no boundary": lambda: iam.put_role_policy(RoleName=f"{hub}-bare-{region}", PolicyName="all", PolicyDocument=everything),
+    })  # fmt: skip
+    iam.delete_role_policy(RoleName=role, PolicyName="all")
+    iam.delete_role(RoleName=role)
+
+
+def bounded(hub: str, arn: str, other: str) -> None:
+    iam, region = new("iam"), new("lambda").meta.region_name
+    iam.create_role(RoleName=f"{hub}-bounded-{region}", AssumeRolePolicyDocument=trusting({"AWS": "*"}), PermissionsBoundary=arn)
+    iam.put_role_policy(RoleName=f"{hub}-bounded-{region}", PolicyName="all", PolicyDocument=document({"Action": "*", "Resource": "*"}))
+    lent = new("sts").assume_role(RoleArn=f"arn:aws:iam::000000000000:role/{hub}-bounded-{region}", RoleSessionName="function")["Credentials"]
+    session = botocore.session.get_session()
+    session.set_credentials(lent["AccessKeyId"], lent["SecretAccessKey"], lent["SessionToken"])
+    table, functions = session.create_client("dynamodb"), session.create_client("lambda")
+    row = {"connection_id": {"S": "c"}, "session_id": {"S": "s"}}
+    table.put_item(TableName=f"{hub}-connections", Item=row)
+    table.delete_item(TableName=f"{hub}-connections", Key={"connection_id": {"S": "c"}})
+    refused({
+        "listing roles": lambda: session.create_client("iam").list_roles(),
+        "listing buckets": lambda: session.create_client("s3").list_buckets(),
+        "a row of another hub": lambda: table.put_item(TableName=f"{other}-connections", Item=row),
+        "deleting the table": lambda: table.delete_table(TableName=f"{hub}-connections"),
+        "a function of another hub": lambda: functions.invoke(FunctionName=f"{other}-connect:live", Payload=b"{}"),
+        "new code of a function": lambda: functions.update_function_code(FunctionName=f"{hub}-connect", ZipFile=b"zip"),
+    })  # fmt: skip
+    iam.delete_role_policy(RoleName=f"{hub}-bounded-{region}", PolicyName="all")
+    iam.delete_role(RoleName=f"{hub}-bounded-{region}")
+
+
+if __name__ == "__main__":
+    {"compare": compare_recorded, "trespass": trespass, "write": write, "boundary": boundary, "bounded": bounded, "test": test}[sys.argv[1]](*sys.argv[2:])
