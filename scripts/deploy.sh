@@ -61,6 +61,7 @@ need_aws "$allow_endpoint"
 need_python
 
 open_environment "$environment"
+[ ! -e "$INFRA/smoke-token" ] || [ -x "$INFRA/smoke-token" ] || die "${INFRA#"$ROOT"/}/smoke-token is not executable: chmod +x it, and commit that"
 [ -n "$plan_only" ] || python_tools smoke aws
 
 # The module reads target/lambda: with a path of its own, each folder of artifacts would look like new code.
@@ -137,7 +138,7 @@ expect=(--asks-for-token)
   expect=()
   say "This hub is OPEN TO EVERYONE: whoever knows the address can join any session and send to any."
 }
-if [[ -n ${expect[*]-} && -z ${HUB_TOKEN:-} && -x $INFRA/smoke-token ]]; then
+if [[ -n ${expect[*]-} && -z ${HUB_TOKEN:-} && -e $INFRA/smoke-token ]]; then
   HUB_TOKEN=$("$INFRA/smoke-token") || die "deployed, but not tested: ${INFRA#"$ROOT"/}/smoke-token failed, see above"
   export HUB_TOKEN
 fi

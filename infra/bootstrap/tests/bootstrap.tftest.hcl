@@ -100,11 +100,32 @@ run "partition" {
     )), "arn:aws:")
     error_message = "an ARN is of another partition"
   }
+}
+
+run "longest_names" {
+  command = plan
+
+  variables {
+    region         = "ap-northeast-1"
+    name           = "a2345678901234567890"
+    environments   = ["abcdefghijk", "abcdefghijl", "abcdefghijm", "abcdefghijn"]
+    gateway_logs   = true
+    custom_domains = { abcdefghijk = ["chat.eu.production.example.com", "chat.us.production.example.com"] }
+    kms_key_arns   = ["arn:aws-us-gov:kms:ap-northeast-1:123456789012:key/11111111-2222-3333-4444-555555555555", "arn:aws-us-gov:kms:ap-northeast-1:123456789012:key/11111111-2222-3333-4444-666666666666"]
+  }
 
   assert {
     # IAM's limits, white space not counted: all inline policies of one role together, and a managed policy.
-    condition     = alltrue(concat([for policy in values(aws_iam_role_policy.deploy)[*].policy : length(policy) <= 10240], [for policy in values(aws_iam_policy.boundary)[*].policy : length(policy) <= 6144]))
+    condition = alltrue(concat(
+      [for policy in concat([aws_iam_role_policy.plan.policy], values(aws_iam_role_policy.deploy)[*].policy) : length(policy) <= 10240],
+      [for policy in values(aws_iam_policy.boundary)[*].policy : length(policy) <= 6144],
+    ))
     error_message = "a policy is too long for IAM"
+  }
+
+  assert {
+    condition     = alltrue([for name in concat([aws_iam_role.plan.name, aws_iam_role.gateway_logs[0].name], values(aws_iam_role.deploy)[*].name) : length(name) <= 64]) && length(aws_s3_bucket.state.bucket) <= 63
+    error_message = "a name is too long"
   }
 }
 
