@@ -267,12 +267,13 @@ if part system; then
     fi
     check 'log lines' logs_are_json
     check 'up again changes nothing' up_again_changes_nothing
+    check 'the emulator and requests that come twice' with_stack "$PY" tests/emulator.py
     check 'rollback' with_stack "$PY" tests/rollback.py target/lambda-local/disconnect/bootstrap.zip
     check 'the module, replaced and depended on' with_stack "$PY" tests/module.py live
     check 'pipeline, with its permissions' with_stack tests/pipeline.sh target/lambda-local
     check 'a crash is reported and repaired' crash_is_reported_and_repaired
   else
-    for name in 'plan after apply is empty' 'one function, one event' 'system tests' 'page in a browser' 'log lines' 'up again changes nothing' 'rollback' 'the module, replaced and depended on' 'pipeline, with its permissions' 'a crash is reported and repaired'; do
+    for name in 'plan after apply is empty' 'one function, one event' 'system tests' 'page in a browser' 'log lines' 'up again changes nothing' 'the emulator and requests that come twice' 'rollback' 'the module, replaced and depended on' 'pipeline, with its permissions' 'a crash is reported and repaired'; do
       skip "$name" 'the local stack did not come up'
     done
   fi

@@ -1,10 +1,11 @@
-"""MiniStack, with what Terraform misses in it: endpoints of WebSocket APIs that work, whole alarms, saved queries,
-requests that may come twice; and IAM as in emulator_iam.py."""
+"""MiniStack, with what Terraform misses in it: endpoints of WebSocket APIs that work, tags that change, whole alarms, saved
+queries, requests that may come twice; and IAM as in emulator_iam.py."""
 
 import asyncio
 import collections
 import json
 import uuid
+from collections.abc import Callable
 from xml.sax.saxutils import escape
 
 import emulator_iam  # noqa: F401  (patches IAM as it is imported)
@@ -65,6 +66,20 @@ def create_api_with_an_endpoint_that_works(data: dict) -> tuple:
     return apigateway._apigw_response(api, 201)
 
 
+def with_tags_shown(change: Callable) -> Callable:
+    """Tags of an API and of a stage that change later show where the API and the stage do."""
+
+    def changed(arn: str, what: object) -> tuple:
+        answer = change(arn, what)
+        api, _, stage = arn.partition("/apis/")[2].partition("/stages/")
+        record = apigateway._stages.get(api, {}).get(stage) if stage else apigateway._apis.get(api)
+        if record and answer[0] < 300:
+            record["tags"] = dict(apigateway._api_tags.get(arn, {}))
+        return answer
+
+    return changed
+
+
 def describe_alarms_in_full(params: dict, data: dict, is_cbor: bool, is_json: bool = False) -> tuple:
     """In XML too, which is what the provider speaks, an alarm has all its fields."""
     if is_cbor or is_json:
@@ -97,6 +112,8 @@ async def logs_request_with_saved_queries(method, path, headers, body, query_par
 
 
 apigateway._create_api = create_api_with_an_endpoint_that_works
+apigateway._tag_resource = with_tags_shown(apigateway._tag_resource)
+apigateway._untag_resource = with_tags_shown(apigateway._untag_resource)
 ministack.app.app = app_that_does_a_thing_once
 cloudwatch._describe_alarms = describe_alarms_in_full
 cloudwatch_logs.handle_request = logs_request_with_saved_queries

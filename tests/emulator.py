@@ -1,0 +1,42 @@
+"""Holds scripts/lib/emulator.py to what it promises Terraform: a request that comes again gets the first answer.
+
+    emulator.py      (in the environment of scripts/local.sh env)
+"""
+
+import uuid
+
+import botocore.config
+import botocore.session
+
+NAME = f"twice-{uuid.uuid4().hex[:8]}"
+TABLE = {
+    "TableName": NAME,
+    "KeySchema": [{"AttributeName": "a", "KeyType": "HASH"}],
+    "AttributeDefinitions": [{"AttributeName": "a", "AttributeType": "S"}],
+    "BillingMode": "PAY_PER_REQUEST",
+}
+
+
+def client(user_agent: str, invocation: str):
+    config = botocore.config.Config(user_agent=user_agent, retries={"total_max_attempts": 1})
+    new = botocore.session.get_session().create_client("dynamodb", config=config)
+    new.meta.events.register("before-send", lambda request, **_: request.headers.__setitem__("amz-sdk-invocation-id", invocation))
+    return new
+
+
+def outcome(user_agent: str, invocation: str, call: str, **arguments: object) -> str:
+    dynamodb = client(user_agent, invocation)
+    try:
+        return getattr(dynamodb, call)(**arguments)["TableDescription"]["TableName"]
+    except dynamodb.exceptions.ClientError as error:
+        return error.response["Error"]["Code"]
+
+
+terraform = "APN/1.0 HashiCorp/1.0 Terraform/1.11.4"
+assert outcome(terraform, "one", "create_table", **TABLE) == NAME
+assert outcome(terraform, "one", "create_table", **TABLE) == NAME, "a repeated request meets its own first attempt"
+assert outcome(terraform, "two", "create_table", **TABLE) == "ResourceInUseException", "another request is taken for a repeated one"
+assert outcome("another", "one", "create_table", **TABLE) == "ResourceInUseException", "the emulator is kinder than AWS to everybody"
+# What has failed is tried again.
+assert outcome(terraform, "three", "delete_table", TableName=f"{NAME}-none") == "ResourceNotFoundException"
+assert outcome(terraform, "three", "delete_table", TableName=NAME) == NAME, "a failure is repeated instead of the request"
