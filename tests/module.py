@@ -406,9 +406,10 @@ def applied(folder: str, tags: "dict[str, str]", token: "Callable[[str], str]") 
     state = json.loads(terraform(folder, "show", "-json"))["values"]
     own = [one for one in resources(state) if one["address"].startswith("module.")]
     tagged = [one for one in own if "tags" in one["values"]]
-    wrong = {one["address"]: one["values"]["tags"] for one in tagged if one["values"]["tags"] != tags}
-    assert len(tagged) > 20 and not wrong, f"other tags than {tags}: {wrong}"
-    print(f"ok: the {len(tagged)} of {len(own)} resources that can carry tags carry those given")
+    expected = {**tags, "websocket-hub": tags["ms-custom-id"]}
+    wrong = {one["address"]: one["values"]["tags"] for one in tagged if one["values"]["tags"] != expected}
+    assert len(tagged) > 20 and not wrong, f"other tags than {expected}: {wrong}"
+    print(f"ok: the {len(tagged)} of {len(own)} resources that can carry tags carry those given, and the hub's name")
 
     terraform(folder, "plan", "-var=revision=2", "-out=changed", "-input=false", "-no-color")
     plan = json.loads(terraform(folder, "show", "-json", "changed"))

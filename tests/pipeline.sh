@@ -25,6 +25,12 @@ copy_tree "$work/one" .
 ln -s "$VENV" "$work/one/.venv"
 
 say "--- an administrator prepares the account"
+bad_account() { # ACCOUNT WHY
+  ! "$work/one/scripts/bootstrap.sh" "$1" --yes --allow-endpoint 2>"$work/log" || die "bootstrap.sh has prepared an account '$1'"
+  grep -qF "$2" "$work/log" || { cat "$work/log" >&2 && die "bootstrap.sh failed on '$1', but for another reason: see above"; }
+}
+for account in terraform example A/b; do bad_account "$account" 'neither terraform nor example'; done
+bad_account nowhere 'there is no infra/bootstrap/nowhere.tfvars'
 bootstrap() { "$work/one/scripts/bootstrap.sh" acme --yes --allow-endpoint 2>"$work/log"; }
 cat >"$work/one/infra/bootstrap/acme.tfvars" <<TFVARS
 region        = "$AWS_REGION"
