@@ -59,6 +59,7 @@ locals {
         SESSION_INDEX      = module.connections_table.session_index
         WEBSOCKET_ENDPOINT = local.connections_endpoint
         FANOUT_CONCURRENCY = var.fanout_concurrency
+        STRAGGLER_SECONDS  = var.straggler_seconds
         MAX_MESSAGE_BYTES  = var.max_message_bytes
       }, local.guarded)
       statements = concat([
@@ -119,7 +120,7 @@ module "function" {
   architecture       = var.architecture
   memory_mb          = var.memory_mb[each.key]
   timeout_seconds    = var.timeout_seconds[each.key]
-  environment        = each.value.environment
+  environment        = merge(each.value.environment, { for file in var.ca_bundle[*] : "AWS_CA_BUNDLE" => file })
   statements         = each.value.statements
   log_level          = var.log_level
   log_retention_days = var.log_retention_days

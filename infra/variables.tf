@@ -247,14 +247,37 @@ variable "timeout_seconds" {
 }
 
 variable "fanout_concurrency" {
-  description = "Concurrent posts of one invocation of send-message."
+  description = "Most posts under way at once in one invocation of send-message. It begins with a few."
   type        = number
   default     = 64
   nullable    = false
 
   validation {
-    condition     = var.fanout_concurrency >= 1 && var.fanout_concurrency <= 1024 && floor(var.fanout_concurrency) == var.fanout_concurrency
-    error_message = "fanout_concurrency must be a whole number from 1 to 1024."
+    condition     = var.fanout_concurrency >= 1 && var.fanout_concurrency <= 512 && floor(var.fanout_concurrency) == var.fanout_concurrency
+    error_message = "fanout_concurrency must be a whole number from 1 to 512: a function has 1,024 file descriptors for all it does."
+  }
+}
+
+variable "ca_bundle" {
+  description = "PEM file of the certificate authorities that the functions trust, as they see it. By default Amazon's own for AWS and the machine's for other addresses. /etc/pki/tls/certs/ca-bundle.crt is the machine's: for a proxy or a partition that Amazon's roots do not cover, at some milliseconds for each start."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.ca_bundle == null || can(regex("^/[^ ]+$", var.ca_bundle))
+    error_message = "ca_bundle must be an absolute path, such as /etc/pki/tls/certs/ca-bundle.crt."
+  }
+}
+
+variable "straggler_seconds" {
+  description = "How long a message's receipt waits for the last recipients once none of them is settled any more; three times as long where none could be reached."
+  type        = number
+  default     = 5
+  nullable    = false
+
+  validation {
+    condition     = var.straggler_seconds >= 1 && var.straggler_seconds <= 60 && floor(var.straggler_seconds) == var.straggler_seconds
+    error_message = "straggler_seconds must be a whole number from 1 to 60."
   }
 }
 

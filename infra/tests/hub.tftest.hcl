@@ -147,6 +147,7 @@ run "defaults" {
         SESSION_INDEX      = "session_id-index"
         WEBSOCKET_ENDPOINT = "https://a1b2c3.execute-api.eu-west-1.amazonaws.com/live"
         FANOUT_CONCURRENCY = "64"
+        STRAGGLER_SECONDS  = "5"
         MAX_MESSAGE_BYTES  = "32768"
       })
       memory_mb       = 512
@@ -202,6 +203,8 @@ run "chosen" {
     memory_mb              = { send-message = 1024 }
     timeout_seconds        = { send-message = 300, connect = 5 }
     fanout_concurrency     = 7
+    straggler_seconds      = 9
+    ca_bundle              = "/etc/pki/tls/certs/ca-bundle.crt"
     max_message_bytes      = 131072
     connection_ttl_seconds = 7200
     census_minutes         = 1
@@ -240,12 +243,18 @@ run "chosen" {
   assert {
     condition = (
       module.function["send-message"].settings.environment.FANOUT_CONCURRENCY == "7" &&
+      module.function["send-message"].settings.environment.STRAGGLER_SECONDS == "9" &&
       module.function["send-message"].settings.environment.MAX_MESSAGE_BYTES == "131072" &&
       module.function["send-message"].settings.memory_mb == 1024 &&
       module.function["send-message"].settings.timeout_seconds == 300 &&
       module.function["send-message"].settings.architecture == "arm64"
     )
     error_message = "send-message does not get what was chosen"
+  }
+
+  assert {
+    condition     = alltrue([for function in module.function : function.settings.environment.AWS_CA_BUNDLE == "/etc/pki/tls/certs/ca-bundle.crt"])
+    error_message = "a function does not trust the chosen authorities"
   }
 }
 

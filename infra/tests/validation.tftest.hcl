@@ -26,6 +26,7 @@ run "too_small_or_malformed" {
     memory_mb              = { connect = 127 }
     timeout_seconds        = { disconnect = 0 }
     fanout_concurrency     = 0
+    straggler_seconds      = 0
     max_message_bytes      = 0
     log_retention_days     = 2
     table_name             = "ab"
@@ -38,7 +39,7 @@ run "too_small_or_malformed" {
 
   expect_failures = [
     var.census_minutes, var.alarm_topic_arns, var.requests_per_second_quota, var.name, var.region, var.tags, var.stage, var.websocket_endpoint, var.throttling_rate_limit, var.throttling_burst_limit,
-    var.artifacts_dir, var.architecture, var.memory_mb, var.timeout_seconds, var.fanout_concurrency, var.max_message_bytes,
+    var.artifacts_dir, var.architecture, var.memory_mb, var.timeout_seconds, var.fanout_concurrency, var.straggler_seconds, var.max_message_bytes,
     var.log_retention_days, var.table_name, var.connection_ttl_seconds,
   ]
 }
@@ -65,7 +66,9 @@ run "too_large" {
     throttling_burst_limit = 1.5
     memory_mb              = { send-message = 10241 }
     timeout_seconds        = { send-message = 901 }
-    fanout_concurrency     = 1025
+    fanout_concurrency     = 513
+    straggler_seconds      = 61
+    ca_bundle              = "ca.pem"
     max_message_bytes      = 131073
     table_name             = "people online"
     connection_ttl_seconds = 86401
@@ -73,7 +76,7 @@ run "too_large" {
   }
 
   expect_failures = [
-    var.name, var.websocket_endpoint, var.throttling_burst_limit, var.memory_mb, var.timeout_seconds, var.fanout_concurrency,
+    var.name, var.websocket_endpoint, var.throttling_burst_limit, var.memory_mb, var.timeout_seconds, var.fanout_concurrency, var.straggler_seconds, var.ca_bundle,
     var.max_message_bytes, var.table_name, var.connection_ttl_seconds, var.census_minutes,
     var.custom_domain, var.permissions_boundary, var.kms_key_arn,
   ]
@@ -96,6 +99,7 @@ run "not_whole" {
     memory_mb              = { connect = 256.5 }
     timeout_seconds        = { connect = 1.5 }
     fanout_concurrency     = 1.5
+    straggler_seconds      = 1.5
     census_minutes         = 0.5
     max_message_bytes      = 1.5
     connection_ttl_seconds = 7200.5
@@ -103,7 +107,7 @@ run "not_whole" {
   }
 
   expect_failures = [
-    var.memory_mb, var.timeout_seconds, var.fanout_concurrency, var.max_message_bytes, var.connection_ttl_seconds, var.websocket_endpoint,
+    var.memory_mb, var.timeout_seconds, var.fanout_concurrency, var.straggler_seconds, var.max_message_bytes, var.connection_ttl_seconds, var.websocket_endpoint,
     var.census_minutes,
   ]
 }
@@ -120,6 +124,7 @@ run "smallest" {
     memory_mb              = { connect = 128, disconnect = 128, send-message = 128 }
     timeout_seconds        = { authorizer = 8, connect = 1, disconnect = 1, send-message = 1 }
     fanout_concurrency     = 1
+    straggler_seconds      = 1
     max_message_bytes      = 1
     log_retention_days     = 0
     throttling_rate_limit  = 0.5
@@ -135,7 +140,8 @@ run "largest" {
     name                   = "a2345678901234567890123456789012"
     memory_mb              = { connect = 10240, disconnect = 10240, send-message = 10240 }
     timeout_seconds        = { connect = 900, disconnect = 900, send-message = 900 }
-    fanout_concurrency     = 1024
+    fanout_concurrency     = 512
+    straggler_seconds      = 60
     max_message_bytes      = 131072
     connection_ttl_seconds = 86400
     log_retention_days     = 3653

@@ -119,6 +119,7 @@ impl Program {
 /// A world where [`CROWD`] has `crowd` connections.
 pub(crate) async fn world(crowd: usize) -> World {
     let world = World::start().await;
+    world.signatures.uncheck();
     // As many rows of this table as there are in the 1 MB at which DynamoDB ends a page.
     world.table.page_rows(10_000);
     world.table.put(SENDER, Row::aged("senders", 60));

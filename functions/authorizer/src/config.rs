@@ -1,7 +1,7 @@
 //! Whose tokens count, and which of their claims: read once from the environment at start-up.
 
 use http::Uri;
-use hub::config::{ConfigError, Trust};
+use hub::{config::ConfigError, tls::Trust};
 
 /// Everything that the environment decides. A missing or malformed variable stops the function at start-up.
 #[derive(Debug, Clone, PartialEq, Eq)]

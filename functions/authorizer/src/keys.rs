@@ -3,22 +3,23 @@
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, PoisonError},
-    time::{Duration, SystemTime},
+    time::Duration,
 };
 
 use anyhow::{Context, anyhow, bail};
 use http::{Request, StatusCode, Uri, header};
-use http_body_util::{BodyExt, Empty, Limited};
 use hub::{
-    failure::Failure,
-    http::{Http, client},
+    clock::Moment,
+    failure::{Failure, chain},
+    http::Host,
+    tls::Trust,
 };
 use jsonwebtoken::{
     Algorithm, DecodingKey,
     jwk::{AlgorithmParameters, EllipticCurve, Jwk, KeyOperations, PublicKeyUse},
 };
 use serde::Deserialize;
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 
 use crate::config::{Config, key_url};
 
@@ -32,7 +33,6 @@ const MAX_AGE: Duration = Duration::from_secs(600);
 const STALE_PATIENCE: Duration = Duration::from_secs(1);
 /// Two requests, discovery and keys, fit into the function's time-out.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(3);
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// A key set is a few KiB.
 const MAX_ANSWER_BYTES: usize = 256 * 1024;
 const MAX_SHOWN_CHARS: usize = 200;
@@ -45,29 +45,11 @@ type KeySet = HashMap<(Algorithm, String), Arc<DecodingKey>>;
 pub(crate) struct Keys {
     issuer: String,
     jwks_url: Option<Uri>,
-    client: Http<Empty<&'static [u8]>>,
+    trust: Trust,
     /// What was fetched last, and when. Never held for longer than a look.
     known: Mutex<Option<(KeySet, Moment)>>,
     /// The newest attempt. Held while it is under way, so that all who need it wait for the same one.
     attempt: tokio::sync::Mutex<Option<Attempt>>,
-}
-
-/// A moment by both clocks: the steady one may stand still while Lambda has the function frozen, and the wall's may
-/// be set back.
-#[derive(Debug, Clone, Copy)]
-struct Moment {
-    steady: Instant,
-    wall: SystemTime,
-}
-
-impl Moment {
-    fn now() -> Self {
-        Self { steady: Instant::now(), wall: SystemTime::now() }
-    }
-
-    fn age(&self) -> Duration {
-        self.steady.elapsed().max(self.wall.elapsed().unwrap_or_default())
-    }
 }
 
 #[derive(Debug)]
@@ -79,11 +61,12 @@ struct Attempt {
 
 impl Keys {
     pub(crate) fn new(config: &Config) -> anyhow::Result<Self> {
+        // A bundle that cannot be read stops the function, and not the first handshake.
+        config.trust.pem()?;
         Ok(Self {
             issuer: config.issuer.clone(),
             jwks_url: config.jwks_url.clone(),
-            // Nothing is kept open: a connection would not outlive the freeze between two invocations.
-            client: client(&config.trust, CONNECT_TIMEOUT, Duration::ZERO)?,
+            trust: config.trust.clone(),
             known: Mutex::new(None),
             attempt: tokio::sync::Mutex::new(None),
         })
@@ -182,15 +165,18 @@ impl Keys {
         let shown = format!("{}{}", url.authority().map_or("", http::uri::Authority::as_str), url.path());
         let shown = brief(&shown);
         let fetching = async {
-            let request = Request::get(url).header(header::ACCEPT, "application/json").body(Empty::new())?;
-            let response = self.client.request(request).await?;
+            // For this one request: a connection would not outlive the freeze between two invocations.
+            let host = Host::new(&url, &self.trust, Duration::ZERO)?;
+            let path = url.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
+            let request =
+                Request::get(path).header(header::ACCEPT, "application/json").body(Default::default())?;
+            let response =
+                host.request(request, MAX_ANSWER_BYTES).await.map_err(|error| anyhow!(chain(&error)))?;
             if response.status() != StatusCode::OK {
                 bail!("the answer is {} (redirects are not followed)", response.status());
             }
-            let body = Limited::new(response.into_body(), MAX_ANSWER_BYTES).collect().await;
-            let body = body.map_err(|error| anyhow!(error)).context("the answer did not come whole")?;
             // serde's own text may quote the document: say only where it stopped.
-            serde_json::from_slice(&body.to_bytes()).map_err(|error| {
+            serde_json::from_slice(response.body()).map_err(|error| {
                 anyhow!(
                     "the answer is not such a document (line {}, column {})",
                     error.line(),

@@ -43,17 +43,14 @@ mod tests {
         operation::scan::{ScanError, ScanOutput},
     };
     use aws_smithy_mocks::{Rule, RuleMode, mock, mock_client};
-    use hub::config::Config;
+    use hub::config::Variables;
 
     use super::*;
 
     async fn answer(rule: &Rule) -> Result<Count, Failure> {
         let client = mock_client!(dynamodb, RuleMode::MatchAny, [rule]);
-        let variables = [("TABLE_NAME", "connections"), ("AWS_REGION", "eu-west-1")];
-        let config = Config::from_lookup(|name| {
-            variables.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).into())
-        });
-        let registry = Registry::from_conf(client.config().to_builder(), &config.unwrap());
+        let variables = Variables::of(&[("TABLE_NAME", "connections")]);
+        let registry = Registry::from_conf(&variables, client.config().to_builder()).unwrap();
         handle(&registry, Deadline::new(SystemTime::now() + Duration::from_secs(10), false)).await
     }
 

@@ -4,15 +4,15 @@ mod handler;
 
 use std::process::ExitCode;
 
-use hub::{aws, config::Config, deadline::Deadline, function::serve, registry::Registry};
+use hub::{aws, config::Variables, deadline::Deadline, function::serve, registry::Registry};
 use lambda_runtime::LambdaEvent;
 use serde_json::value::RawValue;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
     serve(async {
-        let config = Config::from_env()?;
-        let registry = Registry::new(&aws::sdk_config(&config)?, &config);
+        let variables = Variables::of_process();
+        let registry = Registry::new(&variables, &aws::sdk_config(&variables)?)?.with_index(&variables)?;
         Ok(async move |event: LambdaEvent<Box<RawValue>>| {
             let deadline = Deadline::new(event.context.deadline(), false);
             handler::handle(&registry, deadline).await

@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use hub::{
+    config::{ConfigError, Variables},
     deadline::Deadline,
     event::{Connect, GatewayAnswer, Handshake},
     failure::Failure,
@@ -15,54 +16,74 @@ use serde_json::value::RawValue;
 
 const ROUTE: &str = "$connect";
 
-/// Answers 200 once the row is stored, 400 to a session id that is missing or malformed, and 403 to one that is
-/// not the authorizer's. A row that cannot be stored is a failure, which the gateway turns into a refused
-/// handshake: nobody holds a socket that no message can reach. So is a handshake without a grant where one is
-/// required: it came past the authorizer.
-pub(crate) async fn handle(
-    registry: &Registry,
+/// What outlives an invocation.
+pub(crate) struct Connecting {
+    registry: Registry,
     require_grant: bool,
-    payload: &RawValue,
-    deadline: Deadline,
-) -> Result<GatewayAnswer, Failure> {
-    let started = Instant::now();
-    let connect =
-        Connect::parse(payload).inspect_err(|failure| telemetry::failed(ROUTE, "", failure, started))?;
-    let Connect::Handshake(handshake) = connect else {
-        tracing::info!(
-            route = ROUTE,
-            code = "unknown_action",
-            duration_ms = telemetry::millis_since(started),
-            "refused"
-        );
-        return Ok(GatewayAnswer::unknown_action());
-    };
-    let connection_id = &handshake.connection_id;
-    if require_grant && handshake.grant.is_none() {
-        let text = "no authorizer has granted anything although REQUIRE_GRANT is set: see that the route $connect has \
-                    the hub's authorizer, and deploy again";
-        let failure = Failure::Event(text.into());
-        telemetry::failed(ROUTE, connection_id, &failure, started);
-        return Err(failure);
+    /// How long after its connect a row counts as there, in seconds.
+    ttl: i64,
+}
+
+impl Connecting {
+    /// Reads `CONNECTION_TTL_SECONDS` and `REQUIRE_GRANT`.
+    pub(crate) fn new(variables: &Variables, registry: Registry) -> Result<Self, ConfigError> {
+        Ok(Self {
+            registry,
+            require_grant: variables.require_grant()?,
+            ttl: variables.number("CONNECTION_TTL_SECONDS", 9000, &(1..=86_400))?,
+        })
     }
-    let session = match session(&handshake) {
-        Ok(session) => session,
-        Err((status, why)) => {
-            let duration_ms = telemetry::millis_since(started);
-            metrics::count(Metric::ConnectionsRefused);
-            tracing::info!(route = ROUTE, connection_id, why, duration_ms, "refused");
-            return Ok(GatewayAnswer::refused(status, why));
+
+    /// Answers 200 once the row is stored, 400 to a session id that is missing or malformed, and 403 to one that is
+    /// not the authorizer's. A row that cannot be stored is a failure, which the gateway turns into a refused
+    /// handshake: no client holds a socket that no message can reach. So is a handshake without a grant where one is
+    /// required: it came past the authorizer.
+    pub(crate) async fn handle(
+        &self,
+        payload: &RawValue,
+        deadline: Deadline,
+    ) -> Result<GatewayAnswer, Failure> {
+        let started = Instant::now();
+        let connect =
+            Connect::parse(payload).inspect_err(|failure| telemetry::failed(ROUTE, "", failure, started))?;
+        let Connect::Handshake(handshake) = connect else {
+            tracing::info!(
+                route = ROUTE,
+                code = "unknown_action",
+                duration_ms = telemetry::millis_since(started),
+                "refused"
+            );
+            return Ok(GatewayAnswer::unknown_action());
+        };
+        let connection_id = &handshake.connection_id;
+        if self.require_grant && handshake.grant.is_none() {
+            let text = "no authorizer has granted anything although REQUIRE_GRANT is set: see that the route $connect has \
+                    the hub's authorizer, and deploy again";
+            let failure = Failure::Event(text.into());
+            telemetry::failed(ROUTE, connection_id, &failure, started);
+            return Err(failure);
         }
-    };
-    let not_after = handshake.grant.as_ref().map(|grant| grant.expires_at);
-    deadline
-        .bound(registry.add(connection_id, session, handshake.connected_at, not_after))
-        .await
-        .inspect_err(|failure| telemetry::failed(ROUTE, connection_id, failure, started))?;
-    let duration_ms = telemetry::millis_since(started);
-    metrics::count(Metric::ConnectionsOpened);
-    tracing::info!(route = ROUTE, connection_id, session_id = session.as_str(), duration_ms, "connected");
-    Ok(GatewayAnswer::connected(handshake.offers_subprotocol))
+        let session = match session(&handshake) {
+            Ok(session) => session,
+            Err((status, why)) => {
+                let duration_ms = telemetry::millis_since(started);
+                metrics::count(Metric::ConnectionsRefused);
+                tracing::info!(route = ROUTE, connection_id, why, duration_ms, "refused");
+                return Ok(GatewayAnswer::refused(status, why));
+            }
+        };
+        // Until its time is over, or its token's if that comes first.
+        let ends = (handshake.connected_at / 1000).saturating_add(self.ttl);
+        let expires_at = handshake.grant.as_ref().map_or(ends, |grant| ends.min(grant.expires_at));
+        deadline
+            .bound(self.registry.add(connection_id, session, handshake.connected_at, expires_at))
+            .await
+            .inspect_err(|failure| telemetry::failed(ROUTE, connection_id, failure, started))?;
+        let duration_ms = telemetry::millis_since(started);
+        metrics::count(Metric::ConnectionsOpened);
+        tracing::info!(route = ROUTE, connection_id, session_id = session.as_str(), duration_ms, "connected");
+        Ok(GatewayAnswer::connected(handshake.offers_subprotocol))
+    }
 }
 
 /// The session that the token is for, where there is one: then the query string can only repeat it.
@@ -81,15 +102,13 @@ fn session(handshake: &Handshake) -> Result<&SessionId, (u16, &'static str)> {
 mod tests {
     use std::time::{Duration, SystemTime};
 
+    use super::*;
     use aws_sdk_dynamodb::{
         self as dynamodb,
         operation::put_item::{PutItemError, PutItemOutput},
         types::AttributeValue,
     };
     use aws_smithy_mocks::{Rule, RuleMode, mock, mock_client};
-    use hub::config::Config;
-
-    use super::*;
 
     async fn answer(event: &str, rule: &Rule) -> Result<GatewayAnswer, Failure> {
         answer_if(false, event, rule).await
@@ -97,14 +116,12 @@ mod tests {
 
     async fn answer_if(require_grant: bool, event: &str, rule: &Rule) -> Result<GatewayAnswer, Failure> {
         let client = mock_client!(dynamodb, RuleMode::MatchAny, [rule]);
-        let variables = [("TABLE_NAME", "connections"), ("AWS_REGION", "eu-west-1")];
-        let config = Config::from_lookup(|name| {
-            variables.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).into())
-        });
-        let registry = Registry::from_conf(client.config().to_builder(), &config.unwrap());
+        let requires = if require_grant { "true" } else { "false" };
+        let variables = Variables::of(&[("TABLE_NAME", "connections"), ("REQUIRE_GRANT", requires)]);
+        let registry = Registry::from_conf(&variables, client.config().to_builder()).unwrap();
         let deadline = Deadline::new(SystemTime::now() + Duration::from_secs(10), false);
         let payload: Box<RawValue> = serde_json::from_str(event).unwrap();
-        handle(&registry, require_grant, &payload, deadline).await
+        Connecting::new(&variables, registry).unwrap().handle(&payload, deadline).await
     }
 
     #[tokio::test]

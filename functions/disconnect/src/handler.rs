@@ -52,17 +52,14 @@ mod tests {
         operation::delete_item::{DeleteItemError, DeleteItemOutput},
     };
     use aws_smithy_mocks::{Rule, RuleMode, mock, mock_client};
-    use hub::config::Config;
+    use hub::config::Variables;
 
     use super::*;
 
     async fn answer(event: &str, rule: &Rule) -> Result<GatewayAnswer, Failure> {
         let client = mock_client!(dynamodb, RuleMode::MatchAny, [rule]);
-        let variables = [("TABLE_NAME", "connections"), ("AWS_REGION", "eu-west-1")];
-        let config = Config::from_lookup(|name| {
-            variables.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).into())
-        });
-        let registry = Registry::from_conf(client.config().to_builder(), &config.unwrap());
+        let variables = Variables::of(&[("TABLE_NAME", "connections")]);
+        let registry = Registry::from_conf(&variables, client.config().to_builder()).unwrap();
         let deadline = Deadline::new(SystemTime::now() + Duration::from_secs(10), false);
         handle(&registry, &serde_json::from_str::<Box<RawValue>>(event).unwrap(), deadline).await
     }

@@ -1,57 +1,66 @@
-//! The AWS clients' common configuration: built once, before the first event.
+//! The AWS SDK's configuration: region, credentials and endpoints from the environment, where Lambda puts them.
 
 use std::time::Duration;
 
-use aws_config::{
-    BehaviorVersion, Region, SdkConfig, environment::EnvironmentVariableCredentialsProvider,
-    retry::RetryConfig, timeout::TimeoutConfig,
-};
+use aws_config::{BehaviorVersion, Region, SdkConfig, retry::RetryConfig, timeout::TimeoutConfig};
+use aws_credential_types::Credentials;
 use aws_sdk_dynamodb::config::{IdentityCache, SharedAsyncSleep, SharedCredentialsProvider};
 use aws_smithy_async::rt::sleep::TokioSleep;
+use aws_smithy_types::retry::ReconnectMode;
 
-use crate::{config::Config, http};
+use crate::{
+    config::{ConfigError, Variables},
+    http,
+    tls::Trust,
+};
 
-/// A connection that has rested longer is not used again. One that died without a word, in a freeze perhaps,
-/// costs a try its whole time-out; the fan-out may have left dozens of them to a single recipient.
+/// A connection that has been idle for longer is not used again: it may have died in a freeze.
 const LONGEST_REST: Duration = Duration::from_secs(20);
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Region, credentials and endpoint from the environment, where Lambda puts them.
+/// What DynamoDB's client is made of. It answers within milliseconds: the timeouts are short, so that a dead connection
+/// costs a retry and not the invocation.
 ///
-/// DynamoDB answers within milliseconds: the time-outs are short, so that a dead connection costs a retry
-/// and not the invocation.
+/// Not by `aws_config`'s loader: it links every source of credentials there is, and the AWS clients that those need, for
+/// a function that is given its own.
 ///
 /// # Errors
 ///
-/// The certificates that `config` trusts cannot be read.
-pub fn sdk_config(config: &Config) -> anyhow::Result<SdkConfig> {
-    from_lookup(config, |name| std::env::var(name).ok())
-}
-
-/// Not by `aws_config`'s loader: it links every source of credentials there is, and the AWS clients that those need, for a
-/// function that is given its own.
-fn from_lookup(config: &Config, lookup: impl Fn(&str) -> Option<String>) -> anyhow::Result<SdkConfig> {
-    let flag = |name: &str| {
-        lookup(name).filter(|value| !value.is_empty()).map(|value| value.eq_ignore_ascii_case("true"))
-    };
-    let http = http::client(&config.trust, CONNECT_TIMEOUT, LONGEST_REST)?;
+/// There is no region or no key, a variable cannot be used, or the certificates to trust cannot be read.
+pub fn sdk_config(variables: &Variables) -> anyhow::Result<SdkConfig> {
+    let flag = |name: &str| variables.get(name).map(|value| value.eq_ignore_ascii_case("true"));
+    let all = variables.url("AWS_ENDPOINT_URL")?;
+    let endpoint = variables.url("AWS_ENDPOINT_URL_DYNAMODB")?.or(all);
+    let trust = Trust::of(std::slice::from_ref(&endpoint), |name| variables.get(name));
+    // What cannot be read stops the function, and not its first call.
+    trust.pem()?;
     let mut builder = SdkConfig::builder()
         .behavior_version(BehaviorVersion::latest())
-        .region(config.region.clone().map(Region::new))
-        .credentials_provider(SharedCredentialsProvider::new(EnvironmentVariableCredentialsProvider::new()))
+        .region(Region::new(variables.region()?))
+        .credentials_provider(SharedCredentialsProvider::new(credentials(variables)?))
         .identity_cache(IdentityCache::lazy().build())
         .sleep_impl(SharedAsyncSleep::new(TokioSleep::new()))
-        .http_client(http::for_sdk(http))
+        .http_client(http::for_sdk(&trust, LONGEST_REST))
         .retry_config(
-            RetryConfig::standard().with_max_attempts(5).with_initial_backoff(Duration::from_millis(50)),
+            RetryConfig::standard()
+                .with_max_attempts(5)
+                .with_initial_backoff(Duration::from_millis(50))
+                // The HTTP client itself uses none again whose server is in trouble.
+                .with_reconnect_mode(ReconnectMode::ReuseAllConnections),
         )
         .timeout_config(TimeoutConfig::builder().operation_attempt_timeout(ATTEMPT_TIMEOUT).build());
     builder.set_use_fips(flag("AWS_USE_FIPS_ENDPOINT"));
     builder.set_use_dual_stack(flag("AWS_USE_DUALSTACK_ENDPOINT"));
-    // The table's: posts have an endpoint of their own.
-    builder.set_endpoint_url(config.table_endpoint.clone());
+    builder.set_endpoint_url(endpoint);
     Ok(builder.build())
+}
+
+/// The credentials of the function's role, which Lambda sets for as long as the process lives.
+pub(crate) fn credentials(variables: &Variables) -> Result<Credentials, ConfigError> {
+    const HINT: &str = "Lambda sets it; elsewhere set the credentials of a role";
+    let key = variables.required("AWS_ACCESS_KEY_ID", HINT)?;
+    let secret = variables.required("AWS_SECRET_ACCESS_KEY", HINT)?;
+    Ok(Credentials::new(key, secret, variables.get("AWS_SESSION_TOKEN"), None, "environment"))
 }
 
 #[cfg(test)]
@@ -59,12 +68,8 @@ mod tests {
     use super::*;
 
     fn read(variables: &[(&str, &str)]) -> SdkConfig {
-        let lookup =
-            |name: &str| variables.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned());
-        let config = Config::from_lookup(|name| {
-            lookup(name).or_else(|| (name == "TABLE_NAME").then(|| "table".into()))
-        });
-        from_lookup(&config.unwrap(), lookup).unwrap()
+        let keys = [("AWS_ACCESS_KEY_ID", "key"), ("AWS_SECRET_ACCESS_KEY", "secret")];
+        sdk_config(&Variables::of(&[variables, &keys].concat())).unwrap()
     }
 
     #[test]

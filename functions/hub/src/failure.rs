@@ -25,9 +25,14 @@ pub enum Failure {
     /// The issuer of tokens did not say what its keys are, and the one that is needed is not known from before.
     #[error("could not get the issuer's keys: {0}")]
     Keys(String),
-    /// Nothing says where `@connections` is.
-    #[error("no address to post to: {0}")]
+    /// Nothing says where `@connections` is, or no request can be sent there.
+    #[error("cannot post: {0}")]
     Endpoint(String),
+    /// The gateway forbids every post.
+    #[error(
+        "no post is allowed: see that WEBSOCKET_ENDPOINT is this API's and that the function's role may          execute-api:ManageConnections there: {0}"
+    )]
+    Forbidden(String),
     /// The table had not given all that was asked of it when the answer was due.
     #[error(
         "the time ran out before the table had answered; see whether DynamoDB is slow, or raise the function's time-out"
@@ -51,6 +56,7 @@ impl Failure {
             Self::Table { .. } => "table",
             Self::Keys(_) => "keys",
             Self::Endpoint(_) => "endpoint",
+            Self::Forbidden(_) => "forbidden",
             Self::OutOfTime => "out_of_time",
             Self::Panic => "panic",
         }
@@ -81,8 +87,8 @@ pub(crate) fn guard<T>(
 
 /// Turns a panic into a failure, without its text: the next invocation finds the same process. Nothing outlives an
 /// invocation but the SDK's clients, which a panic leaves whole.
-pub async fn caught<T, E: From<Failure>>(work: impl Future<Output = Result<T, E>>) -> Result<T, E> {
-    AssertUnwindSafe(work).catch_unwind().await.unwrap_or_else(|_| Err(Failure::Panic.into()))
+async fn caught<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    AssertUnwindSafe(work).catch_unwind().await.unwrap_or(Err(Failure::Panic))
 }
 
 /// An error and everything beneath it on one line: `outer: inner: innermost`.

@@ -1,300 +1,224 @@
-//! Delivery of one frame to every live connection of some sessions, and the count of what became of it.
+//! Delivery of one frame to every live connection of some sessions.
 
-use std::{cmp::Reverse, collections::BinaryHeap, time::Duration, vec};
+mod progress;
+mod waiting;
+
+use std::{convert::Infallible, future::pending, pin::pin, time::Duration};
 
 use futures::{
-    StreamExt, TryStreamExt,
+    StreamExt,
     stream::{self, FuturesUnordered},
 };
 use tokio::{
-    sync::mpsc,
+    sync::{Notify, mpsc},
     time::{Instant, sleep_until, timeout_at},
 };
 
+pub use self::progress::{Report, Trouble};
+use self::{
+    progress::Progress,
+    waiting::{Delivery, Waiting, Window},
+};
 use crate::{
-    connections::{Connections, Verdict},
     deadline::Deadline,
     failure::{Failure, chain},
-    protocol::{SessionId, SessionTally, Tally},
+    posts::{Connections, Frame, Verdict},
+    protocol::{SessionId, SessionTally},
     registry::{Prune, Recipient, Registry, prune_cutoff},
+    stragglers::Stragglers,
 };
 
 /// How many sessions are read from the index at once.
 const READERS: usize = 8;
-/// How many recipients may wait for another try before reading waits for them: about 2 MB.
-const MOST_PARKED: usize = 16 * 1024;
-/// A 410 is asked about once more after this: the gateway is known to answer it for sockets that are alive.
-const GONE_PAUSE: Duration = Duration::from_millis(200);
-/// Connections that one fan-out closes because their token has ended. The others wait for the next one.
-const MOST_CLOSED: usize = 100;
-const FIRST_BACKOFF: Duration = Duration::from_millis(50);
-const LONGEST_BACKOFF: Duration = Duration::from_secs(3);
+/// Sockets of expired connections that are closed at once.
+const CLOSED_AT_ONCE: usize = 16;
 
 /// What one fan-out needs.
-#[derive(Debug)]
 pub struct Fanout<'a> {
     /// Where recipients are found and stale ones pruned.
     pub registry: &'a Registry,
     /// Where frames are posted.
     pub connections: &'a Connections,
-    /// Calls under way at once.
+    /// Connections that were in trouble lately.
+    pub stragglers: &'a Stragglers,
+    /// The most posts under way at once.
     pub concurrency: usize,
+    /// How long to go on for the last recipients once none is settled any more.
+    pub straggler_patience: Duration,
     /// The sender's own connection, whose row is never pruned: it is evidently there.
     pub sender: Option<&'a str>,
+    /// Whether connections whose token has ended are closed.
+    pub closes_expired: bool,
     /// The bounds in time.
     pub deadline: Deadline,
 }
 
-/// How a fan-out went. Every live row that was read is in exactly one tally.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub struct Report {
-    /// A tally for each session, in the order given.
-    pub sessions: Vec<SessionTally>,
-    /// Tries beyond each recipient's first.
-    pub retries: u64,
-    /// Tries that were answered with 429.
-    pub throttled: u64,
-    /// Stale rows deleted.
-    pub pruned: u64,
-    /// Prunes that failed, and why the first one did.
-    pub prune_failures: Trouble,
-    /// Why the first recipient that counts as failed did.
-    pub delivery_failures: Trouble,
-    /// Connections closed because their token has ended: they are in no tally.
-    pub closed: u64,
-    /// Those that could not be closed, and why the first one could not.
-    pub close_failures: Trouble,
-}
-
-/// Some number of mishaps, with the cause of the first: a log line a recipient would bury the log.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub struct Trouble {
-    /// How many.
-    pub count: u64,
-    /// The first one's cause chain.
-    pub first_cause: Option<String>,
-}
-
-impl Trouble {
-    fn add(&mut self, cause: String) {
-        self.count += 1;
-        self.first_cause.get_or_insert(cause);
-    }
-}
-
-/// A recipient in hand, and what its tries so far came to.
-struct Delivery {
-    /// Its session's place in the list.
-    session: usize,
-    recipient: Recipient,
-    tries: u32,
-    throttled: bool,
-    was_gone: bool,
-}
-
-impl Delivery {
-    fn new(session: usize, recipient: Recipient) -> Self {
-        Self { session, recipient, tries: 0, throttled: false, was_gone: false }
-    }
-}
-
-/// What became of a try.
+/// What became of an attempt.
 enum Outcome {
     Delivered,
     Gone(Result<Prune, Failure>),
+    /// 410, which is asked about once more.
+    PerhapsGone,
+    /// Worth another attempt: whether it was throttled, and the cause.
+    Again(bool, String),
     Failed(String),
-    /// Another try is due by then.
-    Again(Instant),
-    /// No recipient any more, and whether its socket is closed now, or was not there, or why it could not be.
-    Expired(Result<bool, String>),
+    /// 403, which may be the answer to all.
+    Forbidden(String),
+    /// No request can be sent at all.
+    Unsent(String),
+    /// The fan-out ended first.
+    Interrupted,
 }
 
-/// Recipients that wait for another try, the next one due on top.
-type Parked = BinaryHeap<Reverse<Due>>;
-
-/// Ordered by time alone.
-struct Due(Instant, Delivery);
-
-impl Ord for Due {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        self.0.cmp(&other.0)
-    }
+/// What reading has to tell of a session.
+enum Read {
+    Page(Vec<Recipient>),
+    /// Nothing more comes.
+    End(Result<(), Failure>),
 }
 
-impl PartialOrd for Due {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl PartialEq for Due {
-    fn eq(&self, other: &Self) -> bool {
-        self.0 == other.0
-    }
-}
-
-impl Eq for Due {}
-
-type Pages = mpsc::Receiver<(usize, Vec<Recipient>)>;
+/// With the session's place in the list.
+type Reads = mpsc::Receiver<(usize, Read)>;
 
 impl Fanout<'_> {
-    /// Delivers `frame` to each live connection of `sessions`.
+    /// Delivers the frame to each live connection of `sessions` and fills in `report`, even where it fails.
     ///
-    /// Reading runs ahead of posting by a few pages and no more, so memory does not grow with a session. A
-    /// failure to read stops further reading; what was read by then is still delivered, and the report says
-    /// how far it came.
-    pub async fn deliver(&self, sessions: Vec<SessionId>, frame: &[u8]) -> (Report, Result<(), Failure>) {
-        let (page_sender, pages) = mpsc::channel(1);
-        let names = &sessions;
-        let read = async move {
-            stream::iter(names.iter().enumerate().map(Ok))
-                .try_for_each_concurrent(READERS, |(index, session)| {
-                    self.read_session(index, session, page_sender.clone())
-                })
-                .await
-        };
-        let mut tallies = vec![Tally::default(); sessions.len()];
-        let mut report = Report::default();
-        let post = self.post_pages(pages, frame, &mut tallies, &mut report);
-        let run = async { tokio::join!(read, post).0 };
-        let result = self.deadline.bound(run).await;
-        report.sessions = sessions
-            .into_iter()
-            .zip(tallies)
-            .map(|(session, tally)| SessionTally { session, tally })
-            .collect();
-        (report, result)
-    }
-
-    /// Posts to every recipient of `pages` until it is settled or the time for posting is up.
+    /// Reading begins at once and posting when `frame` is there. Reading runs ahead by a few pages and no more, so memory
+    /// does not grow with a session.
     ///
-    /// A first try comes before another's second one, and who waits for a second one holds no call: a
-    /// connection in trouble costs the others nothing but the calls that it is given. What is only to be closed
-    /// comes after all first tries, and gets no more than half of the calls.
-    async fn post_pages(&self, mut pages: Pages, frame: &[u8], tallies: &mut [Tally], report: &mut Report) {
-        let mut calls = FuturesUnordered::new();
-        let mut parked = Parked::new();
-        let mut page = (0, Vec::new().into_iter());
-        let mut reading = true;
-        let mut last_cause = None;
-        let mut to_close = Vec::new();
-        loop {
-            let now = Instant::now();
-            if now >= self.deadline.post_until {
-                let waiting = parked.drain().map(|Reverse(Due(_, delivery))| delivery.session);
-                for session in waiting.chain(page.1.by_ref().map(|_: Recipient| page.0)) {
-                    report
-                        .count(tallies.get_mut(session), Outcome::Failed(out_of_time(last_cause.as_deref())));
-                }
-                to_close.clear();
-            }
-            while calls.len() < self.concurrency
-                && let Some(delivery) = next(&mut page, &mut parked, now)
-            {
-                calls.push(self.attempt(delivery, frame));
-            }
-            while !reading
-                && page.1.len() == 0
-                && calls.len() < self.concurrency.div_ceil(2)
-                && let Some(delivery) = to_close.pop()
-            {
-                calls.push(self.attempt(delivery, frame));
-            }
-            let wake = parked.peek().map_or(self.deadline.post_until, |Reverse(due)| due.0);
-            tokio::select! {
-                Some((delivery, outcome, cause)) = calls.next() => {
-                    report.retries += u64::from(delivery.tries > 1);
-                    report.throttled += u64::from(delivery.throttled);
-                    last_cause = cause.or(last_cause);
-                    match outcome {
-                        Outcome::Again(due) => parked.push(Reverse(Due(due, delivery))),
-                        settled => report.count(tallies.get_mut(delivery.session), settled),
-                    }
-                }
-                read = pages.recv(), if reading && page.1.len() == 0 && parked.len() < MOST_PARKED => match read {
-                    Some((session, mut recipients)) => {
-                        for recipient in recipients.extract_if(.., |recipient| recipient.expired) {
-                            // The sender's own is needed for the receipt: whatever it sends next ends it.
-                            let own = self.sender == Some(recipient.connection_id.as_str());
-                            if !own && to_close.len() < MOST_CLOSED {
-                                to_close.push(Delivery::new(session, recipient));
-                            }
-                        }
-                        page = (session, recipients.into_iter());
-                    }
-                    None => reading = false,
-                },
-                () = sleep_until(wake.min(self.deadline.post_until)),
-                    if !parked.is_empty() && calls.len() < self.concurrency => {}
-                else => return,
-            }
-        }
-    }
-
-    async fn read_session(
+    /// # Errors
+    ///
+    /// `frame`'s own; a failure where not one session could be read, or where no post can succeed.
+    pub async fn deliver<E: From<Failure>>(
         &self,
-        index: usize,
-        session: &SessionId,
-        pages: mpsc::Sender<(usize, Vec<Recipient>)>,
-    ) -> Result<(), Failure> {
+        sessions: &[SessionId],
+        frame: impl Future<Output = Result<Frame, E>>,
+        report: &mut Report,
+    ) -> Result<(), E> {
+        report.sessions = sessions.iter().cloned().map(SessionTally::new).collect();
+        let (pages, reads) = mpsc::channel(1);
+        let reading = stream::iter(sessions.iter().enumerate())
+            .for_each_concurrent(READERS, |(index, session)| self.read(index, session, pages.clone()));
+        // Boxed, because the SDK's futures are large.
+        let posting = Box::pin(async {
+            let frame = frame.await?;
+            Ok(self.post(reads, &frame, report).await?)
+        });
+        tokio::select! {
+            result = posting => result,
+            never = async { reading.await; pending::<Infallible>().await } => match never {},
+        }
+    }
+
+    async fn read(&self, index: usize, session: &SessionId, reads: mpsc::Sender<(usize, Read)>) {
         let mut next = None;
-        loop {
-            let page = self.registry.page(session, next).await?;
-            // The receiver lives as long as this future: a page can always be handed over.
-            let _ = pages.send((index, page.recipients)).await;
-            next = page.next;
-            if next.is_none() {
-                return Ok(());
+        let end = loop {
+            // Boxed, because the SDK's futures are large.
+            match Box::pin(self.registry.page(session, next)).await {
+                Ok(page) => {
+                    // Posting ends first only when nothing more is wanted.
+                    let _ = reads.send((index, Read::Page(page.recipients))).await;
+                    next = page.next;
+                    if next.is_none() {
+                        break Ok(());
+                    }
+                }
+                Err(failure) => break Err(failure),
             }
+        };
+        let _ = reads.send((index, Read::End(end))).await;
+    }
+
+    /// Posts to every recipient that is read until all are settled, the time for posting is up, or none is settled any
+    /// more; then closes what has expired.
+    async fn post(&self, mut reads: Reads, frame: &Frame, report: &mut Report) -> Result<(), Failure> {
+        let stop = Notify::new();
+        let mut calls = FuturesUnordered::new();
+        let mut alarm = pin!(sleep_until(self.deadline.post_until));
+        let mut window = Window::new(self.connections.open(), self.concurrency);
+        let mut waiting = Waiting::new(self);
+        let mut progress = Progress::new(report, self.stragglers);
+        let gave_up = loop {
+            let now = Instant::now();
+            window.grow(now);
+            while calls.len() < window.size()
+                && let Some(delivery) = waiting.next(now)
+            {
+                progress.begin(delivery.attempts == 0, now);
+                calls.push(self.attempt(delivery, frame, &stop));
+            }
+            let more = progress.reads() || waiting.has_new();
+            if progress.is_hopeless() || (!more && calls.is_empty() && waiting.is_empty()) {
+                break false;
+            }
+            let patience = progress.patience(self.straggler_patience).filter(|_| !more);
+            let end = patience.map_or(self.deadline.post_until, |until| until.min(self.deadline.post_until));
+            if now >= end {
+                break end < self.deadline.post_until;
+            }
+            let wake = if calls.len() < window.size() { waiting.due() } else { window.grows_at() };
+            let wake = wake.map_or(end, |wake| wake.min(end));
+            if alarm.deadline() != wake {
+                alarm.as_mut().reset(wake);
+            }
+            tokio::select! {
+                Some((delivery, outcome)) = calls.next() => {
+                    window.adapt(delivery.is_new(), &outcome);
+                    waiting.parked.extend(progress.settle(delivery, outcome));
+                }
+                Some((session, read)) = reads.recv(), if progress.reads() && waiting.wants_more() => match read {
+                    Read::Page(recipients) => {
+                        progress.page();
+                        waiting.page = (session, recipients.into_iter());
+                    }
+                    Read::End(end) => progress.end(session, end),
+                },
+                () = &mut alarm => {}
+            }
+        };
+        stop.notify_waiters();
+        while let Some((delivery, outcome)) = calls.next().await {
+            waiting.parked.extend(progress.settle(delivery, outcome));
+        }
+        let expired = progress.leave(waiting, gave_up);
+        progress.finish()?;
+        self.close(expired, report).await;
+        Ok(())
+    }
+
+    /// One attempt, and what follows from its answer; given up when `stop` is notified.
+    fn attempt<'a>(
+        &'a self,
+        mut delivery: Delivery,
+        frame: &'a Frame,
+        stop: &'a Notify,
+    ) -> impl Future<Output = (Delivery, Outcome)> + 'a {
+        // From now on, and not from the first poll, which may come after the notification.
+        let stopped = stop.notified();
+        async move {
+            delivery.attempts += 1;
+            let outcome = tokio::select! {
+                biased;
+                outcome = self.outcome(&delivery, frame) => outcome,
+                () = stopped => Outcome::Interrupted,
+            };
+            (delivery, outcome)
         }
     }
 
-    /// One try, bounded by the time for posting, and what follows from it; the cause of any trouble besides.
-    async fn attempt(&self, mut delivery: Delivery, frame: &[u8]) -> (Delivery, Outcome, Option<String>) {
-        delivery.tries += 1;
-        delivery.throttled = false;
-        if delivery.recipient.expired {
-            // Boxed: it is rare, and its size would be every recipient's.
-            let outcome = Outcome::Expired(Box::pin(self.close(&delivery.recipient)).await);
-            return (delivery, outcome, None);
-        }
-        let post = self.connections.post(&delivery.recipient.connection_id, frame);
-        let Ok(verdict) = timeout_at(self.deadline.post_until, post).await else {
-            return (delivery, Outcome::Failed(out_of_time(None)), None);
-        };
-        delivery.throttled = matches!(verdict, Verdict::Throttled(_));
-        let now = Instant::now();
-        let (outcome, cause) = match verdict {
-            Verdict::Delivered => (Outcome::Delivered, None),
-            Verdict::Refused(cause) => (Outcome::Failed(cause), None),
+    async fn outcome(&self, delivery: &Delivery, frame: &Frame) -> Outcome {
+        match self.connections.post(&delivery.recipient.connection_id, frame).await {
+            Verdict::Delivered => Outcome::Delivered,
             Verdict::Gone if delivery.was_gone => {
-                (Outcome::Gone(self.prune(&delivery.recipient).await), None)
+                // Boxed: it is rare, and its size would be every recipient's.
+                Outcome::Gone(Box::pin(self.prune(&delivery.recipient)).await)
             }
-            Verdict::Gone => {
-                delivery.was_gone = true;
-                (Outcome::Again(now + GONE_PAUSE), Some("410 Gone".into()))
-            }
-            Verdict::Throttled(cause) | Verdict::Transient(cause) => {
-                let longest = FIRST_BACKOFF * 2_u32.saturating_pow(delivery.tries - 1).min(1 << 10);
-                // Full jitter: connections that were throttled together do not come back together.
-                let pause = longest.min(LONGEST_BACKOFF).mul_f64(fastrand::f64());
-                (Outcome::Again(now + pause), Some(cause))
-            }
-        };
-        (delivery, outcome, cause)
-    }
-
-    /// Hangs up on a connection whose token has ended, once. A row without a socket goes the way of the others.
-    async fn close(&self, recipient: &Recipient) -> Result<bool, String> {
-        let closing = self.connections.close(&recipient.connection_id);
-        match timeout_at(self.deadline.post_until, closing).await {
-            Ok(Verdict::Delivered) => Ok(true),
-            Ok(Verdict::Gone) => match self.prune(recipient).await {
-                Ok(_) => Ok(false),
-                Err(failure) => Err(chain(&failure)),
-            },
-            Ok(Verdict::Throttled(cause) | Verdict::Transient(cause) | Verdict::Refused(cause)) => Err(cause),
-            Err(_) => Err("the time ran out".into()),
+            Verdict::Gone => Outcome::PerhapsGone,
+            Verdict::Throttled(cause) => Outcome::Again(true, cause),
+            Verdict::Transient(cause) => Outcome::Again(false, cause),
+            Verdict::Refused(cause) => Outcome::Failed(cause),
+            Verdict::Forbidden(cause) => Outcome::Forbidden(cause),
+            Verdict::Unsent(cause) => Outcome::Unsent(cause),
         }
     }
 
@@ -303,50 +227,27 @@ impl Fanout<'_> {
         if young || self.sender == Some(recipient.connection_id.as_str()) {
             return Ok(Prune::Kept);
         }
-        let pruning = self.registry.prune(&recipient.connection_id);
-        timeout_at(self.deadline.post_until, Box::pin(pruning)).await.unwrap_or(Err(Failure::OutOfTime))
+        self.registry.prune(&recipient.connection_id).await
     }
-}
 
-/// Who is to be tried next: somebody new, or else somebody whose pause is over.
-fn next(page: &mut (usize, vec::IntoIter<Recipient>), parked: &mut Parked, now: Instant) -> Option<Delivery> {
-    if let Some(recipient) = page.1.next() {
-        return Some(Delivery::new(page.0, recipient));
-    }
-    let due = parked.peek().is_some_and(|Reverse(due)| due.0 <= now);
-    due.then(|| parked.pop()).flatten().map(|Reverse(Due(_, delivery))| delivery)
-}
-
-fn out_of_time(last_cause: Option<&str>) -> String {
-    match last_cause {
-        Some(cause) => format!("the time ran out after {cause}"),
-        None => "the time ran out while waiting for an answer, or before the first try".into(),
-    }
-}
-
-impl Report {
-    fn count(&mut self, tally: Option<&mut Tally>, outcome: Outcome) {
-        let Some(tally) = tally else { return };
-        match outcome {
-            Outcome::Again(_) => {}
-            Outcome::Expired(Ok(closed)) => self.closed += u64::from(closed),
-            Outcome::Expired(Err(cause)) => self.close_failures.add(cause),
-            Outcome::Delivered => tally.delivered += 1,
-            Outcome::Failed(cause) => {
-                tally.failed += 1;
-                self.delivery_failures.add(cause);
-            }
-            Outcome::Gone(prune) => {
-                tally.gone += 1;
-                match prune {
-                    Ok(Prune::Deleted) => self.pruned += 1,
-                    Ok(Prune::Kept) => {}
-                    Err(failure) => self.prune_failures.add(chain(&failure)),
-                }
+    /// Closes the sockets of these connections, each once and as long as there is time. A row without a socket is pruned
+    /// like any other.
+    async fn close(&self, expired: Vec<Recipient>, report: &mut Report) {
+        let until = self.deadline.post_until;
+        let close = async |recipient: Recipient| match self.connections.close(&recipient.connection_id).await
+        {
+            Verdict::Delivered => Ok(true),
+            Verdict::Gone => self.prune(&recipient).await.map(|_| false).map_err(|failure| chain(&failure)),
+            verdict => Err(verdict.cause()),
+        };
+        let mut closing = stream::iter(expired)
+            .map(|recipient| timeout_at(until, Box::pin(close(recipient))))
+            .buffer_unordered(CLOSED_AT_ONCE);
+        while let Some(closed) = closing.next().await {
+            match closed.unwrap_or_else(|_| Err("the time ran out".into())) {
+                Ok(closed) => report.closed += u64::from(closed),
+                Err(cause) => report.close_failures.add(cause),
             }
         }
     }
 }
-
-#[cfg(test)]
-mod tests;

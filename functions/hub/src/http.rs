@@ -1,103 +1,294 @@
-//! The HTTP client beneath all others: HTTP/1.1 over hyper's pool, and TLS with `ring`.
+//! HTTP/1.1 to one server: idle connections kept for the next request, one address lookup for all of them.
 //!
-//! The SDK's own client, with HTTP/2 and proxies, and its loader of credentials (see `aws`) were a quarter of each zip,
-//! for services that are asked over HTTP/1.1.
+//! Beneath the SDK too: its own client, with HTTP/2 and proxies, is a sixth of each zip.
 
-use std::{error::Error, time::Duration};
-
-use aws_smithy_runtime_api::{
-    box_error::BoxError,
-    client::{
-        http::{
-            HttpConnector as SdkConnector, HttpConnectorFuture, SharedHttpClient, SharedHttpConnector,
-            http_client_fn,
-        },
-        orchestrator::{HttpRequest, HttpResponse},
-        result::ConnectorError,
+use std::{
+    collections::VecDeque,
+    error::Error as StdError,
+    fmt,
+    net::SocketAddr,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
     },
-};
-use aws_smithy_types::{body::SdkBody, retry::ErrorKind};
-use http_body::Body;
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
-use hyper_util::{
-    client::legacy::{Client, connect::HttpConnector},
-    rt::{TokioExecutor, TokioTimer},
+    time::Duration,
 };
 
-use crate::{config::Trust, tls};
+use anyhow::Context;
+use aws_smithy_runtime_api::client::{
+    http::{HttpConnector, HttpConnectorFuture, SharedHttpClient, SharedHttpConnector, http_client_fn},
+    orchestrator::{HttpRequest, HttpResponse},
+    result::ConnectorError,
+};
+use aws_smithy_types::body::SdkBody;
+use http::{HeaderValue, Request, Response, Uri, header::HOST};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::{
+    body::Bytes,
+    client::conn::http1::{SendRequest, handshake},
+    rt::{Read, Write},
+};
+use hyper_util::rt::TokioIo;
+use rustls::pki_types::ServerName;
+use tokio::{
+    net::{TcpStream, lookup_host},
+    time::timeout,
+};
+use tokio_rustls::TlsConnector;
 
-/// A client of one's own for bodies `B`.
-pub type Http<B> = Client<HttpsConnector<HttpConnector>, B>;
+use crate::{
+    clock::Moment,
+    tls::{self, Trust},
+};
 
-/// A client that trusts `trust`, waits `connect_timeout` for a server to take a connection, and uses none again that
-/// has rested for longer than `longest_rest`.
-///
-/// # Errors
-///
-/// The certificates that it is to trust cannot be read.
-pub fn client<B>(trust: &Trust, connect_timeout: Duration, longest_rest: Duration) -> anyhow::Result<Http<B>>
-where
-    B: Body + Send,
-    B::Data: Send,
-{
-    let mut connector = HttpConnector::new();
-    connector.set_connect_timeout(Some(connect_timeout));
-    // A request is one small write: it is not to wait for the answer to the last.
-    connector.set_nodelay(true);
-    connector.enforce_http(false);
-    let connector = HttpsConnectorBuilder::new()
-        .with_tls_config(tls::config(trust)?)
-        .https_or_http()
-        .enable_http1()
-        .wrap_connector(connector);
-    Ok(Client::builder(TokioExecutor::new())
-        .pool_timer(TokioTimer::new())
-        .pool_idle_timeout(longest_rest)
-        .pool_max_idle_per_host(if longest_rest.is_zero() { 0 } else { usize::MAX })
-        .build(connector))
+/// How long an address is used before the name is looked up again.
+const ADDRESS_LIFE: Duration = Duration::from_secs(30);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// A page of DynamoDB's has 1 MB of data, and some JSON around it.
+const LARGEST_SDK_ANSWER: usize = 16 * 1024 * 1024;
+
+type Sender = SendRequest<Full<Bytes>>;
+
+/// Why a request has no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The server's certificate is from none of the authorities that are trusted: another attempt ends no better.
+    #[error(
+        "the server's certificate is not trusted; AWS_CA_BUNDLE can name a PEM file with other authorities"
+    )]
+    Untrusted(#[source] std::io::Error),
+    /// No connection, or one that broke: another attempt may succeed.
+    #[error("{0}")]
+    Lost(&'static str, #[source] Box<dyn StdError + Send + Sync>),
 }
 
-/// A client as the AWS clients take it. It keeps to its own time-outs: whatever else they set bounds whole calls.
-pub(crate) fn for_sdk(http: Http<SdkBody>) -> SharedHttpClient {
-    let connector = SharedHttpConnector::new(ForSdk(http));
+impl Error {
+    fn lost<E: StdError + Send + Sync + 'static>(when: &'static str) -> impl FnOnce(E) -> Self {
+        move |error| Self::Lost(when, Box::new(error))
+    }
+}
+
+/// A server and the connections to it that no request is using.
+pub struct Host {
+    tls: Option<(TlsConnector, ServerName<'static>)>,
+    authority: HeaderValue,
+    name: String,
+    port: u16,
+    longest_rest: Duration,
+    idle: Mutex<VecDeque<(Sender, Moment)>>,
+    /// An async lock, so that all who connect at once wait for one lookup.
+    addresses: tokio::sync::Mutex<Option<(Vec<SocketAddr>, Moment)>>,
+    /// Counts connections, to spread them over the addresses.
+    connects: AtomicUsize,
+}
+
+impl fmt::Debug for Host {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Host").field("authority", &self.authority).finish_non_exhaustive()
+    }
+}
+
+impl Host {
+    /// The server of an `http://` or `https://` address. A connection that has been idle for `longest_rest` is not used
+    /// again.
+    ///
+    /// # Errors
+    ///
+    /// The address names no host, or the certificates to trust cannot be read.
+    pub fn new(url: &Uri, trust: &Trust, longest_rest: Duration) -> anyhow::Result<Self> {
+        let authority = url.authority().context("the address names no host")?;
+        let name = authority.host().trim_matches(['[', ']']).to_owned();
+        let encrypted = url.scheme_str() == Some("https");
+        let usual_port = if encrypted { 443 } else { 80 };
+        let tls = if encrypted {
+            Some((TlsConnector::from(tls::config(trust)?), ServerName::try_from(name.clone())?))
+        } else {
+            None
+        };
+        let port = authority.port_u16().unwrap_or(usual_port);
+        // Without the usual port, as every client sends it and signs it.
+        let authority = if port == usual_port { authority.host() } else { authority.as_str() };
+        Ok(Self {
+            tls,
+            authority: authority.parse()?,
+            name,
+            port,
+            longest_rest,
+            idle: Mutex::default(),
+            addresses: tokio::sync::Mutex::default(),
+            connects: AtomicUsize::default(),
+        })
+    }
+
+    /// The value of the header `host`.
+    #[must_use]
+    pub fn authority(&self) -> &str {
+        self.authority.to_str().unwrap_or_default()
+    }
+
+    fn serves(&self, url: &Uri) -> bool {
+        let port = url.port_u16().unwrap_or(if self.tls.is_some() { 443 } else { 80 });
+        let encrypted = url.scheme_str() == Some("https");
+        encrypted == self.tls.is_some() && port == self.port && url.host() == Some(&self.name)
+    }
+
+    /// How many connections are open and idle.
+    #[must_use]
+    pub fn open(&self) -> usize {
+        self.idle().len()
+    }
+
+    /// Sends a request, whose address is a path, and reads an answer of at most `largest` bytes to its end.
+    ///
+    /// A connection is used again unless its answer says that the server is in trouble. To give up on an answer, drop
+    /// the future: that closes the connection.
+    ///
+    /// # Errors
+    ///
+    /// There was no answer, not a whole one, or a longer one.
+    pub async fn request(
+        &self,
+        mut request: Request<Full<Bytes>>,
+        largest: usize,
+    ) -> Result<Response<Bytes>, Error> {
+        request.headers_mut().insert(HOST, self.authority.clone());
+        loop {
+            let (mut sender, reused) = match self.take() {
+                Some(sender) => (sender, true),
+                None => (self.connect().await?, false),
+            };
+            let response = match sender.try_send_request(request).await {
+                Ok(response) => response,
+                Err(mut error) => match error.take_message() {
+                    // The server closed an idle connection, and has seen nothing of this.
+                    Some(unsent) if reused => {
+                        request = unsent;
+                        continue;
+                    }
+                    _ => return Err(Error::lost("the connection broke")(error.into_error())),
+                },
+            };
+            let (head, body) = response.into_parts();
+            let body = Limited::new(body, largest).collect().await;
+            let body = body.map_err(|error| Error::Lost("the answer did not come whole", error))?.to_bytes();
+            let troubled = head.status.is_server_error() || head.status == http::StatusCode::REQUEST_TIMEOUT;
+            if !troubled && !self.longest_rest.is_zero() && sender.ready().await.is_ok() {
+                self.idle().push_back((sender, Moment::now()));
+            }
+            return Ok(Response::from_parts(head, body));
+        }
+    }
+
+    fn idle(&self) -> MutexGuard<'_, VecDeque<(Sender, Moment)>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The connection that was used last: those that are not needed grow old and are closed.
+    fn take(&self) -> Option<Sender> {
+        let mut idle = self.idle();
+        while idle.front().is_some_and(|(_, since)| since.age() > self.longest_rest) {
+            idle.pop_front();
+        }
+        while let Some((sender, _)) = idle.pop_back() {
+            if sender.is_ready() {
+                return Some(sender);
+            }
+        }
+        None
+    }
+
+    async fn connect(&self) -> Result<Sender, Error> {
+        let address = self.address().await?;
+        let connecting = timeout(CONNECT_TIMEOUT, TcpStream::connect(address)).await;
+        let connected = connecting.unwrap_or_else(|_| Err(std::io::ErrorKind::TimedOut.into()));
+        let stream = match connected.and_then(|stream| stream.set_nodelay(true).map(|()| stream)) {
+            Ok(stream) => stream,
+            Err(error) => {
+                *self.addresses.lock().await = None;
+                return Err(Error::lost("cannot connect")(error));
+            }
+        };
+        let Some((tls, name)) = &self.tls else { return speak(stream).await };
+        match tls.connect(name.clone(), stream).await {
+            Ok(stream) => speak(stream).await,
+            Err(error) if tls::is_untrusted(&error) => Err(Error::Untrusted(error)),
+            Err(error) => Err(Error::lost("no TLS connection")(error)),
+        }
+    }
+
+    async fn address(&self) -> Result<SocketAddr, Error> {
+        let mut known = self.addresses.lock().await;
+        if known.as_ref().is_none_or(|(_, at)| at.age() > ADDRESS_LIFE) {
+            let found = lookup_host((self.name.as_str(), self.port)).await;
+            let found: Vec<_> = found.map_err(Error::lost("the host's name cannot be looked up"))?.collect();
+            *known = Some((found, Moment::now()));
+        }
+        let (addresses, _) = known.as_ref().ok_or_else(nowhere)?;
+        let next = self.connects.fetch_add(1, Ordering::Relaxed) % addresses.len().max(1);
+        addresses.get(next).copied().ok_or_else(nowhere)
+    }
+}
+
+fn nowhere() -> Error {
+    Error::lost("the host's name has no address")(std::io::Error::from(std::io::ErrorKind::NotFound))
+}
+
+async fn speak<T>(stream: T) -> Result<Sender, Error>
+where
+    TokioIo<T>: Read + Write + Unpin + Send + 'static,
+{
+    let (sender, connection) =
+        handshake(TokioIo::new(stream)).await.map_err(Error::lost("cannot speak HTTP"))?;
+    // It ends with its sender, and what becomes of it the sender hears.
+    tokio::spawn(connection);
+    Ok(sender)
+}
+
+/// A client for the SDK, which keeps to the timeouts of this module: whatever else the SDK sets bounds whole calls.
+pub(crate) fn for_sdk(trust: &Trust, longest_rest: Duration) -> SharedHttpClient {
+    let connector = ForSdk { trust: trust.clone(), longest_rest, last: Mutex::default() };
+    let connector = SharedHttpConnector::new(connector);
     http_client_fn(move |_, _| connector.clone())
 }
 
 #[derive(Debug)]
-struct ForSdk(Http<SdkBody>);
+struct ForSdk {
+    trust: Trust,
+    longest_rest: Duration,
+    /// A client of the SDK talks to one server.
+    last: Mutex<Option<Arc<Host>>>,
+}
 
-impl SdkConnector for ForSdk {
+impl ForSdk {
+    fn host(&self, url: &Uri) -> anyhow::Result<Arc<Host>> {
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(host) = last.as_ref().filter(|host| host.serves(url)) {
+            return Ok(host.clone());
+        }
+        Ok(last.insert(Arc::new(Host::new(url, &self.trust, self.longest_rest)?)).clone())
+    }
+
+    fn prepare(&self, request: HttpRequest) -> anyhow::Result<(Arc<Host>, Request<Full<Bytes>>)> {
+        let (mut head, body) = request.try_into_http1x()?.into_parts();
+        let body = Bytes::copy_from_slice(body.bytes().context("only a body in memory can be sent")?);
+        let host = self.host(&head.uri)?;
+        head.uri = head.uri.path_and_query().context("the address has no path")?.as_str().parse()?;
+        Ok((host, Request::from_parts(head, Full::new(body))))
+    }
+}
+
+impl HttpConnector for ForSdk {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
-        let request = match request.try_into_http1x() {
-            Ok(request) => request,
-            Err(error) => return HttpConnectorFuture::ready(Err(ConnectorError::user(error.into()))),
-        };
-        let answer = self.0.request(request);
+        let prepared = self.prepare(request);
         HttpConnectorFuture::new(async move {
-            let response = answer.await.map_err(|error| classified(error.into()))?;
-            HttpResponse::try_from(response.map(SdkBody::from_body_1_x))
-                .map_err(|error| ConnectorError::other(error.into(), None))
+            let (host, request) = prepared.map_err(|error| ConnectorError::user(error.into()))?;
+            match host.request(request, LARGEST_SDK_ANSWER).await {
+                Ok(response) => HttpResponse::try_from(response.map(SdkBody::from))
+                    .map_err(|error| ConnectorError::other(error.into(), None)),
+                Err(error @ Error::Untrusted(_)) => Err(ConnectorError::user(error.into())),
+                Err(error @ Error::Lost(..)) => Err(ConnectorError::io(error.into())),
+            }
         })
     }
-}
-
-/// Tells the SDK whether another try may help.
-fn classified(error: BoxError) -> ConnectorError {
-    let hyper = source::<hyper::Error>(&*error);
-    if hyper.is_some_and(hyper::Error::is_user) {
-        ConnectorError::user(error)
-    } else if hyper.is_some_and(hyper::Error::is_incomplete_message) {
-        ConnectorError::other(error, Some(ErrorKind::TransientError))
-    } else if hyper.is_some_and(|error| error.is_closed() || error.is_canceled())
-        || source::<std::io::Error>(&*error).is_some()
-    {
-        ConnectorError::io(error)
-    } else {
-        ConnectorError::other(error, None)
-    }
-}
-
-/// The first `E` among an error and its causes.
-fn source<'a, E: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a E> {
-    error.downcast_ref().or_else(|| source(error.source()?))
 }

@@ -3,8 +3,8 @@
 pub mod aws;
 pub mod clock;
 pub mod config;
-pub mod connections;
 pub mod deadline;
+mod endpoint;
 pub mod event;
 pub mod failure;
 pub mod fanout;
@@ -12,11 +12,12 @@ pub mod function;
 pub mod grant;
 pub mod http;
 pub mod metrics;
+pub mod posts;
 pub mod protocol;
 pub mod registry;
-mod signing;
+pub mod stragglers;
 pub mod telemetry;
 mod throttling;
-mod tls;
+pub mod tls;
 
 pub use aws_config;

@@ -247,6 +247,22 @@ pub struct SessionTally {
     /// Its connections' ends.
     #[serde(flatten)]
     pub tally: Tally,
+    /// Whether every recipient of it is counted. Left out of the frame where it is true.
+    #[serde(skip_serializing_if = "is_true")]
+    pub complete: bool,
+}
+
+impl SessionTally {
+    /// A session of which nothing is known yet.
+    #[must_use]
+    pub fn new(session: SessionId) -> Self {
+        Self { session, tally: Tally::default(), complete: true }
+    }
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
+fn is_true(value: &bool) -> bool {
+    *value
 }
 
 /// `{"type":"receipt",…}`: what became of a message, in total and session by session, in the order asked for.
@@ -258,6 +274,9 @@ pub struct Receipt {
     /// The sum over all sessions.
     #[serde(flatten)]
     pub total: Tally,
+    /// Whether all sessions are. Left out of the frame where it is true.
+    #[serde(skip_serializing_if = "is_true")]
+    pub complete: bool,
     /// Each session's part.
     pub sessions: Vec<SessionTally>,
 }
@@ -271,7 +290,8 @@ impl Receipt {
             gone: sum.gone + session.tally.gone,
             failed: sum.failed + session.tally.failed,
         });
-        Self { id, total, sessions }
+        let complete = sessions.iter().all(|session| session.complete);
+        Self { id, total, complete, sessions }
     }
 }
 
@@ -398,11 +418,17 @@ mod tests {
         let of = |name: &str, delivered, gone, failed| SessionTally {
             session: SessionId::parse(name).unwrap(),
             tally: Tally { delivered, gone, failed },
+            complete: true,
         };
-        let receipt = Receipt::new("1".into(), vec![of("a", 3, 1, 0), of("b", 0, 0, 2)]);
+        let mut receipt = Receipt::new("1".into(), vec![of("a", 3, 1, 0), of("b", 0, 0, 2)]);
         assert_eq!(
             serde_json::to_string(&receipt).unwrap(),
             r#"{"type":"receipt","id":"1","delivered":3,"gone":1,"failed":2,"sessions":[{"session":"a","delivered":3,"gone":1,"failed":0},{"session":"b","delivered":0,"gone":0,"failed":2}]}"#
+        );
+        receipt.sessions[1].complete = false;
+        assert_eq!(
+            serde_json::to_string(&Receipt::new("1".into(), receipt.sessions)).unwrap(),
+            r#"{"type":"receipt","id":"1","delivered":3,"gone":1,"failed":2,"complete":false,"sessions":[{"session":"a","delivered":3,"gone":1,"failed":0},{"session":"b","delivered":0,"gone":0,"failed":2,"complete":false}]}"#
         );
         for code in [
             Code::BadRequest,

@@ -10,10 +10,11 @@ use aws_sdk_dynamodb::{
     operation::{delete_item::DeleteItemError, query::QueryOutput},
     types::{AttributeValue, Select},
 };
+use aws_smithy_types::retry::ReconnectMode;
 
 use crate::{
     clock::{now_seconds, since_epoch},
-    config::Config,
+    config::{ConfigError, Variables},
     failure::Failure,
     protocol::SessionId,
     throttling::CountThrottled,
@@ -37,8 +38,6 @@ pub struct Registry {
     client: Client,
     table: String,
     index: String,
-    ttl: Duration,
-    shows_expired: bool,
 }
 
 /// A connection to post to, as the index has it.
@@ -46,16 +45,31 @@ pub struct Registry {
 pub struct Recipient {
     /// The gateway's name for the connection.
     pub connection_id: String,
-    /// When it connected, in milliseconds since 1970; `None` in a row of another's making.
+    /// When it connected, in milliseconds since 1970; `None` in a row that the hub did not write.
     pub connected_at: Option<i64>,
-    /// Its time is over, though its socket may live: its token had less of it. Not to be posted to, but closed.
-    pub expired: bool,
+    /// Until when it counts as there, in seconds since 1970; `None` in a row that the hub did not write, for ever.
+    pub expires_at: Option<i64>,
+}
+
+impl Recipient {
+    /// Whether its time is over by `now`, in seconds since 1970. DynamoDB removes such rows days late.
+    #[must_use]
+    pub fn has_expired(&self, now: i64) -> bool {
+        self.expires_at.is_some_and(|expires_at| expires_at <= now)
+    }
+
+    /// Whether its socket may be open all the same: its token had less time than a socket has.
+    #[must_use]
+    pub fn may_be_open(&self, now: i64) -> bool {
+        let life = i64::try_from(SOCKET_LIFE.as_secs()).unwrap_or(i64::MAX);
+        self.connected_at.is_some_and(|at| (at / 1000).saturating_add(life) > now)
+    }
 }
 
 /// Some of a session's recipients, and where the next ones begin.
 #[derive(Debug)]
 pub struct Page {
-    /// Those that have not expired, and with `REQUIRE_GRANT` those that may have to be closed.
+    /// Those that have expired among them.
     pub recipients: Vec<Recipient>,
     /// To be passed to the next [`Registry::page`]; `None` at the end.
     pub next: Option<Item>,
@@ -71,37 +85,38 @@ pub enum Prune {
 }
 
 impl Registry {
-    /// A registry on the table that `config` names.
-    #[must_use]
-    pub fn new(sdk: &SdkConfig, config: &Config) -> Self {
-        Self::from_conf(Builder::from(sdk), config)
+    /// A registry on the table `TABLE_NAME`, a name or an ARN.
+    pub fn new(variables: &Variables, sdk: &SdkConfig) -> Result<Self, ConfigError> {
+        Self::from_conf(variables, Builder::from(sdk))
     }
 
     /// The same from a client configuration of one's own.
-    #[must_use]
-    pub fn from_conf(mut conf: Builder, config: &Config) -> Self {
+    pub fn from_conf(variables: &Variables, mut conf: Builder) -> Result<Self, ConfigError> {
+        let table = variables.required("TABLE_NAME", "set it to the name of the table of connections")?;
+        check_name("TABLE_NAME", &table)?;
         // Permanent, or each of a call's hooks would look up whether it is disabled.
         conf.push_interceptor(SharedInterceptor::permanent(CountThrottled));
-        Self {
-            client: Client::from_conf(conf.build()),
-            table: config.table_name.clone(),
-            index: config.session_index.clone(),
-            ttl: config.connection_ttl,
-            shows_expired: config.require_grant,
-        }
+        Ok(Self { client: Client::from_conf(conf.build()), table, index: "session_id-index".into() })
     }
 
-    /// Stores a connection that began at `connected_at` (milliseconds since 1970) and counts as there until its
-    /// time is over, or until `not_after` (seconds since 1970) if that comes first.
+    /// The same with the index on `session_id` that `SESSION_INDEX` names: for functions that read it.
+    pub fn with_index(mut self, variables: &Variables) -> Result<Self, ConfigError> {
+        if let Some(index) = variables.get("SESSION_INDEX") {
+            check_name("SESSION_INDEX", &index)?;
+            self.index = index;
+        }
+        Ok(self)
+    }
+
+    /// Stores a connection that began at `connected_at` (milliseconds since 1970) and counts as there until
+    /// `expires_at` (seconds since 1970).
     pub async fn add(
         &self,
         connection_id: &str,
         session: &SessionId,
         connected_at: i64,
-        not_after: Option<i64>,
+        expires_at: i64,
     ) -> Result<(), Failure> {
-        let ttl = i64::try_from(self.ttl.as_secs()).unwrap_or(i64::MAX);
-        let expires_at = (connected_at / 1000).saturating_add(ttl).min(not_after.unwrap_or(i64::MAX));
         self.client
             .put_item()
             .table_name(&self.table)
@@ -138,7 +153,9 @@ impl Registry {
             .send()
             .await
             .map_err(|error| failed("read from", error))?;
-        let row = output.item.filter(|row| is_live(row, now_seconds()));
+        let now = now_seconds();
+        let row =
+            output.item.filter(|row| number(row, "expires_at").is_none_or(|expires_at| expires_at > now));
         Ok(row.as_ref().and_then(|row| text(row, "session_id")).and_then(SessionId::parse))
     }
 
@@ -157,7 +174,7 @@ impl Registry {
             .send()
             .await
             .map_err(|error| failed("read from", error))?;
-        Ok(page(output, now_seconds(), self.shows_expired))
+        Ok(page(output))
     }
 
     /// How many connections count as there: the rows of the index that have not expired. A socket whose
@@ -198,7 +215,9 @@ impl Registry {
             .expression_attribute_values(":cutoff", AttributeValue::N(prune_cutoff().to_string()))
             .customize()
             // A prune that fails is of no consequence, and must not use up the retries that reading shares.
-            .config_override(Builder::default().retry_config(RetryConfig::disabled()))
+            .config_override(Builder::default().retry_config(
+                RetryConfig::disabled().with_reconnect_mode(ReconnectMode::ReuseAllConnections),
+            ))
             .send()
             .await;
         match pruned {
@@ -215,34 +234,16 @@ pub fn prune_cutoff() -> i64 {
     since_epoch().saturating_sub(PRUNE_GRACE).as_millis().try_into().unwrap_or(i64::MAX)
 }
 
-fn page(output: QueryOutput, now: i64, shows_expired: bool) -> Page {
-    let recipients = output
-        .items
-        .unwrap_or_default()
-        .iter()
-        .filter_map(|row| {
-            let expired = !is_live(row, now);
-            if expired && !(shows_expired && may_be_open(row, now)) {
-                return None;
-            }
-            Some(Recipient {
-                connection_id: text(row, "connection_id")?.to_owned(),
-                connected_at: number(row, "connected_at"),
-                expired,
-            })
+fn page(output: QueryOutput) -> Page {
+    let rows = output.items.unwrap_or_default();
+    let recipients = rows.iter().filter_map(|row| {
+        Some(Recipient {
+            connection_id: text(row, "connection_id")?.to_owned(),
+            connected_at: number(row, "connected_at"),
+            expires_at: number(row, "expires_at"),
         })
-        .collect();
-    Page { recipients, next: output.last_evaluated_key.filter(|key| !key.is_empty()) }
-}
-
-/// DynamoDB removes expired rows days late. A row without an expiry is of another's making and counts.
-fn is_live(row: &Item, now: i64) -> bool {
-    number(row, "expires_at").is_none_or(|expires_at| expires_at > now)
-}
-
-fn may_be_open(row: &Item, now: i64) -> bool {
-    let life = i64::try_from(SOCKET_LIFE.as_secs()).unwrap_or(i64::MAX);
-    number(row, "connected_at").is_some_and(|at| (at / 1000).saturating_add(life) > now)
+    });
+    Page { recipients: recipients.collect(), next: output.last_evaluated_key.filter(|key| !key.is_empty()) }
 }
 
 fn text<'a>(row: &'a Item, name: &str) -> Option<&'a str> {
@@ -255,6 +256,15 @@ fn number(row: &Item, name: &str) -> Option<i64> {
 
 fn is_condition_failure<R>(error: &SdkError<DeleteItemError, R>) -> bool {
     matches!(error.as_service_error(), Some(DeleteItemError::ConditionalCheckFailedException(_)))
+}
+
+fn check_name(name: &'static str, value: &str) -> Result<(), ConfigError> {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || "_.-:/".contains(c);
+    if value.len() >= 3 && value.chars().all(allowed) {
+        return Ok(());
+    }
+    let problem = format!("is {value:?}: DynamoDB's names are 3 or more of the characters A-Z a-z 0-9 _ . -");
+    Err(ConfigError::new(name, problem))
 }
 
 fn failed<E>(action: &'static str, source: E) -> Failure
@@ -273,11 +283,26 @@ mod tests {
 
     fn registry(rules: &[&Rule]) -> Registry {
         let client = mock_client!(aws_sdk_dynamodb, RuleMode::Sequential, rules);
-        let variables = [("TABLE_NAME", "connections"), ("AWS_REGION", "eu-west-1")];
-        let config = Config::from_lookup(|name| {
-            variables.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).into())
-        });
-        Registry::from_conf(client.config().to_builder(), &config.unwrap())
+        let variables = Variables::of(&[("TABLE_NAME", "connections")]);
+        Registry::from_conf(&variables, client.config().to_builder()).unwrap()
+    }
+
+    #[test]
+    fn names_that_are_none_are_refused() {
+        let conf = || Builder::new().behavior_version_latest();
+        let registry = |variables: &[_]| {
+            let variables = Variables::of(variables);
+            Registry::from_conf(&variables, conf()).and_then(|registry| registry.with_index(&variables))
+        };
+        let table = ("TABLE_NAME", "connections");
+        assert_eq!(registry(&[table]).unwrap().index, "session_id-index");
+        for (variables, name) in [
+            (vec![], "TABLE_NAME"),
+            (vec![("TABLE_NAME", "a table")], "TABLE_NAME"),
+            (vec![table, ("SESSION_INDEX", "?")], "SESSION_INDEX"),
+        ] {
+            assert!(registry(&variables).unwrap_err().to_string().contains(name), "{variables:?}");
+        }
     }
 
     /// A page of a scan that begins at one row and ends at another.
@@ -329,39 +354,34 @@ mod tests {
     }
 
     #[test]
-    fn a_page_leaves_out_the_expired_and_knows_its_end() {
+    fn a_page_has_each_row_that_names_a_connection_and_knows_its_end() {
         let id = |id: &str| ("connection_id", AttributeValue::S(id.into()));
         let output = QueryOutput::builder()
-            .items(row(&[id("live"), ("expires_at", n(101)), ("connected_at", n(5))]))
-            .items(row(&[id("expired"), ("expires_at", n(100))]))
+            .items(row(&[id("own"), ("expires_at", n(101)), ("connected_at", n(5))]))
             .items(row(&[id("foreign")]))
             .items(row(&[("expires_at", n(101))]))
             .set_last_evaluated_key(Some(Item::new()))
             .build();
-        let page = page(output, 100, false);
-        let expected = [("live", Some(5)), ("foreign", None)];
-        let found: Vec<_> =
-            page.recipients.iter().map(|r| (r.connection_id.as_str(), r.connected_at)).collect();
-        assert_eq!(found, expected);
+        let page = page(output);
+        let recipient = |id: &str, connected_at, expires_at| Recipient {
+            connection_id: id.into(),
+            connected_at,
+            expires_at,
+        };
+        assert_eq!(page.recipients, [recipient("own", Some(5), Some(101)), recipient("foreign", None, None)]);
         assert!(page.next.is_none(), "an empty key is the end, not the beginning");
     }
 
     #[test]
-    fn a_page_shows_the_expired_whose_socket_may_be_open_only_to_who_would_close_it() {
+    fn a_socket_lives_for_two_hours_whatever_its_token_says() {
         let now = 10_000;
-        let output = |connected_at: i64, expires_at: i64| {
-            let id = ("connection_id", AttributeValue::S("one".into()));
-            let times = [("connected_at", n(connected_at * 1000)), ("expires_at", n(expires_at))];
-            QueryOutput::builder().items(row(&[id, times[0].clone(), times[1].clone()])).build()
+        let recipient = |connected_at: i64, expires_at| Recipient {
+            connection_id: "one".into(),
+            connected_at: Some(connected_at * 1000),
+            expires_at: Some(expires_at),
         };
-        let found = |connected_at, expires_at, shows_expired| {
-            let page = page(output(connected_at, expires_at), now, shows_expired);
-            page.recipients.first().map(|recipient| recipient.expired)
-        };
-        assert_eq!(found(now - 60, now, true), Some(true));
-        assert_eq!(found(now - 60, now, false), None);
-        assert_eq!(found(now - 60, now + 1, true), Some(false));
-        assert_eq!(found(now - 7_199, now, true), Some(true));
-        assert_eq!(found(now - 7_200, now, true), None, "no socket lives that long");
+        assert!(recipient(now, now).has_expired(now) && !recipient(now, now + 1).has_expired(now));
+        assert!(recipient(now - 7_199, now).may_be_open(now));
+        assert!(!recipient(now - 7_200, now).may_be_open(now));
     }
 }

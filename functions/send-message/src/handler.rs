@@ -1,26 +1,33 @@
 //! Delivers a message to every live connection of the sessions it names, and says what became of it.
 
-use std::time::{Instant, SystemTime};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant, SystemTime},
+};
 
 use hub::{
     aws_config::SdkConfig,
     clock::now_seconds,
-    config::Config,
-    connections::{Connections, Gateway, Verdict},
+    config::Variables,
     deadline::Deadline,
     event::{GatewayAnswer, Publish, Sender},
-    failure::{Failure, PUBLIC_TEXT, caught},
+    failure::{Failure, PUBLIC_TEXT},
     fanout::{Fanout, Report},
     grant::Grant,
     metrics::{self, Metric},
+    posts::{Connections, Frame, Gateway, Verdict},
     protocol::{Code, Receipt, Refusal, Send, SessionId, delivery_frame},
     registry::Registry,
+    stragglers::Stragglers,
     telemetry,
 };
 use lambda_runtime::Context;
 use serde::Serialize;
 use serde_json::value::RawValue;
 use tokio::time::timeout_at;
+
+/// The largest frame that API Gateway passes on, in bytes.
+const GATEWAY_MESSAGE_BYTES: usize = 128 * 1024;
 
 /// What a sender is told.
 #[derive(Debug, Serialize)]
@@ -42,7 +49,9 @@ pub(crate) enum Answer {
 pub(crate) struct Handler {
     registry: Registry,
     gateway: Gateway,
+    stragglers: Stragglers,
     concurrency: usize,
+    straggler_patience: Duration,
     max_message_bytes: usize,
     require_grant: bool,
 }
@@ -96,14 +105,22 @@ impl Origin<'_> {
 }
 
 impl Handler {
-    pub(crate) fn new(sdk: &SdkConfig, config: &Config) -> Self {
-        Self {
-            registry: Registry::new(sdk, config),
-            gateway: Gateway::new(sdk, config),
-            concurrency: config.fanout_concurrency,
-            max_message_bytes: config.max_message_bytes,
-            require_grant: config.require_grant,
-        }
+    /// Reads `FANOUT_CONCURRENCY`, `STRAGGLER_SECONDS`, `MAX_MESSAGE_BYTES` and `REQUIRE_GRANT`, and what is needed to
+    /// read the table and to post.
+    pub(crate) fn new(variables: &Variables, sdk: &SdkConfig) -> anyhow::Result<Self> {
+        Ok(Self {
+            registry: Registry::new(variables, sdk)?.with_index(variables)?,
+            gateway: Gateway::new(variables, sdk)?,
+            stragglers: Stragglers::default(),
+            concurrency: variables.number("FANOUT_CONCURRENCY", 64, &(1..=512))?,
+            straggler_patience: Duration::from_secs(variables.number("STRAGGLER_SECONDS", 5, &(1..=60))?),
+            max_message_bytes: variables.number(
+                "MAX_MESSAGE_BYTES",
+                32 * 1024,
+                &(1..=GATEWAY_MESSAGE_BYTES),
+            )?,
+            require_grant: variables.require_grant()?,
+        })
     }
 
     /// Answers with a receipt, or with an error frame if the caller is at fault. A failure of ours is returned
@@ -121,8 +138,7 @@ impl Handler {
         let origin = Origin { route, sender, deadline, started };
 
         let mut id = None;
-        // A panic is caught here, and not only around the whole, so that the sender is told of it as well.
-        let reply = match caught(Box::pin(self.send(&origin, frame, context, &mut id))).await {
+        let reply = match Box::pin(self.send(&origin, frame, context, &mut id)).await {
             Ok(receipt) => Reply::Receipt(receipt),
             Err(Stop::Refused(refusal)) => {
                 origin.log_refusal(&refusal);
@@ -173,29 +189,43 @@ impl Handler {
             check_sessions(grant, &sessions, &id)?;
         }
 
-        let from = match origin.sender {
-            Some(sender) => Some(self.session_of(origin, sender, &id).await?),
-            None => None,
-        };
-        let delivery =
-            delivery_frame(&id, from.as_ref(), message, SystemTime::now(), self.max_message_bytes)?;
-        let connections = self.connections(origin.sender).await?;
-
+        let connections = self.connections(origin.sender)?;
         let fanout = Fanout {
             registry: &self.registry,
             connections: &connections,
+            stragglers: &self.stragglers,
             concurrency: self.concurrency,
+            straggler_patience: self.straggler_patience,
             sender: origin.sender.map(|sender| sender.connection_id.as_str()),
+            closes_expired: self.require_grant,
             deadline: origin.deadline,
         };
         let delivering = Instant::now();
-        let (report, result) = fanout.deliver(sessions, &delivery).await;
-        let from = from.as_ref().map_or("", SessionId::as_str);
-        let receipt = Receipt::new(id, report.sessions.clone());
-        measure(&receipt, &report, delivering);
-        log(origin, from, delivery.len(), &receipt, &report, result.is_ok());
-        result?;
-        Ok(receipt)
+        let (mut sent, mut report) = (None, Report::default());
+        let frame = async {
+            let from = match origin.sender {
+                Some(sender) => Some(self.session_of(origin, sender, &id).await?),
+                None => None,
+            };
+            let frame =
+                delivery_frame(&id, from.as_ref(), message, SystemTime::now(), self.max_message_bytes)?;
+            sent = Some((from, frame.len()));
+            Ok::<_, Stop>(Frame::new(frame))
+        };
+        let result = fanout.deliver(&sessions, frame, &mut report).await;
+        let receipt = Receipt::new(id, std::mem::take(&mut report.sessions));
+        if let Some((from, bytes)) = &sent {
+            measure(&receipt, &report, delivering, result.is_ok());
+            log(
+                origin,
+                from.as_ref().map_or("", SessionId::as_str),
+                *bytes,
+                &receipt,
+                &report,
+                result.is_ok(),
+            );
+        }
+        result.map(|()| receipt)
     }
 
     /// Whether the connection may still send at all.
@@ -212,7 +242,11 @@ impl Handler {
         Err(Stop::Ended(Refusal::new(Code::NotConnected, text, id)))
     }
 
+    /// Whose name a message is sent in: the grant says it, or else the connection's row.
     async fn session_of(&self, origin: &Origin<'_>, sender: &Sender, id: &str) -> Result<SessionId, Stop> {
+        if let Some(grant) = &sender.grant {
+            return Ok(grant.session.clone());
+        }
         let reading = self.registry.session_of(&sender.connection_id);
         origin.deadline.bound(reading).await?.ok_or_else(|| {
             let text = "this connection is not registered, or has expired: connect again";
@@ -220,18 +254,22 @@ impl Handler {
         })
     }
 
-    async fn connections(&self, sender: Option<&Sender>) -> Result<Connections, Failure> {
-        let origin = sender.map(|sender| (sender.api_id.as_str(), sender.stage.as_str()));
-        self.gateway.connections(origin).await
+    fn connections(&self, sender: Option<&Sender>) -> Result<Arc<Connections>, Failure> {
+        self.gateway.connections(sender.map(|sender| (sender.api_id.as_str(), sender.stage.as_str())))
     }
 
-    /// Posts a frame to a sender at a socket, once and if it can be done in time, and says whether it was taken.
+    /// Posts a frame to a sender at a socket if it can be done in time, and says whether it was taken. A second attempt
+    /// follows where the first met a connection that had died.
     async fn tell(&self, origin: &Origin<'_>, notice: &Refusal) -> bool {
         let Some(sender) = origin.sender else { return false };
         let posting = async {
-            let connections = self.connections(Some(sender)).await.ok()?;
-            let frame = serde_json::to_vec(notice).ok()?;
-            Some(connections.post(&sender.connection_id, &frame).await)
+            let connections = self.connections(Some(sender)).ok()?;
+            let frame = Frame::new(serde_json::to_vec(notice).ok()?);
+            let first = connections.post(&sender.connection_id, &frame).await;
+            Some(match first {
+                Verdict::Transient(_) => connections.post(&sender.connection_id, &frame).await,
+                settled => settled,
+            })
         };
         let verdict = timeout_at(origin.deadline.notice_by, posting).await;
         tracing::debug!(
@@ -246,9 +284,8 @@ impl Handler {
     /// Closes a sender's socket, if it can be done in time: else the gateway does so within two hours.
     async fn hang_up(&self, origin: &Origin<'_>) {
         let Some(sender) = origin.sender else { return };
-        let closing = async {
-            Ok::<_, Failure>(self.connections(Some(sender)).await?.close(&sender.connection_id).await)
-        };
+        let closing =
+            async { Ok::<_, Failure>(self.connections(Some(sender))?.close(&sender.connection_id).await) };
         let verdict = timeout_at(origin.deadline.notice_by, closing).await;
         if !matches!(verdict, Ok(Ok(Verdict::Delivered | Verdict::Gone))) {
             let (route, connection_id) = (origin.route, &sender.connection_id);
@@ -269,9 +306,13 @@ fn check_sessions(grant: &Grant, sessions: &[SessionId], id: &str) -> Result<(),
 }
 
 #[allow(clippy::cast_precision_loss, reason = "no count comes near 2^53")]
-fn measure(receipt: &Receipt, report: &Report, started: Instant) {
+fn measure(receipt: &Receipt, report: &Report, started: Instant, is_ok: bool) {
     let total = receipt.total;
     metrics::count(Metric::Messages);
+    // A failure of ours counts by itself; one within a receipt counts here.
+    if is_ok && report.read_failures.count > 0 {
+        metrics::count(Metric::HandlerErrors);
+    }
     for (metric, count) in [
         (Metric::FanoutSize, total.delivered + total.gone + total.failed),
         (Metric::Delivered, total.delivered),
@@ -286,9 +327,9 @@ fn measure(receipt: &Receipt, report: &Report, started: Instant) {
     metrics::add(Metric::FanoutDuration, telemetry::millis_since(started));
 }
 
-/// One INFO line an invocation, and one more for each kind of trouble. `complete` is false where the hub
-/// failed midway: the counts then say how far it came.
-fn log(origin: &Origin, from: &str, bytes: usize, receipt: &Receipt, report: &Report, complete: bool) {
+/// One INFO line for each invocation, and one more for each kind of trouble. `complete` is false where the hub failed
+/// midway, or not every recipient could be counted: the counts then say how far it came.
+fn log(origin: &Origin, from: &str, bytes: usize, receipt: &Receipt, report: &Report, is_ok: bool) {
     let (route, connection_id) = (origin.route, origin.connection_id());
     tracing::info!(
         route,
@@ -303,11 +344,15 @@ fn log(origin: &Origin, from: &str, bytes: usize, receipt: &Receipt, report: &Re
         throttled = report.throttled,
         pruned = report.pruned,
         bytes,
-        complete,
+        complete = is_ok && receipt.complete,
         closed = report.closed,
         duration_ms = telemetry::millis_since(origin.started),
         "sent"
     );
+    if let Some(error) = &report.read_failures.first_cause {
+        let count = report.read_failures.count;
+        tracing::error!(route, connection_id, message_id = receipt.id, count, error, "sessions not read");
+    }
     if let Some(error) = &report.delivery_failures.first_cause {
         let count = report.delivery_failures.count;
         tracing::error!(route, connection_id, message_id = receipt.id, count, error, "deliveries failed");

@@ -4,15 +4,15 @@ mod handler;
 
 use std::process::ExitCode;
 
-use hub::{aws, config::Config, function::serve};
+use hub::{aws, config::Variables, function::serve};
 use lambda_runtime::LambdaEvent;
 use serde_json::value::RawValue;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
     serve(async {
-        let config = Config::from_env()?;
-        let handler = handler::Handler::new(&aws::sdk_config(&config)?, &config);
+        let variables = Variables::of_process();
+        let handler = handler::Handler::new(&variables, &aws::sdk_config(&variables)?)?;
         Ok(async move |event: LambdaEvent<Box<RawValue>>| {
             handler.handle(&event.payload, &event.context).await
         })

@@ -47,23 +47,66 @@ async fn a_start_is_one_line_that_names_the_release() {
     }
 }
 
+/// Bad values of each setting, and the functions that use it.
+const BAD: [(&str, Option<&str>, &[&str]); 12] = [
+    ("TABLE_NAME", None, &["census", "connect", "disconnect", "send-message"]),
+    ("TABLE_NAME", Some(""), &["census", "connect", "disconnect", "send-message"]),
+    ("TABLE_NAME", Some("a table"), &["census", "connect", "disconnect", "send-message"]),
+    ("AWS_ENDPOINT_URL_DYNAMODB", Some("localhost:1"), &["census", "connect", "disconnect", "send-message"]),
+    ("SESSION_INDEX", Some("!"), &["census", "send-message"]),
+    ("CONNECTION_TTL_SECONDS", Some("2h"), &["connect"]),
+    ("REQUIRE_GRANT", Some("yes"), &["connect", "send-message"]),
+    ("FANOUT_CONCURRENCY", Some("513"), &["send-message"]),
+    ("STRAGGLER_SECONDS", Some("0"), &["send-message"]),
+    ("MAX_MESSAGE_BYTES", Some("131073"), &["send-message"]),
+    ("WEBSOCKET_ENDPOINT", Some("wss://example.com/live"), &["send-message"]),
+    ("AWS_ACCESS_KEY_ID", None, &["census", "connect", "disconnect", "send-message"]),
+];
+
 #[tokio::test]
-async fn a_bad_setting_stops_every_function_with_a_line_that_names_it() {
+async fn a_bad_setting_stops_the_functions_that_use_it_with_a_line_that_names_it() {
     let _turn = Turn::together();
-    for function in ["census", "connect", "disconnect", "send-message"] {
-        for (variable, value) in [
-            ("TABLE_NAME", None),
-            ("TABLE_NAME", Some("")),
-            ("TABLE_NAME", Some("a table")),
-            ("SESSION_INDEX", Some("!")),
-            ("CONNECTION_TTL_SECONDS", Some("2h")),
-            ("FANOUT_CONCURRENCY", Some("0")),
-            ("MAX_MESSAGE_BYTES", Some("131073")),
-            ("WEBSOCKET_ENDPOINT", Some("wss://example.com/live")),
-        ] {
+    for (variable, value, functions) in BAD {
+        for function in functions {
             stops(function, variable, value).await;
         }
     }
+}
+
+#[tokio::test]
+async fn a_function_does_not_stop_for_a_setting_that_it_does_not_use() {
+    let _turn = Turn::together();
+    let world = World::start().await;
+    for function in ["census", "connect", "disconnect", "send-message"] {
+        let running = Function::start_with(&executable(function), &world, |command| {
+            let foreign = BAD.iter().filter(|(.., functions)| !functions.contains(&function));
+            command.envs(foreign.filter_map(|(variable, value, _)| Some((variable, (*value)?))));
+        })
+        .await;
+        running.idle().await;
+        let log = log(&running.finish());
+        assert_eq!(line(&log, "started")["level"], "INFO", "{function}");
+    }
+}
+
+#[tokio::test]
+async fn another_kind_of_endpoint_is_refused_where_the_address_of_posts_is_not_given() {
+    let _turn = Turn::together();
+    let world = World::start().await;
+    let start = async |endpoint: bool| {
+        Function::start_with(&executable("send-message"), &world, |command| {
+            command.env("AWS_USE_FIPS_ENDPOINT", "true").env_remove("AWS_ENDPOINT_URL");
+            if !endpoint {
+                command.env_remove("WEBSOCKET_ENDPOINT");
+            }
+        })
+        .await
+    };
+    let stopped = start(false).await;
+    assert!(!stopped.exited().await.success());
+    let error = line(&log(&stopped.finish()), "stopped")["error"].to_string();
+    assert!(error.contains("AWS_USE_FIPS_ENDPOINT") && error.contains("WEBSOCKET_ENDPOINT"), "{error}");
+    start(true).await.idle().await;
 }
 
 #[tokio::test]

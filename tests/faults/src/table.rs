@@ -11,25 +11,22 @@ use crate::support::{AMPLE, Hub, ID, SENDER, SENDERS_SESSION, counted, frame, li
 const THROTTLE: Answer = Answer::Error(400, "ProvisionedThroughputExceededException");
 
 #[tokio::test]
-async fn a_fault_in_the_second_page_is_an_error_for_the_sender_after_the_first_page_was_posted() {
+async fn a_table_that_is_down_is_an_error_for_the_sender_that_shows_no_internals() {
     let hub = Hub::together().await;
-    let crowd = hub.crowd("room", 100);
-    hub.world.table.page_rows(50);
-    hub.world.table.script(|operation, count| match (operation, count) {
-        (Operation::Query, 1..) => Answer::Error(500, "InternalServerError"),
+    hub.crowd("room", 100);
+    hub.world.table.script(|operation, _| match operation {
+        Operation::Query => Answer::Error(500, "InternalServerError"),
         _ => Answer::Serve,
     });
 
-    let outcome = hub.send(&["room"], AMPLE).await;
+    let outcome = hub.send(&["room", "hall"], AMPLE).await;
 
     let error = outcome.error();
     assert_eq!(error["errorType"], "internal");
     for internal in ["InternalServerError", "DynamoDB", "127.0.0.1", harness::TABLE, "scripted"] {
         assert!(!error.to_string().contains(internal), "{error}");
     }
-    let posts = hub.posts();
-    assert!(crowd[..50].iter().all(|connection| posts[connection] == (1, 1)));
-    assert_eq!(posts.len(), 51, "the first page and the sender");
+    assert_eq!(hub.posts().len(), 1, "the sender");
     let [notice] = &hub.posts_to(SENDER)[..] else { panic!("the sender should be told once") };
     let notice: Value = serde_json::from_slice(&notice.frame).expect("a frame should be JSON");
     assert_eq!(
@@ -39,11 +36,39 @@ async fn a_fault_in_the_second_page_is_an_error_for_the_sender_after_the_first_p
     assert_eq!(notice["message"], error["errorMessage"]);
 
     let log = hub.log();
-    let sent = line(&log, "sent");
-    assert_eq!((&sent["complete"], &sent["delivered"]), (&false.into(), &50.into()));
     let failed = line(&log, "failed");
     assert_eq!((&failed["level"], &failed["cause"]), (&"ERROR".into(), &"table".into()));
     assert!(failed["error"].as_str().is_some_and(|error| error.contains("InternalServerError")), "{failed}");
+    assert_eq!(counted(&log, "HandlerErrors"), 1.0);
+}
+
+#[tokio::test]
+async fn a_session_that_cannot_be_read_keeps_no_other_from_being_served() {
+    let hub = Hub::together().await;
+    for session in ["a", "hall", "room", "z"] {
+        hub.crowd(session, 60);
+    }
+    hub.world.table.page_rows(50);
+    hub.world.table.page_script(move |session, page| match (session, page) {
+        ("hall" | "room", 1) => Answer::Error(500, "InternalServerError"),
+        _ => Answer::Serve,
+    });
+    let receipt = frame(&hub.send(&["a", "hall", "room", "z"], AMPLE).await);
+    let count = |session: &str, delivered: u32, complete: bool| {
+        let mut count = json!({ "session": session, "delivered": delivered, "gone": 0, "failed": 0 });
+        if !complete {
+            count["complete"] = false.into();
+        }
+        count
+    };
+    let expected =
+        [count("a", 60, true), count("hall", 50, false), count("room", 50, false), count("z", 60, true)];
+    assert_eq!((&receipt["sessions"], &receipt["complete"]), (&json!(expected), &false.into()));
+    let log = hub.log();
+    let unread = line(&log, "sessions not read");
+    assert_eq!((&unread["level"], &unread["count"]), (&"ERROR".into(), &2.into()));
+    assert_eq!(line(&log, "sent")["complete"], false);
+    assert_eq!(counted(&log, "HandlerErrors"), 1.0);
 }
 
 #[tokio::test]
@@ -66,13 +91,20 @@ async fn a_few_throttles_and_faults_are_ridden_out_and_the_throttles_counted() {
 async fn a_sender_who_cannot_be_looked_up_gets_an_error_and_nobody_a_message() {
     let hub = Hub::together().await;
     hub.crowd("room", 1);
-    hub.world.table.script(|_, _| THROTTLE);
+    hub.world.table.script(|operation, _| match operation {
+        Operation::GetItem => THROTTLE,
+        _ => Answer::Serve,
+    });
     let outcome = hub.send(&["room"], AMPLE).await;
     assert_eq!(outcome.error()["errorType"], "internal");
     assert_eq!(hub.posts_to(SENDER).len(), 1);
     assert_eq!(hub.posts().len(), 1);
-    let attempts = f64::from(u32::try_from(hub.world.table.calls().len()).expect("not that many"));
-    assert_eq!(counted(&hub.log(), "TableThrottled"), attempts);
+    let calls = hub.world.table.calls();
+    let attempts = calls.iter().filter(|call| call.operation == Operation::GetItem).count();
+    assert_eq!(
+        counted(&hub.log(), "TableThrottled"),
+        f64::from(u32::try_from(attempts).expect("not that many"))
+    );
 }
 
 #[tokio::test]

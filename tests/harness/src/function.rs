@@ -24,6 +24,7 @@ use tokio::{
 use crate::{
     World,
     http::{Answer, Cut, Reply, Server, reply},
+    signature::{CREDENTIALS, REGION},
     table::{INDEX, TABLE},
 };
 
@@ -125,7 +126,7 @@ impl Runtime {
         if (request.method(), &*path) == (&Method::GET, &["invocation", "next"]) {
             return self.next().await;
         }
-        let body = Answer::Serve.read(request).await?;
+        let body = Answer::Serve.read(request.into_body()).await?;
         let body = || serde_json::from_slice(&body).unwrap_or_default();
         let (id, ending) = match *path {
             ["invocation", id, "response"] => (id, Ending::Response(body())),
@@ -195,10 +196,10 @@ impl Function {
                 ("AWS_LAMBDA_FUNCTION_NAME", "hub"),
                 ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "256"),
                 ("AWS_LAMBDA_FUNCTION_VERSION", "$LATEST"),
-                ("AWS_REGION", "eu-west-1"),
-                ("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE"),
-                ("AWS_SECRET_ACCESS_KEY", "secret-access-key"),
-                ("AWS_SESSION_TOKEN", "secret-session-token"),
+                ("AWS_REGION", REGION),
+                ("AWS_ACCESS_KEY_ID", CREDENTIALS[0]),
+                ("AWS_SECRET_ACCESS_KEY", CREDENTIALS[1]),
+                ("AWS_SESSION_TOKEN", CREDENTIALS[2]),
                 ("TABLE_NAME", TABLE),
                 ("SESSION_INDEX", INDEX),
                 ("RELEASE", RELEASE),

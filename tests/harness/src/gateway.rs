@@ -1,7 +1,8 @@
-//! `@connections`: takes the frames that are posted, or does what the script says instead.
+//! `@connections`: takes the frames that are posted and closes sockets, or does what the script says instead.
 
 use std::{
     collections::HashMap,
+    net::SocketAddr,
     sync::{Arc, Mutex, MutexGuard},
     time::Instant,
 };
@@ -9,17 +10,19 @@ use std::{
 use hyper::{
     Method, Request,
     body::{Bytes, Incoming},
-    header::{HeaderMap, HeaderName},
 };
-
 use percent_encoding::percent_decode_str;
 
-use crate::http::{Answer, Cut, Reply, error, reply};
+use crate::{
+    http::{Answer, Cut, Reply, error, reply},
+    signature::Signatures,
+};
 
 /// The largest message that API Gateway takes, in bytes.
 const LARGEST: usize = 128 * 1024;
 
 type Script = Box<dyn FnMut(&str, u32) -> Answer + Send>;
+type CloseScript = Box<dyn FnMut(&str) -> Answer + Send>;
 
 /// One post, as it arrived.
 #[derive(Debug, Clone)]
@@ -28,6 +31,8 @@ pub struct Post {
     pub connection: Arc<str>,
     /// When its head had arrived.
     pub at: Instant,
+    /// The client's end of the TCP connection that it came over.
+    pub peer: SocketAddr,
     /// Its body; empty if the connection was cut before that was read.
     pub frame: Bytes,
     /// Whether the gateway took the frame, even if its answer was lost.
@@ -35,18 +40,26 @@ pub struct Post {
 }
 
 /// The connections behind `@connections`.
-#[derive(Default)]
-pub struct Gateway(Mutex<State>);
+pub struct Gateway {
+    signatures: Arc<Signatures>,
+    state: Mutex<State>,
+}
 
 #[derive(Default)]
 struct State {
     script: Option<Script>,
+    close_script: Option<CloseScript>,
+    closings: Vec<String>,
     tries: HashMap<Arc<str>, u32>,
     posts: Vec<Post>,
     last_frame: Bytes,
 }
 
 impl Gateway {
+    pub(crate) fn new(signatures: Arc<Signatures>) -> Self {
+        Self { signatures, state: Mutex::default() }
+    }
+
     /// Answers each post as `script` says, given the connection and how many posts to it came before. Without a
     /// script every frame is taken.
     pub fn script(&self, script: impl FnMut(&str, u32) -> Answer + Send + 'static) {
@@ -59,46 +72,62 @@ impl Gateway {
         self.state().posts.clone()
     }
 
+    /// Answers each request to close a socket as `script` says, given the connection. Without a script every socket
+    /// is closed.
+    pub fn close_script(&self, script: impl FnMut(&str) -> Answer + Send + 'static) {
+        self.state().close_script = Some(Box::new(script));
+    }
+
+    /// The connections that were to be closed, in the order of arrival.
+    #[must_use]
+    pub fn closings(&self) -> Vec<String> {
+        self.state().closings.clone()
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
-        self.0.lock().expect("a script should not panic")
+        self.state.lock().expect("a script should not panic")
     }
 
     pub(crate) async fn call(&self, request: Request<Incoming>) -> Result<Reply, Cut> {
-        let path = percent_decode_str(request.uri().path()).decode_utf8_lossy().into_owned();
-        let (Some(connection), &Method::POST) = (path.strip_prefix("/live/@connections/"), request.method())
-        else {
+        let (head, body) = request.into_parts();
+        let path = percent_decode_str(head.uri.path()).decode_utf8_lossy().into_owned();
+        let Some(connection) = path.strip_prefix("/live/@connections/") else {
             return Ok(error(404, "NotFoundException"));
         };
-        if !is_signed(request.headers()) {
-            return Ok(error(403, "MissingAuthenticationTokenException"));
+        match head.method {
+            Method::POST => {
+                let (answer, connection) = self.state().begin(connection);
+                let at = Instant::now();
+                let frame = answer.read(body).await?;
+                if let Some(refusal) =
+                    self.signatures.refusal(&head, &frame, "execute-api").filter(|_| !answer.is_unread())
+                {
+                    return Ok(refusal);
+                }
+                let size = frame.len();
+                let peer = *head.extensions.get::<SocketAddr>().expect("the server knows its clients");
+                let number = self.state().record(Post { connection, at, peer, frame, taken: false });
+                let serve = || {
+                    if size > LARGEST {
+                        return reply(413, Bytes::new());
+                    }
+                    if let Some(post) = self.state().posts.get_mut(number) {
+                        post.taken = true;
+                    }
+                    reply(200, Bytes::new())
+                };
+                answer.reply(serve).await
+            }
+            Method::DELETE => {
+                if let Some(refusal) = self.signatures.refusal(&head, &[], "execute-api") {
+                    return Ok(refusal);
+                }
+                let answer = self.state().close(connection);
+                answer.reply(|| reply(204, Bytes::new())).await
+            }
+            _ => Ok(error(404, "NotFoundException")),
         }
-        let (answer, connection) = self.state().begin(connection);
-        let at = Instant::now();
-        let frame = answer.read(request).await?;
-        let size = frame.len();
-        let number = self.state().record(connection, at, frame);
-        let serve = || {
-            if size > LARGEST {
-                return reply(413, Bytes::new());
-            }
-            if let Some(post) = self.state().posts.get_mut(number) {
-                post.taken = true;
-            }
-            reply(200, Bytes::new())
-        };
-        answer.reply(serve).await
     }
-}
-
-/// Whether there is a signature for the host and for each header that AWS wants signed. Not whether it is right.
-fn is_signed(headers: &HeaderMap) -> bool {
-    let authorization = headers.get("authorization").and_then(|value| value.to_str().ok());
-    let Some((_, rest)) = authorization.and_then(|text| text.split_once("SignedHeaders=")) else {
-        return false;
-    };
-    let signed: Vec<&str> = rest.split(',').next().unwrap_or_default().split(';').collect();
-    let mut must = headers.keys().map(HeaderName::as_str).filter(|name| name.starts_with("x-amz-"));
-    headers.contains_key("x-amz-date") && signed.contains(&"host") && must.all(|name| signed.contains(&name))
 }
 
 impl State {
@@ -112,13 +141,20 @@ impl State {
         (answer, connection)
     }
 
+    fn close(&mut self, connection: &str) -> Answer {
+        self.closings.push(connection.to_owned());
+        self.close_script.as_mut().map_or(Answer::Serve, |script| script(connection))
+    }
+
     /// A frame that equals the last one shares its memory, so that 100,000 posts of one frame stay small.
-    fn record(&mut self, connection: Arc<str>, at: Instant, frame: Bytes) -> usize {
-        if frame != self.last_frame && !frame.is_empty() {
-            self.last_frame = frame.clone();
+    fn record(&mut self, mut post: Post) -> usize {
+        if post.frame != self.last_frame && !post.frame.is_empty() {
+            self.last_frame = post.frame.clone();
         }
-        let frame = if frame.is_empty() { frame } else { self.last_frame.clone() };
-        self.posts.push(Post { connection, at, frame, taken: false });
+        if !post.frame.is_empty() {
+            post.frame = self.last_frame.clone();
+        }
+        self.posts.push(post);
         self.posts.len() - 1
     }
 }

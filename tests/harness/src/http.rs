@@ -62,7 +62,7 @@ impl Answer {
         Self::Gated(gate.clone(), Box::new(self))
     }
 
-    fn is_unread(&self) -> bool {
+    pub(crate) fn is_unread(&self) -> bool {
         match self {
             Self::CutUnread => true,
             Self::After(_, then) | Self::Gated(_, then) => then.is_unread(),
@@ -71,11 +71,11 @@ impl Answer {
     }
 
     /// The request's body; empty where the script says that it is not to be read.
-    pub(crate) async fn read(&self, request: Request<Incoming>) -> Result<Bytes, Cut> {
+    pub(crate) async fn read(&self, body: Incoming) -> Result<Bytes, Cut> {
         if self.is_unread() {
             return Ok(Bytes::new());
         }
-        Ok(request.into_body().collect().await.map_err(|_| "the client went away")?.to_bytes())
+        Ok(body.collect().await.map_err(|_| "the client went away")?.to_bytes())
     }
 
     /// What goes back. `serve` does what was asked for and makes the service's own reply: it is called even
@@ -154,6 +154,11 @@ impl Server {
             while let Ok((stream, _)) = listener.accept().await {
                 let (mut fate, handle) = (fates.clone(), handle.clone());
                 fate.mark_unchanged();
+                let Ok(peer) = stream.peer_addr() else { continue };
+                let handle = move |mut request: Request<Incoming>| {
+                    request.extensions_mut().insert(peer);
+                    handle(request)
+                };
                 tokio::spawn(async move {
                     // Without it, the kernel holds small answers back for up to 40 ms.
                     let _ = stream.set_nodelay(true);

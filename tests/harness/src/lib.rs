@@ -13,6 +13,7 @@
 mod function;
 mod gateway;
 mod http;
+mod signature;
 mod table;
 
 use std::sync::Arc;
@@ -24,6 +25,7 @@ pub use crate::{
     function::{Ending, Function, Outcome, Output, RELEASE, executable},
     gateway::{Gateway, Post},
     http::Answer,
+    signature::{CREDENTIALS, REGION, Signatures},
     table::{Call, INDEX, Operation, Row, TABLE, Table},
 };
 
@@ -33,6 +35,8 @@ pub struct World {
     pub table: Arc<Table>,
     /// `@connections`.
     pub gateway: Arc<Gateway>,
+    /// How both see the signatures of requests.
+    pub signatures: Arc<Signatures>,
     // An address each, as on AWS: a client's pool would otherwise share connections between them.
     servers: [Server; 2],
 }
@@ -40,17 +44,21 @@ pub struct World {
 impl World {
     /// An empty table, and a gateway that takes every frame.
     pub async fn start() -> Self {
-        let (table, gateway) = (Arc::new(Table::default()), Arc::new(Gateway::default()));
+        let signatures = Arc::new(Signatures::default());
+        let table = Arc::new(Table::new(signatures.clone()));
+        let gateway = Arc::new(Gateway::new(signatures.clone()));
         let (to_table, to_gateway) = (table.clone(), gateway.clone());
+        let clock = signatures.clone();
         let tables = Server::start(move |request| {
-            let table = to_table.clone();
-            async move { table.call(request).await }
+            let (table, clock) = (to_table.clone(), clock.clone());
+            async move { table.call(request).await.map(|reply| clock.dated(reply)) }
         });
+        let clock = signatures.clone();
         let gateways = Server::start(move |request| {
-            let gateway = to_gateway.clone();
-            async move { gateway.call(request).await }
+            let (gateway, clock) = (to_gateway.clone(), clock.clone());
+            async move { gateway.call(request).await.map(|reply| clock.dated(reply)) }
         });
-        Self { table, gateway, servers: [tables.await, gateways.await] }
+        Self { table, gateway, signatures, servers: [tables.await, gateways.await] }
     }
 
     /// Where the table answers, as `AWS_ENDPOINT_URL`.

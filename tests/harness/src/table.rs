@@ -1,10 +1,10 @@
-//! DynamoDB with one table and its index: four operations, evaluated for real, and faults where a script says so.
+//! DynamoDB with one table and its index: five operations, evaluated for real, and faults where a script says so.
 
 use std::{
     collections::{BTreeSet, HashMap},
     ops::Bound,
     sync::{
-        Mutex, MutexGuard,
+        Arc, Mutex, MutexGuard,
         atomic::{AtomicUsize, Ordering},
     },
     time::{Duration, Instant, SystemTime},
@@ -16,7 +16,10 @@ use hyper::{
 };
 use serde_json::Value;
 
-use crate::http::{Answer, Cut, Reply, error, reply};
+use crate::{
+    http::{Answer, Cut, Reply, error, reply},
+    signature::Signatures,
+};
 
 /// The name of the table.
 pub const TABLE: &str = "connections";
@@ -31,6 +34,7 @@ pub enum Operation {
     PutItem,
     DeleteItem,
     Query,
+    Scan,
 }
 
 /// A connection's row.
@@ -84,10 +88,11 @@ impl Call {
 }
 
 type Script = Box<dyn FnMut(Operation, u32) -> Answer + Send>;
+type PageScript = Box<dyn FnMut(&str, u32) -> Answer + Send>;
 
 /// The table of connections.
-#[derive(Default)]
 pub struct Table {
+    signatures: Arc<Signatures>,
     state: Mutex<State>,
     /// Apart from the rest, so that a script can set it. 0 is no limit.
     page_rows: AtomicUsize,
@@ -99,15 +104,26 @@ struct State {
     /// Each session and connection, in the order in which the index gives them.
     index: BTreeSet<(String, String)>,
     script: Option<Script>,
+    page_script: Option<PageScript>,
     counts: HashMap<Operation, u32>,
     calls: Vec<Call>,
 }
 
 impl Table {
+    pub(crate) fn new(signatures: Arc<Signatures>) -> Self {
+        Self { signatures, state: Mutex::default(), page_rows: AtomicUsize::default() }
+    }
+
     /// Answers each call as `script` says, given the operation and how many calls of it came before. Without a
     /// script every call is served.
     pub fn script(&self, script: impl FnMut(Operation, u32) -> Answer + Send + 'static) {
         self.state().script = Some(Box::new(script));
+    }
+
+    /// Answers each query that is otherwise served as `script` says, given the session and whether it is the first page
+    /// (0) or a later one (1).
+    pub fn page_script(&self, script: impl FnMut(&str, u32) -> Answer + Send + 'static) {
+        self.state().page_script = Some(Box::new(script));
     }
 
     /// Gives at most this many rows a page from now on, whatever the caller's limit.
@@ -151,18 +167,29 @@ impl Table {
     }
 
     pub(crate) async fn call(&self, request: Request<Incoming>) -> Result<Reply, Cut> {
-        let target = request.headers().get("x-amz-target").and_then(|target| target.to_str().ok());
+        let (head, body) = request.into_parts();
+        let target = head.headers.get("x-amz-target").and_then(|target| target.to_str().ok());
         let operation = match target.and_then(|target| target.strip_prefix("DynamoDB_20120810.")) {
             Some("GetItem") => Operation::GetItem,
             Some("PutItem") => Operation::PutItem,
             Some("DeleteItem") => Operation::DeleteItem,
             Some("Query") => Operation::Query,
+            Some("Scan") => Operation::Scan,
             _ => return Ok(error(400, "UnknownOperationException")),
         };
         let at = Instant::now();
         let answer = self.state().begin(operation);
-        let input = answer.read(request).await?;
+        let input = answer.read(body).await?;
+        if let Some(refusal) =
+            self.signatures.refusal(&head, &input, "dynamodb").filter(|_| !answer.is_unread())
+        {
+            return Ok(refusal);
+        }
         self.state().calls.push(Call { operation, at, input: input.clone() });
+        let answer = match answer {
+            Answer::Serve => self.state().page_answer(operation, &input),
+            other => other,
+        };
         let page_rows = || self.page_rows.load(Ordering::Relaxed);
         answer.reply(|| self.state().serve(operation, &input, page_rows())).await
     }
@@ -176,6 +203,15 @@ impl State {
         self.script.as_mut().map_or(Answer::Serve, |script| script(operation, before))
     }
 
+    fn page_answer(&mut self, operation: Operation, input: &[u8]) -> Answer {
+        let Some(script) = self.page_script.as_mut().filter(|_| operation == Operation::Query) else {
+            return Answer::Serve;
+        };
+        let input: Value = serde_json::from_slice(input).unwrap_or_default();
+        let session = text(&input["ExpressionAttributeValues"][":session"]).unwrap_or_default();
+        script(session, u32::from(input["ExclusiveStartKey"].is_object()))
+    }
+
     fn serve(&mut self, operation: Operation, input: &[u8], page_rows: usize) -> Reply {
         let input: Value = serde_json::from_slice(input).unwrap_or_default();
         if input["TableName"] != TABLE {
@@ -186,6 +222,7 @@ impl State {
             Operation::PutItem => self.put_item(&input["Item"]),
             Operation::DeleteItem => self.delete(&input),
             Operation::Query => self.query(&input, page_rows),
+            Operation::Scan => self.scan(&input, page_rows),
         };
         output.map_or_else(|kind| error(400, kind), |output| reply(200, output))
     }
@@ -285,15 +322,40 @@ impl State {
             items.push_str(if items.is_empty() { "" } else { "," });
             self.write_item(connection, &named, &mut items);
         }
-        let last = page.last().filter(|_| page.len() == limit).map_or_else(String::new, |last| {
-            let (connection, session) = (quoted(last), quoted(session));
-            format!(
-                r#","LastEvaluatedKey":{{"connection_id":{{"S":{connection}}},"session_id":{{"S":{session}}}}}"#
-            )
-        });
+        let last = page.last().map(|connection| (session.to_owned(), (*connection).to_owned()));
+        let last = last_key(last.as_ref(), page.len() == limit);
         let count = page.len();
         Ok(format!(r#"{{"Count":{count},"ScannedCount":{count},"Items":[{items}]{last}}}"#))
     }
+
+    /// A count of the index's rows that have not expired, page by page.
+    fn scan(&self, input: &Value, page_rows: usize) -> Result<String, &'static str> {
+        let filter = input["FilterExpression"].as_str().ok_or(INVALID)?;
+        let now = comparison(input, filter, "expires_at", ">").and_then(number).ok_or(INVALID)?;
+        if input["IndexName"] != INDEX || input["Select"] != "COUNT" {
+            return Err(INVALID);
+        }
+        let after = ["session_id", "connection_id"]
+            .map(|name| text(&input["ExclusiveStartKey"][name]).unwrap_or_default().to_owned());
+        let limit = if page_rows == 0 { usize::MAX } else { page_rows };
+        let start = Bound::Excluded((after[0].clone(), after[1].clone()));
+        let page: Vec<_> = self.index.range((start, Bound::Unbounded)).take(limit).collect();
+        let expires_at = |connection: &str| self.rows.get(connection).and_then(|row| row.expires_at);
+        let count =
+            page.iter().filter(|(_, connection)| expires_at(connection).is_some_and(|at| at > now)).count();
+        Ok(format!(
+            r#"{{"Count":{count},"ScannedCount":{}{}}}"#,
+            page.len(),
+            last_key(page.last().copied(), page.len() == limit)
+        ))
+    }
+}
+
+/// Where a page that is full ended.
+fn last_key(last: Option<&(String, String)>, is_full: bool) -> String {
+    let Some((session, connection)) = last.filter(|_| is_full) else { return String::new() };
+    let (connection, session) = (quoted(connection), quoted(session));
+    format!(r#","LastEvaluatedKey":{{"connection_id":{{"S":{connection}}},"session_id":{{"S":{session}}}}}"#)
 }
 
 /// What a row is made of, with DynamoDB's letter for its kind.

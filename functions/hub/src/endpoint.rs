@@ -1,0 +1,144 @@
+//! Where posts go, by the variables that every SDK has and by one of the hub's own.
+
+use crate::{
+    config::{ConfigError, Variables},
+    failure::Failure,
+};
+
+/// How the base address of `@connections` is found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Endpoint {
+    /// Whole: `https://{host}/{stage}`.
+    Fixed(String),
+    /// `AWS_ENDPOINT_URL`, to which the event's stage is added.
+    Redirected(String),
+    /// From the event's API id and stage, and this region.
+    FromEvent(String),
+}
+
+impl Endpoint {
+    pub(crate) fn read(variables: &Variables) -> Result<Self, ConfigError> {
+        for name in ["WEBSOCKET_ENDPOINT", "AWS_ENDPOINT_URL_APIGATEWAYMANAGEMENTAPI"] {
+            if let Some(url) = variables.url(name)? {
+                return Ok(Self::Fixed(url));
+            }
+        }
+        if let Some(url) = variables.url("AWS_ENDPOINT_URL")? {
+            return Ok(Self::Redirected(url));
+        }
+        for name in ["AWS_USE_FIPS_ENDPOINT", "AWS_USE_DUALSTACK_ENDPOINT"] {
+            if variables.get(name).is_some_and(|value| value.eq_ignore_ascii_case("true")) {
+                let problem = "is true: then set WEBSOCKET_ENDPOINT, since an API's address of that kind is not known here";
+                return Err(ConfigError::new(name, problem));
+            }
+        }
+        variables.region().map(Self::FromEvent)
+    }
+
+    /// The address as far as it is known before an event.
+    pub(crate) fn known(&self) -> Option<&str> {
+        match self {
+            Self::Fixed(url) | Self::Redirected(url) => Some(url),
+            Self::FromEvent(_) => None,
+        }
+    }
+
+    /// The base address where `origin` is the API id and stage of an event.
+    pub(crate) fn url(&self, origin: Option<(&str, &str)>) -> Result<String, Failure> {
+        let origin = || {
+            let (api_id, stage) = origin.ok_or_else(|| {
+                Failure::Endpoint(
+                    "WEBSOCKET_ENDPOINT is not set, and a direct invocation names no API".into(),
+                )
+            })?;
+            // Both become part of a host name or path that the function signs for.
+            let plain = |text: &str| {
+                !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_$".contains(&b))
+            };
+            if plain(api_id) && plain(stage) {
+                Ok((api_id, stage))
+            } else {
+                Err(Failure::Endpoint("the event's apiId or stage is malformed".into()))
+            }
+        };
+        Ok(match self {
+            Self::Fixed(url) => url.clone(),
+            Self::Redirected(base) => format!("{base}/{}", origin()?.1),
+            Self::FromEvent(region) => {
+                let (api_id, stage) = origin()?;
+                format!("https://{api_id}.execute-api.{region}.{}/{stage}", dns_suffix(region))
+            }
+        })
+    }
+}
+
+/// What the names of a region's services end in.
+pub(crate) fn dns_suffix(region: &str) -> &'static str {
+    let partitions = [
+        ("cn-", "amazonaws.com.cn"),
+        ("eusc-", "amazonaws.eu"),
+        ("us-iso-", "c2s.ic.gov"),
+        ("us-isob-", "sc2s.sgov.gov"),
+        ("us-isof-", "csp.hci.ic.gov"),
+        ("eu-isoe-", "cloud.adc-e.uk"),
+    ];
+    let found = partitions.into_iter().find(|(prefix, _)| region.starts_with(prefix));
+    found.map_or("amazonaws.com", |(_, suffix)| suffix)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn endpoint(variables: &[(&str, &str)]) -> Result<Endpoint, ConfigError> {
+        Endpoint::read(&Variables::of(variables))
+    }
+
+    #[test]
+    fn the_address_comes_from_the_api_id_and_never_from_a_domain_name() {
+        let origin = Some(("abc123", "live"));
+        for (region, suffix) in [
+            ("eu-west-1", "amazonaws.com"),
+            ("us-gov-west-1", "amazonaws.com"),
+            ("cn-north-1", "amazonaws.com.cn"),
+            ("eusc-de-east-1", "amazonaws.eu"),
+            ("us-iso-east-1", "c2s.ic.gov"),
+        ] {
+            let url = endpoint(&[("AWS_REGION", region)]).unwrap().url(origin).unwrap();
+            assert_eq!(url, format!("https://abc123.execute-api.{region}.{suffix}/live"));
+        }
+    }
+
+    #[test]
+    fn an_address_of_ones_own_comes_before_the_variables_of_every_sdk_and_the_event() {
+        let all = [
+            ("WEBSOCKET_ENDPOINT", "https://x.example/live/"),
+            ("AWS_ENDPOINT_URL_APIGATEWAYMANAGEMENTAPI", "http://127.0.0.1:1/live"),
+            ("AWS_ENDPOINT_URL", "http://127.0.0.1:4566/"),
+            ("AWS_REGION", "eu-west-1"),
+        ];
+        let url = |variables| endpoint(variables).unwrap().url(Some(("abc123", "live"))).unwrap();
+        assert_eq!(url(&all), "https://x.example/live");
+        assert_eq!(url(&all[1..]), "http://127.0.0.1:1/live", "whole, with its stage");
+        assert_eq!(url(&all[2..]), "http://127.0.0.1:4566/live");
+    }
+
+    #[test]
+    fn another_kind_of_address_needs_to_be_given() {
+        let region = ("AWS_REGION", "us-east-1");
+        for name in ["AWS_USE_FIPS_ENDPOINT", "AWS_USE_DUALSTACK_ENDPOINT"] {
+            let error = endpoint(&[region, (name, "true")]).unwrap_err().to_string();
+            assert!(error.contains(name) && error.contains("WEBSOCKET_ENDPOINT"), "{error}");
+            endpoint(&[region, (name, "false")]).unwrap();
+            endpoint(&[region, (name, "true"), ("WEBSOCKET_ENDPOINT", "https://x.example/live")]).unwrap();
+        }
+    }
+
+    #[test]
+    fn an_address_that_cannot_be_known_is_a_failure() {
+        let from_event = endpoint(&[("AWS_REGION", "eu-west-1")]).unwrap();
+        for origin in [None, Some(("evil.example/", "live")), Some(("abc", "")), Some(("abc", "a/b"))] {
+            assert!(matches!(from_event.url(origin), Err(Failure::Endpoint(_))), "{origin:?}");
+        }
+    }
+}

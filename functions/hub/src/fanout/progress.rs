@@ -1,0 +1,247 @@
+//! What became of a fan-out's recipients and sessions so far.
+
+use std::{cmp::Reverse, time::Duration};
+
+use tokio::time::Instant;
+
+use super::{
+    Outcome,
+    waiting::{Delivery, Due, Waiting},
+};
+use crate::{
+    failure::{Failure, chain},
+    protocol::{SessionTally, Tally},
+    registry::{Prune, Recipient},
+    stragglers::Stragglers,
+};
+
+/// A 410 is asked about once more after this: the gateway is known to answer it for sockets that are alive.
+const GONE_PAUSE: Duration = Duration::from_millis(200);
+const FIRST_BACKOFF: Duration = Duration::from_millis(50);
+const LONGEST_BACKOFF: Duration = Duration::from_secs(3);
+/// Where so many first posts are all forbidden, the others would be too.
+const ENOUGH_FORBIDDEN: u64 = 8;
+
+/// How a fan-out went. Every recipient that was read is in exactly one count of its session.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Report {
+    /// The counts of each session, in the order given.
+    pub sessions: Vec<SessionTally>,
+    /// Attempts beyond each recipient's first.
+    pub retries: u64,
+    /// Attempts that were answered with 429.
+    pub throttled: u64,
+    /// Stale rows deleted.
+    pub pruned: u64,
+    /// Sessions that could not be read to their end, and why the first one could not.
+    pub read_failures: Trouble,
+    /// Prunes that failed, and why the first one did.
+    pub prune_failures: Trouble,
+    /// Why the first recipient that counts as failed did.
+    pub delivery_failures: Trouble,
+    /// Connections closed because their token has ended: they are in no count.
+    pub closed: u64,
+    /// Those that could not be closed, and why the first one could not.
+    pub close_failures: Trouble,
+}
+
+/// Some number of mishaps, with the cause of the first: a log line for each recipient would bury the log.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Trouble {
+    /// How many.
+    pub count: u64,
+    /// The first one's cause chain.
+    pub first_cause: Option<String>,
+}
+
+impl Trouble {
+    pub(super) fn add(&mut self, cause: String) {
+        self.count += 1;
+        self.first_cause.get_or_insert(cause);
+    }
+}
+
+pub(super) struct Progress<'a> {
+    report: &'a mut Report,
+    stragglers: &'a Stragglers,
+    /// The sessions whose end has not been read.
+    unread: Vec<bool>,
+    /// Whether anything was read.
+    has_page: bool,
+    read_failure: Option<Failure>,
+    recipients: u64,
+    answers: u64,
+    forbidden: u64,
+    /// Why no post can succeed.
+    hopeless: Option<Failure>,
+    /// Whether a post was answered with 200 or 410.
+    answered: bool,
+    last_settled: Instant,
+    last_new: Instant,
+    last_cause: Option<String>,
+}
+
+impl<'a> Progress<'a> {
+    pub(super) fn new(report: &'a mut Report, stragglers: &'a Stragglers) -> Self {
+        let now = Instant::now();
+        Self {
+            unread: vec![true; report.sessions.len()],
+            report,
+            stragglers,
+            has_page: false,
+            read_failure: None,
+            recipients: 0,
+            answers: 0,
+            forbidden: 0,
+            hopeless: None,
+            answered: false,
+            last_settled: now,
+            last_new: now,
+            last_cause: None,
+        }
+    }
+
+    /// Whether there is more to read.
+    pub(super) fn reads(&self) -> bool {
+        self.unread.contains(&true)
+    }
+
+    pub(super) fn is_hopeless(&self) -> bool {
+        self.hopeless.is_some()
+    }
+
+    /// Until when to go on, once every recipient has been tried.
+    pub(super) fn patience(&self, straggler: Duration) -> Option<Instant> {
+        Some(match self.answered {
+            true => self.last_settled.max(self.last_new) + straggler,
+            // One recipient, or a throttled account: others give no hint that it can be reached.
+            false => self.last_new + 3 * straggler,
+        })
+    }
+
+    pub(super) fn page(&mut self) {
+        self.has_page = true;
+    }
+
+    pub(super) fn end(&mut self, session: usize, end: Result<(), Failure>) {
+        if let Some(unread) = self.unread.get_mut(session) {
+            *unread = false;
+        }
+        if let (Err(failure), Some(session)) = (end, self.report.sessions.get_mut(session)) {
+            session.complete = false;
+            self.report.read_failures.add(chain(&failure));
+            self.read_failure.get_or_insert(failure);
+        }
+    }
+
+    pub(super) fn begin(&mut self, is_new: bool, now: Instant) {
+        if is_new {
+            self.recipients += 1;
+            self.last_new = now;
+        }
+    }
+
+    /// Counts an attempt, and returns a recipient that is not settled by it.
+    pub(super) fn settle(&mut self, mut delivery: Delivery, outcome: Outcome) -> Option<Reverse<Due>> {
+        let now = Instant::now();
+        self.report.retries += u64::from(delivery.attempts > 1);
+        self.answers += u64::from(!matches!(outcome, Outcome::Interrupted));
+        self.answered |= matches!(outcome, Outcome::Delivered | Outcome::PerhapsGone);
+        match outcome {
+            Outcome::Delivered => {
+                self.tally(&delivery).delivered += 1;
+                self.stragglers.forget(&delivery.recipient.connection_id);
+            }
+            Outcome::Gone(prune) => {
+                self.tally(&delivery).gone += 1;
+                match prune {
+                    Ok(Prune::Deleted) => self.report.pruned += 1,
+                    Ok(Prune::Kept) => {}
+                    Err(failure) => self.report.prune_failures.add(chain(&failure)),
+                }
+            }
+            Outcome::PerhapsGone => {
+                delivery.was_gone = true;
+                self.last_cause = Some("410 Gone".into());
+                return Some(Reverse(Due(now + GONE_PAUSE, delivery)));
+            }
+            Outcome::Again(throttled, cause) => {
+                self.report.throttled += u64::from(throttled);
+                if !delivery.is_suspect {
+                    self.last_cause = Some(cause);
+                    return Some(Reverse(Due(now + backoff(delivery.attempts), delivery)));
+                }
+                self.stragglers.gave_up_on(&delivery.recipient.connection_id, false);
+                self.fail(&delivery, format!("{cause}; it failed lately too, and gets one attempt"));
+            }
+            Outcome::Failed(cause) => self.fail(&delivery, cause),
+            Outcome::Forbidden(cause) => {
+                self.forbidden += 1;
+                if self.forbidden == self.answers && self.forbidden == ENOUGH_FORBIDDEN {
+                    self.hopeless = Some(Failure::Forbidden(cause.clone()));
+                }
+                self.fail(&delivery, cause);
+            }
+            Outcome::Unsent(cause) => {
+                self.hopeless = Some(Failure::Endpoint(cause.clone()));
+                self.fail(&delivery, cause);
+            }
+            Outcome::Interrupted => return Some(Reverse(Due(now, delivery))),
+        }
+        self.last_settled = now;
+        None
+    }
+
+    fn tally(&mut self, delivery: &Delivery) -> &mut Tally {
+        #[allow(clippy::indexing_slicing, reason = "a delivery is of one of the sessions")]
+        &mut self.report.sessions[delivery.session].tally
+    }
+
+    fn fail(&mut self, delivery: &Delivery, cause: String) {
+        self.tally(delivery).failed += 1;
+        self.report.delivery_failures.add(cause);
+    }
+
+    /// Counts whoever is left as failed, and returns what has expired and is to be closed. If the fan-out `gave_up` on
+    /// them, the next one will not wait for them again.
+    pub(super) fn leave(&mut self, mut waiting: Waiting<'_>, gave_up: bool) -> Vec<Recipient> {
+        let beside_others = self.report.sessions.iter().any(|session| session.tally.delivered > 0);
+        for delivery in waiting.drain() {
+            if gave_up && (beside_others || self.recipients == 1) {
+                self.stragglers.gave_up_on(&delivery.recipient.connection_id, !beside_others);
+            }
+            let cause = match &self.last_cause {
+                Some(cause) => format!("given up after {cause}"),
+                None => "the time ran out while waiting for an answer, or before the first attempt".into(),
+            };
+            self.fail(&delivery, cause);
+        }
+        for (session, unread) in self.report.sessions.iter_mut().zip(&self.unread) {
+            session.complete &= !unread;
+        }
+        waiting.expired
+    }
+
+    /// # Errors
+    ///
+    /// Nothing could be read, or nobody could be posted to, and so there is nothing to report.
+    pub(super) fn finish(self) -> Result<(), Failure> {
+        if let Some(failure) = self.hopeless {
+            return Err(failure);
+        }
+        if !self.has_page {
+            return Err(self.read_failure.unwrap_or(Failure::OutOfTime));
+        }
+        let cause = self.report.delivery_failures.first_cause.as_ref();
+        match cause.filter(|_| self.forbidden > 0 && self.forbidden == self.recipients) {
+            Some(cause) => Err(Failure::Forbidden(cause.clone())),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Full jitter: connections that were throttled together do not come back together.
+fn backoff(attempts: u32) -> Duration {
+    let longest = FIRST_BACKOFF * 2_u32.saturating_pow(attempts.saturating_sub(1)).min(1 << 10);
+    longest.min(LONGEST_BACKOFF).mul_f64(fastrand::f64())
+}

@@ -1,0 +1,88 @@
+//! Which connections were in trouble lately: the next message does not wait for them again.
+
+use std::{
+    collections::HashMap,
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use crate::clock::Moment;
+
+const REMEMBERED_FOR: Duration = Duration::from_secs(30);
+const MOST_REMEMBERED: usize = 1024;
+
+/// Connections that a fan-out gave up on.
+#[derive(Debug, Default)]
+pub struct Stragglers(Mutex<HashMap<String, Mark>>);
+
+#[derive(Debug)]
+struct Mark {
+    at: Moment,
+    is_suspect: bool,
+}
+
+impl Stragglers {
+    /// Whether the connection gets one attempt only.
+    pub(crate) fn suspects(&self, connection_id: &str) -> bool {
+        self.marks().get(connection_id).is_some_and(|mark| mark.is_suspect && mark.is_fresh())
+    }
+
+    /// Marks a connection that a fan-out gave up on. If it was `alone`, the trouble may be everybody's: it takes two such
+    /// fan-outs in a row to make it suspect.
+    pub(crate) fn gave_up_on(&self, connection_id: &str, alone: bool) {
+        let mut marks = self.marks();
+        if marks.len() >= MOST_REMEMBERED {
+            marks.retain(|_, mark| mark.is_fresh());
+        }
+        let again = marks.get(connection_id).is_some_and(Mark::is_fresh);
+        if marks.len() < MOST_REMEMBERED || again {
+            let mark = Mark { at: Moment::now(), is_suspect: again || !alone };
+            marks.insert(connection_id.to_owned(), mark);
+        }
+    }
+
+    /// Forgets a connection that has answered.
+    pub(crate) fn forget(&self, connection_id: &str) {
+        self.marks().remove(connection_id);
+    }
+
+    fn marks(&self) -> MutexGuard<'_, HashMap<String, Mark>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Mark {
+    fn is_fresh(&self) -> bool {
+        self.at.age() < REMEMBERED_FOR
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_beside_others_is_suspect_at_once_and_one_alone_the_second_time_in_a_row() {
+        let stragglers = Stragglers::default();
+        stragglers.gave_up_on("beside", false);
+        stragglers.gave_up_on("alone", true);
+        assert!(
+            stragglers.suspects("beside") && !stragglers.suspects("alone") && !stragglers.suspects("other")
+        );
+        stragglers.gave_up_on("alone", true);
+        assert!(stragglers.suspects("alone"));
+        stragglers.forget("alone");
+        stragglers.gave_up_on("alone", true);
+        assert!(!stragglers.suspects("alone"), "a success between them starts anew");
+    }
+
+    #[test]
+    fn no_more_are_remembered_than_there_is_room_for() {
+        let stragglers = Stragglers::default();
+        for index in 0..=MOST_REMEMBERED {
+            stragglers.gave_up_on(&index.to_string(), false);
+        }
+        assert_eq!(stragglers.marks().len(), MOST_REMEMBERED);
+        assert!(stragglers.suspects("0") && !stragglers.suspects(&MOST_REMEMBERED.to_string()));
+    }
+}
