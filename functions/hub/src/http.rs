@@ -130,10 +130,11 @@ impl Host {
     fn serves(&self, url: &Uri) -> bool {
         let port = url.port_u16().unwrap_or(if self.tls.is_some() { 443 } else { 80 });
         let encrypted = url.scheme_str() == Some("https");
-        encrypted == self.tls.is_some() && port == self.port && url.host() == Some(&self.name)
+        let name = url.host().map(|host| host.trim_matches(['[', ']']));
+        encrypted == self.tls.is_some() && port == self.port && name == Some(&self.name)
     }
 
-    /// How many connections are open and idle.
+    /// How many connections are open and idle, and may be used again.
     #[must_use]
     pub fn open(&self) -> usize {
         self.idle().len()
@@ -180,22 +181,19 @@ impl Host {
         }
     }
 
+    /// Those that are not too old.
     fn idle(&self) -> MutexGuard<'_, VecDeque<(Sender, Moment)>> {
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        while idle.front().is_some_and(|(_, since)| since.age() > self.longest_rest) {
+            idle.pop_front();
+        }
+        idle
     }
 
     /// The connection that was used last: those that are not needed grow old and are closed.
     fn take(&self) -> Option<Sender> {
         let mut idle = self.idle();
-        while idle.front().is_some_and(|(_, since)| since.age() > self.longest_rest) {
-            idle.pop_front();
-        }
-        while let Some((sender, _)) = idle.pop_back() {
-            if sender.is_ready() {
-                return Some(sender);
-            }
-        }
-        None
+        std::iter::from_fn(|| idle.pop_back()).map(|(sender, _)| sender).find(SendRequest::is_ready)
     }
 
     async fn connect(&self) -> Result<Sender, Error> {
