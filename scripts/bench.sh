@@ -50,17 +50,17 @@ need() { # TOOL PACKAGE
 # Whether PART is to be measured.
 wanted() { [ -z "$only" ] || [[ ,$only, == *,$1,* ]]; }
 
-# A certificate authority for one server on this machine, with chains of RSA keys as AWS has them. Amazon's own roots
+# A certificate authority for a server on this machine, with chains of RSA keys as AWS has them. Amazon's own roots
 # are trusted besides, so that a start reads as many certificates as it would on AWS.
 certificates() {
-  [ ! -e "$out/tls/trusted.pem" ] || return 0
+  [ ! -e "$out/certificates/trusted.pem" ] || return 0
   need openssl openssl
-  mkdir -p "$out/tls"
+  mkdir -p "$out/certificates"
   (
-    cd "$out/tls"
+    cd "$out/certificates"
     new=(openssl req -x509 -newkey rsa:2048 -nodes -days 3650)
     "${new[@]}" -subj '/CN=hub bench' -addext keyUsage=critical,keyCertSign -keyout ca.key -out ca.pem
-    "${new[@]}" -subj /CN=127.0.0.1 -addext subjectAltName=IP:127.0.0.1 -addext basicConstraints=critical,CA:FALSE \
+    "${new[@]}" -subj /CN=localhost -addext subjectAltName=DNS:localhost -addext basicConstraints=critical,CA:FALSE \
       -CA ca.pem -CAkey ca.key -keyout server.key -out server.pem
     cat ca.pem "$ROOT/functions/hub/src/amazon-roots.pem" >trusted.pem
   ) 2>"$out/openssl.log" || die "openssl could not make certificates (it must be version 3): see target/bench/openssl.log"
@@ -90,7 +90,7 @@ if [ -n "$guard" ]; then
   options=(--functions "${functions:-$ROOT/target/lambda-local}" --check "$ROOT/bench/baseline.json")
   [ "$guard" = check ] || options+=(--accept yes)
   # Few at once: under callgrind posts are slow, and those that wait for their turn must not run out of time.
-  run cargo run --locked --quiet -p bench-runner -- "${options[@]}" --out "$out" --concurrency 8
+  run cargo run --locked --quiet -p bench-runner -- "${options[@]}" --out "$out" --trusted "$out/certificates/trusted.pem" --concurrency 8
   exit
 fi
 
@@ -106,7 +106,7 @@ run cargo build --locked --quiet --release --target "$target" -p floor >&2
 run cargo build --locked --quiet --profile local --target "$target" -p bench-runner >&2
 
 options=(--functions "$functions" --floor "$ROOT/target/$target/release/floor" --python "$out/python/bin/python"
-  --app "$ROOT/bench/python" --out "$out" --concurrency "$fanout" --rounds "$rounds")
+  --app "$ROOT/bench/python" --out "$out" --trusted "$out/certificates/trusted.pem" --concurrency "$fanout" --rounds "$rounds")
 [ -z "$only" ] || options+=(--only "$only")
 [ -z "$variable" ] || options+=(--env "$variable")
 [ -z "$docs" ] || options+=(--docs "$docs")

@@ -1,7 +1,7 @@
-//! The least program that does what the send-message function does: it takes an event from Lambda's Runtime API,
+//! A minimal program that does what the send-message function does: it takes an event from Lambda's Runtime API,
 //! finds the connections of its sessions with DynamoDB's Query, and posts to each through `@connections`.
 //!
-//! It speaks the three protocols by hand, over hyper and aws-sigv4, and promises nothing: no retry, no time-out, no
+//! It speaks the three protocols by hand, over hyper and aws-sigv4, and promises nothing: no retry, no timeout, no
 //! pruning, no receipt. What the real function costs above this is the price of the AWS SDK, Lambda's runtime crate,
 //! and what `docs/delivery.md` promises.
 

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use crate::report::Figure;
 
 const SHOWN: [(&str, &str); 5] = [
-    ("post_cpu", "CPU a post"),
+    ("post_cpu", "CPU per post"),
     ("answer_cpu", "CPU of a cold start, to its first answer"),
     ("memory_1000", "Peak memory, 1,000 connections"),
     ("memory_100000", "Peak memory, 100,000 connections"),

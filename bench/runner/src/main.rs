@@ -15,7 +15,6 @@ mod cost;
 mod measure;
 mod program;
 mod report;
-mod tls;
 
 use std::{
     collections::BTreeMap,
@@ -175,6 +174,7 @@ impl Options {
         Bench {
             functions,
             programs,
+            trusted: self.need("trusted").into(),
             out: self.need("out").into(),
             concurrency: number(self.need("concurrency")),
             rounds: self.take("rounds").map_or(1, number),

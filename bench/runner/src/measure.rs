@@ -14,7 +14,7 @@ use tokio::sync::Semaphore;
 
 use crate::{
     cgroup::Quota,
-    program::{CROWD, ONE, Process, Program, Setting, Tls, event, world},
+    program::{self, CROWD, ONE, Process, Program, Setting, event},
     report::{Figure, Point, Target, Unit},
 };
 
@@ -36,6 +36,8 @@ pub(crate) struct Bench {
     pub(crate) programs: Vec<Program>,
     /// The folder for results and certificates.
     pub(crate) out: PathBuf,
+    /// The authorities to trust, beside the certificate and key of the world.
+    pub(crate) trusted: PathBuf,
     /// `FANOUT_CONCURRENCY`.
     pub(crate) concurrency: usize,
     /// How often what is measured in time is repeated, for the least of it.
@@ -44,16 +46,18 @@ pub(crate) struct Bench {
 
 impl Bench {
     fn setting(&self) -> Setting<'_> {
-        Setting { concurrency: self.concurrency, ..Setting::default() }
+        Setting { concurrency: self.concurrency, callgrind: None, trusted: &self.trusted }
+    }
+
+    async fn world(&self, crowd: usize) -> World {
+        program::world(self.trusted.parent().expect("it is in a folder"), crowd).await
     }
 
     /// Counts the instructions of a whole process that hands `event` to `handle`.
-    async fn count(&self, program: &Program, label: &str, over_tls: bool, job: Job) -> f64 {
-        let world = world(if matches!(job, Job::Fanout) { COUNTED + 1 } else { 0 }).await;
-        let tls = Tls::front(&world, &self.out.join("tls")).await;
+    async fn count(&self, program: &Program, label: &str, job: Job) -> f64 {
+        let world = self.world(if matches!(job, Job::Fanout) { COUNTED + 1 } else { 0 }).await;
         let file = self.out.join(format!("callgrind/{}-{label}.out", program.name));
-        let tls = over_tls.then_some(&tls);
-        let setting = Setting { callgrind: Some(&file), tls, ..self.setting() };
+        let setting = Setting { callgrind: Some(&file), ..self.setting() };
         let mut problem = String::new();
         // Under callgrind all is some 50 times slower, and the hub's time-outs are not: on a busy machine it retries.
         for _ in 0..3 {
@@ -75,28 +79,26 @@ impl Bench {
     /// Instructions, by callgrind: the same twice, however busy the machine is.
     pub(crate) async fn instructions(&self) -> Vec<Figure> {
         fs::create_dir_all(self.out.join("callgrind")).expect("the results' folder can be written");
-        let (mut start, mut post, mut tls) = ([None; 3], [None; 3], [None; 3]);
+        let (mut start, mut post) = ([None; 3], [None; 3]);
         // Not Python's: an interpreter under callgrind takes minutes, and says nothing that its time does not.
         for (index, program) in self.programs.iter().enumerate().take(2) {
             eprintln!("instructions of {}", program.name);
-            let first = self.count(program, "start", false, Job::First).await;
-            let fan_out = self.count(program, "fan-out", false, Job::Fanout).await;
+            let first = self.count(program, "start", Job::First).await;
+            let fan_out = self.count(program, "fan-out", Job::Fanout).await;
             start[index] = Some(first);
             #[allow(clippy::cast_precision_loss, reason = "a small number")]
             let counted = COUNTED as f64;
             post[index] = Some((fan_out - first) / counted);
-            tls[index] = Some(self.count(program, "tls", true, Job::First).await);
         }
         let mut figures = vec![
             Figure::new("instructions_start", "instructions, start and first message", Unit::Count, start)
-                .target(Target::AtMost(5e6)),
-            Figure::new("instructions_post", "instructions a further post", Unit::Count, post)
                 .target(Target::OfFloor(1.4)),
-            Figure::new("instructions_tls", "the same as the first, over TLS", Unit::Count, tls),
+            Figure::new("instructions_post", "instructions per further post", Unit::Count, post)
+                .target(Target::OfFloor(1.3)),
         ];
         for name in OTHERS {
             let program = self.other(name);
-            let count = self.count(&program, "start", false, Job::Sample).await;
+            let count = self.count(&program, "start", Job::Sample).await;
             let label = format!("instructions, {name}: start and first event");
             figures.push(Figure::new(
                 &format!("instructions_{name}"),
@@ -114,9 +116,8 @@ impl Bench {
 
     /// Time and processor time of a start and of a post.
     pub(crate) async fn times(&self) -> Vec<Figure> {
-        let world = world(TIMED).await;
-        let tls = Tls::front(&world, &self.out.join("tls")).await;
-        let mut least = [[f64::INFINITY; 3]; 7];
+        let world = self.world(TIMED).await;
+        let mut least = [[f64::INFINITY; 3]; 5];
         let mut keep = |figure: usize, program: usize, value: Duration| {
             let cell = &mut least[figure][program];
             *cell = cell.min(value.as_secs_f64());
@@ -136,26 +137,20 @@ impl Bench {
                 keep(3, index, start);
                 process.send(CROWD, TIMED).await;
                 #[allow(clippy::cast_possible_truncation, reason = "2,000 posts")]
-                keep(6, index, (process.cpu() - start) / TIMED as u32);
-                drop(process);
-
-                let setting = Setting { tls: Some(&tls), ..self.setting() };
-                let process = first_answer(program, &world, setting, |wall| keep(4, index, wall)).await;
-                keep(5, index, process.cpu());
+                keep(4, index, (process.cpu() - start) / TIMED as u32);
             }
         }
-        let [ready, ready_cpu, answer, answer_cpu, tls, tls_cpu, post] =
+        let [ready, ready_cpu, answer, answer_cpu, post] =
             least.map(|row| row.map(|value| value.is_finite().then_some(value)));
         vec![
-            Figure::new("post_cpu", "CPU a post", Unit::Seconds, post)
-                .target(Target::OfFloor(1.8))
+            Figure::new("post_cpu", "CPU per post", Unit::Seconds, post)
+                .target(Target::OfFloor(1.3))
                 .target(Target::OfPython(1.0 / 15.0)),
             Figure::new("ready", "start to first request", Unit::Seconds, ready),
             Figure::new("ready_cpu", "CPU of that", Unit::Seconds, ready_cpu),
-            Figure::new("answer", "start and first answer", Unit::Seconds, answer),
+            Figure::new("answer", "start and first answer", Unit::Seconds, answer)
+                .target(Target::OfFloor(1.4)),
             Figure::new("answer_cpu", "CPU of that", Unit::Seconds, answer_cpu),
-            Figure::new("answer_tls", "start and first answer, over TLS", Unit::Seconds, tls),
-            Figure::new("answer_tls_cpu", "CPU of that", Unit::Seconds, tls_cpu),
         ]
     }
 
@@ -167,7 +162,7 @@ impl Bench {
             let mut peaks = [None; 3];
             for (peak, program) in peaks.iter_mut().zip(&self.programs) {
                 eprintln!("memory of {} at {recipients} connections", program.name);
-                let world = world(recipients).await;
+                let world = self.world(recipients).await;
                 let process = program.start(&world, self.setting()).await;
                 process.send(CROWD, recipients).await;
                 #[allow(clippy::cast_precision_loss, reason = "far below 2^53")]
@@ -197,7 +192,7 @@ impl Bench {
             for (index, program) in self.programs.iter().enumerate() {
                 // One post after another, 10,000 would take two minutes: a tenth of them takes a tenth of it.
                 let scale = if program.direct { 1 } else { 10 };
-                let world = world(CROWD_SIZE / scale).await;
+                let world = self.world(CROWD_SIZE / scale).await;
                 slow_gateway(&world, POST);
                 let process = program.start(&world, self.setting()).await;
                 process.idle().await;
@@ -225,7 +220,7 @@ impl Bench {
             let size = fs::metadata(folder.path().join("bootstrap.zip")).ok()?.len() as f64;
             let values = [Some(size), None, None];
             let figure = Figure::new(&format!("zip_{name}"), &format!("zip of {name}"), Unit::Bytes, values);
-            Some(figure.target(Target::AtMost(2e6)))
+            Some(figure.target(Target::AtMost(2.2e6)))
         };
         let mut figures: Vec<Figure> = folders.filter_map(|folder| size(folder.ok()?)).collect();
         figures.sort_by(|one, other| one.key.cmp(&other.key));
@@ -237,9 +232,9 @@ impl Bench {
         const CROWD_SIZE: usize = 2_000;
         let mut points = Vec::new();
         for latency_ms in [10, 50] {
-            let world = world(CROWD_SIZE).await;
+            let world = self.world(CROWD_SIZE).await;
             slow_gateway(&world, Duration::from_millis(latency_ms));
-            for memory_mb in [128, 256, 512, 1024] {
+            for memory_mb in [128, 256, 512, 1024, 1769] {
                 for concurrency in [8, 16, 32, 64, 128, 256] {
                     eprintln!("fan-out at {memory_mb} MB, {concurrency} at once, {latency_ms} ms a post");
                     let quota = match Quota::of_memory(memory_mb) {
@@ -250,7 +245,7 @@ impl Bench {
                         }
                     };
                     let process =
-                        self.programs[0].start(&world, Setting { concurrency, ..Setting::default() }).await;
+                        self.programs[0].start(&world, Setting { concurrency, ..self.setting() }).await;
                     process.send(ONE, 1).await;
                     quota.hold(process.pid()).expect("a process of ours can be moved");
                     let before = process.cpu();

@@ -10,8 +10,6 @@ use std::{
 use harness::{Ending, Function, Outcome, Row, World, over_socket};
 use serde_json::{Value, json};
 
-use crate::tls;
-
 /// Whose frame is delivered, in a session of its own.
 const SENDER: &str = "sender=";
 /// A session with one connection, for a process's first message.
@@ -32,32 +30,14 @@ pub(crate) struct Program {
 }
 
 /// How a process is run.
-#[derive(Default, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub(crate) struct Setting<'a> {
-    /// `FANOUT_CONCURRENCY`, where the default is not what is measured.
+    /// `FANOUT_CONCURRENCY`.
     pub(crate) concurrency: usize,
     /// Counts instructions into this file.
     pub(crate) callgrind: Option<&'a Path>,
-    /// Where the world is reached through TLS.
-    pub(crate) tls: Option<&'a Tls>,
-}
-
-/// The same world through TLS.
-pub(crate) struct Tls {
-    table: String,
-    gateway: String,
-    certificate: PathBuf,
-}
-
-impl Tls {
-    /// With the certificates of `folder`.
-    pub(crate) async fn front(world: &World, folder: &Path) -> Self {
-        Self {
-            table: tls::front(&world.table_url(), folder).await,
-            gateway: tls::front(&world.gateway_url(), folder).await,
-            certificate: folder.join("trusted.pem"),
-        }
-    }
+    /// The authorities that it trusts, those of the world and as many more as on AWS.
+    pub(crate) trusted: &'a Path,
 }
 
 /// A running program.
@@ -105,10 +85,7 @@ impl Program {
             }
             command.args(arguments).envs(self.variables.iter().cloned());
             command.env("FANOUT_CONCURRENCY", setting.concurrency.to_string());
-            if let Some(tls) = setting.tls {
-                command.env("AWS_ENDPOINT_URL", &tls.table).env("WEBSOCKET_ENDPOINT", &tls.gateway);
-                command.env("AWS_CA_BUNDLE", &tls.certificate).env("SSL_CERT_FILE", &tls.certificate);
-            }
+            command.env("AWS_CA_BUNDLE", setting.trusted).env("SSL_CERT_FILE", setting.trusted);
         };
         let started = Instant::now();
         let function = Function::start_with(executable, world, adjust).await;
@@ -116,9 +93,9 @@ impl Program {
     }
 }
 
-/// A world where [`CROWD`] has `crowd` connections.
-pub(crate) async fn world(crowd: usize) -> World {
-    let world = World::start().await;
+/// A world where [`CROWD`] has `crowd` connections, over TLS with the certificates of `folder`.
+pub(crate) async fn world(folder: &Path, crowd: usize) -> World {
+    let world = World::start_over_tls(folder).await;
     world.signatures.uncheck();
     // As many rows of this table as there are in the 1 MB at which DynamoDB ends a page.
     world.table.page_rows(10_000);

@@ -2,12 +2,14 @@
 
 use std::{
     collections::HashSet,
+    path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 
-use harness::{Answer, Function, executable};
+use harness::{Answer, Function, Row, World, executable};
+use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 
-use crate::support::{AMPLE, Hub, counted, frame, index, line, log, totals};
+use crate::support::{AMPLE, Hub, counted, frame, index, line, log, name, totals};
 
 /// All other tests rest on this.
 #[tokio::test]
@@ -128,4 +130,62 @@ async fn connections_are_opened_gradually_and_then_all_are_used() {
     let posts = hub.world.gateway.posts();
     let at_once = posts[200..].iter().filter(|post| post.at < began + ANSWER).count();
     assert_eq!(at_once, 64);
+}
+
+/// A folder with the certificate `server.pem` and the key `server.key` of a server `localhost`, and with `ca.pem`, the
+/// authority that has signed it.
+fn certificates(name: &str) -> PathBuf {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    let mut authority = CertificateParams::default();
+    authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let authority_key = KeyPair::generate().expect("a key can be made");
+    let root = authority.self_signed(&authority_key).expect("a root signs itself");
+    let issuer = Issuer::new(authority, authority_key);
+    let key = KeyPair::generate().expect("a key can be made");
+    let server = CertificateParams::new(["localhost".to_owned()]).expect("a name");
+    let server = server.signed_by(&key, &issuer).expect("a root signs others");
+    std::fs::create_dir_all(&folder).expect("cargo should have made its folder for temporary files");
+    for (file, pem) in
+        [("ca.pem", root.pem()), ("server.pem", server.pem()), ("server.key", key.serialize_pem())]
+    {
+        std::fs::write(folder.join(file), pem).expect("the folder can be written");
+    }
+    folder
+}
+
+#[tokio::test]
+async fn posts_and_reads_go_over_tls_and_only_to_a_server_that_is_trusted() {
+    let (known, unknown) = (certificates("known"), certificates("unknown"));
+    let hub = Hub::together().await;
+    hub.crowd("room", 100);
+    let encrypted = World::start_over_tls(&known).await;
+    for index in 0..100 {
+        encrypted.table.put(&name("room", index), Row::aged("room", 60));
+    }
+    let start = async |table: &World, trusted: &Path| {
+        Function::start_with(&executable("send-message"), table, |command| {
+            command
+                .env("WEBSOCKET_ENDPOINT", encrypted.gateway_url())
+                .env("AWS_CA_BUNDLE", trusted.join("ca.pem"));
+        })
+        .await
+    };
+    let payload = r#"{"sessions":["room"],"message":1}"#;
+    let function = start(&encrypted, &known).await;
+    for _ in 0..2 {
+        assert_eq!(totals(function.invoke(payload, AMPLE).await.response()), [100, 0, 0]);
+    }
+    let peers: HashSet<_> = encrypted.gateway.posts().iter().map(|post| post.peer).collect();
+    assert!(peers.len() <= 64, "{} connections for 200 posts", peers.len());
+
+    // The table is another world's, and needs no certificate.
+    let function = start(&hub.world, &unknown).await;
+    let outcome = function.invoke(payload, AMPLE).await;
+    assert_eq!(outcome.error()["errorType"], "internal");
+    assert!(outcome.took < Duration::from_secs(2), "another attempt ends no better: {:?}", outcome.took);
+    let log = log(&function.finish());
+    let failed = line(&log, "failed");
+    assert_eq!(failed["cause"], "endpoint");
+    assert!(failed["error"].as_str().is_some_and(|error| error.contains("AWS_CA_BUNDLE")), "{failed}");
+    assert_eq!(encrypted.gateway.posts().len(), 200);
 }

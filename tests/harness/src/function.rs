@@ -183,7 +183,7 @@ impl Function {
         let (events, queue) = mpsc::unbounded_channel();
         let (idle, watch) = watch::channel(false);
         let runtime = Arc::new(Runtime { queue: queue.into(), under_way: Mutex::default(), idle });
-        let server = Server::start(move |request| {
+        let server = Server::start(None, move |request| {
             let runtime = runtime.clone();
             async move { runtime.call(request).await }
         })

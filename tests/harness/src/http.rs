@@ -1,6 +1,6 @@
 //! HTTP on loopback, with a script that says how each call is answered, or not.
 
-use std::{convert::Infallible, future::pending, net::SocketAddr, sync::Arc, time::Duration};
+use std::{convert::Infallible, future::pending, net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
 use futures::stream;
 use http_body_util::{BodyExt, Full, StreamBody, combinators::UnsyncBoxBody};
@@ -8,6 +8,7 @@ use hyper::{
     Request, Response,
     body::{Bytes, Frame, Incoming},
     header,
+    rt::{Read, Write},
     server::conn::http1,
     service::service_fn,
 };
@@ -17,6 +18,14 @@ use tokio::{
     sync::{Semaphore, watch},
     task::JoinHandle,
     time::sleep,
+};
+use tokio_rustls::{
+    TlsAcceptor,
+    rustls::{
+        ServerConfig,
+        crypto::ring,
+        pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
+    },
 };
 
 pub(crate) type Reply = Response<UnsyncBoxBody<Bytes, Infallible>>;
@@ -142,7 +151,8 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    pub(crate) async fn start<H, F>(handle: H) -> Self
+    /// Without `tls`, over plain HTTP.
+    pub(crate) async fn start<H, F>(tls: Option<TlsAcceptor>, handle: H) -> Self
     where
         H: Fn(Request<Incoming>) -> F + Clone + Send + 'static,
         F: Future<Output = Result<Reply, Cut>> + Send + 'static,
@@ -151,26 +161,23 @@ impl Server {
         let address = listener.local_addr().expect("a bound socket should have an address");
         let (fate, fates) = watch::channel(Fate::Closed);
         let accepting = tokio::spawn(async move {
-            while let Ok((stream, _)) = listener.accept().await {
-                let (mut fate, handle) = (fates.clone(), handle.clone());
+            while let Ok((stream, peer)) = listener.accept().await {
+                let (mut fate, tls, handle) = (fates.clone(), tls.clone(), handle.clone());
                 fate.mark_unchanged();
-                let Ok(peer) = stream.peer_addr() else { continue };
+                // Without it, the kernel holds small answers back for up to 40 ms.
+                let _ = stream.set_nodelay(true);
                 let handle = move |mut request: Request<Incoming>| {
                     request.extensions_mut().insert(peer);
                     handle(request)
                 };
                 tokio::spawn(async move {
-                    // Without it, the kernel holds small answers back for up to 40 ms.
-                    let _ = stream.set_nodelay(true);
-                    let mut serving =
-                        http1::Builder::new().serve_connection(TokioIo::new(stream), service_fn(handle));
-                    let silent = tokio::select! {
-                        _ = &mut serving => false,
-                        changed = fate.changed() => changed.is_ok() && *fate.borrow() == Fate::Silent,
-                    };
-                    if silent {
-                        // The socket stays open, but nobody reads it.
-                        let _ = fate.changed().await;
+                    match tls {
+                        None => serve(TokioIo::new(stream), handle, fate).await,
+                        Some(tls) => {
+                            // A client that trusts another authority hangs up.
+                            let Ok(stream) = tls.accept(stream).await else { return };
+                            serve(TokioIo::new(stream), handle, fate).await;
+                        }
                     }
                 });
             }
@@ -185,6 +192,36 @@ impl Server {
     pub(crate) fn silence_connections(&self) {
         self.fate.send_replace(Fate::Silent);
     }
+}
+
+async fn serve<T, H, F>(stream: T, handle: H, mut fate: watch::Receiver<Fate>)
+where
+    T: Read + Write + Unpin + Send + 'static,
+    H: Fn(Request<Incoming>) -> F + Send + 'static,
+    F: Future<Output = Result<Reply, Cut>> + Send + 'static,
+{
+    let mut serving = http1::Builder::new().serve_connection(stream, service_fn(handle));
+    let silent = tokio::select! {
+        _ = &mut serving => false,
+        changed = fate.changed() => changed.is_ok() && *fate.borrow() == Fate::Silent,
+    };
+    if silent {
+        // The socket stays open, but nobody reads it.
+        let _ = fate.changed().await;
+    }
+}
+
+/// TLS with the certificate `server.pem` and the key `server.key` of a folder.
+pub(crate) fn acceptor(folder: &Path) -> TlsAcceptor {
+    let certificate = CertificateDer::from_pem_file(folder.join("server.pem")).expect("a certificate");
+    let key = PrivateKeyDer::from_pem_file(folder.join("server.key")).expect("a private key");
+    let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .expect("ring supports TLS 1.3")
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate], key)
+        .expect("the key should belong to the certificate");
+    TlsAcceptor::from(Arc::new(config))
 }
 
 impl Drop for Server {

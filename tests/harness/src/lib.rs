@@ -16,9 +16,10 @@ mod http;
 mod signature;
 mod table;
 
-use std::sync::Arc;
+use std::{path::Path, sync::Arc};
 
 use serde_json::Value;
+use tokio_rustls::TlsAcceptor;
 
 use crate::http::Server;
 pub use crate::{
@@ -39,38 +40,50 @@ pub struct World {
     pub signatures: Arc<Signatures>,
     // An address each, as on AWS: a client's pool would otherwise share connections between them.
     servers: [Server; 2],
+    scheme: &'static str,
 }
 
 impl World {
     /// An empty table, and a gateway that takes every frame.
     pub async fn start() -> Self {
+        Self::start_with(None).await
+    }
+
+    /// The same over TLS, under the name `localhost`, with the certificate `server.pem` and the key `server.key` of a
+    /// folder.
+    pub async fn start_over_tls(folder: &Path) -> Self {
+        Self::start_with(Some(http::acceptor(folder))).await
+    }
+
+    async fn start_with(tls: Option<TlsAcceptor>) -> Self {
+        let scheme = if tls.is_some() { "https://localhost" } else { "http://127.0.0.1" };
         let signatures = Arc::new(Signatures::default());
         let table = Arc::new(Table::new(signatures.clone()));
         let gateway = Arc::new(Gateway::new(signatures.clone()));
         let (to_table, to_gateway) = (table.clone(), gateway.clone());
         let clock = signatures.clone();
-        let tables = Server::start(move |request| {
+        let tables = Server::start(tls.clone(), move |request| {
             let (table, clock) = (to_table.clone(), clock.clone());
             async move { table.call(request).await.map(|reply| clock.dated(reply)) }
         });
         let clock = signatures.clone();
-        let gateways = Server::start(move |request| {
+        let gateways = Server::start(tls, move |request| {
             let (gateway, clock) = (to_gateway.clone(), clock.clone());
             async move { gateway.call(request).await.map(|reply| clock.dated(reply)) }
         });
-        Self { table, gateway, signatures, servers: [tables.await, gateways.await] }
+        Self { table, gateway, signatures, servers: [tables.await, gateways.await], scheme }
     }
 
     /// Where the table answers, as `AWS_ENDPOINT_URL`.
     #[must_use]
     pub fn table_url(&self) -> String {
-        format!("http://{}", self.servers[0].address)
+        format!("{}:{}", self.scheme, self.servers[0].address.port())
     }
 
     /// Where the gateway answers, as `WEBSOCKET_ENDPOINT`.
     #[must_use]
     pub fn gateway_url(&self) -> String {
-        format!("http://{}/live", self.servers[1].address)
+        format!("{}:{}/live", self.scheme, self.servers[1].address.port())
     }
 
     /// Closes every open connection, as happens to a function that is frozen for long.
