@@ -5,12 +5,9 @@
 use std::{
     collections::VecDeque,
     error::Error as StdError,
-    fmt,
+    fmt, io,
     net::SocketAddr,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -57,7 +54,7 @@ pub enum Error {
     #[error(
         "the server's certificate is not trusted; AWS_CA_BUNDLE can name a PEM file with other authorities"
     )]
-    Untrusted(#[source] std::io::Error),
+    Untrusted(#[source] io::Error),
     /// No connection, or one that broke: another attempt may succeed.
     #[error("{0}")]
     Lost(&'static str, #[source] Box<dyn StdError + Send + Sync>),
@@ -78,9 +75,7 @@ pub struct Host {
     longest_rest: Duration,
     idle: Mutex<VecDeque<(Sender, Moment)>>,
     /// An async lock, so that all who connect at once wait for one lookup.
-    addresses: tokio::sync::Mutex<Option<(Vec<SocketAddr>, Moment)>>,
-    /// Counts connections, to spread them over the addresses.
-    connects: AtomicUsize,
+    known_addresses: tokio::sync::Mutex<Option<(Vec<SocketAddr>, Moment)>>,
 }
 
 impl fmt::Debug for Host {
@@ -116,8 +111,7 @@ impl Host {
             port,
             longest_rest,
             idle: Mutex::default(),
-            addresses: tokio::sync::Mutex::default(),
-            connects: AtomicUsize::default(),
+            known_addresses: tokio::sync::Mutex::default(),
         })
     }
 
@@ -197,16 +191,38 @@ impl Host {
     }
 
     async fn connect(&self) -> Result<Sender, Error> {
-        let address = self.address().await?;
-        let connecting = timeout(CONNECT_TIMEOUT, TcpStream::connect(address)).await;
-        let connected = connecting.unwrap_or_else(|_| Err(std::io::ErrorKind::TimedOut.into()));
-        let stream = match connected.and_then(|stream| stream.set_nodelay(true).map(|()| stream)) {
-            Ok(stream) => stream,
-            Err(error) => {
-                *self.addresses.lock().await = None;
-                return Err(Error::lost("cannot connect")(error));
+        let mut failure = io::Error::new(io::ErrorKind::NotFound, "the host's name has no address");
+        for address in self.addresses().await? {
+            match timeout(CONNECT_TIMEOUT, TcpStream::connect(address)).await {
+                Ok(Ok(stream)) => return self.secure(stream).await,
+                Ok(Err(error)) => failure = error,
+                Err(_) => failure = io::ErrorKind::TimedOut.into(),
+            }
+        }
+        *self.known_addresses.lock().await = None;
+        Err(Error::lost("cannot connect")(failure))
+    }
+
+    /// All of them, beginning with another one for each connection.
+    async fn addresses(&self) -> Result<Vec<SocketAddr>, Error> {
+        let mut known = self.known_addresses.lock().await;
+        let (mut addresses, at) = match known.take().filter(|(_, at)| at.age() < ADDRESS_LIFE) {
+            Some(known) => known,
+            None => {
+                let found = lookup_host((self.name.as_str(), self.port)).await;
+                let found = found.map_err(Error::lost("the host's name cannot be looked up"))?;
+                (found.collect(), Moment::now())
             }
         };
+        let first = usize::from(addresses.len() > 1);
+        addresses.rotate_left(first);
+        *known = Some((addresses.clone(), at));
+        Ok(addresses)
+    }
+
+    async fn secure(&self, stream: TcpStream) -> Result<Sender, Error> {
+        // A request is one small write: it is not to wait for the answer to the last.
+        stream.set_nodelay(true).map_err(Error::lost("cannot connect"))?;
         let Some((tls, name)) = &self.tls else { return speak(stream).await };
         match tls.connect(name.clone(), stream).await {
             Ok(stream) => speak(stream).await,
@@ -214,22 +230,6 @@ impl Host {
             Err(error) => Err(Error::lost("no TLS connection")(error)),
         }
     }
-
-    async fn address(&self) -> Result<SocketAddr, Error> {
-        let mut known = self.addresses.lock().await;
-        if known.as_ref().is_none_or(|(_, at)| at.age() > ADDRESS_LIFE) {
-            let found = lookup_host((self.name.as_str(), self.port)).await;
-            let found: Vec<_> = found.map_err(Error::lost("the host's name cannot be looked up"))?.collect();
-            *known = Some((found, Moment::now()));
-        }
-        let (addresses, _) = known.as_ref().ok_or_else(nowhere)?;
-        let next = self.connects.fetch_add(1, Ordering::Relaxed) % addresses.len().max(1);
-        addresses.get(next).copied().ok_or_else(nowhere)
-    }
-}
-
-fn nowhere() -> Error {
-    Error::lost("the host's name has no address")(std::io::Error::from(std::io::ErrorKind::NotFound))
 }
 
 async fn speak<T>(stream: T) -> Result<Sender, Error>
@@ -288,5 +288,90 @@ impl HttpConnector for ForSdk {
                 Err(error @ Error::Lost(..)) => Err(ConnectorError::io(error.into())),
             }
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        net::TcpListener,
+    };
+
+    use super::*;
+
+    /// A server that answers every request with 200, and its address.
+    async fn server() -> SocketAddr {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                tokio::spawn(async move {
+                    let mut request = [0; 4096];
+                    while stream.read(&mut request).await.is_ok_and(|read| read > 0) {
+                        stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nhi").await.unwrap();
+                    }
+                });
+            }
+        });
+        address
+    }
+
+    fn host(url: &str) -> Host {
+        Host::new(&url.parse().unwrap(), &Trust::Nobody, Duration::from_secs(20)).unwrap()
+    }
+
+    async fn status(host: &Host) -> Result<u16, Error> {
+        let request = Request::get("/").body(Full::default()).unwrap();
+        host.request(request, 100).await.map(|response| response.status().as_u16())
+    }
+
+    #[test]
+    fn the_host_is_named_as_every_client_names_it() {
+        for (url, expected) in [
+            ("http://a.example/x", "a.example"),
+            ("http://a.example:80/x", "a.example"),
+            ("http://127.0.0.1:443/x", "127.0.0.1:443"),
+            ("http://[::1]:8443/x", "[::1]:8443"),
+            ("http://[::1]/x", "[::1]"),
+        ] {
+            let host = host(url);
+            assert_eq!(host.authority(), expected);
+            assert!(host.serves(&url.parse().unwrap()), "{url}");
+        }
+        let served = host("http://a.example/x");
+        for other in ["http://a.example:81/", "https://a.example/", "http://b.example/"] {
+            assert!(!served.serves(&other.parse().unwrap()), "{other}");
+        }
+    }
+
+    #[tokio::test]
+    async fn an_address_that_refuses_is_passed_over_and_an_idle_connection_serves_again() {
+        let address = server().await;
+        // Nothing listens there.
+        let refusing = TcpListener::bind(("127.0.0.1", 0)).await.unwrap().local_addr().unwrap();
+        for addresses in [vec![refusing, address], vec![address, refusing]] {
+            let host = host(&format!("http://{address}"));
+            *host.known_addresses.lock().await = Some((addresses, Moment::now()));
+            for _ in 0..2 {
+                assert_eq!(status(&host).await.unwrap(), 200);
+                assert_eq!(host.open(), 1);
+            }
+        }
+        let host = host(&format!("http://{refusing}"));
+        assert!(matches!(status(&host).await, Err(Error::Lost("cannot connect", _))));
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_is_too_long_and_a_rest_that_was_too_long_end_a_connection() {
+        let host = host(&format!("http://{}", server().await));
+        let request = Request::get("/").body(Full::default()).unwrap();
+        assert!(host.request(request, 1).await.is_err());
+        assert_eq!(host.open(), 0);
+        status(&host).await.unwrap();
+        let hour = Duration::from_secs(3600);
+        // By the wall clock alone, as after a freeze.
+        host.idle.lock().unwrap().iter_mut().for_each(|(_, since)| since.wall -= hour);
+        assert_eq!(host.open(), 0);
     }
 }
