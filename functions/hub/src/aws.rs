@@ -14,8 +14,6 @@ use crate::{
     tls::Trust,
 };
 
-/// A connection that has been idle for longer is not used again: it may have died in a freeze.
-const LONGEST_REST: Duration = Duration::from_secs(20);
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// What DynamoDB's client is made of. It answers within milliseconds: the timeouts are short, so that a dead connection
@@ -40,7 +38,7 @@ pub fn sdk_config(variables: &Variables) -> anyhow::Result<SdkConfig> {
         .credentials_provider(SharedCredentialsProvider::new(credentials(variables)?))
         .identity_cache(IdentityCache::lazy().build())
         .sleep_impl(SharedAsyncSleep::new(TokioSleep::new()))
-        .http_client(http::for_sdk(&trust, LONGEST_REST))
+        .http_client(http::for_sdk(&trust))
         .retry_config(
             RetryConfig::standard()
                 .with_max_attempts(5)

@@ -236,9 +236,8 @@ impl Fanout<'_> {
         let until = self.deadline.post_until;
         let close = async |recipient: Recipient| match self.connections.close(&recipient.connection_id).await
         {
-            Verdict::Delivered => Ok(true),
-            Verdict::Gone => self.prune(&recipient).await.map(|_| false).map_err(|failure| chain(&failure)),
-            verdict => Err(verdict.cause()),
+            Ok(false) => self.prune(&recipient).await.map(|_| false).map_err(|failure| chain(&failure)),
+            closed => closed,
         };
         let mut closing = stream::iter(expired)
             .map(|recipient| timeout_at(until, Box::pin(close(recipient))))

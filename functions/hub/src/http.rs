@@ -41,6 +41,9 @@ use crate::{
 /// How long an address is used before the name is looked up again.
 const ADDRESS_LIFE: Duration = Duration::from_secs(30);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+/// A connection to AWS that has been idle for longer is not used again. One that died without a word, in a freeze perhaps,
+/// costs an attempt its whole timeout; a fan-out may have left dozens of them to a single recipient.
+pub(crate) const LONGEST_REST: Duration = Duration::from_secs(20);
 
 /// A page of DynamoDB's has 1 MB of data, and some JSON around it.
 const LARGEST_SDK_ANSWER: usize = 16 * 1024 * 1024;
@@ -244,16 +247,14 @@ where
 }
 
 /// A client for the SDK, which keeps to the timeouts of this module: whatever else the SDK sets bounds whole calls.
-pub(crate) fn for_sdk(trust: &Trust, longest_rest: Duration) -> SharedHttpClient {
-    let connector = ForSdk { trust: trust.clone(), longest_rest, last: Mutex::default() };
-    let connector = SharedHttpConnector::new(connector);
+pub(crate) fn for_sdk(trust: &Trust) -> SharedHttpClient {
+    let connector = SharedHttpConnector::new(ForSdk { trust: trust.clone(), last: Mutex::default() });
     http_client_fn(move |_, _| connector.clone())
 }
 
 #[derive(Debug)]
 struct ForSdk {
     trust: Trust,
-    longest_rest: Duration,
     /// A client of the SDK talks to one server.
     last: Mutex<Option<Arc<Host>>>,
 }
@@ -264,7 +265,7 @@ impl ForSdk {
         if let Some(host) = last.as_ref().filter(|host| host.serves(url)) {
             return Ok(host.clone());
         }
-        Ok(last.insert(Arc::new(Host::new(url, &self.trust, self.longest_rest)?)).clone())
+        Ok(last.insert(Arc::new(Host::new(url, &self.trust, LONGEST_REST)?)).clone())
     }
 
     fn prepare(&self, request: HttpRequest) -> anyhow::Result<(Arc<Host>, Request<Full<Bytes>>)> {

@@ -36,15 +36,12 @@ use crate::{
     config::Variables,
     endpoint::Endpoint,
     failure::{Failure, chain},
-    http::{Error, Host, for_sdk},
+    http::{Error, Host, LONGEST_REST, for_sdk},
     tls::Trust,
 };
 
 /// An answer that takes longer is not waited for: the post is tried again. Usual answers take 10 to 50 ms.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(2);
-/// A connection that has been idle for longer is not used again. One that died without a word, in a freeze perhaps,
-/// costs an attempt its whole timeout; the fan-out may have left dozens of them to a single recipient.
-const LONGEST_REST: Duration = Duration::from_secs(20);
 /// Answers are empty, or say in a sentence what is wrong.
 const LARGEST_ANSWER: usize = 64 * 1024;
 const CONTENT_TYPE: (&str, &str) = ("content-type", "application/octet-stream");
@@ -70,22 +67,6 @@ pub enum Verdict {
     Unsent(String),
 }
 
-impl Verdict {
-    /// What a log line says of it.
-    #[must_use]
-    pub fn cause(self) -> String {
-        match self {
-            Self::Delivered => "delivered".into(),
-            Self::Gone => "410 Gone".into(),
-            Self::Throttled(cause)
-            | Self::Transient(cause)
-            | Self::Forbidden(cause)
-            | Self::Refused(cause)
-            | Self::Unsent(cause) => cause,
-        }
-    }
-}
-
 /// A frame to post, and its hash, which every signature needs.
 #[derive(Debug)]
 pub struct Frame {
@@ -103,12 +84,6 @@ impl Frame {
             let _ = write!(hash, "{byte:02x}");
         }
         Self { bytes: bytes.into(), hash }
-    }
-
-    /// Its size in bytes.
-    #[must_use]
-    pub fn size(&self) -> usize {
-        self.bytes.len()
     }
 }
 
@@ -192,17 +167,18 @@ impl Connections {
         Ok(request)
     }
 
-    /// Closes the socket, once; `Delivered` is then that the gateway has.
-    pub async fn close(&self, connection_id: &str) -> Verdict {
+    /// Closes the socket, once, and says whether there was one, or why it cannot be closed.
+    ///
+    /// # Errors
+    ///
+    /// The cause chain, for the log.
+    pub async fn close(&self, connection_id: &str) -> Result<bool, String> {
         // Boxed: the SDK's futures are large.
         let closing = Box::pin(self.sdk.delete_connection().connection_id(connection_id).send());
-        let Err(error) = closing.await else { return Verdict::Delivered };
-        let gone = error.as_service_error().is_some_and(DeleteConnectionError::is_gone_exception);
-        match error.raw_response().map(|response| response.status().as_u16()) {
-            _ if gone => Verdict::Gone,
-            Some(410) => Verdict::Gone,
-            _ => Verdict::Refused(chain(&error)),
-        }
+        let Err(error) = closing.await else { return Ok(true) };
+        let gone = error.raw_response().is_some_and(|response| response.status().as_u16() == 410)
+            || error.as_service_error().is_some_and(DeleteConnectionError::is_gone_exception);
+        if gone { Ok(false) } else { Err(chain(&error)) }
     }
 }
 
@@ -269,7 +245,7 @@ impl Gateway {
         let trust = Trust::of(&[endpoint.known().map(str::to_owned)], |name| variables.get(name));
         let identity = aws::credentials(variables)?.into();
         let sdk = Builder::from(sdk)
-            .http_client(for_sdk(&trust, LONGEST_REST))
+            .http_client(for_sdk(&trust))
             // The address is whole: the SDK must not look for another kind of it.
             .use_fips(false)
             .use_dual_stack(false)

@@ -11,7 +11,7 @@ use hub::{
     config::Variables,
     deadline::Deadline,
     event::{GatewayAnswer, Publish, Sender},
-    failure::{Failure, PUBLIC_TEXT},
+    failure::{Failure, PUBLIC_TEXT, chain},
     fanout::{Fanout, Report},
     grant::Grant,
     metrics::{self, Metric},
@@ -284,12 +284,14 @@ impl Handler {
     /// Closes a sender's socket, if it can be done in time: else the gateway does so within two hours.
     async fn hang_up(&self, origin: &Origin<'_>) {
         let Some(sender) = origin.sender else { return };
-        let closing =
-            async { Ok::<_, Failure>(self.connections(Some(sender))?.close(&sender.connection_id).await) };
-        let verdict = timeout_at(origin.deadline.notice_by, closing).await;
-        if !matches!(verdict, Ok(Ok(Verdict::Delivered | Verdict::Gone))) {
+        let closing = async {
+            let connections = self.connections(Some(sender)).map_err(|failure| chain(&failure))?;
+            connections.close(&sender.connection_id).await
+        };
+        let closed = timeout_at(origin.deadline.notice_by, closing).await;
+        if let Err(error) = closed.unwrap_or_else(|_| Err("the time ran out".into())) {
             let (route, connection_id) = (origin.route, &sender.connection_id);
-            tracing::warn!(route, connection_id, error = ?verdict, "not closed");
+            tracing::warn!(route, connection_id, error, "not closed");
         }
     }
 }
