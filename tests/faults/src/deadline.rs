@@ -8,7 +8,7 @@ use crate::support::{Hub, frame, index, line, totals};
 
 /// API Gateway's patience with a socket's route.
 const GATEWAY_LIMIT: Duration = Duration::from_secs(29);
-const PAGE: usize = 1_000;
+const PAGE: usize = 200;
 /// Rows that are read at once.
 const EARLY: usize = 3 * PAGE;
 /// Rows that are reached only when there is no time left to post to them.
