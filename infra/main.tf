@@ -1,5 +1,5 @@
-# The hub, as a module: a table of connections, three functions and the WebSocket API that ties them together; with `auth` an
-# authorizer; a function that counts the open connections; dashboard and alarms.
+# The hub, as a module: a table of connections, a function for each route of a WebSocket API, and one that backends invoke;
+# with `auth` an authorizer; a function that counts the open connections; dashboard and alarms.
 
 locals {
   artifacts_dir = coalesce(var.artifacts_dir, "${path.module}/../target/lambda")
@@ -16,7 +16,7 @@ locals {
   connections_endpoint = coalesce(var.websocket_endpoint, module.websocket_api.connections_endpoint)
   clients_endpoint     = var.custom_domain == null ? local.connections_endpoint : "https://${var.custom_domain.name}"
 
-  # Of this API's stage; with `auth`, send-message also closes the connections whose token has ended.
+  # Of this API's stage; with `auth`, connections whose token has ended are closed.
   connections_arn     = "${module.websocket_api.execution_arn}/${var.stage}"
   connections_methods = var.auth == null ? ["POST"] : ["POST", "DELETE"]
   # With `auth`, what comes over a socket past the authorizer is refused.
@@ -53,22 +53,34 @@ locals {
       ], local.table_key_statements)
     }
     send-message = {
-      description = "Delivers a message to every live connection of the sessions it names."
-      environment = merge({
-        TABLE_NAME         = module.connections_table.name
-        SESSION_INDEX      = module.connections_table.session_index
-        WEBSOCKET_ENDPOINT = local.connections_endpoint
-        FANOUT_CONCURRENCY = var.fanout_concurrency
-        STRAGGLER_SECONDS  = var.straggler_seconds
-        MAX_MESSAGE_BYTES  = var.max_message_bytes
-      }, local.guarded)
-      statements = concat([
-        { actions = ["dynamodb:Query"], resources = [module.connections_table.session_index_arn] },
-        { actions = ["dynamodb:GetItem", "dynamodb:DeleteItem"], resources = [module.connections_table.arn] },
-        { actions = ["execute-api:ManageConnections"], resources = [for method in local.connections_methods : "${local.connections_arn}/${method}/@connections/*"] },
+      description = "Delivers a client's message to every live connection of the sessions it names."
+      environment = local.fanout_environment
+      # Who sends is read from the sender's row.
+      statements = concat(local.fanout_statements, [
+        { actions = ["dynamodb:GetItem"], resources = [module.connections_table.arn] },
       ], local.table_key_statements)
     }
+    publish = {
+      description = "Delivers a backend's message to every live connection of the sessions it names."
+      environment = local.fanout_environment
+      statements  = concat(local.fanout_statements, local.table_key_statements)
+    }
   }
+
+  fanout_environment = merge({
+    TABLE_NAME         = module.connections_table.name
+    SESSION_INDEX      = module.connections_table.session_index
+    WEBSOCKET_ENDPOINT = local.connections_endpoint
+    FANOUT_CONCURRENCY = var.fanout_concurrency
+    STRAGGLER_SECONDS  = var.straggler_seconds
+    MAX_MESSAGE_BYTES  = var.max_message_bytes
+  }, local.guarded)
+  # Find the recipients, post to them, and remove the rows of those that are gone.
+  fanout_statements = [
+    { actions = ["dynamodb:Query"], resources = [module.connections_table.session_index_arn] },
+    { actions = ["dynamodb:DeleteItem"], resources = [module.connections_table.arn] },
+    { actions = ["execute-api:ManageConnections"], resources = [for method in local.connections_methods : "${local.connections_arn}/${method}/@connections/*"] },
+  ]
 
   authorizer_function = { for auth in var.auth[*] : "authorizer" => {
     description = "Admits connections with a valid token."

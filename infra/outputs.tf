@@ -35,9 +35,9 @@ output "custom_domain_target" {
   value       = one(module.custom_domain[*].target)
 }
 
-output "send_message_arn" {
-  description = "ARN by which backends invoke send-message: lambda:InvokeFunction on it is the one permission they need."
-  value       = module.function["send-message"].alias_arn
+output "publish_arn" {
+  description = "ARN by which backends invoke publish: lambda:InvokeFunction on it is the one permission they need."
+  value       = module.function["publish"].alias_arn
 }
 
 output "api_id" {
@@ -51,7 +51,7 @@ output "table_name" {
 }
 
 output "function_names" {
-  description = "Name in AWS of each function: connect, disconnect and send-message, with auth also authorizer, and census where open connections are counted."
+  description = "Name in AWS of each function: connect, disconnect, send-message and publish, with auth also authorizer, and census where open connections are counted."
   value       = { for key, function in module.function : key => function.name }
 }
 

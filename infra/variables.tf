@@ -212,6 +212,7 @@ variable "memory_mb" {
     census       = optional(number, 256)
     connect      = optional(number, 256)
     disconnect   = optional(number, 256)
+    publish      = optional(number, 512)
     send-message = optional(number, 512)
   })
   default  = {}
@@ -224,12 +225,13 @@ variable "memory_mb" {
 }
 
 variable "timeout_seconds" {
-  description = "Timeout of each function in seconds. A sender on a socket gets an answer within 29 s whatever send-message has here; a longer one is for backends that invoke it directly."
+  description = "Timeout of each function in seconds. API Gateway waits 29 s for send-message, whatever it has here; publish, which backends invoke, may take up to 900 s for its largest messages."
   type = object({
     authorizer   = optional(number, 10)
     census       = optional(number, 60)
     connect      = optional(number, 10)
     disconnect   = optional(number, 10)
+    publish      = optional(number, 30)
     send-message = optional(number, 30)
   })
   default  = {}
@@ -247,7 +249,7 @@ variable "timeout_seconds" {
 }
 
 variable "fanout_concurrency" {
-  description = "Most posts under way at once in one invocation of send-message. It begins with a few."
+  description = "Most posts under way at once in one invocation of send-message or publish. It begins with a few."
   type        = number
   default     = 64
   nullable    = false

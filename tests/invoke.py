@@ -38,7 +38,7 @@ def a_connection_comes_sends_and_goes(connection: str) -> None:
     assert answer("connect", "connect") == {"statusCode": 200} and stored(connection)
     receipt = json.loads(answer("send-message", "send-message")["body"])
     assert (receipt["type"], receipt["id"], receipt["gone"]) == ("receipt", "m-1", 1), receipt
-    assert answer("send-message", "send-message-direct")["type"] == "receipt"
+    assert answer("publish", "publish")["type"] == "receipt"
     assert answer("disconnect", "disconnect") == {"statusCode": 200} and not stored(connection)
 
 
@@ -46,7 +46,7 @@ def a_refusal_fails_and_shows_answer_and_log() -> None:
     for function, event, expected in (
         ("connect", "connect-empty-session", {"statusCode": 400}),
         ("send-message", "send-message-not-json", {"statusCode": 200}),
-        ("send-message", "send-message-direct-bad", {"type": "error"}),
+        ("publish", "publish-sqs", {"errorType": "bad_request"}),
     ):
         run = invoke(function, f"events/{event}.json")
         assert run.returncode == 1 and expected.items() <= json.loads(run.stdout).items(), run

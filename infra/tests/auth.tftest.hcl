@@ -27,7 +27,7 @@ override_resource {
 
 run "open" {
   assert {
-    condition     = sort(keys(output.function_names)) == tolist(["census", "connect", "disconnect", "send-message"])
+    condition     = sort(keys(output.function_names)) == tolist(["census", "connect", "disconnect", "publish", "send-message"])
     error_message = "there is a function for tokens that nobody asked for"
   }
 
@@ -90,19 +90,20 @@ run "guarded" {
   assert {
     condition = jsondecode(module.function["send-message"].policy).Statement == [
       { Effect = "Allow", Action = ["dynamodb:Query"], Resource = ["arn:aws:dynamodb:eu-west-1:123456789012:table/connections/index/session_id-index"] },
-      { Effect = "Allow", Action = ["dynamodb:GetItem", "dynamodb:DeleteItem"], Resource = ["arn:aws:dynamodb:eu-west-1:123456789012:table/connections"] },
+      { Effect = "Allow", Action = ["dynamodb:DeleteItem"], Resource = ["arn:aws:dynamodb:eu-west-1:123456789012:table/connections"] },
       { Effect = "Allow", Action = ["execute-api:ManageConnections"], Resource = [
         "arn:aws:execute-api:eu-west-1:123456789012:a1b2c3/live/POST/@connections/*",
         "arn:aws:execute-api:eu-west-1:123456789012:a1b2c3/live/DELETE/@connections/*",
       ] },
+      { Effect = "Allow", Action = ["dynamodb:GetItem"], Resource = ["arn:aws:dynamodb:eu-west-1:123456789012:table/connections"] },
       { Effect = "Allow", Action = ["logs:CreateLogStream", "logs:PutLogEvents"], Resource = ["arn:aws:logs:eu-west-1:123456789012:log-group:of-send-message:*"] },
     ]
     error_message = "send-message may not close connections, or may do something else besides"
   }
 
   assert {
-    condition     = [for key, function in module.function : key if lookup(function.settings.environment, "REQUIRE_GRANT", "false") == "true"] == ["connect", "send-message"]
-    error_message = "connect or send-message would take what comes past the authorizer"
+    condition     = [for key, function in module.function : key if lookup(function.settings.environment, "REQUIRE_GRANT", "false") == "true"] == ["connect", "publish", "send-message"]
+    error_message = "a function would take what comes past the authorizer, or not close connections whose token has ended"
   }
 }
 

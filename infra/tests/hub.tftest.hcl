@@ -27,6 +27,11 @@ override_resource {
 }
 
 override_resource {
+  target = module.function["publish"].aws_cloudwatch_log_group.this
+  values = { arn = "arn:aws:logs:eu-west-1:123456789012:log-group:of-publish" }
+}
+
+override_resource {
   target = module.function["census"].aws_cloudwatch_log_group.this
   values = { arn = "arn:aws:logs:eu-west-1:123456789012:log-group:of-census" }
 }
@@ -37,6 +42,7 @@ run "defaults" {
       census       = "websocket-hub-census"
       connect      = "websocket-hub-connect"
       disconnect   = "websocket-hub-disconnect"
+      publish      = "websocket-hub-publish"
       send-message = "websocket-hub-send-message"
     }
     error_message = "the functions are not named {name}-{function}"
@@ -47,6 +53,7 @@ run "defaults" {
       census       = "/aws/lambda/websocket-hub-census"
       connect      = "/aws/lambda/websocket-hub-connect"
       disconnect   = "/aws/lambda/websocket-hub-disconnect"
+      publish      = "/aws/lambda/websocket-hub-publish"
       send-message = "/aws/lambda/websocket-hub-send-message"
     }
     error_message = "the log groups are not /aws/lambda/{name}-{function}"
@@ -88,11 +95,27 @@ run "defaults" {
   assert {
     condition = jsondecode(module.function["send-message"].policy).Statement == [
       { Effect = "Allow", Action = ["dynamodb:Query"], Resource = ["arn:aws:dynamodb:eu-west-1:123456789012:table/connections/index/session_id-index"] },
-      { Effect = "Allow", Action = ["dynamodb:GetItem", "dynamodb:DeleteItem"], Resource = ["arn:aws:dynamodb:eu-west-1:123456789012:table/connections"] },
+      { Effect = "Allow", Action = ["dynamodb:DeleteItem"], Resource = ["arn:aws:dynamodb:eu-west-1:123456789012:table/connections"] },
       { Effect = "Allow", Action = ["execute-api:ManageConnections"], Resource = ["arn:aws:execute-api:eu-west-1:123456789012:a1b2c3/live/POST/@connections/*"] },
+      { Effect = "Allow", Action = ["dynamodb:GetItem"], Resource = ["arn:aws:dynamodb:eu-west-1:123456789012:table/connections"] },
       { Effect = "Allow", Action = ["logs:CreateLogStream", "logs:PutLogEvents"], Resource = ["arn:aws:logs:eu-west-1:123456789012:log-group:of-send-message:*"] },
     ]
     error_message = "send-message may do something else than query the index, read and delete rows, post to connections and write its own log"
+  }
+
+  assert {
+    condition = jsondecode(module.function["publish"].policy).Statement == [
+      { Effect = "Allow", Action = ["dynamodb:Query"], Resource = ["arn:aws:dynamodb:eu-west-1:123456789012:table/connections/index/session_id-index"] },
+      { Effect = "Allow", Action = ["dynamodb:DeleteItem"], Resource = ["arn:aws:dynamodb:eu-west-1:123456789012:table/connections"] },
+      { Effect = "Allow", Action = ["execute-api:ManageConnections"], Resource = ["arn:aws:execute-api:eu-west-1:123456789012:a1b2c3/live/POST/@connections/*"] },
+      { Effect = "Allow", Action = ["logs:CreateLogStream", "logs:PutLogEvents"], Resource = ["arn:aws:logs:eu-west-1:123456789012:log-group:of-publish:*"] },
+    ]
+    error_message = "publish may do something else than query the index, delete rows, post to connections and write its own log"
+  }
+
+  assert {
+    condition     = output.publish_arn == module.function["publish"].alias_arn && module.function["publish"].settings == module.function["send-message"].settings
+    error_message = "backends are given another function's ARN, or it is not set up as send-message is"
   }
 
   assert {

@@ -15,6 +15,7 @@ variables {
     hub-connect      = ["ConnectionsOpened", "ConnectionsRefused", "HandlerErrors", "TableThrottled"]
     hub-disconnect   = ["ConnectionsClosed", "HandlerErrors", "TableThrottled"]
     hub-send-message = ["Messages", "MessagesRefused", "Delivered", "Gone", "Failed", "Throttled", "Retries", "Pruned", "FanoutSize", "FanoutDuration", "HandlerErrors", "TableThrottled"]
+    hub-publish      = ["Messages", "MessagesRefused", "Delivered", "Gone", "Failed", "Throttled", "Retries", "Pruned", "FanoutSize", "FanoutDuration", "HandlerErrors", "TableThrottled"]
     hub-authorizer   = ["HandshakesAdmitted", "HandshakesRefused", "HandlerErrors"]
     hub-census       = ["OpenConnections", "HandlerErrors", "TableThrottled"]
   }
@@ -27,6 +28,7 @@ variables {
     census       = { name = "hub-census", log_group_name = "/aws/lambda/hub-census", timeout_seconds = 60 }
     connect      = { name = "hub-connect", log_group_name = "/aws/lambda/hub-connect", timeout_seconds = 10 }
     disconnect   = { name = "hub-disconnect", log_group_name = "/aws/lambda/hub-disconnect", timeout_seconds = 10 }
+    publish      = { name = "hub-publish", log_group_name = "/aws/lambda/hub-publish", timeout_seconds = 30 }
     send-message = { name = "hub-send-message", log_group_name = "/aws/lambda/hub-send-message", timeout_seconds = 30 }
   }
   api                       = { id = "a1b2c3", stage = "live" }
@@ -136,13 +138,13 @@ run "everything" {
   # What Lambda counts, and what the function does, each on its own function.
   assert {
     condition = alltrue([for key, function in var.functions :
-      toset(flatten([for query in aws_cloudwatch_metric_alarm.hub["${key}-errors"].metric_query : [for metric in query.metric : "${metric.metric_name} ${metric.dimensions.FunctionName}"]])) == toset(["Errors ${function.name}", "HandlerErrors ${function.name}"])
+      toset(flatten([for query in aws_cloudwatch_metric_alarm.hub["${key}-errors"].metric_query : [for metric in query.metric : "${metric.metric_name} ${metric.dimensions.FunctionName}"]])) == toset(key == "publish" ? ["HandlerErrors hub-publish"] : ["Errors ${function.name}", "HandlerErrors ${function.name}"])
     ])
     error_message = "the alarm on a function's errors is about something else"
   }
 
   assert {
-    condition     = toset(flatten([for query in aws_cloudwatch_metric_alarm.hub["table-throttles"].metric_query : [for metric in query.metric : "${metric.metric_name} ${metric.dimensions.FunctionName}"]])) == toset([for key in ["census", "connect", "disconnect", "send-message"] : "TableThrottled hub-${key}"])
+    condition     = toset(flatten([for query in aws_cloudwatch_metric_alarm.hub["table-throttles"].metric_query : [for metric in query.metric : "${metric.metric_name} ${metric.dimensions.FunctionName}"]])) == toset([for key in ["census", "connect", "disconnect", "publish", "send-message"] : "TableThrottled hub-${key}"])
     error_message = "the alarm on throttled reads and writes is not what the functions count"
   }
 
@@ -180,7 +182,7 @@ run "everything" {
   }
 
   assert {
-    condition     = { for query in aws_cloudwatch_query_definition.this : query.name => length(query.log_group_names) } == { "hub/cold against warm" = 5, "hub/errors by cause" = 5, "hub/slowest fan-outs" = 1, "hub/why connections closed" = 1 }
+    condition     = { for query in aws_cloudwatch_query_definition.this : query.name => length(query.log_group_names) } == { "hub/cold against warm" = 6, "hub/errors by cause" = 6, "hub/slowest fan-outs" = 2, "hub/why connections closed" = 1 }
     error_message = "a saved query is missing, or looks into the wrong logs"
   }
 }
@@ -194,6 +196,7 @@ run "without_what_is_optional" {
     functions = {
       connect      = { name = "hub-connect", log_group_name = "/aws/lambda/hub-connect", timeout_seconds = 10 }
       disconnect   = { name = "hub-disconnect", log_group_name = "/aws/lambda/hub-disconnect", timeout_seconds = 10 }
+      publish      = { name = "hub-publish", log_group_name = "/aws/lambda/hub-publish", timeout_seconds = 30 }
       send-message = { name = "hub-send-message", log_group_name = "/aws/lambda/hub-send-message", timeout_seconds = 30 }
     }
     alarm_topic_arns = []
@@ -205,7 +208,7 @@ run "without_what_is_optional" {
   }
 
   assert {
-    condition     = length(aws_cloudwatch_metric_alarm.function) == 6
+    condition     = length(aws_cloudwatch_metric_alarm.function) == 8
     error_message = "there are alarms on functions that do not exist"
   }
 

@@ -121,8 +121,8 @@ run "smallest" {
     table_name             = "a-b"
     websocket_endpoint     = "http://localhost"
     region                 = "us-gov-west-1"
-    memory_mb              = { connect = 128, disconnect = 128, send-message = 128 }
-    timeout_seconds        = { authorizer = 8, connect = 1, disconnect = 1, send-message = 1 }
+    memory_mb              = { connect = 128, disconnect = 128, publish = 128, send-message = 128 }
+    timeout_seconds        = { authorizer = 8, connect = 1, disconnect = 1, publish = 1, send-message = 1 }
     fanout_concurrency     = 1
     straggler_seconds      = 1
     max_message_bytes      = 1
@@ -138,8 +138,8 @@ run "largest" {
 
   variables {
     name                   = "a2345678901234567890123456789012"
-    memory_mb              = { connect = 10240, disconnect = 10240, send-message = 10240 }
-    timeout_seconds        = { connect = 900, disconnect = 900, send-message = 900 }
+    memory_mb              = { connect = 10240, disconnect = 10240, publish = 10240, send-message = 10240 }
+    timeout_seconds        = { connect = 900, disconnect = 900, publish = 900, send-message = 900 }
     fanout_concurrency     = 512
     straggler_seconds      = 60
     max_message_bytes      = 131072

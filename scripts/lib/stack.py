@@ -103,10 +103,10 @@ def invoke(function: str, path: str) -> None:
         sys.exit(f"the stack could not invoke {function}: {error}")
     # As the function wrote it: MiniStack adds spaces.
     print(json.dumps(answer, ensure_ascii=False, separators=(",", ":")), flush=True)
-    if "FunctionError" in result:
-        outcome = "failed"
-    elif refused(answer):
+    if refused(answer):
         outcome = "refused the event"
+    elif "FunctionError" in result:
+        outcome = "failed"
     else:
         return
     # There is none where the function did not start: then its answer holds what it has logged.
@@ -116,12 +116,14 @@ def invoke(function: str, path: str) -> None:
 
 
 def refused(answer: object) -> bool:
-    """Whether an answer has a statusCode from 400 or is an error frame, which the answer to a socket holds as its body."""
+    """Whether an answer has a statusCode from 400, is an error frame, which the answer to a socket holds as its body, or is
+    publish's refusal, a function error whose type is a code such as bad_request."""
     if not isinstance(answer, dict):
         return False
     body = answer.get("body") or ""
     frame = json.loads(body) if body.startswith("{") else {}
-    return answer.get("statusCode", 200) >= 400 or "error" in (answer.get("type"), frame.get("type"))
+    code = answer.get("errorType", "internal")
+    return answer.get("statusCode", 200) >= 400 or "error" in (answer.get("type"), frame.get("type")) or (code != "internal" and code.islower())
 
 
 if __name__ == "__main__":

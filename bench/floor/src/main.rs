@@ -35,10 +35,10 @@ use tokio_rustls::{
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
-/// What is read of an event: a backend sends the frame itself, a socket's frame is the event's body.
+/// What is read of an event.
 #[derive(Deserialize)]
 struct Event {
-    body: Option<String>,
+    body: String,
 }
 
 #[derive(Deserialize)]
@@ -246,9 +246,8 @@ async fn main() -> Result<()> {
         let id = next.headers().get("lambda-runtime-aws-request-id").ok_or("an event has no id")?;
         let path = format!("{invocation}/{}/response", id.to_str()?);
 
-        let payload = str::from_utf8(next.body())?;
-        let event: Event = serde_json::from_str(payload)?;
-        let delivered = floor.deliver(event.body.as_deref().unwrap_or(payload)).await?;
+        let event: Event = serde_json::from_slice(next.body())?;
+        let delivered = floor.deliver(&event.body).await?;
         let answer = json!({ "statusCode": 200, "body": json!({ "delivered": delivered }).to_string() });
 
         let answer = Full::new(answer.to_string().into());

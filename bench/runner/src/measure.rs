@@ -20,7 +20,7 @@ use crate::{
 
 /// The functions beside send-message, which nothing is compared with. The authorizer is not among them: without an
 /// issuer of tokens it does not start.
-const OTHERS: [&str; 2] = ["connect", "disconnect"];
+const OTHERS: [&str; 3] = ["connect", "disconnect", "publish"];
 /// Posts whose instructions are counted, beyond the first.
 const COUNTED: usize = 1_000;
 /// Posts of a fan-out whose processor time is taken.
@@ -191,7 +191,7 @@ impl Bench {
             eprintln!("fan-out, round {round} of 3");
             for (index, program) in self.programs.iter().enumerate() {
                 // One post after another, 10,000 would take two minutes: a tenth of them takes a tenth of it.
-                let scale = if program.direct { 1 } else { 10 };
+                let scale = if program.concurrent { 1 } else { 10 };
                 let world = self.world(CROWD_SIZE / scale).await;
                 slow_gateway(&world, POST);
                 let process = program.start(&world, self.setting()).await;

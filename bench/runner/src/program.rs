@@ -25,8 +25,8 @@ pub(crate) struct Program {
     pub(crate) command: Vec<PathBuf>,
     /// What its environment holds besides Lambda's.
     pub(crate) variables: Vec<(String, PathBuf)>,
-    /// Whether a backend may invoke it with a frame of its own, which API Gateway's 29 s do not bound.
-    pub(crate) direct: bool,
+    /// Whether it posts to many connections at once, and not to one after another.
+    pub(crate) concurrent: bool,
 }
 
 /// How a process is run.
@@ -45,7 +45,6 @@ pub(crate) struct Process<'a> {
     function: Function,
     world: &'a World,
     name: &'static str,
-    direct: bool,
     /// When it was started.
     pub(crate) started: Instant,
 }
@@ -53,7 +52,7 @@ pub(crate) struct Process<'a> {
 impl Program {
     /// An executable that needs nothing else.
     pub(crate) fn new(name: &'static str, executable: PathBuf) -> Self {
-        Self { name, command: vec![executable], variables: Vec::new(), direct: true }
+        Self { name, command: vec![executable], variables: Vec::new(), concurrent: true }
     }
 
     /// The Python proof of concept in `app`.
@@ -67,7 +66,7 @@ impl Program {
             name: "python",
             command: [interpreter].into_iter().chain(arguments).collect(),
             variables,
-            direct: false,
+            concurrent: false,
         }
     }
 
@@ -89,7 +88,7 @@ impl Program {
         };
         let started = Instant::now();
         let function = Function::start_with(executable, world, adjust).await;
-        Process { function, world, name: self.name, direct: self.direct, started }
+        Process { function, world, name: self.name, started }
     }
 }
 
@@ -124,12 +123,7 @@ impl Process<'_> {
     /// The same, where a process that is slowed down may run out of time.
     pub(crate) async fn try_send(&self, session: &str, recipients: usize) -> Result<Outcome, String> {
         let frame = json!({ "action": "sendMessage", "sessions": [session], "message": { "text": "Hello, hub" }, "id": "m-1" });
-        let payload = if self.direct && recipients > 10_000 {
-            frame.to_string()
-        } else {
-            over_socket(SENDER, &frame.to_string())
-        };
-        self.invoke(payload, recipients).await
+        self.invoke(over_socket(SENDER, &frame.to_string()), recipients).await
     }
 
     /// Hands over an event and checks how many posts came of it.

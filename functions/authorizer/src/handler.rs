@@ -17,12 +17,18 @@ use tokio::time::timeout_at;
 
 use crate::{
     config::Config,
-    keys::Keys,
+    keys::{Keys, no_keys},
     token,
     verify::{Claims, Stop, verify},
 };
 
 const ROUTE: &str = "authorizer";
+
+/// Handshakes that were admitted.
+const HANDSHAKES_ADMITTED: Metric = Metric::count("HandshakesAdmitted");
+/// Handshakes that were turned away.
+const HANDSHAKES_REFUSED: Metric = Metric::count("HandshakesRefused");
+
 /// API Gateway takes no larger answer than 8 KB, and answers 500 to one that is.
 const MAX_ANSWER_BYTES: usize = 8_000;
 
@@ -106,18 +112,18 @@ impl Authorizer {
         let Admission { method_arn, connection_id, .. } = &admission;
         let result = timeout_at(deadline.answer_by, self.admit(&admission)).await.unwrap_or_else(|_| {
             let text = "the function's time ran out; raise it, or see why the issuer is slow";
-            Err(Failure::Keys(text.into()).into())
+            Err(no_keys(text).into())
         });
         let duration_ms = telemetry::millis_since(started);
         match result {
             Ok((grant, answer)) => {
                 let session_id = grant.session.as_str();
-                metrics::count(Metric::HandshakesAdmitted);
+                metrics::count(HANDSHAKES_ADMITTED);
                 tracing::info!(route = ROUTE, connection_id, session_id, duration_ms, "admitted");
                 Ok(answer)
             }
             Err(Stop::Refused(why)) => {
-                metrics::count(Metric::HandshakesRefused);
+                metrics::count(HANDSHAKES_REFUSED);
                 tracing::info!(route = ROUTE, connection_id, why, duration_ms, "refused");
                 Ok(Answer::deny(method_arn))
             }

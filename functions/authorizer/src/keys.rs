@@ -89,7 +89,7 @@ impl Keys {
             (None, _) => self.refresh().await,
         };
         match (self.look(id, algorithm).0, failure) {
-            (None, Some(failure)) => Err(Failure::Keys(failure)),
+            (None, Some(failure)) => Err(no_keys(&failure)),
             (key, _) => Ok(key),
         }
     }
@@ -189,6 +189,11 @@ impl Keys {
             .unwrap_or_else(|_| Err(anyhow!("no answer within {REQUEST_TIMEOUT:?}")))
             .with_context(|| format!("cannot read {shown}"))
     }
+}
+
+/// The issuer did not say what its keys are, and the one that is needed is not known from before.
+pub(crate) fn no_keys(why: &str) -> Failure {
+    Failure::other("keys", format!("could not get the issuer's keys: {why}"))
 }
 
 /// The address that an issuer's document gives for its keys. Only an issuer on this machine may send the hub to

@@ -20,7 +20,7 @@ async fn main() -> ExitCode {
         // issuer may be back when somebody knocks.
         authorizer.prepare().await;
         Ok(async move |event: LambdaEvent<Box<RawValue>>| {
-            let deadline = Deadline::new(event.context.deadline(), false);
+            let deadline = Deadline::of_route(event.context.deadline());
             authorizer.handle(&event.payload, deadline).await
         })
     })

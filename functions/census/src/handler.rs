@@ -13,6 +13,9 @@ use serde::Serialize;
 
 const ROUTE: &str = "census";
 
+/// Connections that were open when they were counted.
+const OPEN_CONNECTIONS: Metric = Metric::count("OpenConnections");
+
 /// What a scheduler drops and a person who invokes the function sees.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct Count {
@@ -29,7 +32,7 @@ pub(crate) async fn handle(registry: &Registry, deadline: Deadline) -> Result<Co
         .inspect_err(|failure| telemetry::failed(ROUTE, "", failure, started))?;
     let duration_ms = telemetry::millis_since(started);
     #[allow(clippy::cast_precision_loss, reason = "no count comes near 2^53")]
-    metrics::add(Metric::OpenConnections, open_connections as f64);
+    metrics::add(OPEN_CONNECTIONS, open_connections as f64);
     tracing::info!(route = ROUTE, open_connections, duration_ms, "counted");
     Ok(Count { open_connections })
 }
@@ -51,7 +54,7 @@ mod tests {
         let client = mock_client!(dynamodb, RuleMode::MatchAny, [rule]);
         let variables = Variables::of(&[("TABLE_NAME", "connections")]);
         let registry = Registry::from_conf(&variables, client.config().to_builder()).unwrap();
-        handle(&registry, Deadline::new(SystemTime::now() + Duration::from_secs(10), false)).await
+        handle(&registry, Deadline::of_invocation(SystemTime::now() + Duration::from_secs(10))).await
     }
 
     #[tokio::test]

@@ -14,7 +14,7 @@ async fn main() -> ExitCode {
         let variables = Variables::of_process();
         let registry = Registry::new(&variables, &aws::sdk_config(&variables)?)?.with_index(&variables)?;
         Ok(async move |event: LambdaEvent<Box<RawValue>>| {
-            let deadline = Deadline::new(event.context.deadline(), false);
+            let deadline = Deadline::of_invocation(event.context.deadline());
             handler::handle(&registry, deadline).await
         })
     })

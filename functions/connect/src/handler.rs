@@ -16,6 +16,11 @@ use serde_json::value::RawValue;
 
 const ROUTE: &str = "$connect";
 
+/// Handshakes that ended in a stored connection.
+const CONNECTIONS_OPENED: Metric = Metric::count("ConnectionsOpened");
+/// Handshakes refused for what they asked.
+const CONNECTIONS_REFUSED: Metric = Metric::count("ConnectionsRefused");
+
 /// What outlives an invocation.
 pub(crate) struct Connecting {
     registry: Registry,
@@ -67,7 +72,7 @@ impl Connecting {
             Ok(session) => session,
             Err((status, why)) => {
                 let duration_ms = telemetry::millis_since(started);
-                metrics::count(Metric::ConnectionsRefused);
+                metrics::count(CONNECTIONS_REFUSED);
                 tracing::info!(route = ROUTE, connection_id, why, duration_ms, "refused");
                 return Ok(GatewayAnswer::refused(status, why));
             }
@@ -80,7 +85,7 @@ impl Connecting {
             .await
             .inspect_err(|failure| telemetry::failed(ROUTE, connection_id, failure, started))?;
         let duration_ms = telemetry::millis_since(started);
-        metrics::count(Metric::ConnectionsOpened);
+        metrics::count(CONNECTIONS_OPENED);
         tracing::info!(route = ROUTE, connection_id, session_id = session.as_str(), duration_ms, "connected");
         Ok(GatewayAnswer::connected(handshake.offers_subprotocol))
     }
@@ -119,7 +124,7 @@ mod tests {
         let requires = if require_grant { "true" } else { "false" };
         let variables = Variables::of(&[("TABLE_NAME", "connections"), ("REQUIRE_GRANT", requires)]);
         let registry = Registry::from_conf(&variables, client.config().to_builder()).unwrap();
-        let deadline = Deadline::new(SystemTime::now() + Duration::from_secs(10), false);
+        let deadline = Deadline::of_route(SystemTime::now() + Duration::from_secs(10));
         let payload: Box<RawValue> = serde_json::from_str(event).unwrap();
         Connecting::new(&variables, registry).unwrap().handle(&payload, deadline).await
     }

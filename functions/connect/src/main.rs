@@ -15,7 +15,7 @@ async fn main() -> ExitCode {
         let connect =
             handler::Connecting::new(&variables, Registry::new(&variables, &aws::sdk_config(&variables)?)?)?;
         Ok(async move |event: LambdaEvent<Box<RawValue>>| {
-            let deadline = Deadline::new(event.context.deadline(), false);
+            let deadline = Deadline::of_route(event.context.deadline());
             connect.handle(&event.payload, deadline).await
         })
     })

@@ -14,6 +14,9 @@ use serde_json::value::RawValue;
 
 const ROUTE: &str = "$disconnect";
 
+/// Connections that ended and were reported.
+const CONNECTIONS_CLOSED: Metric = Metric::count("ConnectionsClosed");
+
 /// Answers 200 whether or not there was a row. The gateway calls this at its best effort only: rows that it
 /// leaves behind expire.
 pub(crate) async fn handle(
@@ -38,7 +41,7 @@ pub(crate) async fn handle(
         .await
         .inspect_err(|failure| telemetry::failed(ROUTE, &connection_id, failure, started))?;
     let duration_ms = telemetry::millis_since(started);
-    metrics::count(Metric::ConnectionsClosed);
+    metrics::count(CONNECTIONS_CLOSED);
     tracing::info!(route = ROUTE, connection_id, close_code, close_reason, duration_ms, "disconnected");
     Ok(GatewayAnswer::ok())
 }
@@ -60,7 +63,7 @@ mod tests {
         let client = mock_client!(dynamodb, RuleMode::MatchAny, [rule]);
         let variables = Variables::of(&[("TABLE_NAME", "connections")]);
         let registry = Registry::from_conf(&variables, client.config().to_builder()).unwrap();
-        let deadline = Deadline::new(SystemTime::now() + Duration::from_secs(10), false);
+        let deadline = Deadline::of_route(SystemTime::now() + Duration::from_secs(10));
         handle(&registry, &serde_json::from_str::<Box<RawValue>>(event).unwrap(), deadline).await
     }
 

@@ -14,7 +14,7 @@ async fn main() -> ExitCode {
         let variables = Variables::of_process();
         let registry = Registry::new(&variables, &aws::sdk_config(&variables)?)?;
         Ok(async move |event: LambdaEvent<Box<RawValue>>| {
-            let deadline = Deadline::new(event.context.deadline(), false);
+            let deadline = Deadline::of_route(event.context.deadline());
             handler::handle(&registry, &event.payload, deadline).await
         })
     })

@@ -18,16 +18,21 @@ pub struct Deadline {
     pub post_until: Instant,
     /// The answer leaves by now, whatever has happened.
     pub answer_by: Instant,
-    /// A sender who cannot be answered is told so by then, or not at all.
+    /// A sender that cannot be answered is notified by then, or not at all.
     pub notice_by: Instant,
 }
 
 impl Deadline {
-    /// From Lambda's own `limit` and, for a message that came over a socket, the gateway's.
+    /// Of a function behind one of the gateway's routes, from Lambda's `limit` and the gateway's own.
     #[must_use]
-    pub fn new(limit: SystemTime, over_socket: bool) -> Self {
-        let lambda = limit.duration_since(SystemTime::now()).unwrap_or_default();
-        Self::after(if over_socket { lambda.min(GATEWAY_LIMIT) } else { lambda })
+    pub fn of_route(limit: SystemTime) -> Self {
+        Self::after(remaining(limit).min(GATEWAY_LIMIT))
+    }
+
+    /// Of a function that is invoked by itself, from Lambda's `limit`.
+    #[must_use]
+    pub fn of_invocation(limit: SystemTime) -> Self {
+        Self::after(remaining(limit))
     }
 
     /// Lets `work` go on until the answer is due, and no longer: a function that Lambda ends for its time says
@@ -43,6 +48,10 @@ impl Deadline {
     }
 }
 
+fn remaining(limit: SystemTime) -> Duration {
+    limit.duration_since(SystemTime::now()).unwrap_or_default()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -50,20 +59,24 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_margin_is_kept_of_short_and_long_budgets() {
         let now = Instant::now();
-        let limits = |seconds, over_socket| {
-            let deadline = Deadline::new(SystemTime::now() + Duration::from_secs(seconds), over_socket);
+        let limits = |seconds, of: fn(SystemTime) -> Deadline| {
+            let deadline = of(SystemTime::now() + Duration::from_secs(seconds));
             let millis = |moment: Instant| (moment - now).as_millis().div_ceil(10) * 10;
             (millis(deadline.post_until), millis(deadline.answer_by))
         };
-        assert_eq!(limits(1, true), (800, 900));
-        assert_eq!(limits(5, true), (4_000, 4_500));
-        assert_eq!(limits(60, true), (27_000, 28_000), "the gateway's 29 s");
-        assert_eq!(limits(60, false), (58_000, 59_000), "a backend waits as long as Lambda does");
+        assert_eq!(limits(1, Deadline::of_route), (800, 900));
+        assert_eq!(limits(5, Deadline::of_route), (4_000, 4_500));
+        assert_eq!(limits(60, Deadline::of_route), (27_000, 28_000), "the gateway's 29 s");
+        assert_eq!(
+            limits(60, Deadline::of_invocation),
+            (58_000, 59_000),
+            "a backend waits as long as Lambda does"
+        );
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_limit_in_the_past_leaves_no_time_at_all() {
-        let deadline = Deadline::new(SystemTime::UNIX_EPOCH, true);
+        let deadline = Deadline::of_route(SystemTime::UNIX_EPOCH);
         assert_eq!(deadline.post_until, Instant::now());
     }
 }

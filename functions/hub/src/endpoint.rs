@@ -47,9 +47,7 @@ impl Endpoint {
     pub(crate) fn url(&self, origin: Option<(&str, &str)>) -> Result<String, Failure> {
         let origin = || {
             let (api_id, stage) = origin.ok_or_else(|| {
-                Failure::Endpoint(
-                    "WEBSOCKET_ENDPOINT is not set, and a direct invocation names no API".into(),
-                )
+                cannot_post("WEBSOCKET_ENDPOINT is not set, and nothing else says where the connections are")
             })?;
             // Both become part of a host name or path that the function signs for.
             let plain = |text: &str| {
@@ -58,7 +56,7 @@ impl Endpoint {
             if plain(api_id) && plain(stage) {
                 Ok((api_id, stage))
             } else {
-                Err(Failure::Endpoint("the event's apiId or stage is malformed".into()))
+                Err(cannot_post("the event's apiId or stage is malformed"))
             }
         };
         Ok(match self {
@@ -70,6 +68,11 @@ impl Endpoint {
             }
         })
     }
+}
+
+/// Nothing says where `@connections` is, or no request can be sent there.
+pub(crate) fn cannot_post(why: &str) -> Failure {
+    Failure::other("endpoint", format!("cannot post: {why}"))
 }
 
 /// What the names of a region's services end in.
@@ -138,7 +141,10 @@ mod tests {
     fn an_address_that_cannot_be_known_is_a_failure() {
         let from_event = endpoint(&[("AWS_REGION", "eu-west-1")]).unwrap();
         for origin in [None, Some(("evil.example/", "live")), Some(("abc", "")), Some(("abc", "a/b"))] {
-            assert!(matches!(from_event.url(origin), Err(Failure::Endpoint(_))), "{origin:?}");
+            assert!(
+                matches!(from_event.url(origin), Err(Failure::Other { cause: "endpoint", .. })),
+                "{origin:?}"
+            );
         }
     }
 }

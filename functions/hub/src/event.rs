@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 use crate::{
     failure::Failure,
     grant::Grant,
-    protocol::{Code, Refusal, SessionId, is_object},
+    protocol::{Code, Refusal, SessionId},
 };
 
 type One = Option<HashMap<String, String>>;
@@ -41,7 +41,7 @@ impl WebsocketEvent {
         // serde's own text may quote the payload, which must not reach the log: say only where it stopped.
         serde_json::from_str(payload.get()).map_err(|error| {
             Failure::Event(format!(
-                "not an API Gateway WebSocket event (line {}, column {})",
+                "not an API Gateway WebSocket event (line {}, column {}); a backend invokes publish and no other function",
                 error.line(),
                 error.column()
             ))
@@ -227,18 +227,13 @@ impl Disconnect {
     }
 }
 
-/// Something to send: over a socket, or from a backend that invokes the function itself.
+/// A frame that came over a socket.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Publish {
-    /// A `sendMessage` frame.
-    Socket {
-        /// Whose frame it is.
-        sender: Sender,
-        /// The frame's text; `None` if it was binary or empty.
-        frame: Option<String>,
-    },
-    /// A direct invocation, whose payload is the request.
-    Backend,
+pub struct SocketFrame {
+    /// The connection that it came over.
+    pub sender: Sender,
+    /// `None` if it was binary or empty.
+    pub text: Option<String>,
 }
 
 /// The connection that a frame came over.
@@ -248,37 +243,28 @@ pub struct Sender {
     pub connection_id: String,
     /// The API that it belongs to.
     pub api_id: String,
-    /// And the stage.
+    /// The stage that it belongs to.
     pub stage: String,
     /// What the authorizer has granted, if there is one.
     pub grant: Option<Grant>,
 }
 
-impl Publish {
-    /// Reads the payload of the send-message function: an event has a `requestContext`, a backend's request
-    /// has none.
+impl SocketFrame {
+    /// Reads the event of a frame's route, and takes no other payload for one.
     pub fn parse(payload: &RawValue) -> Result<Self, Failure> {
-        #[derive(Deserialize)]
-        #[serde(rename_all = "camelCase")]
-        struct Probe<'a> {
-            #[serde(borrow)]
-            request_context: Option<&'a RawValue>,
-        }
-        let is_event = is_object(payload.get())
-            && serde_json::from_str::<Probe>(payload.get())
-                .is_ok_and(|probe| probe.request_context.is_some());
-        if !is_event {
-            return Ok(Self::Backend);
-        }
         let mut event = WebsocketEvent::parse(payload)?;
+        if event.request_context.event_type.as_deref() != Some("MESSAGE") {
+            let text = "requestContext.eventType is not MESSAGE: this function answers frames only; a backend invokes publish";
+            return Err(Failure::Event(text.into()));
+        }
         let sender = Sender {
             connection_id: event.connection_id()?,
             api_id: required(event.request_context.apiid.take(), "apiId")?,
             stage: required(event.request_context.stage.take(), "stage")?,
             grant: event.grant()?,
         };
-        let frame = event.body.filter(|_| event.is_base64_encoded != Some(true));
-        Ok(Self::Socket { sender, frame })
+        let text = event.body.filter(|_| event.is_base64_encoded != Some(true));
+        Ok(Self { sender, text })
     }
 }
 

@@ -5,7 +5,7 @@ use std::{error::Error as StdError, panic::AssertUnwindSafe};
 use futures::FutureExt;
 use lambda_runtime::Diagnostic;
 
-use crate::metrics::{self, Metric};
+use crate::metrics::{self, HANDLER_ERRORS};
 
 /// A failure of ours: the handler returns it, so that Lambda's Errors metric and its alarm see it.
 #[derive(Debug, thiserror::Error)]
@@ -22,22 +22,19 @@ pub enum Failure {
         #[source]
         source: Box<dyn StdError + Send + Sync>,
     },
-    /// The issuer of tokens did not say what its keys are, and the one that is needed is not known from before.
-    #[error("could not get the issuer's keys: {0}")]
-    Keys(String),
-    /// Nothing says where `@connections` is, or no request can be sent there.
-    #[error("cannot post: {0}")]
-    Endpoint(String),
-    /// The gateway forbids every post.
-    #[error(
-        "no post is allowed: see that WEBSOCKET_ENDPOINT is this API's and that the function's role may          execute-api:ManageConnections there: {0}"
-    )]
-    Forbidden(String),
     /// The table had not given all that was asked of it when the answer was due.
     #[error(
-        "the time ran out before the table had answered; see whether DynamoDB is slow, or raise the function's time-out"
+        "the time ran out before the table had answered; see whether DynamoDB is slow, or raise the function's timeout"
     )]
     OutOfTime,
+    /// What only one module can fail at.
+    #[error("{text}")]
+    Other {
+        /// A stable word for the log.
+        cause: &'static str,
+        /// What is wrong, and what to do about it.
+        text: String,
+    },
     /// A bug. Where it is, the panic's own log line says.
     #[error("the handler panicked")]
     Panic,
@@ -54,12 +51,15 @@ impl Failure {
         match self {
             Self::Event(_) => "event",
             Self::Table { .. } => "table",
-            Self::Keys(_) => "keys",
-            Self::Endpoint(_) => "endpoint",
-            Self::Forbidden(_) => "forbidden",
             Self::OutOfTime => "out_of_time",
+            Self::Other { cause, .. } => cause,
             Self::Panic => "panic",
         }
+    }
+
+    /// A failure of a kind that has no variant of its own.
+    pub fn other(cause: &'static str, text: impl Into<String>) -> Self {
+        Self::Other { cause, text: text.into() }
     }
 }
 
@@ -70,25 +70,19 @@ impl From<Failure> for Diagnostic {
     }
 }
 
-/// Handles one invocation: counts what happens in it, and makes a panic one failure.
-pub(crate) fn guard<T>(
-    handling: impl Future<Output = Result<T, Failure>>,
-) -> impl Future<Output = Result<T, Failure>> {
+/// Handles one invocation: writes what is counted in it, and makes a panic one failure, without the panic's text. The
+/// next invocation finds the same process: nothing outlives one but clients and counters, which a panic leaves whole.
+pub(crate) fn guard<T, E: From<Failure>>(
+    handling: impl Future<Output = Result<T, E>>,
+) -> impl Future<Output = Result<T, E>> {
     // Boxed before anything wraps it, because the SDK's futures are large.
-    let handling = Box::pin(handling);
+    let handling = AssertUnwindSafe(Box::pin(handling)).catch_unwind();
     metrics::collected(async {
-        let result = caught(handling).await;
-        if result.is_err() {
-            metrics::count(Metric::HandlerErrors);
-        }
-        result
+        handling.await.unwrap_or_else(|_| {
+            metrics::count(HANDLER_ERRORS);
+            Err(Failure::Panic.into())
+        })
     })
-}
-
-/// Turns a panic into a failure, without its text: the next invocation finds the same process. Nothing outlives an
-/// invocation but the SDK's clients, which a panic leaves whole.
-async fn caught<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
-    AssertUnwindSafe(work).catch_unwind().await.unwrap_or(Err(Failure::Panic))
 }
 
 /// An error and everything beneath it on one line: `outer: inner: innermost`.

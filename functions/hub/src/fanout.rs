@@ -23,7 +23,7 @@ use crate::{
     deadline::Deadline,
     failure::{Failure, chain},
     posts::{Connections, Frame, Verdict},
-    protocol::{SessionId, SessionTally},
+    protocol::{SessionCounts, SessionId},
     registry::{Prune, Recipient, Registry, prune_cutoff},
     stragglers::Stragglers,
 };
@@ -95,7 +95,7 @@ impl Fanout<'_> {
         frame: impl Future<Output = Result<Frame, E>>,
         report: &mut Report,
     ) -> Result<(), E> {
-        report.sessions = sessions.iter().cloned().map(SessionTally::new).collect();
+        report.sessions = sessions.iter().cloned().map(SessionCounts::new).collect();
         let (pages, reads) = mpsc::channel(1);
         let reading = stream::iter(sessions.iter().enumerate())
             .for_each_concurrent(READERS, |(index, session)| self.read(index, session, pages.clone()));

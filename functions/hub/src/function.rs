@@ -1,30 +1,42 @@
 //! What the `main` of every function has in common: its log, its loop, and how it ends.
 
-use std::process::ExitCode;
+use std::{fmt::Debug, process::ExitCode};
 
-use lambda_runtime::{LambdaEvent, run, service_fn};
+use lambda_runtime::{Diagnostic, LambdaEvent, run, service_fn};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
 use crate::{
     failure::{Failure, guard},
+    metrics::{self, HANDLER_ERRORS},
     telemetry,
 };
 
 /// Prepares a handler and has it answer events until Lambda ends the process. Once it is prepared, a log line says so;
-/// what fails before stops the function with another.
-pub async fn serve<H, T>(prepare: impl Future<Output = anyhow::Result<H>>) -> ExitCode
+/// what fails before is logged and counted, and stops the function.
+pub async fn serve<H, T, E>(prepare: impl Future<Output = anyhow::Result<H>>) -> ExitCode
 where
-    H: AsyncFn(LambdaEvent<Box<RawValue>>) -> Result<T, Failure>,
+    H: AsyncFn(LambdaEvent<Box<RawValue>>) -> Result<T, E>,
     T: Serialize,
+    E: From<Failure> + Into<Diagnostic> + Debug,
 {
     telemetry::init();
+    let preparing = async {
+        let prepared = prepare.await;
+        if prepared.is_err() {
+            metrics::count(HANDLER_ERRORS);
+        }
+        prepared
+    };
     // Boxed, because the SDK's futures are large.
-    let serving = Box::pin(async {
-        let handle = prepare.await?;
-        telemetry::started(|name| std::env::var(name).ok());
-        let answer = async |event| guard(handle(event)).await;
-        run(service_fn(answer)).await.map_err(anyhow::Error::from_boxed)
-    });
-    telemetry::exit_code(serving.await)
+    let handle = match Box::pin(metrics::collected(preparing)).await {
+        Ok(handle) => handle,
+        Err(error) => return telemetry::stopped("startup", &error),
+    };
+    telemetry::started(|name| std::env::var(name).ok());
+    let answer = async |event| guard(handle(event)).await;
+    match Box::pin(run(service_fn(answer))).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => telemetry::stopped("runtime", &anyhow::Error::from_boxed(error)),
+    }
 }

@@ -11,6 +11,7 @@ pub mod fanout;
 pub mod function;
 pub mod grant;
 pub mod http;
+pub mod messenger;
 pub mod metrics;
 pub mod posts;
 pub mod protocol;

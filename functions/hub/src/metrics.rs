@@ -14,52 +14,29 @@ const NAMESPACE: &str = "WebSocketHub";
 /// The only dimension: a metric is paid for once for each value of it.
 const DIMENSION: &str = "FunctionName";
 
-/// What is counted, under these names.
+/// What is counted: each module names its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Metric {
-    /// Handshakes that ended in a stored connection.
-    ConnectionsOpened,
-    /// Handshakes refused for what they asked.
-    ConnectionsRefused,
-    /// Connections whose end was told.
-    ConnectionsClosed,
-    /// Handshakes that the authorizer admitted.
-    HandshakesAdmitted,
-    /// Handshakes that it turned away.
-    HandshakesRefused,
-    /// Messages that were sent, whatever became of them.
-    Messages,
-    /// Messages refused for what they asked.
-    MessagesRefused,
-    /// Recipients that a message reached.
-    Delivered,
-    /// Recipients whose socket no longer existed.
-    Gone,
-    /// Recipients given up.
-    Failed,
-    /// Posts that the gateway answered with 429.
-    Throttled,
-    /// Posts beyond each recipient's first.
-    Retries,
-    /// Stale rows deleted.
-    Pruned,
-    /// Recipients of a message.
-    FanoutSize,
-    /// Milliseconds from the first read to the last answer.
-    FanoutDuration,
-    /// Connections that were open when they were counted.
-    OpenConnections,
-    /// Attempts at a DynamoDB call that DynamoDB throttled, whatever became of the call.
-    TableThrottled,
-    /// Invocations that ended in a failure of the hub's own.
-    HandlerErrors,
+pub struct Metric {
+    name: &'static str,
+    unit: &'static str,
 }
 
 impl Metric {
-    fn unit(self) -> &'static str {
-        if self == Self::FanoutDuration { "Milliseconds" } else { "Count" }
+    /// A number of things.
+    #[must_use]
+    pub const fn count(name: &'static str) -> Self {
+        Self { name, unit: "Count" }
+    }
+
+    /// A time, in milliseconds.
+    #[must_use]
+    pub const fn milliseconds(name: &'static str) -> Self {
+        Self { name, unit: "Milliseconds" }
     }
 }
+
+/// Invocations that ended in a failure of the hub's own, and starts.
+pub const HANDLER_ERRORS: Metric = Metric::count("HandlerErrors");
 
 type Figures = BTreeMap<Metric, f64>;
 
@@ -69,7 +46,7 @@ tokio::task_local! {
 
 /// Adds to a figure of the invocation that is being handled.
 pub fn add(metric: Metric, value: f64) {
-    // Outside of an invocation, in a unit test say, nobody counts.
+    // Outside of an invocation, in a unit test say, nothing is counted.
     let _ = FIGURES.try_with(|figures| *figures.borrow_mut().entry(metric).or_default() += value);
 }
 
@@ -78,7 +55,7 @@ pub fn count(metric: Metric) {
     add(metric, 1.0);
 }
 
-/// Handles an invocation and writes what was counted meanwhile to standard output.
+/// Awaits `handling` and writes what was counted meanwhile to standard output.
 pub(crate) async fn collected<T>(handling: impl Future<Output = T>) -> T {
     let collecting = async {
         let result = handling.await;
@@ -97,11 +74,10 @@ fn line(figures: &Figures, now: SystemTime) -> Option<String> {
         return None;
     }
     let millis = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
-    let name = |metric: &Metric| format!("{metric:?}");
     let metrics: Vec<_> =
-        figures.keys().map(|metric| json!({ "Name": name(metric), "Unit": metric.unit() })).collect();
+        figures.keys().map(|metric| json!({ "Name": metric.name, "Unit": metric.unit })).collect();
     let mut root: Map<String, Value> =
-        figures.iter().map(|(metric, value)| (name(metric), json!(value))).collect();
+        figures.iter().map(|(metric, value)| (metric.name.to_owned(), json!(value))).collect();
     let function = env::var("AWS_LAMBDA_FUNCTION_NAME").unwrap_or_default();
     root.insert(DIMENSION.into(), function.into());
     let directive = json!({ "Namespace": NAMESPACE, "Dimensions": [[DIMENSION]], "Metrics": metrics });
@@ -118,23 +94,26 @@ mod tests {
 
     use super::*;
 
+    const MESSAGES: Metric = Metric::count("Messages");
+    const DELIVERED: Metric = Metric::count("Delivered");
+
     #[tokio::test]
     async fn an_invocations_figures_are_its_own_and_add_up() {
         let counted = || FIGURES.with(|figures| figures.borrow().clone());
         let first = collected(async {
-            count(Metric::Messages);
-            add(Metric::Delivered, 2.0);
-            add(Metric::Delivered, 3.0);
+            count(MESSAGES);
+            add(DELIVERED, 2.0);
+            add(DELIVERED, 3.0);
             counted()
         });
-        assert_eq!(first.await, Figures::from([(Metric::Messages, 1.0), (Metric::Delivered, 5.0)]));
+        assert_eq!(first.await, Figures::from([(MESSAGES, 1.0), (DELIVERED, 5.0)]));
         assert_eq!(collected(async { counted() }).await, Figures::new());
-        count(Metric::Messages);
+        count(MESSAGES);
     }
 
     #[test]
     fn a_line_is_what_cloudwatch_looks_for() {
-        let figures = Figures::from([(Metric::Delivered, 3.0), (Metric::FanoutDuration, 1.5)]);
+        let figures = Figures::from([(DELIVERED, 3.0), (Metric::milliseconds("FanoutDuration"), 1.5)]);
         let line = line(&figures, UNIX_EPOCH + Duration::from_millis(1_700_000_000_123)).unwrap();
         assert_eq!(line.matches('\n').count(), 1, "one line");
         let function = env::var("AWS_LAMBDA_FUNCTION_NAME").unwrap_or_default();

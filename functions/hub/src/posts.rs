@@ -34,7 +34,7 @@ use tokio::time::timeout;
 use crate::{
     aws,
     config::Variables,
-    endpoint::Endpoint,
+    endpoint::{Endpoint, cannot_post},
     failure::{Failure, chain},
     http::{Error, Host, LONGEST_REST, for_sdk},
     tls::Trust,
@@ -267,7 +267,7 @@ impl Gateway {
         if let Some(connections) = last.as_ref().filter(|connections| connections.url == url) {
             return Ok(connections.clone());
         }
-        let built = self.build(url).map_err(|error| Failure::Endpoint(format!("{error:#}")))?;
+        let built = self.build(url).map_err(|error| cannot_post(&format!("{error:#}")))?;
         Ok(last.insert(Arc::new(built)).clone())
     }
 

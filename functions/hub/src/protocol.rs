@@ -72,7 +72,7 @@ impl Code {
     }
 }
 
-/// `{"type":"error","code":…,"message":…,"id":…?}`: the caller's fault, said so that the caller can mend it.
+/// `{"type":"error","code":…,"message":…,"id":…?}`: the caller's fault, said so that the caller can fix it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(tag = "type", rename = "error")]
 pub struct Refusal {
@@ -92,13 +92,13 @@ impl Refusal {
     }
 }
 
-/// A well-formed request to deliver `message`, borrowed from the frame's text.
+/// A well-formed request to deliver something, borrowed from its text.
 #[derive(Debug)]
-pub struct Send<'a> {
-    /// Whom to reach: 1 to 100 different sessions, in the order of their first mention.
+pub struct Message<'a> {
+    /// The addressees: 1 to 100 different sessions, in the order of their first mention.
     pub sessions: Vec<SessionId>,
-    /// The message as the sender wrote it, byte for byte.
-    pub message: &'a RawValue,
+    /// What to deliver, as the sender wrote it, byte for byte.
+    pub content: &'a RawValue,
     /// The sender's own id for it: 1 to 128 characters.
     pub id: Option<String>,
 }
@@ -114,8 +114,8 @@ struct Parts<'a> {
     id: Option<&'a RawValue>,
 }
 
-/// Whether a JSON text is an object, if it is one at all: serde reads a struct from an array too.
-pub(crate) fn is_object(json: &str) -> bool {
+/// Whether a JSON text is an object, if it is JSON at all: serde reads a struct from an array too.
+fn is_object(json: &str) -> bool {
     json.trim_ascii_start().starts_with('{')
 }
 
@@ -124,26 +124,25 @@ fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de Raw
     <&RawValue>::deserialize(deserializer).map(Some)
 }
 
-impl<'a> Send<'a> {
-    /// Reads a `sendMessage` frame, or the same object from a backend. Keys it does not know are ignored.
-    pub fn parse(frame: &'a str) -> Result<Self, Refusal> {
+impl<'a> Message<'a> {
+    /// Reads a `sendMessage` frame, or the same object from a backend. Unknown keys are ignored.
+    pub fn parse(text: &'a str) -> Result<Self, Refusal> {
         let bad = |message: String, id: Option<String>| Refusal::new(Code::BadRequest, message, id);
-        let no_object = |why: String| {
-            bad(format!("the frame must be one JSON object with `sessions` and `message`: {why}"), None)
-        };
-        if !is_object(frame) {
+        let no_object =
+            |why: String| bad(format!("send one JSON object with `sessions` and `message`: {why}"), None);
+        if !is_object(text) {
             return Err(no_object("it does not begin with {".into()));
         }
-        let parts: Parts = serde_json::from_str(frame).map_err(|error| no_object(error.to_string()))?;
+        let parts: Parts = serde_json::from_str(text).map_err(|error| no_object(error.to_string()))?;
         let id = parts.id.map_or(Ok(None), parse_id)?;
         let Some(sessions) = parts.sessions else {
             return Err(bad("`sessions` is missing: give a list of 1 to 100 session ids".into(), id));
         };
-        let Some(message) = parts.message else {
+        let Some(content) = parts.message else {
             return Err(bad("`message` is missing: give any JSON value; null is one".into(), id));
         };
         match parse_sessions(sessions) {
-            Ok(sessions) => Ok(Self { sessions, message, id }),
+            Ok(sessions) => Ok(Self { sessions, content, id }),
             Err(refusal) => Err(Refusal { id, ..refusal }),
         }
     }
@@ -198,7 +197,7 @@ fn parse_sessions(raw: &RawValue) -> Result<Vec<SessionId>, Refusal> {
 /// `{"type":"message",…}`: what every recipient of a message gets.
 #[derive(Serialize)]
 #[serde(tag = "type", rename = "message")]
-struct Delivery<'a> {
+struct DeliveryFrame<'a> {
     id: &'a str,
     from: Option<&'a SessionId>,
     message: &'a RawValue,
@@ -211,13 +210,13 @@ struct Delivery<'a> {
 pub fn delivery_frame(
     id: &str,
     from: Option<&SessionId>,
-    message: &RawValue,
+    content: &RawValue,
     sent_at: SystemTime,
     max_bytes: usize,
 ) -> Result<Vec<u8>, Refusal> {
     let sent_at = humantime::format_rfc3339_millis(sent_at).to_string();
     let refuse = |text: String| Refusal::new(Code::MessageTooLarge, text, Some(id.to_owned()));
-    let frame = serde_json::to_vec(&Delivery { id, from, message, sent_at })
+    let frame = serde_json::to_vec(&DeliveryFrame { id, from, message: content, sent_at })
         .map_err(|error| refuse(format!("the message cannot be written as a frame: {error}")))?;
     if frame.len() > max_bytes {
         return Err(refuse(format!(
@@ -230,7 +229,7 @@ pub fn delivery_frame(
 
 /// How many connections of a session met which end.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
-pub struct Tally {
+pub struct Counts {
     /// The gateway took the frame.
     pub delivered: u64,
     /// The connection exists no more.
@@ -241,22 +240,22 @@ pub struct Tally {
 
 /// One session's part of a receipt.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct SessionTally {
+pub struct SessionCounts {
     /// The session.
     pub session: SessionId,
     /// Its connections' ends.
     #[serde(flatten)]
-    pub tally: Tally,
+    pub counts: Counts,
     /// Whether every recipient of it is counted. Left out of the frame where it is true.
     #[serde(skip_serializing_if = "is_true")]
     pub complete: bool,
 }
 
-impl SessionTally {
+impl SessionCounts {
     /// A session of which nothing is known yet.
     #[must_use]
     pub fn new(session: SessionId) -> Self {
-        Self { session, tally: Tally::default(), complete: true }
+        Self { session, counts: Counts::default(), complete: true }
     }
 }
 
@@ -273,22 +272,22 @@ pub struct Receipt {
     pub id: String,
     /// The sum over all sessions.
     #[serde(flatten)]
-    pub total: Tally,
+    pub total: Counts,
     /// Whether all sessions are. Left out of the frame where it is true.
     #[serde(skip_serializing_if = "is_true")]
     pub complete: bool,
     /// Each session's part.
-    pub sessions: Vec<SessionTally>,
+    pub sessions: Vec<SessionCounts>,
 }
 
 impl Receipt {
     /// Adds the sessions up.
     #[must_use]
-    pub fn new(id: String, sessions: Vec<SessionTally>) -> Self {
-        let total = sessions.iter().fold(Tally::default(), |sum, session| Tally {
-            delivered: sum.delivered + session.tally.delivered,
-            gone: sum.gone + session.tally.gone,
-            failed: sum.failed + session.tally.failed,
+    pub fn new(id: String, sessions: Vec<SessionCounts>) -> Self {
+        let total = sessions.iter().fold(Counts::default(), |sum, session| Counts {
+            delivered: sum.delivered + session.counts.delivered,
+            gone: sum.gone + session.counts.gone,
+            failed: sum.failed + session.counts.failed,
         });
         let complete = sessions.iter().all(|session| session.complete);
         Self { id, total, complete, sessions }
@@ -302,7 +301,7 @@ mod tests {
     use super::*;
 
     fn refused(frame: &str) -> Refusal {
-        Send::parse(frame).expect_err(frame)
+        Message::parse(frame).expect_err(frame)
     }
 
     #[test]
@@ -330,8 +329,8 @@ mod tests {
             &format!("{}1{}", "[".repeat(500), "]".repeat(500)),
         ] {
             let frame = format!("{{\"sessions\":[\"a\"],\"message\":{message}}}");
-            let send = Send::parse(&frame).unwrap();
-            let delivery = delivery_frame("1", None, send.message, SystemTime::UNIX_EPOCH, 32_768).unwrap();
+            let read = Message::parse(&frame).unwrap();
+            let delivery = delivery_frame("1", None, read.content, SystemTime::UNIX_EPOCH, 32_768).unwrap();
             let expected = format!(
                 "{{\"type\":\"message\",\"id\":\"1\",\"from\":null,\"message\":{message},\"sent_at\":\"1970-01-01T00:00:00.000Z\"}}"
             );
@@ -341,7 +340,7 @@ mod tests {
 
     #[test]
     fn sessions_count_once_and_keep_their_order() {
-        let send = Send::parse(r#"{"sessions":["b","a","b"],"message":1,"id":"x","more":true}"#).unwrap();
+        let send = Message::parse(r#"{"sessions":["b","a","b"],"message":1,"id":"x","more":true}"#).unwrap();
         let names: Vec<_> = send.sessions.iter().map(SessionId::as_str).collect();
         assert_eq!((names, send.id.as_deref()), (vec!["b", "a"], Some("x")));
     }
@@ -352,7 +351,7 @@ mod tests {
             let names: Vec<_> = (0..different).chain(0..50).map(|n| format!("s{n}")).collect();
             serde_json::json!({ "sessions": names, "message": 1, "id": "x" }).to_string()
         };
-        assert_eq!(Send::parse(&frame(100)).unwrap().sessions.len(), 100);
+        assert_eq!(Message::parse(&frame(100)).unwrap().sessions.len(), 100);
         let refusal = refused(&frame(101));
         assert_eq!((refusal.code, refusal.id.as_deref()), (Code::TooManySessions, Some("x")));
     }
@@ -360,7 +359,7 @@ mod tests {
     #[test]
     fn each_malformed_frame_is_a_bad_request_that_names_the_part() {
         for (frame, part) in [
-            ("", "JSON object"),
+            ("", "one JSON object"),
             ("nonsense", "JSON object"),
             ("[]", "JSON object"),
             (r#"[["a"],1]"#, "JSON object"),
@@ -387,9 +386,9 @@ mod tests {
     fn an_id_is_measured_in_characters_and_null_means_none() {
         let frame = |id: &str| format!(r#"{{"sessions":["a"],"message":1,"id":{id}}}"#);
         let longest = "é".repeat(128);
-        assert_eq!(Send::parse(&frame(&format!("\"{longest}\""))).unwrap().id, Some(longest.clone()));
+        assert_eq!(Message::parse(&frame(&format!("\"{longest}\""))).unwrap().id, Some(longest.clone()));
         assert_eq!(refused(&frame(&format!("\"{longest}x\""))).code, Code::BadRequest);
-        assert_eq!(Send::parse(&frame("null")).unwrap().id, None);
+        assert_eq!(Message::parse(&frame("null")).unwrap().id, None);
     }
 
     #[test]
@@ -415,9 +414,9 @@ mod tests {
 
     #[test]
     fn receipts_and_errors_have_the_documented_shape() {
-        let of = |name: &str, delivered, gone, failed| SessionTally {
+        let of = |name: &str, delivered, gone, failed| SessionCounts {
             session: SessionId::parse(name).unwrap(),
-            tally: Tally { delivered, gone, failed },
+            counts: Counts { delivered, gone, failed },
             complete: true,
         };
         let mut receipt = Receipt::new("1".into(), vec![of("a", 3, 1, 0), of("b", 0, 0, 2)]);

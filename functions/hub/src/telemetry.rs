@@ -5,7 +5,10 @@ use std::{io::Write, process::ExitCode, time::Instant};
 use tracing::{Level, Subscriber, level_filters::LevelFilter};
 use tracing_subscriber::{Layer, Registry, filter::Targets, fmt::MakeWriter, layer::SubscriberExt};
 
-use crate::failure::{Failure, chain};
+use crate::{
+    failure::{Failure, chain},
+    metrics::{self, HANDLER_ERRORS},
+};
 
 /// Starts logging to standard output, which Lambda passes on to CloudWatch, and makes a panic a log line too.
 pub fn init() {
@@ -26,20 +29,15 @@ pub(crate) fn started(lookup: impl Fn(&str) -> Option<String>) {
     tracing::info!(release, "started");
 }
 
-/// Logs why a function stops, if it stops for a reason, and turns that into the process's exit status.
-#[must_use]
-pub fn exit_code(result: anyhow::Result<()>) -> ExitCode {
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            tracing::error!(cause = "startup", error = format!("{error:#}"), "stopped");
-            ExitCode::FAILURE
-        }
-    }
+/// Logs why a function stops, and returns the process's exit status.
+pub(crate) fn stopped(cause: &str, error: &anyhow::Error) -> ExitCode {
+    tracing::error!(cause, error = format!("{error:#}"), "stopped");
+    ExitCode::FAILURE
 }
 
-/// Logs a failure of ours with all its causes. `connection_id` is empty where none is known.
+/// Logs a failure of ours with all its causes, and counts it. `connection_id` is empty where none is known.
 pub fn failed(route: &str, connection_id: &str, failure: &Failure, started: Instant) {
+    metrics::count(HANDLER_ERRORS);
     tracing::error!(
         route,
         connection_id,
@@ -97,7 +95,7 @@ fn targets(level: Level) -> Targets {
         // It logs a second time what a handler returns and what panics, in a form that is hard to read.
         .with_target("lambda_runtime::layers::panic", LevelFilter::OFF)
         .with_targets(
-            ["hub", "authorizer", "census", "connect", "disconnect", "send_message"]
+            ["hub", "authorizer", "census", "connect", "disconnect", "publish", "send_message"]
                 .map(|target| (target, level)),
         )
 }

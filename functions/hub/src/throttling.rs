@@ -12,11 +12,14 @@ use serde::Deserialize;
 
 use crate::metrics::{self, Metric};
 
+/// Attempts at a DynamoDB call that DynamoDB throttled, whatever became of the call.
+const TABLE_THROTTLED: Metric = Metric::count("TableThrottled");
+
 /// What DynamoDB calls a request that was too much for a table, for its partition or index, or for the account.
 const THROTTLES: [&str; 3] =
     ["ProvisionedThroughputExceededException", "RequestLimitExceeded", "ThrottlingException"];
 
-/// Counts as [`Metric::TableThrottled`] each attempt of the client it is given to that was throttled.
+/// Counts as `TableThrottled` each attempt of the client it is given to that was throttled.
 #[derive(Debug)]
 pub(crate) struct CountThrottled;
 
@@ -33,7 +36,7 @@ impl Intercept for CountThrottled {
     ) -> Result<(), BoxError> {
         let error = context.response().filter(|response| !response.status().is_success());
         if error.and_then(|response| response.body().bytes()).is_some_and(is_throttle) {
-            metrics::count(Metric::TableThrottled);
+            metrics::count(TABLE_THROTTLED);
         }
         Ok(())
     }

@@ -5,9 +5,9 @@ mod edge;
 use std::{env, fs};
 
 use hub::{
-    event::{Admission, Connect, Disconnect, Publish},
+    event::{Admission, Connect, Disconnect, SocketFrame},
     failure::Failure,
-    protocol::{Code, MAX_SESSIONS, Send, SessionId, delivery_frame},
+    protocol::{Code, MAX_SESSIONS, Message, SessionId, delivery_frame},
 };
 use proptest::prelude::*;
 use serde_json::{Value, json, value::RawValue};
@@ -87,14 +87,14 @@ proptest! {
 
     #[test]
     fn any_text_is_a_frame_or_a_bad_request(text in any::<String>()) {
-        if let Err(refusal) = Send::parse(&text) {
+        if let Err(refusal) = Message::parse(&text) {
             prop_assert_eq!(refusal.code, Code::BadRequest);
         }
     }
 
     #[test]
     fn a_parsed_frame_keeps_every_promise_of_its_type(text in frame()) {
-        match Send::parse(&text) {
+        match Message::parse(&text) {
             Ok(send) => {
                 prop_assert!((1..=MAX_SESSIONS).contains(&send.sessions.len()));
                 let mut names: Vec<_> = send.sessions.iter().map(SessionId::as_str).collect();
@@ -103,16 +103,10 @@ proptest! {
                 names.dedup();
                 prop_assert_eq!(names.len(), send.sessions.len());
                 prop_assert!(send.id.is_none_or(|id| (1..=128).contains(&id.chars().count())));
-                prop_assert!(text.contains(send.message.get()), "the message is a slice of the frame");
+                prop_assert!(text.contains(send.content.get()), "the message is a slice of the frame");
             }
             Err(refusal) => prop_assert!(matches!(refusal.code, Code::BadRequest | Code::TooManySessions)),
         }
-    }
-
-    #[test]
-    fn equal_input_gets_an_equal_verdict(text in frame()) {
-        let verdict = || Send::parse(&text).map(|send| (send.sessions, send.message.get().to_owned(), send.id));
-        prop_assert_eq!(verdict(), verdict());
     }
 
     #[test]
@@ -144,7 +138,7 @@ proptest! {
             Admission::parse(&raw).err(),
             Connect::parse(&raw).err(),
             Disconnect::parse(&raw).err(),
-            Publish::parse(&raw).err(),
+            SocketFrame::parse(&raw).err(),
         ];
         for failure in failures.into_iter().flatten() {
             prop_assert!(matches!(failure, Failure::Event(_)));
@@ -157,27 +151,27 @@ proptest! {
 fn extremes_are_answered_and_not_choked_on() {
     let deep = format!("{}{}", "[".repeat(50_000), "]".repeat(50_000));
     let frame = format!(r#"{{"sessions":["a"],"message":{deep}}}"#);
-    assert_eq!(Send::parse(&frame).unwrap().message.get(), deep, "depth is the recipient's business");
+    assert_eq!(Message::parse(&frame).unwrap().content.get(), deep, "depth is the recipient's business");
 
     let huge = "9".repeat(100_000);
     let frame = format!(r#"{{"sessions":["a"],"message":{huge}}}"#);
-    assert_eq!(Send::parse(&frame).unwrap().message.get(), huge);
+    assert_eq!(Message::parse(&frame).unwrap().content.get(), huge);
 
     for deep_part in [
         format!(r#"{{"sessions":{deep},"message":1}}"#),
         format!(r#"{{"sessions":["a"],"message":1,"id":{deep}}}"#),
     ] {
-        assert_eq!(Send::parse(&deep_part).unwrap_err().code, Code::BadRequest);
+        assert_eq!(Message::parse(&deep_part).unwrap_err().code, Code::BadRequest);
     }
 
     let frame = format!(r#"{{"sessions":["a"],"message":"{}"}}"#, "x".repeat(128 * 1024));
-    let send = Send::parse(&frame).unwrap();
+    let send = Message::parse(&frame).unwrap();
     let refused =
-        delivery_frame("1", None, send.message, std::time::SystemTime::now(), 32 * 1024).unwrap_err();
+        delivery_frame("1", None, send.content, std::time::SystemTime::now(), 32 * 1024).unwrap_err();
     assert_eq!(refused.code, Code::MessageTooLarge);
 
     let lone_surrogate = r#"{"sessions":["a"],"message":"\ud800"}"#;
-    assert_eq!(Send::parse(lone_surrogate).unwrap().message.get(), r#""\ud800""#);
+    assert_eq!(Message::parse(lone_surrogate).unwrap().content.get(), r#""\ud800""#);
 }
 
 /// The fuzz target's questions, asked of every sample event in thousands of damaged forms: cut off, with bytes

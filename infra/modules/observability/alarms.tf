@@ -24,14 +24,10 @@ locals {
     deliveries-failed = {
       description = "More than 1 % of the deliveries failed, and more than ten of them: recipients that are there did not get their message."
       label       = "failed deliveries, in per cent"
-      expression  = "IF(failed > 10, 100 * failed / (failed + FILL(delivered, 0) + FILL(gone, 0)), 0)"
+      expression  = "IF(${local.sum.failed} > 10, 100 * ${local.sum.failed} / (${local.sum.failed} + ${local.sum.delivered} + ${local.sum.gone}), 0)"
       threshold   = 1
       period      = 300
-      metrics = {
-        delivered = ["WebSocketHub", "Delivered", local.of.send-message]
-        gone      = ["WebSocketHub", "Gone", local.of.send-message]
-        failed    = ["WebSocketHub", "Failed", local.of.send-message]
-      }
+      metrics     = { for id, metric in local.posts : id => metric if metric[1] != "Retries" }
     }
     # A refused handshake is an answer of 400 or 403 by connect, which may count as an error of the integration.
     api-errors = {
@@ -61,30 +57,36 @@ locals {
       expression  = local.posts_per_second
       threshold   = 0.7 * var.requests_per_second_quota
       period      = 60
-      metrics     = { for id, name in local.posts : id => ["WebSocketHub", name, local.of.send-message] }
+      metrics     = local.posts
     }
   })
 
   # Lambda counts crashes and timeouts, a function what it failed at, also where its answer is no function error. SUM of a
   # list and not +, which has no result where one of the two has never been written.
+  # Of publish, Lambda counts refusals as errors too, which are the caller's.
   error_alarms = { for key, function in var.functions : "${key}-errors" => {
-    description = "${function.name} failed: an error of the hub's own, a crash, or its timeout."
+    description = key == "publish" ? "${function.name} failed: an error of the hub's own." : "${function.name} failed: an error of the hub's own, a crash, or its timeout."
     label       = "failures"
-    expression  = "SUM([FILL(failed, 0), FILL(handled, 0)])"
+    expression  = key == "publish" ? "FILL(handled, 0)" : "SUM([FILL(failed, 0), FILL(handled, 0)])"
     threshold   = 0
     period      = 300
-    metrics = {
+    metrics = { for id, metric in {
       failed  = ["AWS/Lambda", "Errors", local.of[key]]
       handled = ["WebSocketHub", "HandlerErrors", local.of[key]]
-    }
+    } : id => metric if key != "publish" || id == "handled" }
   } }
 
   # The authorizer has no table.
   throttled = { for key in keys(var.functions) : replace(key, "-", "_") => ["WebSocketHub", "TableThrottled", local.of[key]] if key != "authorizer" }
 
-  # Every attempt is a request of its own.
-  posts            = { delivered = "Delivered", gone = "Gone", failed = "Failed", retries = "Retries" }
-  posts_per_second = "(${join(" + ", [for id in keys(local.posts) : "FILL(${id}, 0)"])}) / PERIOD(delivered)"
+  # Those that post. Every attempt is a request of its own.
+  senders = ["publish", "send-message"]
+  posts = merge([for key in local.senders : {
+    for name in ["Delivered", "Failed", "Gone", "Retries"] : "${lower(name)}_${replace(key, "-", "_")}" => ["WebSocketHub", name, local.of[key]]
+  }]...)
+  # Of both, also where one has never sent.
+  sum              = { for name in ["Delivered", "Failed", "Gone", "Retries"] : lower(name) => "SUM([${join(", ", [for id, metric in local.posts : "FILL(${id}, 0)" if metric[1] == name])}])" }
+  posts_per_second = "(${join(" + ", values(local.sum))}) / PERIOD(delivered_publish)"
 
   of       = { for key, function in var.functions : key => { FunctionName = function.name } }
   of_stage = { ApiId = var.api.id, Stage = var.api.stage }

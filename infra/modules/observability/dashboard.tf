@@ -1,9 +1,8 @@
 # The dashboard: traffic first, then what became of it, how long it took, and what stands behind it.
 
 locals {
-  connect      = var.functions["connect"].name
-  disconnect   = var.functions["disconnect"].name
-  send_message = var.functions["send-message"].name
+  connect    = var.functions["connect"].name
+  disconnect = var.functions["disconnect"].name
   # Those that not every hub has: a list of one name, or of none.
   authorizer = [for key, function in var.functions : function.name if key == "authorizer"]
   census     = [for key, function in var.functions : function.name if key == "census"]
@@ -12,6 +11,11 @@ locals {
   table     = ["TableName", var.table.name]
   index     = ["TableName", var.table.name, "GlobalSecondaryIndexName", var.table.session_index]
   quantiles = ["p50", "p90", "p99"]
+
+  # What both functions that send count, one line for each.
+  sender_lines = { for metric in ["Messages", "MessagesRefused", "Delivered", "Gone", "Failed", "Throttled", "Retries", "Pruned"] : metric => [
+    for key in local.senders : ["WebSocketHub", metric, "FunctionName", local.of[key].FunctionName, { label = "${key}: ${metric}" }]
+  ] }
 
   # By rows of three. A line is what CloudWatch calls a metric; a chart says how to sum up the lines that do not.
   charts = [
@@ -35,35 +39,35 @@ locals {
     {
       title = "Messages sent"
       stat  = "Sum"
-      lines = [for metric in ["Messages", "MessagesRefused"] : ["WebSocketHub", metric, "FunctionName", local.send_message]]
+      lines = concat([for metric in ["Messages", "MessagesRefused"] : local.sender_lines[metric]]...)
     },
     {
       title = "What became of the deliveries"
       stat  = "Sum"
-      lines = [for metric in ["Delivered", "Gone", "Failed"] : ["WebSocketHub", metric, "FunctionName", local.send_message]]
+      lines = concat([for metric in ["Delivered", "Gone", "Failed"] : local.sender_lines[metric]]...)
     },
     {
       title = "Attempts that the deliveries took"
       stat  = "Sum"
-      lines = [for metric in ["Throttled", "Retries", "Pruned"] : ["WebSocketHub", metric, "FunctionName", local.send_message]]
+      lines = concat([for metric in ["Throttled", "Retries", "Pruned"] : local.sender_lines[metric]]...)
     },
     {
       title = "Posts per second (the account may make ${var.requests_per_second_quota} requests)"
       stat  = "Sum"
       lines = concat(
         [[{ expression = local.posts_per_second, label = "posts per second", period = 60 }]],
-        [for id, name in local.posts : ["WebSocketHub", name, "FunctionName", local.send_message, { id = id, visible = false, period = 60 }]],
+        [for id, metric in local.posts : ["WebSocketHub", metric[1], "FunctionName", metric[2].FunctionName, { id = id, visible = false, period = 60 }]],
       )
     },
     {
       title = "Recipients of a message"
       stat  = "Average"
-      lines = [for quantile in concat(local.quantiles, ["Maximum"]) : ["WebSocketHub", "FanoutSize", "FunctionName", local.send_message, { stat = quantile, label = quantile }]]
+      lines = [for pair in setproduct(local.senders, concat(local.quantiles, ["Maximum"])) : ["WebSocketHub", "FanoutSize", "FunctionName", local.of[pair[0]].FunctionName, { stat = pair[1], label = "${pair[0]}: ${pair[1]}" }]]
     },
     {
       title = "Time from a message's arrival to its receipt, ms"
       stat  = "Average"
-      lines = [for quantile in concat(local.quantiles, ["Maximum"]) : ["WebSocketHub", "FanoutDuration", "FunctionName", local.send_message, { stat = quantile, label = quantile }]]
+      lines = [for pair in setproduct(local.senders, concat(local.quantiles, ["Maximum"])) : ["WebSocketHub", "FanoutDuration", "FunctionName", local.of[pair[0]].FunctionName, { stat = pair[1], label = "${pair[0]}: ${pair[1]}" }]]
     },
     {
       title = "Time that API Gateway waits for the functions, ms"

@@ -15,7 +15,7 @@ locals {
       QUERY
     }
     "slowest fan-outs" = {
-      logs = [var.functions["send-message"].log_group_name]
+      logs = [for key in local.senders : var.functions[key].log_group_name]
       text = <<-QUERY
         filter message = "sent"
         | fields @timestamp, duration_ms, sessions, delivered, gone, failed, retries, pruned, closed, bytes, complete, route, message_id, span.requestId

@@ -7,7 +7,7 @@ variable "name" {
 }
 
 variable "functions" {
-  description = "The functions, by what they do: connect, disconnect, send-message, and where they exist authorizer and census."
+  description = "The functions, by what they do: connect, disconnect, send-message, publish, and where they exist authorizer and census."
   type = map(object({
     name            = string
     log_group_name  = string
@@ -16,8 +16,8 @@ variable "functions" {
   nullable = false
 
   validation {
-    condition     = length(setsubtract(["connect", "disconnect", "send-message"], keys(var.functions))) == 0
-    error_message = "functions must have connect, disconnect and send-message: the dashboard shows their metrics."
+    condition     = length(setsubtract(["connect", "disconnect", "publish", "send-message"], keys(var.functions))) == 0
+    error_message = "functions must have connect, disconnect, publish and send-message: the dashboard shows their metrics."
   }
 }
 

@@ -179,7 +179,7 @@ async fn posts_run_side_by_side_and_no_more_than_allowed_at_once() {
     let hub = Hub::alone().await;
     hub.crowd("room", 200);
     hub.world.gateway.script(|_, _| Answer::Serve.after(ANSWER));
-    let narrow = Function::start_with(&executable("send-message"), &hub.world, |command| {
+    let narrow = Function::start_with(&executable("publish"), &hub.world, |command| {
         command.env("FANOUT_CONCURRENCY", AT_ONCE.to_string());
     })
     .await;

@@ -12,9 +12,9 @@ fn ending_in(session: &str, left: i64) -> Row {
     Row { expires_at: Some(now_ms() / 1000 + left), ..Row::aged(session, 60) }
 }
 
-/// The send-message function of a hub that asks for tokens, invoked by a backend.
-async fn guarded(hub: &Hub) -> Function {
-    Function::start_with(&executable("send-message"), &hub.world, |command| {
+/// A function of a hub that asks for tokens.
+async fn guarded(function: &str, hub: &Hub) -> Function {
+    Function::start_with(&executable(function), &hub.world, |command| {
         command.env("REQUIRE_GRANT", "true");
     })
     .await
@@ -33,7 +33,7 @@ async fn a_token_that_ends_while_its_recipient_waits_ends_the_waiting() {
         true if began.elapsed() < Duration::from_secs(4) => Answer::Error(429, "LimitExceededException"),
         _ => Answer::Serve,
     });
-    let function = guarded(&hub).await;
+    let function = guarded("publish", &hub).await;
     let outcome = function.invoke(TO_ROOM, AMPLE).await;
     assert_eq!(totals(outcome.response()), [2, 0, 0], "it is no recipient any more");
     assert!(hub.posts_to(&late).iter().all(|post| post.at - began < Duration::from_secs(3)));
@@ -54,7 +54,7 @@ async fn connections_whose_token_has_ended_are_closed_and_stale_ones_pruned() {
         "broken=" => Answer::Error(403, "ForbiddenException"),
         _ => Answer::Serve,
     });
-    let function = guarded(&hub).await;
+    let function = guarded("send-message", &hub).await;
     let mut event: Value = serde_json::from_str(&over_socket(SENDER, TO_ROOM)).expect("JSON");
     event["requestContext"]["authorizer"] = serde_json::json!({
         "principalId": "room", "session_id": "room", "send_to": "[\"*\"]", "exp": "4102444800",
@@ -89,7 +89,7 @@ async fn a_message_closes_a_hundred_connections_at_most_and_a_hanging_one_holds_
     hub.world
         .gateway
         .close_script(move |connection| if connection == first { Answer::Hang } else { Answer::Serve });
-    let function = guarded(&hub).await;
+    let function = guarded("publish", &hub).await;
     let outcome = function.invoke(TO_ROOM, AMPLE).await;
     assert_eq!(totals(outcome.response()), [1, 0, 0]);
     assert!(outcome.took < Duration::from_secs(4), "{:?}", outcome.took);

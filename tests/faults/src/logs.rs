@@ -37,9 +37,9 @@ fn disconnects() -> Vec<String> {
     vec![changed(DISCONNECT, |event| event["requestContext"]["disconnectReason"] = FORGED.into())]
 }
 
-fn messages() -> Vec<String> {
+fn frames() -> Vec<Value> {
     let message = json!({ "text": format!("{SECRET} {FORGED}"), SECRET: FORGED });
-    let frames = [
+    vec![
         json!({ "action": "sendMessage", "sessions": ["room"], "message": message, "id": FORGED }),
         json!({ "action": "sendMessage", "sessions": ["senders"], "message": message }),
         json!({ "action": "sendMessage", "sessions": [FORGED, SECRET], "message": message }),
@@ -47,13 +47,23 @@ fn messages() -> Vec<String> {
         json!({ "action": "sendMessage", "sessions": ["room"], "message": message, "id": [SECRET] }),
         json!({ "action": "sendMessage", "sessions": ["room"], "message": SECRET.repeat(3_000) }),
         json!([SECRET, FORGED]),
-    ];
+    ]
+}
+
+fn messages() -> Vec<String> {
+    let frames = frames();
     let mut payloads: Vec<String> =
         frames.iter().map(|frame| over_socket(SENDER, &frame.to_string())).collect();
-    payloads.extend(frames.iter().map(Value::to_string));
     payloads.push(over_socket(SENDER, &format!("{{\"{SECRET}\": {FORGED}")));
     payloads.push(over_socket(FORGED, &frames[0].to_string()));
     payloads.push(json!({ "requestContext": { "connectedAt": SECRET } }).to_string());
+    payloads
+}
+
+fn requests() -> Vec<String> {
+    let mut payloads: Vec<String> = frames().iter().map(Value::to_string).collect();
+    payloads.push(json!({ "requestContext": { "connectionId": SECRET } }).to_string());
+    payloads.push(json!({ "Records": [{ "body": SECRET }] }).to_string());
     payloads
 }
 
@@ -121,4 +131,9 @@ async fn forged_lines_stay_out_of_the_log_of_disconnect() {
 #[tokio::test]
 async fn forged_lines_and_messages_stay_out_of_the_log_of_send_message() {
     at_every_level("send-message", &messages()).await;
+}
+
+#[tokio::test]
+async fn forged_lines_and_messages_stay_out_of_the_log_of_publish() {
+    at_every_level("publish", &requests()).await;
 }

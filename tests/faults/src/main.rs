@@ -19,6 +19,7 @@ mod logs;
 mod memory;
 mod panics;
 mod posts;
+mod publish;
 mod races;
 mod startup;
 mod stragglers;

@@ -16,7 +16,7 @@ use crate::support::{AMPLE, Hub, counted, frame, index, line, log, name, totals}
 async fn nothing_that_another_key_has_signed_is_taken_here() {
     let hub = Hub::together().await;
     hub.crowd("room", 100);
-    let function = Function::start_with(&executable("send-message"), &hub.world, |command| {
+    let function = Function::start_with(&executable("publish"), &hub.world, |command| {
         command.env("AWS_SECRET_ACCESS_KEY", "another");
     })
     .await;
@@ -112,7 +112,7 @@ async fn a_connection_that_answered_5xx_or_timed_out_is_not_used_again_and_a_goo
 
 #[tokio::test]
 async fn connections_are_opened_gradually_and_then_all_are_used() {
-    const ANSWER: Duration = Duration::from_millis(450);
+    const ANSWER: Duration = Duration::from_millis(900);
     let hub = Hub::alone().await;
     hub.crowd("stadium", 200);
     hub.world.gateway.script(|_, _| Answer::Serve.after(ANSWER));
@@ -120,8 +120,8 @@ async fn connections_are_opened_gradually_and_then_all_are_used() {
     let posts = hub.world.gateway.posts();
     let by =
         |millis| posts.iter().filter(|post| post.at - posts[0].at < Duration::from_millis(millis)).count();
-    assert_eq!(by(60), 8, "before the first answer could come");
-    assert_eq!(by(400), 64, "one that is slow holds up none of the others");
+    assert!(by(80) <= 8, "{} at once", by(80));
+    assert_eq!(by(850), 64, "before the first answer, all that are allowed are under way");
     assert_eq!(posts.iter().map(|post| post.peer).collect::<HashSet<_>>().len(), 64);
 
     // The next message finds them open.
@@ -163,7 +163,7 @@ async fn posts_and_reads_go_over_tls_and_only_to_a_server_that_is_trusted() {
         encrypted.table.put(&name("room", index), Row::aged("room", 60));
     }
     let start = async |table: &World, trusted: &Path| {
-        Function::start_with(&executable("send-message"), table, |command| {
+        Function::start_with(&executable("publish"), table, |command| {
             command
                 .env("WEBSOCKET_ENDPOINT", encrypted.gateway_url())
                 .env("AWS_CA_BUNDLE", trusted.join("ca.pem"));

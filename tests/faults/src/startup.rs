@@ -2,7 +2,7 @@
 
 use harness::{Function, RELEASE, World, executable};
 
-use crate::support::{AMPLE, Turn, line, log};
+use crate::support::{AMPLE, Turn, counted, line, log};
 
 /// Starts `function` with `variable` set to `value`, or unset, and returns whether it stopped in the way it should.
 async fn stops(function: &str, variable: &str, value: Option<&str>) {
@@ -19,14 +19,15 @@ async fn stops(function: &str, variable: &str, value: Option<&str>) {
     let log = log(&started.finish());
     assert!(log.iter().all(|line| line["message"] != "started"), "{log:#?}");
     let line = line(&log, "stopped");
-    assert_eq!(line["level"], "ERROR");
+    assert_eq!((&line["level"], &line["cause"]), (&"ERROR".into(), &"startup".into()));
+    assert_eq!(counted(&log, "HandlerErrors"), 1.0, "an alarm goes off");
     assert!(line["error"].as_str().is_some_and(|error| error.contains(variable)), "{line}");
 }
 
 #[tokio::test]
 async fn a_start_is_one_line_that_names_the_release() {
     let _turn = Turn::together();
-    for function in ["census", "connect", "disconnect", "send-message"] {
+    for function in ALL {
         for release in [Some(RELEASE), None] {
             let world = World::start().await;
             let running = Function::start_with(&executable(function), &world, |command| {
@@ -47,20 +48,24 @@ async fn a_start_is_one_line_that_names_the_release() {
     }
 }
 
+/// Those that an environment without an issuer of tokens can start.
+const ALL: &[&str] = &["census", "connect", "disconnect", "publish", "send-message"];
+const SENDERS: &[&str] = &["publish", "send-message"];
+
 /// Bad values of each setting, and the functions that use it.
 const BAD: [(&str, Option<&str>, &[&str]); 12] = [
-    ("TABLE_NAME", None, &["census", "connect", "disconnect", "send-message"]),
-    ("TABLE_NAME", Some(""), &["census", "connect", "disconnect", "send-message"]),
-    ("TABLE_NAME", Some("a table"), &["census", "connect", "disconnect", "send-message"]),
-    ("AWS_ENDPOINT_URL_DYNAMODB", Some("localhost:1"), &["census", "connect", "disconnect", "send-message"]),
-    ("SESSION_INDEX", Some("!"), &["census", "send-message"]),
+    ("TABLE_NAME", None, ALL),
+    ("TABLE_NAME", Some(""), ALL),
+    ("TABLE_NAME", Some("a table"), ALL),
+    ("AWS_ENDPOINT_URL_DYNAMODB", Some("localhost:1"), ALL),
+    ("SESSION_INDEX", Some("!"), &["census", "publish", "send-message"]),
     ("CONNECTION_TTL_SECONDS", Some("2h"), &["connect"]),
-    ("REQUIRE_GRANT", Some("yes"), &["connect", "send-message"]),
-    ("FANOUT_CONCURRENCY", Some("513"), &["send-message"]),
-    ("STRAGGLER_SECONDS", Some("0"), &["send-message"]),
-    ("MAX_MESSAGE_BYTES", Some("131073"), &["send-message"]),
-    ("WEBSOCKET_ENDPOINT", Some("wss://example.com/live"), &["send-message"]),
-    ("AWS_ACCESS_KEY_ID", None, &["census", "connect", "disconnect", "send-message"]),
+    ("REQUIRE_GRANT", Some("yes"), &["connect", "publish", "send-message"]),
+    ("FANOUT_CONCURRENCY", Some("513"), SENDERS),
+    ("STRAGGLER_SECONDS", Some("0"), SENDERS),
+    ("MAX_MESSAGE_BYTES", Some("131073"), SENDERS),
+    ("WEBSOCKET_ENDPOINT", Some("wss://example.com/live"), SENDERS),
+    ("AWS_ACCESS_KEY_ID", None, ALL),
 ];
 
 #[tokio::test]
@@ -77,9 +82,9 @@ async fn a_bad_setting_stops_the_functions_that_use_it_with_a_line_that_names_it
 async fn a_function_does_not_stop_for_a_setting_that_it_does_not_use() {
     let _turn = Turn::together();
     let world = World::start().await;
-    for function in ["census", "connect", "disconnect", "send-message"] {
+    for function in ALL {
         let running = Function::start_with(&executable(function), &world, |command| {
-            let foreign = BAD.iter().filter(|(.., functions)| !functions.contains(&function));
+            let foreign = BAD.iter().filter(|(.., functions)| !functions.contains(function));
             command.envs(foreign.filter_map(|(variable, value, _)| Some((variable, (*value)?))));
         })
         .await;
@@ -107,6 +112,23 @@ async fn another_kind_of_endpoint_is_refused_where_the_address_of_posts_is_not_g
     let error = line(&log(&stopped.finish()), "stopped")["error"].to_string();
     assert!(error.contains("AWS_USE_FIPS_ENDPOINT") && error.contains("WEBSOCKET_ENDPOINT"), "{error}");
     start(true).await.idle().await;
+}
+
+#[tokio::test]
+async fn publish_does_not_start_without_an_address_to_post_to() {
+    let _turn = Turn::together();
+    let world = World::start().await;
+    let started = Function::start_with(&executable("publish"), &world, |command| {
+        let url = world.table_url();
+        command
+            .env("AWS_ENDPOINT_URL_DYNAMODB", url)
+            .env_remove("AWS_ENDPOINT_URL")
+            .env_remove("WEBSOCKET_ENDPOINT");
+    })
+    .await;
+    assert!(!started.exited().await.success());
+    let error = line(&log(&started.finish()), "stopped")["error"].to_string();
+    assert!(error.contains("WEBSOCKET_ENDPOINT"), "{error}");
 }
 
 #[tokio::test]

@@ -195,7 +195,7 @@ async fn a_backend_needs_no_token() {
     let stack = Stack::new().await;
     let mut bob = client(&unique("bob"), &[]).await;
     let request = json!({"sessions": [bob.session], "message": "from the backend", "id": "b-1"});
-    let answer = stack.invoke(&stack.name_of("send-message").await, &request).await;
+    let answer = stack.invoke(&stack.name_of("publish").await, &request).await;
     assert_eq!(answer.payload, receipt(&json!("b-1"), &[(&bob.session, [1, 0, 0])]));
     assert_delivery(bob.receive().await, &json!("b-1"), &Value::Null, &json!("from the backend"));
 }
@@ -291,7 +291,7 @@ async fn no_log_holds_a_token() {
     stack.wait_for_log_lines(&authorizer, &session, 1).await;
     stack.wait_for_log_lines(&stack.name_of("send-message").await, &session, 1).await;
     let mut functions = vec![authorizer];
-    for route in ["connect", "disconnect", "send-message"] {
+    for route in ["connect", "disconnect", "publish", "send-message"] {
         functions.push(stack.name_of(route).await);
     }
     for function in functions {

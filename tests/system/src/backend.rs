@@ -1,39 +1,42 @@
-//! A backend publishes without a socket: it invokes send-message itself.
+//! A backend sends without a socket: it invokes publish.
 
 use serde_json::{Value, json};
 
 use crate::{
     client::Client,
-    frames::{assert_delivery, assert_error, receipt},
+    events::event,
+    frames::{assert_delivery, receipt},
     stack::{Stack, unique},
 };
 
 #[tokio::test]
-async fn a_backend_publishes_from_nobody_and_gets_the_receipt_as_the_result() {
+async fn a_backend_sends_in_nobodys_name_and_gets_the_receipt_as_the_result() {
     let stack = Stack::new().await;
-    let send_message = stack.name_of("send-message").await;
+    let publish = stack.name_of("publish").await;
     let mut bob = Client::new("bob").await;
     let nobody = unique("nobody");
-    let event = json!({"sessions": [nobody, bob.session], "message": {"order": 7}, "id": "order-7"});
+    let request = json!({"sessions": [nobody, bob.session], "message": {"order": 7}, "id": "order-7"});
 
-    let answer = stack.invoke(&send_message, &event).await;
+    let answer = stack.invoke(&publish, &request).await;
     assert_eq!(answer.function_error, None);
     let expected = [(&*nobody, [0, 0, 0]), (&bob.session, [1, 0, 0])];
     assert_eq!(answer.payload, receipt(&json!("order-7"), &expected));
     assert_delivery(bob.receive().await, &json!("order-7"), &Value::Null, &json!({"order": 7}));
 
-    let answer = stack.invoke(&send_message, &json!({"sessions": [bob.session], "message": null})).await;
+    let answer = stack.invoke(&publish, &json!({"sessions": [bob.session], "message": null})).await;
     assert_delivery(bob.receive().await, &answer.payload["id"], &Value::Null, &Value::Null);
 }
 
 #[tokio::test]
-async fn a_backends_mistake_is_an_error_frame_as_the_result_and_not_a_failed_function() {
+async fn a_backends_mistake_is_a_function_error_whose_type_is_the_code() {
     let stack = Stack::new().await;
-    let send_message = stack.name_of("send-message").await;
+    let publish = stack.name_of("publish").await;
     let bob = Client::new("bob").await;
     let to = &bob.session;
+    let mut in_a_connections_name = event("send-message");
+    in_a_connections_name["body"] = json!({"sessions": [to], "message": 1}).to_string().into();
     let crowd: Vec<String> = (0..101).map(|number| format!("{to}-{number}")).collect();
-    for (event, code) in [
+    for (request, code) in [
         (json!({"message": 1}), "bad_request"),
         (json!({"message": 1, "sessions": []}), "bad_request"),
         (json!({"message": 1, "sessions": [to, "white space"]}), "bad_request"),
@@ -45,10 +48,22 @@ async fn a_backends_mistake_is_an_error_frame_as_the_result_and_not_a_failed_fun
         (json!([to]), "bad_request"),
         (json!("hello"), "bad_request"),
         (Value::Null, "bad_request"),
+        (in_a_connections_name, "bad_request"),
+        (json!({"Records": [{"body": "{}", "eventSource": "aws:sqs"}]}), "bad_request"),
     ] {
-        let answer = stack.invoke(&send_message, &event).await;
-        assert_eq!(answer.function_error, None, "{event}: {}", answer.payload);
-        assert_error(&answer.payload, code);
+        let answer = stack.invoke(&publish, &request).await;
+        assert!(answer.function_error.is_some(), "{request}: {}", answer.payload);
+        assert_eq!(answer.payload["errorType"], code, "{request}: {}", answer.payload);
     }
+    bob.assert_heard_nothing().await;
+}
+
+#[tokio::test]
+async fn send_message_takes_no_backends_request() {
+    let stack = Stack::new().await;
+    let bob = Client::new("bob").await;
+    let request = json!({"sessions": [bob.session], "message": 1});
+    let answer = stack.invoke(&stack.name_of("send-message").await, &request).await;
+    assert!(answer.function_error.is_some(), "{}", answer.payload);
     bob.assert_heard_nothing().await;
 }

@@ -8,7 +8,7 @@ use crate::{
     stack::{Stack, unique},
 };
 
-const FUNCTIONS: [&str; 3] = ["connect", "disconnect", "send-message"];
+const FUNCTIONS: [&str; 4] = ["connect", "disconnect", "publish", "send-message"];
 
 async fn assert_nowhere(stack: &Stack, secret: &str) {
     for function in FUNCTIONS {

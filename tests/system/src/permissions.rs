@@ -68,12 +68,12 @@ async fn connect_may_not_delete() {
 }
 
 #[tokio::test]
-async fn only_send_message_may_read_the_index() {
+async fn only_those_that_send_may_read_the_index() {
     let stack = Stack::new().await;
     let bob = Client::new("bob").await;
     for role in ["connect", "disconnect"] {
         stack
-            .with_copy("send-message", role, &[], async |copy| {
+            .with_copy("publish", role, &[], async |copy| {
                 assert_failed(
                     &stack.invoke(copy, &json!({"sessions": [bob.session], "message": role})).await,
                 );
@@ -85,9 +85,22 @@ async fn only_send_message_may_read_the_index() {
 }
 
 #[tokio::test]
+async fn publish_may_not_read_whose_a_connection_is() {
+    let stack = Stack::new().await;
+    let alice = Client::new("alice").await;
+    let connection = stack.connection_id_of(&alice).await;
+    stack
+        .with_copy("send-message", "publish", &[], async |copy| {
+            assert_failed(&stack.invoke(copy, &for_connection("send-message", &connection)).await);
+            stack.wait_for_log_lines(copy, "AccessDenied", 1).await;
+        })
+        .await;
+}
+
+#[tokio::test]
 async fn only_census_may_count_and_it_may_do_nothing_else() {
     let stack = Stack::new().await;
-    for role in ["connect", "disconnect", "send-message"] {
+    for role in ["connect", "disconnect", "publish", "send-message"] {
         stack
             .with_copy("census", role, &[], async |copy| {
                 assert_failed(&stack.invoke(copy, &event("census")).await);
@@ -98,7 +111,7 @@ async fn only_census_may_count_and_it_may_do_nothing_else() {
     for (route, request) in [
         ("connect", for_connection("connect", &unique("connection"))),
         ("disconnect", for_connection("disconnect", &unique("connection"))),
-        ("send-message", json!({"sessions": [unique("session")], "message": 1})),
+        ("publish", json!({"sessions": [unique("session")], "message": 1})),
     ] {
         stack
             .with_copy(route, "census", &[], async |copy| {

@@ -9,8 +9,9 @@ use super::{
     waiting::{Delivery, Due, Waiting},
 };
 use crate::{
+    endpoint::cannot_post,
     failure::{Failure, chain},
-    protocol::{SessionTally, Tally},
+    protocol::{Counts, SessionCounts},
     registry::{Prune, Recipient},
     stragglers::Stragglers,
 };
@@ -26,7 +27,7 @@ const ENOUGH_FORBIDDEN: u64 = 8;
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Report {
     /// The counts of each session, in the order given.
-    pub sessions: Vec<SessionTally>,
+    pub sessions: Vec<SessionCounts>,
     /// Attempts beyond each recipient's first.
     pub retries: u64,
     /// Attempts that were answered with 429.
@@ -149,11 +150,11 @@ impl<'a> Progress<'a> {
         self.answered |= matches!(outcome, Outcome::Delivered | Outcome::PerhapsGone);
         match outcome {
             Outcome::Delivered => {
-                self.tally(&delivery).delivered += 1;
+                self.counts(&delivery).delivered += 1;
                 self.stragglers.forget(&delivery.recipient.connection_id);
             }
             Outcome::Gone(prune) => {
-                self.tally(&delivery).gone += 1;
+                self.counts(&delivery).gone += 1;
                 match prune {
                     Ok(Prune::Deleted) => self.report.pruned += 1,
                     Ok(Prune::Kept) => {}
@@ -178,12 +179,12 @@ impl<'a> Progress<'a> {
             Outcome::Forbidden(cause) => {
                 self.forbidden += 1;
                 if self.forbidden == self.answers && self.forbidden == ENOUGH_FORBIDDEN {
-                    self.hopeless = Some(Failure::Forbidden(cause.clone()));
+                    self.hopeless = Some(forbidden(&cause));
                 }
                 self.fail(&delivery, cause);
             }
             Outcome::Unsent(cause) => {
-                self.hopeless = Some(Failure::Endpoint(cause.clone()));
+                self.hopeless = Some(cannot_post(&cause));
                 self.fail(&delivery, cause);
             }
             Outcome::Interrupted => return Some(Reverse(Due(now, delivery))),
@@ -192,20 +193,20 @@ impl<'a> Progress<'a> {
         None
     }
 
-    fn tally(&mut self, delivery: &Delivery) -> &mut Tally {
+    fn counts(&mut self, delivery: &Delivery) -> &mut Counts {
         #[allow(clippy::indexing_slicing, reason = "a delivery is of one of the sessions")]
-        &mut self.report.sessions[delivery.session].tally
+        &mut self.report.sessions[delivery.session].counts
     }
 
     fn fail(&mut self, delivery: &Delivery, cause: String) {
-        self.tally(delivery).failed += 1;
+        self.counts(delivery).failed += 1;
         self.report.delivery_failures.add(cause);
     }
 
     /// Counts whoever is left as failed, and returns what has expired and is to be closed. If the fan-out `gave_up` on
     /// them, the next one will not wait for them again.
     pub(super) fn leave(&mut self, mut waiting: Waiting<'_>, gave_up: bool) -> Vec<Recipient> {
-        let beside_others = self.report.sessions.iter().any(|session| session.tally.delivered > 0);
+        let beside_others = self.report.sessions.iter().any(|session| session.counts.delivered > 0);
         for delivery in waiting.drain() {
             if gave_up && (beside_others || self.recipients == 1) {
                 self.stragglers.gave_up_on(&delivery.recipient.connection_id, !beside_others);
@@ -234,10 +235,15 @@ impl<'a> Progress<'a> {
         }
         let cause = self.report.delivery_failures.first_cause.as_ref();
         match cause.filter(|_| self.forbidden > 0 && self.forbidden == self.recipients) {
-            Some(cause) => Err(Failure::Forbidden(cause.clone())),
+            Some(cause) => Err(forbidden(cause)),
             None => Ok(()),
         }
     }
+}
+
+fn forbidden(cause: &str) -> Failure {
+    let hint = "see that WEBSOCKET_ENDPOINT is this API's and that the function's role may execute-api:ManageConnections there";
+    Failure::other("forbidden", format!("no post is allowed: {hint}: {cause}"))
 }
 
 /// Full jitter: connections that were throttled together do not come back together.

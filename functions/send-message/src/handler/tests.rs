@@ -85,17 +85,6 @@ async fn a_message_is_delivered_in_its_senders_name_and_a_receipt_returned() {
 }
 
 #[tokio::test]
-async fn a_backend_gets_the_bare_receipt_and_sends_in_nobodys_name() {
-    let hub = hub().await;
-    let receipt = hub.answer(r#"{"sessions":["bob"],"message":1}"#).await.unwrap();
-    assert_eq!(
-        (&receipt["type"], &receipt["id"], &receipt["delivered"]),
-        (&json!("receipt"), &json!("request-1"), &json!(1))
-    );
-    assert_eq!(hub.posts()[0].1["from"], Value::Null);
-}
-
-#[tokio::test]
 async fn each_fault_of_the_caller_is_an_error_frame_and_nothing_is_delivered() {
     for (event, code) in [
         (event!("-not-json"), "bad_request"),
@@ -112,14 +101,6 @@ async fn each_fault_of_the_caller_is_an_error_frame_and_nothing_is_delivered() {
         let frame = hub.frame(event).await;
         assert_eq!((&frame["type"], &frame["code"]), (&json!("error"), &json!(code)), "{frame}");
         assert!(hub.posts().is_empty());
-    }
-}
-
-#[tokio::test]
-async fn a_backends_fault_is_its_result_and_no_failure() {
-    for payload in [event!("-direct-bad"), "[\"a\"]", "{}", "null", "\"text\""] {
-        let answer = hub().await.answer(payload).await.unwrap();
-        assert_eq!((&answer["type"], &answer["code"]), (&json!("error"), &json!("bad_request")), "{payload}");
     }
 }
 
@@ -199,22 +180,13 @@ async fn a_socket_that_was_opened_before_tokens_were_asked_for_cannot_send_after
 }
 
 #[tokio::test]
-async fn where_tokens_are_asked_for_a_token_and_a_backend_may_send() {
-    for (event, delivered) in [(granted(r#"["*"]"#, LATER), 2), (event!("-direct").to_owned(), 2)] {
-        let mut hub = hub().await;
-        hub.handler.require_grant = true;
-        let answer = hub.answer(&event).await.unwrap();
-        let receipt =
-            answer["body"].as_str().map_or(answer.clone(), |body| serde_json::from_str(body).unwrap());
-        assert_eq!(
-            (&receipt["type"], &receipt["delivered"]),
-            (&json!("receipt"), &json!(delivered)),
-            "{receipt}"
-        );
-    }
+async fn where_tokens_are_asked_for_a_token_may_send() {
+    let mut hub = hub().await;
+    hub.handler.require_grant = true;
+    assert_eq!(hub.frame(&granted(r#"["*"]"#, LATER)).await["delivered"], 2);
 }
 
-/// Else who sends nothing but nonsense would keep its connection.
+/// Else a client that sends nothing but nonsense would keep its connection.
 #[tokio::test]
 async fn a_connection_whose_token_has_ended_is_closed_whatever_it_sends() {
     let ended = granted(r#"["*"]"#, 1);
@@ -244,4 +216,26 @@ async fn half_a_grant_is_a_failure_and_delivers_nothing() {
     let event = granted(r#"["*"]"#, LATER).replace("send_to", "sendTo");
     assert!(matches!(hub.answer(&event).await, Err(Failure::Event(_))));
     assert!(hub.posts().is_empty());
+}
+
+#[tokio::test]
+async fn only_a_frames_event_is_taken_and_so_nobody_is_spoken_for() {
+    let of_type = |event_type: Value| {
+        let mut event: Value = serde_json::from_str(event!("")).unwrap();
+        event["requestContext"]["eventType"] = event_type;
+        event.to_string()
+    };
+    for payload in [
+        include_str!("../../../../events/publish.json"),
+        r#"{"sessions":["bob"],"message":1,"requestContext":null}"#,
+        r#"{"requestContext":{"eventType":"MESSAGE"},"body":"{\"sessions\":[\"bob\"],\"message\":1}"}"#,
+        &of_type(json!("CONNECT")),
+        &of_type(Value::Null),
+        "[]",
+    ] {
+        let hub = hub().await;
+        let failure = hub.answer(payload).await.expect_err(payload);
+        assert!(matches!(failure, Failure::Event(_)), "{payload}: {failure}");
+        assert!(hub.posts().is_empty());
+    }
 }

@@ -1,0 +1,248 @@
+//! What send-message and publish have in common: from a message that has been read to its receipt, its metrics and its
+//! log lines.
+
+use std::time::{Duration, Instant, SystemTime};
+
+use aws_config::SdkConfig;
+use lambda_runtime::Diagnostic;
+
+use crate::{
+    config::Variables,
+    deadline::Deadline,
+    failure::Failure,
+    fanout::{Fanout, Report, Trouble},
+    metrics::{self, HANDLER_ERRORS, Metric},
+    posts::{Connections, Frame},
+    protocol::{Message, Receipt, Refusal, SessionId, delivery_frame},
+    registry::Registry,
+    stragglers::Stragglers,
+    telemetry,
+};
+
+/// The largest frame that API Gateway passes on, in bytes.
+const GATEWAY_MESSAGE_BYTES: usize = 128 * 1024;
+
+/// Messages that were sent, whatever became of them.
+const MESSAGES: Metric = Metric::count("Messages");
+/// Messages refused for what they asked.
+const MESSAGES_REFUSED: Metric = Metric::count("MessagesRefused");
+/// Recipients that a message reached.
+const DELIVERED: Metric = Metric::count("Delivered");
+/// Recipients whose socket no longer existed.
+const GONE: Metric = Metric::count("Gone");
+/// Recipients given up.
+const FAILED: Metric = Metric::count("Failed");
+/// Posts that the gateway answered with 429.
+const THROTTLED: Metric = Metric::count("Throttled");
+/// Posts beyond each recipient's first.
+const RETRIES: Metric = Metric::count("Retries");
+/// Stale rows deleted.
+const PRUNED: Metric = Metric::count("Pruned");
+/// Recipients of a message.
+const FANOUT_SIZE: Metric = Metric::count("FanoutSize");
+/// From the first read to the last answer.
+const FANOUT_DURATION: Metric = Metric::milliseconds("FanoutDuration");
+
+/// Why there is no receipt.
+#[derive(Debug)]
+pub enum Stop {
+    /// The caller's fault.
+    Refused(Refusal),
+    /// Ours.
+    Failed(Failure),
+}
+
+impl From<Refusal> for Stop {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
+impl From<Failure> for Stop {
+    fn from(failure: Failure) -> Self {
+        Self::Failed(failure)
+    }
+}
+
+impl From<Stop> for Diagnostic {
+    /// A function error whose type is the refusal's code, or `internal`: whoever queues an invocation, or repeats it, sees
+    /// nothing else of an answer.
+    fn from(stop: Stop) -> Self {
+        match stop {
+            Stop::Refused(refusal) => {
+                Self { error_type: refusal.code.as_str().into(), error_message: refusal.message }
+            }
+            Stop::Failed(failure) => failure.into(),
+        }
+    }
+}
+
+/// The invocation that a message comes with.
+#[derive(Debug)]
+pub struct Origin<'a> {
+    /// For the log.
+    pub route: &'static str,
+    /// The sender's connection; `None` for a backend.
+    pub connection_id: Option<&'a str>,
+    /// The bounds in time.
+    pub deadline: Deadline,
+    /// When the invocation began.
+    pub started: Instant,
+}
+
+impl Origin<'_> {
+    fn id(&self) -> &str {
+        self.connection_id.unwrap_or_default()
+    }
+
+    /// Logs and counts a refusal. What it says stays out: it may quote the caller.
+    pub fn log_refusal(&self, refusal: &Refusal) {
+        metrics::count(MESSAGES_REFUSED);
+        tracing::info!(
+            route = self.route,
+            connection_id = self.id(),
+            code = refusal.code.as_str(),
+            duration_ms = telemetry::millis_since(self.started),
+            "refused"
+        );
+    }
+
+    /// Logs and counts a failure.
+    pub fn log_failure(&self, failure: &Failure) {
+        telemetry::failed(self.route, self.id(), failure, self.started);
+    }
+}
+
+/// Sends messages; outlives an invocation.
+pub struct Messenger {
+    /// The table of connections.
+    pub registry: Registry,
+    stragglers: Stragglers,
+    concurrency: usize,
+    straggler_patience: Duration,
+    max_message_bytes: usize,
+    closes_expired: bool,
+}
+
+impl Messenger {
+    /// Reads `FANOUT_CONCURRENCY`, `STRAGGLER_SECONDS`, `MAX_MESSAGE_BYTES` and `REQUIRE_GRANT`, and what the table needs.
+    ///
+    /// # Errors
+    ///
+    /// A variable is missing or malformed.
+    pub fn new(variables: &Variables, sdk: &SdkConfig) -> anyhow::Result<Self> {
+        Ok(Self {
+            registry: Registry::new(variables, sdk)?.with_index(variables)?,
+            stragglers: Stragglers::default(),
+            concurrency: variables.number("FANOUT_CONCURRENCY", 64, &(1..=512))?,
+            straggler_patience: Duration::from_secs(variables.number("STRAGGLER_SECONDS", 5, &(1..=60))?),
+            max_message_bytes: variables.number(
+                "MAX_MESSAGE_BYTES",
+                32 * 1024,
+                &(1..=GATEWAY_MESSAGE_BYTES),
+            )?,
+            closes_expired: variables.require_grant()?,
+        })
+    }
+
+    /// Delivers `message` under the id `id` to the live connections of its sessions. Reading them begins before `from`, the
+    /// sender's session, is known; `None` is a backend.
+    ///
+    /// # Errors
+    ///
+    /// `from`'s own, a message that is too large, or a failure of [`Fanout::deliver`].
+    pub async fn send(
+        &self,
+        origin: &Origin<'_>,
+        connections: &Connections,
+        Message { sessions, content, .. }: Message<'_>,
+        id: String,
+        from: impl Future<Output = Result<Option<SessionId>, Stop>>,
+    ) -> Result<Receipt, Stop> {
+        let fanout = Fanout {
+            registry: &self.registry,
+            connections,
+            stragglers: &self.stragglers,
+            concurrency: self.concurrency,
+            straggler_patience: self.straggler_patience,
+            sender: origin.connection_id,
+            closes_expired: self.closes_expired,
+            deadline: origin.deadline,
+        };
+        let delivering = Instant::now();
+        let (mut sent, mut report) = (None, Report::default());
+        let frame = async {
+            let from = from.await?;
+            let frame =
+                delivery_frame(&id, from.as_ref(), content, SystemTime::now(), self.max_message_bytes)?;
+            sent = Some((from, frame.len()));
+            Ok::<_, Stop>(Frame::new(frame))
+        };
+        let result = fanout.deliver(&sessions, frame, &mut report).await;
+        let receipt = Receipt::new(id, std::mem::take(&mut report.sessions));
+        if let Some((from, bytes)) = &sent {
+            let from = from.as_ref().map_or("", SessionId::as_str);
+            measure(&receipt, &report, delivering, result.is_ok());
+            log(origin, from, *bytes, &receipt, &report, result.is_ok());
+        }
+        result.map(|()| receipt)
+    }
+}
+
+#[allow(clippy::cast_precision_loss, reason = "no count comes near 2^53")]
+fn measure(receipt: &Receipt, report: &Report, started: Instant, is_ok: bool) {
+    let total = receipt.total;
+    metrics::count(MESSAGES);
+    // A failure of ours counts by itself; one within a receipt counts here.
+    if is_ok && report.read_failures.count > 0 {
+        metrics::count(HANDLER_ERRORS);
+    }
+    for (metric, count) in [
+        (FANOUT_SIZE, total.delivered + total.gone + total.failed),
+        (DELIVERED, total.delivered),
+        (GONE, total.gone),
+        (FAILED, total.failed),
+        (THROTTLED, report.throttled),
+        (RETRIES, report.retries),
+        (PRUNED, report.pruned),
+    ] {
+        metrics::add(metric, count as f64);
+    }
+    metrics::add(FANOUT_DURATION, telemetry::millis_since(started));
+}
+
+/// One INFO line for each invocation, and one more for each kind of trouble. `complete` is false where the hub failed
+/// midway, or not every recipient could be counted: the counts then say how far it came.
+fn log(origin: &Origin, from: &str, bytes: usize, receipt: &Receipt, report: &Report, is_ok: bool) {
+    let (route, connection_id, message_id) = (origin.route, origin.id(), &receipt.id);
+    tracing::info!(
+        route,
+        connection_id,
+        session_id = from,
+        message_id,
+        sessions = receipt.sessions.len(),
+        delivered = receipt.total.delivered,
+        gone = receipt.total.gone,
+        failed = receipt.total.failed,
+        retries = report.retries,
+        throttled = report.throttled,
+        pruned = report.pruned,
+        bytes,
+        complete = is_ok && receipt.complete,
+        closed = report.closed,
+        duration_ms = telemetry::millis_since(origin.started),
+        "sent"
+    );
+    if let Trouble { count, first_cause: Some(error) } = &report.read_failures {
+        tracing::error!(route, connection_id, message_id, count, error, "sessions not read");
+    }
+    if let Trouble { count, first_cause: Some(error) } = &report.delivery_failures {
+        tracing::error!(route, connection_id, message_id, count, error, "deliveries failed");
+    }
+    if let Trouble { count, first_cause: Some(error) } = &report.prune_failures {
+        tracing::warn!(route, connection_id, message_id, count, error, "prunes failed");
+    }
+    if let Trouble { count, first_cause: Some(error) } = &report.close_failures {
+        tracing::warn!(route, connection_id, message_id, count, error, "not closed");
+    }
+}

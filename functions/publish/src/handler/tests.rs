@@ -1,0 +1,160 @@
+//! What backends send, and what reaches publish by mistake, with a table and a gateway on loopback.
+
+use harness::{Answer, Operation, Row, World};
+use hub::{aws::sdk_config, protocol::Code};
+use lambda_runtime::Diagnostic;
+use serde_json::{Value, json};
+
+use super::*;
+
+struct Hub {
+    world: World,
+    handler: Handler,
+}
+
+fn variables(world: &World, more: &[(&str, &str)]) -> Variables {
+    let table = world.table_url();
+    let all = [
+        ("TABLE_NAME", harness::TABLE),
+        ("AWS_REGION", harness::REGION),
+        ("AWS_ENDPOINT_URL_DYNAMODB", &*table),
+        ("AWS_ACCESS_KEY_ID", harness::CREDENTIALS[0]),
+        ("AWS_SECRET_ACCESS_KEY", harness::CREDENTIALS[1]),
+        ("AWS_SESSION_TOKEN", harness::CREDENTIALS[2]),
+    ];
+    Variables::of(&[&all, more].concat())
+}
+
+/// `alice` and `bob` have one connection each.
+async fn hub() -> Hub {
+    let world = World::start().await;
+    world.table.put("alices", Row::aged("alice", 60));
+    world.table.put("bobs", Row::aged("bob", 60));
+    let variables =
+        variables(&world, &[("WEBSOCKET_ENDPOINT", &world.gateway_url()), ("REQUIRE_GRANT", "true")]);
+    let handler = Handler::new(&variables, &sdk_config(&variables).unwrap()).unwrap();
+    Hub { world, handler }
+}
+
+impl Hub {
+    async fn answer(&self, payload: &str) -> Result<Value, Diagnostic> {
+        let payload: Box<RawValue> = serde_json::from_str(payload).unwrap();
+        let mut context = Context::default();
+        context.request_id = "request-1".into();
+        context.deadline = u64::MAX / 2;
+        let receipt = self.handler.handle(&payload, &context).await?;
+        Ok(serde_json::to_value(receipt).unwrap())
+    }
+
+    fn frames(&self) -> Vec<Value> {
+        let posts = self.world.gateway.posts();
+        posts.iter().map(|post| serde_json::from_slice(&post.frame).unwrap()).collect()
+    }
+}
+
+macro_rules! event {
+    ($name:literal) => {
+        include_str!(concat!("../../../../events/", $name, ".json"))
+    };
+}
+
+#[tokio::test]
+async fn a_receipt_is_the_result_and_the_message_is_in_nobodys_name() {
+    let hub = hub().await;
+    let one = |session| json!({ "session": session, "delivered": 1, "gone": 0, "failed": 0 });
+    assert_eq!(
+        hub.answer(event!("publish")).await.unwrap(),
+        json!({
+            "type": "receipt", "id": "order-1042", "delivered": 2, "gone": 0, "failed": 0,
+            "sessions": [one("alice"), one("bob")],
+        })
+    );
+    let expected = json!({
+        "type": "message", "id": "order-1042", "from": null, "message": { "order": 1042, "status": "shipped" },
+        "sent_at": hub.frames()[0]["sent_at"],
+    });
+    assert_eq!(hub.frames(), [expected.clone(), expected]);
+    let reads_a_sender = |call: &harness::Call| call.operation == Operation::GetItem;
+    assert!(!hub.world.table.calls().iter().any(reads_a_sender));
+}
+
+#[tokio::test]
+async fn an_invocation_that_lambda_repeats_keeps_its_message_id() {
+    let hub = hub().await;
+    for _ in 0..2 {
+        let receipt = hub.answer(r#"{"sessions":["bob"],"message":null,"other":"key"}"#).await.unwrap();
+        assert_eq!((&receipt["id"], &receipt["delivered"]), (&json!("request-1"), &json!(1)));
+    }
+}
+
+#[tokio::test]
+async fn a_receipt_with_failures_is_a_result() {
+    let hub = hub().await;
+    hub.world.gateway.script(|connection, _| match &*connection {
+        "bobs" => Answer::Error(413, "PayloadTooLargeException"),
+        _ => Answer::Serve,
+    });
+    let receipt = hub.answer(event!("publish")).await.unwrap();
+    assert_eq!((&receipt["delivered"], &receipt["failed"]), (&json!(1), &json!(1)));
+}
+
+#[tokio::test]
+async fn a_refusal_is_a_function_error_whose_type_is_its_code() {
+    let sessions: Vec<_> = (0..101).map(|n| format!("s{n}")).collect();
+    let many = json!({ "sessions": sessions, "message": 1 }).to_string();
+    let large = json!({ "sessions": ["bob"], "message": "x".repeat(32_768) }).to_string();
+    for (payload, code, text) in [
+        (event!("publish-bad-sessions"), Code::BadRequest, "`sessions` must be a list"),
+        (&many, Code::TooManySessions, "101 different sessions"),
+        (&large, Code::MessageTooLarge, "at most 32768"),
+        ("{}", Code::BadRequest, "`sessions` is missing"),
+        ("null", Code::BadRequest, "one JSON object"),
+        ("\"text\"", Code::BadRequest, "one JSON object"),
+    ] {
+        let hub = hub().await;
+        let error = hub.answer(payload).await.unwrap_err();
+        assert_eq!(error.error_type, code.as_str(), "{payload}");
+        assert!(error.error_message.contains(text), "{}", error.error_message);
+        assert!(hub.frames().is_empty());
+    }
+}
+
+#[tokio::test]
+async fn what_speaks_in_a_connections_name_or_wraps_a_message_is_refused_with_what_to_send() {
+    let escaped = r#"{"sessions":["bob"],"message":1,"request\u0043ontext":{"connectionId":"alices"}}"#;
+    for (payload, text) in [
+        (event!("send-message"), "`requestContext` is not accepted"),
+        (event!("publish-request-context"), "`requestContext` is not accepted"),
+        (escaped, "`requestContext` is not accepted"),
+        (r#"{"sessions":["bob"],"message":1,"requestContext":null}"#, "`requestContext` is not accepted"),
+        (event!("publish-sqs"), "publish unpacks none"),
+        (event!("publish-sns"), "publish unpacks none"),
+        (r#"{"eventSource":"aws:kafka","records":{}}"#, "publish unpacks none"),
+        (event!("publish-eventbridge"), "transform its input"),
+        (r#"[{"sessions":["bob"],"message":1}]"#, "once for each message"),
+    ] {
+        let hub = hub().await;
+        let error = hub.answer(payload).await.unwrap_err();
+        assert_eq!(error.error_type, "bad_request", "{payload}");
+        assert!(error.error_message.contains(text), "{}", error.error_message);
+        assert!(error.error_message.contains(r#"{"sessions":["#), "{}", error.error_message);
+        assert!(hub.frames().is_empty(), "{payload}");
+    }
+}
+
+#[tokio::test]
+async fn a_failure_of_ours_is_internal_and_tells_no_internals() {
+    let hub = hub().await;
+    hub.world.table.script(|_, _| Answer::Error(400, "ResourceNotFoundException"));
+    let error = hub.answer(event!("publish")).await.unwrap_err();
+    assert_eq!(error.error_type, "internal");
+    assert!(!error.error_message.contains("Resource"), "{}", error.error_message);
+}
+
+#[tokio::test]
+async fn without_an_address_to_post_to_it_does_not_start() {
+    let world = World::start().await;
+    let variables = variables(&world, &[]);
+    let error = Handler::new(&variables, &sdk_config(&variables).unwrap()).err().unwrap();
+    assert!(error.to_string().contains("WEBSOCKET_ENDPOINT"), "{error}");
+}
