@@ -1,7 +1,7 @@
 //! Whose tokens count, and which of their claims: read once from the environment at start-up.
 
 use http::Uri;
-use hub::{config::ConfigError, tls::Trust};
+use hub::config::{ConfigError, Variables};
 
 /// Everything that the environment decides. A missing or malformed variable stops the function at start-up.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,21 +16,13 @@ pub(crate) struct Config {
     pub(crate) session_claim: String,
     /// `AUTH_SEND_CLAIM`: the claim that holds the sessions to send to.
     pub(crate) send_claim: String,
-    /// Whom TLS trusts on the way to the issuer.
-    pub(crate) trust: Trust,
 }
 
 impl Config {
-    pub(crate) fn from_env() -> Result<Self, ConfigError> {
-        Self::from_lookup(|name| std::env::var(name).ok())
-    }
-
-    /// Reads through `lookup`, so that tests set no variables. An empty value counts as missing.
-    pub(crate) fn from_lookup(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
-        let get = |name: &str| lookup(name).filter(|value| !value.is_empty());
-        let required =
-            |name, hint| get(name).ok_or_else(|| ConfigError::new(name, format!("is missing: {hint}")));
-        let issuer = required("AUTH_ISSUER", "set it to the `iss` of the tokens, an https:// URL")?;
+    pub(crate) fn read(variables: &Variables) -> Result<Self, ConfigError> {
+        let get = |name| variables.get(name);
+        let issuer =
+            variables.required("AUTH_ISSUER", "set it to the `iss` of the tokens, an https:// URL")?;
         url("AUTH_ISSUER", &issuer)?;
         if issuer.contains('?') {
             return Err(ConfigError::new(
@@ -38,20 +30,22 @@ impl Config {
                 format!("is {issuer:?}: an issuer has no query string"),
             ));
         }
-        // Keys that are looked up are at the issuer's own address, or with the same authority.
-        let mut addresses = vec![Some(issuer.clone())];
-        addresses.extend(get("AUTH_JWKS_URL").map(Some));
+        let hint = "set it to the `aud` of the tokens that are meant for this hub";
         Ok(Self {
-            trust: Trust::of(&addresses, get),
             issuer,
-            audience: required(
-                "AUTH_AUDIENCE",
-                "set it to the `aud` of the tokens that are meant for this hub",
-            )?,
+            audience: variables.required("AUTH_AUDIENCE", hint)?,
             jwks_url: get("AUTH_JWKS_URL").map(|text| url("AUTH_JWKS_URL", &text)).transpose()?,
             session_claim: get("AUTH_SESSION_CLAIM").unwrap_or_else(|| "session_id".into()),
             send_claim: get("AUTH_SEND_CLAIM").unwrap_or_else(|| "send_to".into()),
         })
+    }
+}
+
+impl Config {
+    /// What is called. Keys that are looked up are at the issuer's own address, or with the same authority.
+    pub(crate) fn addresses(&self) -> Vec<Option<String>> {
+        let jwks_url = self.jwks_url.iter().map(|url| Some(url.to_string()));
+        std::iter::once(Some(self.issuer.clone())).chain(jwks_url).collect()
     }
 }
 
@@ -78,9 +72,7 @@ mod tests {
     use super::*;
 
     fn read(variables: &[(&str, &str)]) -> Result<Config, ConfigError> {
-        Config::from_lookup(|name| {
-            variables.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned())
-        })
+        Config::read(&Variables::of(variables))
     }
 
     const ISSUER: (&str, &str) = ("AUTH_ISSUER", "https://login.example.com/");
@@ -94,7 +86,6 @@ mod tests {
             jwks_url: None,
             session_claim: "session_id".into(),
             send_claim: "send_to".into(),
-            trust: Trust::Machine,
         };
         assert_eq!(read(&[ISSUER, AUDIENCE, ("AUTH_JWKS_URL", "")]).unwrap(), expected);
     }
@@ -111,21 +102,15 @@ mod tests {
         .unwrap();
         assert_eq!(config.issuer, "http://127.0.0.1:8081");
         assert_eq!(config.jwks_url.unwrap().to_string(), "https://keys.example.com/jwks?tenant=1");
-        assert_eq!(config.trust, Trust::Machine);
         assert_eq!((&*config.session_claim, &*config.send_claim), ("sub", "https://example.com/send_to"));
     }
 
     #[test]
-    fn no_certificates_are_read_for_an_issuer_on_this_machine_and_only_amazons_for_amazons() {
-        let trust =
-            |issuer, more: &[_]| read(&[&[("AUTH_ISSUER", issuer), AUDIENCE], more].concat()).unwrap().trust;
-        assert_eq!(trust("http://127.0.0.1:8081", &[]), Trust::Nobody);
-        let cognito = "https://cognito-idp.eu-west-1.amazonaws.com/eu-west-1_aBcDeFgHi";
-        assert_eq!(trust(cognito, &[]), Trust::Amazon);
-        assert_eq!(trust(cognito, &[("AUTH_JWKS_URL", "https://keys.example.com/")]), Trust::Machine);
-        assert_eq!(trust("https://login.example.com/", &[]), Trust::Machine);
-        let bundle = ("AWS_CA_BUNDLE", "/ca.pem");
-        assert_eq!(trust("https://login.example.com/", &[bundle]), Trust::Bundle("/ca.pem".into()));
+    fn what_is_called_are_the_issuer_and_its_keys() {
+        let called = |variables: &[_]| read(&[&[ISSUER, AUDIENCE], variables].concat()).unwrap().addresses();
+        let (issuer, keys) = (Some(ISSUER.1.to_owned()), "https://keys.example.com/jwks");
+        assert_eq!(called(&[]), std::slice::from_ref(&issuer));
+        assert_eq!(called(&[("AUTH_JWKS_URL", keys)]), [issuer, Some(keys.into())]);
     }
 
     #[test]

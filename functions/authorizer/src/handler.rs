@@ -3,13 +3,14 @@
 use std::{collections::BTreeMap, time::Instant};
 
 use hub::{
+    config::Variables,
     deadline::Deadline,
     event::Admission,
     failure::Failure,
     grant::{Grant, Patterns},
     metrics::{self, Metric},
     protocol::SessionId,
-    telemetry,
+    telemetry, tls,
 };
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -94,8 +95,13 @@ impl Answer {
 }
 
 impl Authorizer {
-    pub(crate) fn new(config: Config) -> anyhow::Result<Self> {
-        Ok(Self { keys: Keys::new(&config)?, config })
+    /// # Errors
+    ///
+    /// A variable is missing or malformed, or the certificates to trust cannot be read.
+    pub(crate) fn new(variables: &Variables) -> anyhow::Result<Self> {
+        let config = Config::read(variables)?;
+        let tls = tls::config(&config.addresses(), variables)?;
+        Ok(Self { keys: Keys::new(&config, tls), config })
     }
 
     /// Fetches the keys ahead of the first handshake, if the issuer answers.

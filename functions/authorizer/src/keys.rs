@@ -12,7 +12,7 @@ use hub::{
     clock::Moment,
     failure::{Failure, chain},
     http::Host,
-    tls::Trust,
+    tls::Tls,
 };
 use jsonwebtoken::{
     Algorithm, DecodingKey,
@@ -45,7 +45,7 @@ type KeySet = HashMap<(Algorithm, String), Arc<DecodingKey>>;
 pub(crate) struct Keys {
     issuer: String,
     jwks_url: Option<Uri>,
-    trust: Trust,
+    tls: Tls,
     /// What was fetched last, and when. Never held for longer than a look.
     known: Mutex<Option<(KeySet, Moment)>>,
     /// The newest attempt. Held while it is under way, so that all who need it wait for the same one.
@@ -60,16 +60,14 @@ struct Attempt {
 }
 
 impl Keys {
-    pub(crate) fn new(config: &Config) -> anyhow::Result<Self> {
-        // A bundle that cannot be read stops the function, and not the first handshake.
-        config.trust.pem()?;
-        Ok(Self {
+    pub(crate) fn new(config: &Config, tls: Tls) -> Self {
+        Self {
             issuer: config.issuer.clone(),
             jwks_url: config.jwks_url.clone(),
-            trust: config.trust.clone(),
+            tls,
             known: Mutex::new(None),
             attempt: tokio::sync::Mutex::new(None),
-        })
+        }
     }
 
     /// The key of that id and for that algorithm, `None` if the issuer has no such key, and a failure if it
@@ -166,7 +164,7 @@ impl Keys {
         let shown = brief(&shown);
         let fetching = async {
             // For this one request: a connection would not outlive the freeze between two invocations.
-            let host = Host::new(&url, &self.trust, Duration::ZERO)?;
+            let host = Host::new(&url, self.tls.clone(), Duration::ZERO)?;
             let path = url.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
             let request =
                 Request::get(path).header(header::ACCEPT, "application/json").body(Default::default())?;

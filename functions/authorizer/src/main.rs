@@ -8,14 +8,14 @@ mod verify;
 
 use std::process::ExitCode;
 
-use hub::{deadline::Deadline, function::serve};
+use hub::{config::Variables, deadline::Deadline, function::serve};
 use lambda_runtime::LambdaEvent;
 use serde_json::value::RawValue;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
     serve(async {
-        let authorizer = handler::Authorizer::new(config::Config::from_env()?)?;
+        let authorizer = handler::Authorizer::new(&Variables::of_process())?;
         // Before the first handshake, while Lambda still lends a whole processor. Without the keys it goes on: the
         // issuer may be back when somebody knocks.
         authorizer.prepare().await;

@@ -10,8 +10,7 @@ use aws_smithy_types::retry::ReconnectMode;
 
 use crate::{
     config::{ConfigError, Variables},
-    http,
-    tls::Trust,
+    http, tls,
 };
 
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(2);
@@ -29,16 +28,14 @@ pub fn sdk_config(variables: &Variables) -> anyhow::Result<SdkConfig> {
     let flag = |name: &str| variables.get(name).map(|value| value.eq_ignore_ascii_case("true"));
     let all = variables.url("AWS_ENDPOINT_URL")?;
     let endpoint = variables.url("AWS_ENDPOINT_URL_DYNAMODB")?.or(all);
-    let trust = Trust::of(std::slice::from_ref(&endpoint), |name| variables.get(name));
-    // What cannot be read stops the function, and not its first call.
-    trust.pem()?;
+    let tls = tls::config(std::slice::from_ref(&endpoint), variables)?;
     let mut builder = SdkConfig::builder()
         .behavior_version(BehaviorVersion::latest())
         .region(Region::new(variables.region()?))
         .credentials_provider(SharedCredentialsProvider::new(credentials(variables)?))
         .identity_cache(IdentityCache::lazy().build())
         .sleep_impl(SharedAsyncSleep::new(TokioSleep::new()))
-        .http_client(http::for_sdk(&trust))
+        .http_client(http::for_sdk(tls, None))
         .retry_config(
             RetryConfig::standard()
                 .with_max_attempts(5)

@@ -7,7 +7,7 @@ use std::{
     error::Error as StdError,
     fmt, io,
     net::SocketAddr,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
     time::Duration,
 };
 
@@ -18,7 +18,7 @@ use aws_smithy_runtime_api::client::{
     result::ConnectorError,
 };
 use aws_smithy_types::body::SdkBody;
-use http::{HeaderValue, Request, Response, Uri, header::HOST};
+use http::{HeaderValue, Request, Response, StatusCode, Uri, header::HOST};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::{
     body::Bytes,
@@ -33,10 +33,7 @@ use tokio::{
 };
 use tokio_rustls::TlsConnector;
 
-use crate::{
-    clock::Moment,
-    tls::{self, Trust},
-};
+use crate::{clock::Moment, tls::Tls};
 
 /// How long an address is used before the name is looked up again.
 const ADDRESS_LIFE: Duration = Duration::from_secs(30);
@@ -44,7 +41,6 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 /// A connection to AWS that has been idle for longer is not used again. One that died without a word, in a freeze perhaps,
 /// costs an attempt its whole timeout; a fan-out may have left dozens of them to a single recipient.
 pub(crate) const LONGEST_REST: Duration = Duration::from_secs(20);
-
 /// A page of DynamoDB's has 1 MB of data, and some JSON around it.
 const LARGEST_SDK_ANSWER: usize = 16 * 1024 * 1024;
 
@@ -63,10 +59,8 @@ pub enum Error {
     Lost(&'static str, #[source] Box<dyn StdError + Send + Sync>),
 }
 
-impl Error {
-    fn lost<E: StdError + Send + Sync + 'static>(when: &'static str) -> impl FnOnce(E) -> Self {
-        move |error| Self::Lost(when, Box::new(error))
-    }
+fn lost<E: Into<Box<dyn StdError + Send + Sync>>>(when: &'static str) -> impl FnOnce(E) -> Error {
+    move |error| Error::Lost(when, error.into())
 }
 
 /// A server and the connections to it that no request is using.
@@ -93,22 +87,18 @@ impl Host {
     ///
     /// # Errors
     ///
-    /// The address names no host, or the certificates to trust cannot be read.
-    pub fn new(url: &Uri, trust: &Trust, longest_rest: Duration) -> anyhow::Result<Self> {
+    /// The address names no host.
+    pub fn new(url: &Uri, tls: Tls, longest_rest: Duration) -> anyhow::Result<Self> {
         let authority = url.authority().context("the address names no host")?;
         let name = authority.host().trim_matches(['[', ']']).to_owned();
         let encrypted = url.scheme_str() == Some("https");
         let usual_port = if encrypted { 443 } else { 80 };
-        let tls = if encrypted {
-            Some((TlsConnector::from(tls::config(trust)?), ServerName::try_from(name.clone())?))
-        } else {
-            None
-        };
         let port = authority.port_u16().unwrap_or(usual_port);
+        let server_name = encrypted.then(|| ServerName::try_from(name.clone())).transpose()?;
         // Without the usual port, as every client sends it and signs it.
         let authority = if port == usual_port { authority.host() } else { authority.as_str() };
         Ok(Self {
-            tls,
+            tls: server_name.map(|name| (tls.into(), name)),
             authority: authority.parse()?,
             name,
             port,
@@ -122,13 +112,6 @@ impl Host {
     #[must_use]
     pub fn authority(&self) -> &str {
         self.authority.to_str().unwrap_or_default()
-    }
-
-    fn serves(&self, url: &Uri) -> bool {
-        let port = url.port_u16().unwrap_or(if self.tls.is_some() { 443 } else { 80 });
-        let encrypted = url.scheme_str() == Some("https");
-        let name = url.host().map(|host| host.trim_matches(['[', ']']));
-        encrypted == self.tls.is_some() && port == self.port && name == Some(&self.name)
     }
 
     /// How many connections are open and idle, and may be used again.
@@ -164,13 +147,13 @@ impl Host {
                         request = unsent;
                         continue;
                     }
-                    _ => return Err(Error::lost("the connection broke")(error.into_error())),
+                    _ => return Err(lost("the connection broke")(error.into_error())),
                 },
             };
             let (head, body) = response.into_parts();
             let body = Limited::new(body, largest).collect().await;
-            let body = body.map_err(|error| Error::Lost("the answer did not come whole", error))?.to_bytes();
-            let troubled = head.status.is_server_error() || head.status == http::StatusCode::REQUEST_TIMEOUT;
+            let body = body.map_err(lost("the answer did not come whole"))?.to_bytes();
+            let troubled = head.status.is_server_error() || head.status == StatusCode::REQUEST_TIMEOUT;
             if !troubled && !self.longest_rest.is_zero() && sender.ready().await.is_ok() {
                 self.idle().push_back((sender, Moment::now()));
             }
@@ -194,44 +177,39 @@ impl Host {
     }
 
     async fn connect(&self) -> Result<Sender, Error> {
-        let mut failure = io::Error::new(io::ErrorKind::NotFound, "the host's name has no address");
-        for address in self.addresses().await? {
-            match timeout(CONNECT_TIMEOUT, TcpStream::connect(address)).await {
-                Ok(Ok(stream)) => return self.secure(stream).await,
-                Ok(Err(error)) => failure = error,
-                Err(_) => failure = io::ErrorKind::TimedOut.into(),
-            }
-        }
-        *self.known_addresses.lock().await = None;
-        Err(Error::lost("cannot connect")(failure))
-    }
-
-    /// All of them, beginning with another one for each connection.
-    async fn addresses(&self) -> Result<Vec<SocketAddr>, Error> {
-        let mut known = self.known_addresses.lock().await;
-        let (mut addresses, at) = match known.take().filter(|(_, at)| at.age() < ADDRESS_LIFE) {
-            Some(known) => known,
-            None => {
-                let found = lookup_host((self.name.as_str(), self.port)).await;
-                let found = found.map_err(Error::lost("the host's name cannot be looked up"))?;
-                (found.collect(), Moment::now())
+        let addresses = self.addresses().await?;
+        let connecting = timeout(CONNECT_TIMEOUT, TcpStream::connect(&*addresses)).await;
+        let stream = match connecting.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())) {
+            Ok(stream) => stream,
+            Err(error) => {
+                *self.known_addresses.lock().await = None;
+                return Err(lost("cannot connect")(error));
             }
         };
-        let first = usize::from(addresses.len() > 1);
-        addresses.rotate_left(first);
-        *known = Some((addresses.clone(), at));
-        Ok(addresses)
-    }
-
-    async fn secure(&self, stream: TcpStream) -> Result<Sender, Error> {
         // A request is one small write: it is not to wait for the answer to the last.
-        stream.set_nodelay(true).map_err(Error::lost("cannot connect"))?;
+        stream.set_nodelay(true).map_err(lost("cannot connect"))?;
         let Some((tls, name)) = &self.tls else { return speak(stream).await };
         match tls.connect(name.clone(), stream).await {
             Ok(stream) => speak(stream).await,
-            Err(error) if tls::is_untrusted(&error) => Err(Error::Untrusted(error)),
-            Err(error) => Err(Error::lost("no TLS connection")(error)),
+            Err(error) if is_untrusted(&error) => Err(Error::Untrusted(error)),
+            Err(error) => Err(lost("no TLS connection")(error)),
         }
+    }
+
+    /// All of them, beginning with any: one that does not answer is not everybody's first.
+    async fn addresses(&self) -> Result<Vec<SocketAddr>, Error> {
+        let mut known = self.known_addresses.lock().await;
+        let (addresses, at) = match known.take().filter(|(_, at)| at.age() < ADDRESS_LIFE) {
+            Some(known) => known,
+            None => {
+                let found = lookup_host((&*self.name, self.port)).await;
+                (found.map_err(lost("the host's name cannot be looked up"))?.collect(), Moment::now())
+            }
+        };
+        let mut addresses = known.insert((addresses, at)).0.clone();
+        let first = fastrand::usize(..addresses.len().max(1));
+        addresses.rotate_left(first);
+        Ok(addresses)
     }
 }
 
@@ -239,39 +217,43 @@ async fn speak<T>(stream: T) -> Result<Sender, Error>
 where
     TokioIo<T>: Read + Write + Unpin + Send + 'static,
 {
-    let (sender, connection) =
-        handshake(TokioIo::new(stream)).await.map_err(Error::lost("cannot speak HTTP"))?;
+    let (sender, connection) = handshake(TokioIo::new(stream)).await.map_err(lost("cannot speak HTTP"))?;
     // It ends with its sender, and what becomes of it the sender hears.
     tokio::spawn(connection);
     Ok(sender)
 }
 
-/// A client for the SDK, which keeps to the timeouts of this module: whatever else the SDK sets bounds whole calls.
-pub(crate) fn for_sdk(trust: &Trust) -> SharedHttpClient {
-    let connector = SharedHttpConnector::new(ForSdk { trust: trust.clone(), last: Mutex::default() });
+/// Whether a handshake failed because of the server's certificate.
+fn is_untrusted(error: &io::Error) -> bool {
+    let inner = error.get_ref().and_then(|inner| inner.downcast_ref());
+    matches!(inner, Some(rustls::Error::InvalidCertificate(_)))
+}
+
+/// A client for one of the SDK's, which keeps to the timeouts of this module: whatever else the SDK sets bounds whole
+/// calls. It talks to `host`, or else to the server of its first request, as a client of the SDK talks to one only.
+pub(crate) fn for_sdk(tls: Tls, host: Option<Arc<Host>>) -> SharedHttpClient {
+    let host = host.map_or_else(OnceLock::new, OnceLock::from);
+    let connector = SharedHttpConnector::new(ForSdk { tls, host });
     http_client_fn(move |_, _| connector.clone())
 }
 
 #[derive(Debug)]
 struct ForSdk {
-    trust: Trust,
-    /// A client of the SDK talks to one server.
-    last: Mutex<Option<Arc<Host>>>,
+    tls: Tls,
+    host: OnceLock<Arc<Host>>,
 }
 
 impl ForSdk {
-    fn host(&self, url: &Uri) -> anyhow::Result<Arc<Host>> {
-        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(host) = last.as_ref().filter(|host| host.serves(url)) {
-            return Ok(host.clone());
-        }
-        Ok(last.insert(Arc::new(Host::new(url, &self.trust, LONGEST_REST)?)).clone())
-    }
-
     fn prepare(&self, request: HttpRequest) -> anyhow::Result<(Arc<Host>, Request<Full<Bytes>>)> {
         let (mut head, body) = request.try_into_http1x()?.into_parts();
         let body = Bytes::copy_from_slice(body.bytes().context("only a body in memory can be sent")?);
-        let host = self.host(&head.uri)?;
+        let host = match self.host.get() {
+            Some(host) => host.clone(),
+            None => {
+                let host = Arc::new(Host::new(&head.uri, self.tls.clone(), LONGEST_REST)?);
+                self.host.get_or_init(|| host).clone()
+            }
+        };
         head.uri = head.uri.path_and_query().context("the address has no path")?.as_str().parse()?;
         Ok((host, Request::from_parts(head, Full::new(body))))
     }
@@ -300,6 +282,7 @@ mod tests {
     };
 
     use super::*;
+    use crate::{config::Variables, tls};
 
     /// A server that answers every request with 200, and its address.
     async fn server() -> SocketAddr {
@@ -319,7 +302,8 @@ mod tests {
     }
 
     fn host(url: &str) -> Host {
-        Host::new(&url.parse().unwrap(), &Trust::Nobody, Duration::from_secs(20)).unwrap()
+        let tls = tls::config(&[], &Variables::of(&[])).unwrap();
+        Host::new(&url.parse().unwrap(), tls, Duration::from_secs(20)).unwrap()
     }
 
     async fn status(host: &Host) -> Result<u16, Error> {
@@ -332,17 +316,13 @@ mod tests {
         for (url, expected) in [
             ("http://a.example/x", "a.example"),
             ("http://a.example:80/x", "a.example"),
+            ("https://a.example:443/x", "a.example"),
+            ("https://a.example:80/x", "a.example:80"),
             ("http://127.0.0.1:443/x", "127.0.0.1:443"),
             ("http://[::1]:8443/x", "[::1]:8443"),
             ("http://[::1]/x", "[::1]"),
         ] {
-            let host = host(url);
-            assert_eq!(host.authority(), expected);
-            assert!(host.serves(&url.parse().unwrap()), "{url}");
-        }
-        let served = host("http://a.example/x");
-        for other in ["http://a.example:81/", "https://a.example/", "http://b.example/"] {
-            assert!(!served.serves(&other.parse().unwrap()), "{other}");
+            assert_eq!(host(url).authority(), expected);
         }
     }
 

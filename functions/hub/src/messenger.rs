@@ -178,7 +178,8 @@ impl Messenger {
             sent = Some((from, frame.len()));
             Ok::<_, Stop>(Frame::new(frame))
         };
-        let result = fanout.deliver(&sessions, frame, &mut report).await;
+        // Boxed, because it is large.
+        let result = Box::pin(fanout.deliver(&sessions, frame, &mut report)).await;
         let receipt = Receipt::new(id, std::mem::take(&mut report.sessions));
         if let Some((from, bytes)) = &sent {
             let from = from.as_ref().map_or("", SessionId::as_str);

@@ -37,7 +37,7 @@ use crate::{
     endpoint::{Endpoint, cannot_post},
     failure::{Failure, chain},
     http::{Error, Host, LONGEST_REST, for_sdk},
-    tls::Trust,
+    tls::{self, Tls},
 };
 
 /// An answer that takes longer is not waited for: the post is tried again. Usual answers take 10 to 50 ms.
@@ -90,7 +90,7 @@ impl Frame {
 /// The connections of one API's stage.
 pub struct Connections {
     url: String,
-    host: Host,
+    host: Arc<Host>,
     /// `https://{host}`, which only the signature needs.
     base: String,
     /// The path of `@connections`, with a slash at its end.
@@ -225,7 +225,7 @@ fn clock_ahead(answer: &HeaderMap) -> Option<i64> {
 /// Finds the [`Connections`] of an event.
 pub struct Gateway {
     endpoint: Endpoint,
-    trust: Trust,
+    tls: Tls,
     region: String,
     identity: Identity,
     sdk: Builder,
@@ -242,10 +242,9 @@ impl Gateway {
     /// A variable is missing or cannot be used, or the certificates to trust cannot be read.
     pub fn new(variables: &Variables, sdk: &SdkConfig) -> anyhow::Result<Self> {
         let endpoint = Endpoint::read(variables)?;
-        let trust = Trust::of(&[endpoint.known().map(str::to_owned)], |name| variables.get(name));
+        let tls = tls::config(&[endpoint.known().map(str::to_owned)], variables)?;
         let identity = aws::credentials(variables)?.into();
         let sdk = Builder::from(sdk)
-            .http_client(for_sdk(&trust))
             // The address is whole: the SDK must not look for another kind of it.
             .use_fips(false)
             .use_dual_stack(false)
@@ -253,7 +252,7 @@ impl Gateway {
             .retry_config(RetryConfig::disabled().with_reconnect_mode(ReconnectMode::ReuseAllConnections))
             .timeout_config(TimeoutConfig::builder().operation_timeout(ATTEMPT_TIMEOUT).build());
         let region = variables.region()?;
-        Ok(Self { endpoint, trust, region, identity, sdk, last: Mutex::default() })
+        Ok(Self { endpoint, tls, region, identity, sdk, last: Mutex::default() })
     }
 
     /// The connections that can be reached when `origin`, the API id and stage of an event, is known or not.
@@ -273,7 +272,8 @@ impl Gateway {
 
     fn build(&self, url: String) -> anyhow::Result<Connections> {
         let uri: http::Uri = url.parse().with_context(|| format!("{url} is no URL"))?;
-        let host = Host::new(&uri, &self.trust, LONGEST_REST)?;
+        let host = Arc::new(Host::new(&uri, self.tls.clone(), LONGEST_REST)?);
+        let sdk = self.sdk.clone().http_client(for_sdk(self.tls.clone(), Some(host.clone())));
         Ok(Connections {
             base: format!("{}://{}", uri.scheme_str().unwrap_or("https"), host.authority()),
             path: format!("{}/@connections/", uri.path().trim_end_matches('/')),
@@ -281,7 +281,7 @@ impl Gateway {
             identity: self.identity.clone(),
             region: self.region.clone(),
             clock_ahead: AtomicI64::default(),
-            sdk: Client::from_conf(self.sdk.clone().endpoint_url(&url).build()),
+            sdk: Client::from_conf(sdk.endpoint_url(&url).build()),
             url,
         })
     }

@@ -41,7 +41,7 @@ impl Handler {
             let id = message.id.clone().unwrap_or_else(|| context.request_id.clone());
             self.messenger.send(&origin, &self.connections, message, id, async { Ok(None) }).await
         };
-        let result = Box::pin(sending).await;
+        let result = sending.await;
         match &result {
             Ok(_) => {}
             Err(Stop::Refused(refusal)) => origin.log_refusal(refusal),

@@ -69,7 +69,7 @@ impl Handler {
             id = Some(message.id.clone().unwrap_or_else(|| context.request_id.clone()));
             self.send(&origin, &sender, message, id.clone().unwrap_or_default()).await
         };
-        match Box::pin(sending).await {
+        match sending.await {
             Ok(receipt) => Ok(GatewayAnswer::frame(&receipt)),
             Err(Stop::Refused(refusal)) => {
                 origin.log_refusal(&refusal);

@@ -1,11 +1,11 @@
 //! One line a log event, whatever strangers send, and nothing in it that is not the operator's business.
 
-use harness::{Answer, Function, Operation, executable, over_socket};
+use harness::{Answer, Function, Operation, Row, executable, over_socket};
 use serde_json::{Value, json};
 
 use crate::{
     connecting::{CONNECT, DISCONNECT},
-    support::{AMPLE, Hub, SENDER, log},
+    support::{AMPLE, Hub, SENDER, index, line, log, name, now_ms, totals},
 };
 
 /// Ends a line, colours a terminal, closes a string, and pretends to be a log line.
@@ -108,6 +108,79 @@ async fn keeps_its_log_clean(function: &str, level: &str, payloads: &[String]) {
             ["TRACE", "DEBUG", "INFO", "WARN", "ERROR"].iter().any(|level| line["level"] == *level),
             "{line}"
         );
+    }
+}
+
+/// Hundreds of troubles of every kind in one invocation, which log counts all lines of.
+#[tokio::test]
+async fn every_kind_of_trouble_is_one_line_however_often_it_happens() {
+    let hub = Hub::alone().await;
+    hub.crowd("stadium", 1_000);
+    hub.crowd("unreadable", 100);
+    for index in 0..50 {
+        let over = Row { expires_at: Some(now_ms() / 1000 - 1), ..Row::aged("stadium", 60) };
+        hub.world.table.put(&name("over", index), over);
+    }
+    hub.world.table.script(|operation, _| match operation {
+        Operation::DeleteItem => Answer::Error(500, "InternalServerError"),
+        _ => Answer::Serve,
+    });
+    hub.world.table.page_script(|session, _| match session {
+        "unreadable" => Answer::Error(400, "AccessDeniedException"),
+        _ => Answer::Serve,
+    });
+    hub.world.gateway.script(|connection, tries| match (index(connection) % 10, tries) {
+        (0, _) => Answer::Error(410, "GoneException"),
+        (1, _) => Answer::Error(413, "PayloadTooLargeException"),
+        (2, 0) => Answer::Bare(503),
+        (3, 0) => Answer::Error(429, "LimitExceededException"),
+        (4, 0) => Answer::CutUnread,
+        (5, 0) => Answer::CutRead,
+        (6, _) => Answer::Bare(500),
+        _ => Answer::Serve,
+    });
+    hub.world.gateway.close_script(|_| Answer::Bare(500));
+    let function = Function::start_with(&executable("publish"), &hub.world, |command| {
+        command.env("REQUIRE_GRANT", "true").env("STRAGGLER_SECONDS", "1");
+    })
+    .await;
+    let outcome = function.invoke(r#"{"sessions":["stadium","unreadable"],"message":1}"#, AMPLE).await;
+    assert_eq!(totals(outcome.response()), [700, 100, 200]);
+    let log = log(&function.finish());
+    for (message, level, count) in [
+        ("sessions not read", "ERROR", 1),
+        ("deliveries failed", "ERROR", 200),
+        ("prunes failed", "WARN", 100),
+        ("not closed", "WARN", 50),
+    ] {
+        let line = line(&log, message);
+        assert_eq!((&line["level"], &line["count"]), (&level.into(), &count.into()), "{line}");
+    }
+    assert_eq!(log.len(), 7, "with a start, an invocation and its metrics: {log:#?}");
+}
+
+/// A table that answers only after several attempts: what the SDK has to say of them stays out of the log.
+#[tokio::test]
+async fn a_table_in_trouble_is_no_line_where_it_recovers_and_one_where_it_does_not() {
+    for (trouble, recovers) in [
+        (Answer::Error(500, "InternalServerError"), true),
+        (Answer::Error(400, "ThrottlingException"), true),
+        (Answer::CutRead, true),
+        (Answer::CutUnread, true),
+        (Answer::Hang, true),
+        (Answer::Bare(503), false),
+        (Answer::Error(400, "ThrottlingException"), false),
+    ] {
+        let hub = Hub::together().await;
+        hub.crowd("room", 3);
+        let answer = trouble.clone();
+        hub.world.table.script(move |_, count| match !recovers || count < 2 {
+            true => answer.clone(),
+            false => Answer::Serve,
+        });
+        let outcome = hub.send(&["room"], AMPLE).await;
+        assert_eq!(matches!(outcome.ending, harness::Ending::Response(_)), recovers, "{trouble:?}");
+        assert_eq!(hub.log().len(), 3, "{trouble:?}: a start, one line and its metrics");
     }
 }
 

@@ -1,7 +1,7 @@
 //! The send-message function in a world of its own, and what its answers say.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     fs::File,
     path::Path,
     time::{Duration, SystemTime},
@@ -146,14 +146,43 @@ pub(crate) fn totals(receipt: &Value) -> [u64; 3] {
     sum
 }
 
-/// The log lines of a function that logs JSON and nothing else.
+/// What the functions say. A line with other words is a library's.
+const WORDS: [&str; 16] = [
+    "admitted",
+    "clock corrected",
+    "connected",
+    "counted",
+    "deliveries failed",
+    "disconnected",
+    "failed",
+    "not closed",
+    "panicked",
+    "prunes failed",
+    "refused",
+    "sender notified",
+    "sent",
+    "sessions not read",
+    "started",
+    "stopped",
+];
+
+/// The log lines of a function that logs JSON and nothing else: an invocation has one line for each kind of trouble at
+/// most, and the libraries have none.
 pub(crate) fn log(output: &Output) -> Vec<Value> {
     assert_eq!(output.stderr, [""; 0], "the log should go to standard output");
     let parse = |line: &String| match serde_json::from_str(line) {
         Ok(value @ Value::Object(_)) => value,
         _ => panic!("a log line should be one JSON object: {line:?}"),
     };
-    output.stdout.iter().map(parse).collect()
+    let lines: Vec<Value> = output.stdout.iter().map(parse).collect();
+    let mut said = HashSet::new();
+    for line in lines.iter().filter(|line| !line["_aws"].is_object()) {
+        let message = line["message"].as_str().unwrap_or_default();
+        assert!(WORDS.contains(&message), "a library logs: {line}");
+        let invocation = line["span"]["requestId"].as_str().unwrap_or_default();
+        assert!(said.insert((invocation, message)), "said twice of one invocation: {line}");
+    }
+    lines
 }
 
 /// The one log line with this message.

@@ -10,7 +10,7 @@ use hub::event::Connect;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::keys::tests::{Issuer, RSA, Reply, later};
+use crate::keys::tests::{Issuer, RSA, Reply, later, tls};
 
 struct Door {
     issuer: Issuer,
@@ -20,7 +20,7 @@ struct Door {
 impl Door {
     async fn new() -> Self {
         let issuer = Issuer::start(&[("rsa", &RSA)]).await;
-        let authorizer = Authorizer::new(issuer.config()).unwrap();
+        let authorizer = Authorizer { keys: Keys::new(&issuer.config(), tls()), config: issuer.config() };
         authorizer.prepare().await;
         Self { issuer, authorizer }
     }

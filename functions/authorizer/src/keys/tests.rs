@@ -10,6 +10,7 @@ use aws_lc_rs::{
     },
 };
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use hub::config::Variables;
 use serde_json::{Value, json};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -18,6 +19,11 @@ use tokio::{
 };
 
 use super::*;
+
+/// For addresses on loopback, which need none.
+pub(crate) fn tls() -> Tls {
+    hub::tls::config(&[], &Variables::of(&[])).unwrap()
+}
 
 /// A private key of the issuer's, or of somebody else.
 pub(crate) enum SigningKey {
@@ -148,13 +154,8 @@ impl Issuer {
     }
 
     pub(crate) fn config(&self) -> Config {
-        let issuer = self.url.clone();
-        Config::from_lookup(|name| match name {
-            "AUTH_ISSUER" => Some(issuer.clone()),
-            "AUTH_AUDIENCE" => Some("hub".into()),
-            _ => None,
-        })
-        .unwrap()
+        let variables = [("AUTH_ISSUER", &*self.url), ("AUTH_AUDIENCE", "hub")];
+        Config::read(&Variables::of(&variables)).unwrap()
     }
 }
 
@@ -196,7 +197,7 @@ async fn has(keys: &Keys, id: &str) -> Result<bool, Failure> {
 #[tokio::test]
 async fn a_key_is_fetched_once_and_then_known() {
     let issuer = Issuer::start(&[("one", &RSA)]).await;
-    let keys = Keys::new(&issuer.config()).unwrap();
+    let keys = Keys::new(&issuer.config(), tls());
     for _ in 0..3 {
         assert!(has(&keys, "one").await.unwrap());
     }
@@ -208,7 +209,7 @@ async fn a_given_address_is_used_without_discovery() {
     let issuer = Issuer::start(&[("one", &RSA)]).await;
     issuer.set("/elsewhere?tenant=1", Reply::Answer(200, json!({ "keys": [RSA.jwk("two")] }).to_string()));
     let jwks_url = Some(format!("{}/elsewhere?tenant=1", issuer.url).parse().unwrap());
-    let keys = Keys::new(&Config { jwks_url, ..issuer.config() }).unwrap();
+    let keys = Keys::new(&Config { jwks_url, ..issuer.config() }, tls());
     assert!(has(&keys, "two").await.unwrap());
     assert_eq!(issuer.asked(DISCOVERY), 0);
 }
@@ -216,7 +217,7 @@ async fn a_given_address_is_used_without_discovery() {
 #[tokio::test]
 async fn an_unknown_key_is_asked_for_at_most_every_thirty_seconds() {
     let issuer = Issuer::start(&[("old", &RSA)]).await;
-    let keys = Keys::new(&issuer.config()).unwrap();
+    let keys = Keys::new(&issuer.config(), tls());
     assert!(has(&keys, "old").await.unwrap());
     issuer.keys(&[("new", &RSA)]);
     for _ in 0..3 {
@@ -234,7 +235,7 @@ async fn an_unknown_key_is_asked_for_at_most_every_thirty_seconds() {
 #[tokio::test]
 async fn a_withdrawn_key_serves_for_ten_minutes_at_most() {
     let issuer = Issuer::start(&[("old", &RSA)]).await;
-    let keys = Keys::new(&issuer.config()).unwrap();
+    let keys = Keys::new(&issuer.config(), tls());
     assert!(has(&keys, "old").await.unwrap());
     issuer.keys(&[]);
     later(MAX_AGE - Duration::from_secs(1)).await;
@@ -246,7 +247,7 @@ async fn a_withdrawn_key_serves_for_ten_minutes_at_most() {
 #[tokio::test]
 async fn a_known_key_outlives_its_issuer_and_an_unknown_one_is_then_a_failure() {
     let issuer = Issuer::start(&[("one", &RSA)]).await;
-    let keys = Keys::new(&issuer.config()).unwrap();
+    let keys = Keys::new(&issuer.config(), tls());
     assert!(has(&keys, "one").await.unwrap());
     issuer.set(DISCOVERY, Reply::Answer(503, "down".into()));
     for _ in 0..3 {
@@ -261,7 +262,7 @@ async fn a_known_key_outlives_its_issuer_and_an_unknown_one_is_then_a_failure() 
 #[tokio::test]
 async fn the_time_that_lambda_has_the_function_frozen_counts_too() {
     let issuer = Issuer::start(&[("old", &RSA)]).await;
-    let keys = Keys::new(&issuer.config()).unwrap();
+    let keys = Keys::new(&issuer.config(), tls());
     assert!(has(&keys, "old").await.unwrap());
     issuer.keys(&[("new", &RSA)]);
     assert!(!has(&keys, "new").await.unwrap(), "it is too early to ask again");
@@ -282,7 +283,7 @@ async fn the_time_that_lambda_has_the_function_frozen_counts_too() {
 #[tokio::test]
 async fn a_question_that_is_cut_short_counts_as_one() {
     let issuer = Issuer::start(&[("one", &RSA)]).await;
-    let keys = Keys::new(&issuer.config()).unwrap();
+    let keys = Keys::new(&issuer.config(), tls());
     assert!(has(&keys, "one").await.unwrap());
     issuer.set(DISCOVERY, Reply::Silence);
     later(REFRESH_EVERY).await;
@@ -296,7 +297,7 @@ async fn a_question_that_is_cut_short_counts_as_one() {
 #[tokio::test]
 async fn who_has_a_known_key_does_not_wait_for_a_slow_issuer() {
     let issuer = Issuer::start(&[("one", &RSA)]).await;
-    let keys = Keys::new(&issuer.config()).unwrap();
+    let keys = Keys::new(&issuer.config(), tls());
     assert!(has(&keys, "one").await.unwrap());
     issuer.set(DISCOVERY, Reply::Silence);
     later(MAX_AGE).await;
@@ -313,7 +314,7 @@ async fn who_has_a_known_key_does_not_wait_for_a_slow_issuer() {
 async fn an_issuer_that_has_never_answered_is_asked_again_soon() {
     let issuer = Issuer::start(&[("one", &RSA)]).await;
     issuer.set(DISCOVERY, Reply::Answer(500, String::new()));
-    let keys = Keys::new(&issuer.config()).unwrap();
+    let keys = Keys::new(&issuer.config(), tls());
     for _ in 0..3 {
         assert!(matches!(has(&keys, "one").await, Err(Failure::Other { cause: "keys", .. })));
     }
@@ -326,7 +327,7 @@ async fn an_issuer_that_has_never_answered_is_asked_again_soon() {
 #[tokio::test]
 async fn all_who_need_the_keys_at_once_wait_for_one_answer() {
     let issuer = Issuer::start(&[("one", &RSA)]).await;
-    let keys = Keys::new(&issuer.config()).unwrap();
+    let keys = Keys::new(&issuer.config(), tls());
     let (a, b, c) = tokio::join!(has(&keys, "one"), has(&keys, "one"), has(&keys, "none"));
     assert!(a.unwrap() && b.unwrap() && !c.unwrap());
     assert_eq!(issuer.asked("/keys"), 1);
@@ -348,7 +349,7 @@ async fn an_answer_that_is_not_what_it_should_be_is_a_failure_and_says_which() {
         let issuer = Issuer::start(&[("one", &RSA)]).await;
         issuer.set("/moved", answer(&json!({ "keys": [RSA.jwk("one")] }).to_string()));
         issuer.set(path, reply);
-        let failure = has(&Keys::new(&issuer.config()).unwrap(), "one").await.unwrap_err().to_string();
+        let failure = has(&Keys::new(&issuer.config(), tls()), "one").await.unwrap_err().to_string();
         assert!(failure.contains(says), "{path} {says}: {failure}");
         assert_eq!(issuer.asked("/moved"), 0, "a redirect could lead anywhere");
     }
@@ -359,7 +360,7 @@ async fn keys_are_fetched_over_https_or_from_this_machine_wherever_the_issuer_po
     for jwks_uri in ["http://keys.example.com/", "http://169.254.169.254/", "file:///etc/passwd", "keys"] {
         let issuer = Issuer::start(&[]).await;
         issuer.discovery(&json!({ "issuer": issuer.url, "jwks_uri": jwks_uri }));
-        let failure = has(&Keys::new(&issuer.config()).unwrap(), "one").await.unwrap_err().to_string();
+        let failure = has(&Keys::new(&issuer.config(), tls()), "one").await.unwrap_err().to_string();
         assert!(failure.contains(&format!("jwks_uri is {jwks_uri}")), "{failure}");
     }
 }
@@ -387,7 +388,7 @@ async fn of_an_issuers_own_text_a_failure_holds_no_more_than_a_little() {
         json!({ "issuer": issuer.url, "jwks_uri": format!("{}/{}", issuer.url, "x".repeat(9000)) }),
     ] {
         issuer.discovery(&document);
-        let failure = has(&Keys::new(&issuer.config()).unwrap(), "one").await.unwrap_err().to_string();
+        let failure = has(&Keys::new(&issuer.config(), tls()), "one").await.unwrap_err().to_string();
         assert!((200..400).contains(&failure.chars().count()), "{failure}");
     }
 }
@@ -397,7 +398,7 @@ async fn an_issuer_that_keeps_silent_is_not_waited_for() {
     let issuer = Issuer::start(&[]).await;
     issuer.set(DISCOVERY, Reply::Silence);
     let started = Instant::now();
-    let keys = Keys::new(&issuer.config()).unwrap();
+    let keys = Keys::new(&issuer.config(), tls());
     assert!(matches!(has(&keys, "one").await, Err(Failure::Other { cause: "keys", .. })));
     assert!(started.elapsed() <= REQUEST_TIMEOUT + Duration::from_millis(10), "{:?}", started.elapsed());
 }
@@ -408,7 +409,7 @@ async fn nobody_at_the_issuers_address_is_a_failure() {
     let jwks_url = Some(format!("http://{}/keys", listener.local_addr().unwrap()).parse().unwrap());
     drop(listener);
     let issuer = Issuer::start(&[]).await;
-    let keys = Keys::new(&Config { jwks_url, ..issuer.config() }).unwrap();
+    let keys = Keys::new(&Config { jwks_url, ..issuer.config() }, tls());
     assert!(matches!(has(&keys, "one").await, Err(Failure::Other { cause: "keys", .. })));
 }
 

@@ -5,7 +5,7 @@ use proptest::{prelude::*, test_runner::TestRunner};
 use serde_json::json;
 
 use super::*;
-use crate::keys::tests::{EC, ED, Issuer, RSA, Reply, STRANGER, SigningKey, base64};
+use crate::keys::tests::{EC, ED, Issuer, RSA, Reply, STRANGER, SigningKey, base64, tls};
 
 struct Door {
     issuer: Issuer,
@@ -17,7 +17,7 @@ impl Door {
     async fn new() -> Self {
         let issuer = Issuer::start(&[("rsa", &RSA), ("ec", &EC), ("ed", &ED)]).await;
         let config = issuer.config();
-        let keys = Keys::new(&config).unwrap();
+        let keys = Keys::new(&config, tls());
         Self { issuer, config, keys }
     }
 

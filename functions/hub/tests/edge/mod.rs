@@ -16,7 +16,7 @@ pub(crate) fn check(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     let check_message = |text: &str| match Message::parse(text) {
         Ok(message) => {
-            assert!(text.contains(message.content.get()), "what is delivered is a slice of the frame")
+            assert!(text.contains(message.content.get()), "what is delivered is a slice of the frame");
         }
         Err(refusal) => {
             assert!(matches!(refusal.code, Code::BadRequest | Code::TooManySessions), "{refusal:?}");

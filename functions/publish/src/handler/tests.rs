@@ -90,7 +90,7 @@ async fn an_invocation_that_lambda_repeats_keeps_its_message_id() {
 #[tokio::test]
 async fn a_receipt_with_failures_is_a_result() {
     let hub = hub().await;
-    hub.world.gateway.script(|connection, _| match &*connection {
+    hub.world.gateway.script(|connection, _| match connection {
         "bobs" => Answer::Error(413, "PayloadTooLargeException"),
         _ => Answer::Serve,
     });
