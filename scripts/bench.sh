@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Measures the functions beside a floor (a minimal program that does the same) and the Python proof of concept, in one
-# run, and prints a table with ratios. Takes some 15 minutes after the builds.
+# Measures the functions beside a floor (a minimal program that does the same), the Python proof of concept and the same
+# in Node.js, in one run, and prints a table with ratios. Takes some 15 minutes after the builds.
 #
 #   scripts/bench.sh [--only PART[,PART...]] [--functions-dir DIR] [--env NAME=VALUE] [--fanout N] [--rounds N] [--docs]
 #   scripts/bench.sh --check | --accept
@@ -77,6 +77,17 @@ python_baseline() {
   cp "$requirements" "$out/python/requirements.txt"
 }
 
+node_baseline() {
+  need npm nodejs
+  cmp -s "$ROOT/bench/node/package-lock.json" "$out/node/package-lock.json" || {
+    say "installing the AWS SDK for JavaScript"
+    rm -rf "$out/node"
+    cp -R "$ROOT/bench/node" "$out/node"
+    run npm ci --prefix "$out/node" --silent >&2
+  }
+  cp "$ROOT/bench/node/app.mjs" "$out/node"
+}
+
 need_linux
 need_cargo
 cd "$ROOT"
@@ -97,6 +108,7 @@ fi
 ! wanted instructions || need valgrind valgrind
 certificates
 python_baseline
+node_baseline
 if [ -z "$functions" ]; then
   "$ROOT/scripts/build.sh" --arch host >/dev/null
   functions=$ROOT/target/lambda
@@ -106,7 +118,7 @@ run cargo build --locked --quiet --release --target "$target" -p floor >&2
 run cargo build --locked --quiet --profile local --target "$target" -p bench-runner >&2
 
 options=(--functions "$functions" --floor "$ROOT/target/$target/release/floor" --python "$out/python/bin/python"
-  --app "$ROOT/bench/python" --out "$out" --trusted "$out/certificates/trusted.pem" --concurrency "$fanout" --rounds "$rounds")
+  --app "$ROOT/bench/python" --node "$out/node" --out "$out" --trusted "$out/certificates/trusted.pem" --concurrency "$fanout" --rounds "$rounds")
 [ -z "$only" ] || options+=(--only "$only")
 [ -z "$variable" ] || options+=(--env "$variable")
 [ -z "$docs" ] || options+=(--docs "$docs")

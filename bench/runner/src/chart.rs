@@ -11,11 +11,12 @@ const SHOWN: [(&str, &str); 5] = [
     ("memory_100000", "Peak memory, 100,000 connections"),
     ("fan_out", "10,000 posts of 10 ms each"),
 ];
-const PROGRAMS: [(&str, &str); 3] = [("hub", "this hub"), ("floor", "floor"), ("python", "Python")];
+const PROGRAMS: [(&str, &str); 4] =
+    [("hub", "this hub"), ("floor", "floor"), ("python", "Python"), ("node", "Node.js")];
 const STYLE: &str = "text{font:13px system-ui,sans-serif;fill:#1f2328}.title{font-weight:600}.note{fill:#59636e}\
-    .hub{fill:#0969da}.floor{fill:#8c959f}.python{fill:#bc4c00}\
+    .hub{fill:#0969da}.floor{fill:#8c959f}.python{fill:#bc4c00}.node{fill:#1a7f37}\
     @media(prefers-color-scheme:dark){text{fill:#f0f6fc}.note{fill:#9198a1}.hub{fill:#4493f8}.floor{fill:#656c76}\
-    .python{fill:#f0883e}}";
+    .python{fill:#f0883e}.node{fill:#3fb950}}";
 const WIDTH: f64 = 720.0;
 const LEFT: f64 = 70.0;
 const LONGEST: f64 = 540.0;
@@ -49,8 +50,7 @@ pub(crate) fn draw(figures: &[Figure], when: &str) -> String {
     let height = y + 8.0;
     format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {height}\" width=\"{WIDTH}\" \
-         height=\"{height}\" role=\"img\"><title>The hub, the floor and the Python proof of concept, measured side by \
-         side</title><style>{STYLE}</style>{body}</svg>\n"
+         height=\"{height}\" role=\"img\"><title>The hub, the floor, Python and Node.js, measured side by side</title><style>{STYLE}</style>{body}</svg>\n"
     )
 }
 

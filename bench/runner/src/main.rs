@@ -1,5 +1,5 @@
-//! Measures this project's functions, the floor and the Python proof of concept; `scripts/bench.sh` builds all three
-//! and runs this.
+//! Measures this project's functions, the floor, the Python proof of concept and one in Node.js; `scripts/bench.sh` makes
+//! all of them and runs this.
 #![allow(
     clippy::expect_used,
     clippy::panic,
@@ -170,6 +170,7 @@ impl Options {
             let app = PathBuf::from(self.need("app"));
             programs.push(Program::new("floor", floor.into()));
             programs.push(Program::python(self.need("python").into(), &app));
+            programs.push(Program::node(self.need("node").as_ref()));
         }
         Bench {
             functions,

@@ -14,7 +14,7 @@ use tokio::sync::Semaphore;
 
 use crate::{
     cgroup::Quota,
-    program::{self, CROWD, ONE, Process, Program, Setting, event},
+    program::{self, CROWD, ONE, Process, Program, Setting, event, message},
     report::{Figure, Point, Target, Unit},
 };
 
@@ -32,7 +32,8 @@ const POST: Duration = Duration::from_millis(10);
 pub(crate) struct Bench {
     /// The functions' folders.
     pub(crate) functions: PathBuf,
-    /// This project's send-message, then, unless it is only guarded, the floor and the Python proof of concept.
+    /// This project's send-message, then, unless it is only guarded, the floor, the Python proof of concept and the same
+    /// in Node.js.
     pub(crate) programs: Vec<Program>,
     /// The folder for results and certificates.
     pub(crate) out: PathBuf,
@@ -64,6 +65,7 @@ impl Bench {
             let process = program.start(&world, setting).await;
             let done = match job {
                 Job::First => process.try_send(ONE, 1).await,
+                Job::Ungranted => process.invoke(message(ONE), 1).await,
                 Job::Fanout => process.try_send(CROWD, COUNTED + 1).await,
                 Job::Sample => process.invoke(event(program.name).to_string(), 0).await,
             };
@@ -79,7 +81,7 @@ impl Bench {
     /// Instructions, by callgrind: the same twice, however busy the machine is.
     pub(crate) async fn instructions(&self) -> Vec<Figure> {
         fs::create_dir_all(self.out.join("callgrind")).expect("the results' folder can be written");
-        let (mut start, mut post) = ([None; 3], [None; 3]);
+        let (mut start, mut post) = ([None; 4], [None; 4]);
         // Not Python's: an interpreter under callgrind takes minutes, and says nothing that its time does not.
         for (index, program) in self.programs.iter().enumerate().take(2) {
             eprintln!("instructions of {}", program.name);
@@ -96,6 +98,12 @@ impl Bench {
             Figure::new("instructions_post", "instructions per further post", Unit::Count, post)
                 .target(Target::OfFloor(1.3)),
         ];
+        let ungranted = self.count(&self.programs[0], "ungranted", Job::Ungranted).await;
+        let label = "instructions of that without a grant: the sender's row is read";
+        figures.insert(
+            1,
+            Figure::new("instructions_ungranted", label, Unit::Count, [Some(ungranted), None, None, None]),
+        );
         for name in OTHERS {
             let program = self.other(name);
             let count = self.count(&program, "start", Job::Sample).await;
@@ -104,7 +112,7 @@ impl Bench {
                 &format!("instructions_{name}"),
                 &label,
                 Unit::Count,
-                [Some(count), None, None],
+                [Some(count), None, None, None],
             ));
         }
         figures
@@ -117,7 +125,7 @@ impl Bench {
     /// Time and processor time of a start and of a post.
     pub(crate) async fn times(&self) -> Vec<Figure> {
         let world = self.world(TIMED).await;
-        let mut least = [[f64::INFINITY; 3]; 5];
+        let mut least = [[f64::INFINITY; 4]; 5];
         let mut keep = |figure: usize, program: usize, value: Duration| {
             let cell = &mut least[figure][program];
             *cell = cell.min(value.as_secs_f64());
@@ -159,7 +167,7 @@ impl Bench {
         let mut figures = Vec::new();
         let mut at_1000 = f64::NAN;
         for recipients in [1, 1_000, 100_000] {
-            let mut peaks = [None; 3];
+            let mut peaks = [None; 4];
             for (peak, program) in peaks.iter_mut().zip(&self.programs) {
                 eprintln!("memory of {} at {recipients} connections", program.name);
                 let world = self.world(recipients).await;
@@ -186,7 +194,7 @@ impl Bench {
     /// How long a fan-out takes when the gateway, and not the processor, is what it waits for.
     pub(crate) async fn fan_out(&self) -> Vec<Figure> {
         const CROWD_SIZE: usize = 10_000;
-        let mut least = [f64::INFINITY; 3];
+        let mut least = [f64::INFINITY; 4];
         for round in 1..=3 {
             eprintln!("fan-out, round {round} of 3");
             for (index, program) in self.programs.iter().enumerate() {
@@ -202,13 +210,41 @@ impl Bench {
                 least[index] = least[index].min(wall);
             }
         }
+        let one_processor = self.one_processor(CROWD_SIZE).await;
         #[allow(clippy::cast_precision_loss, reason = "far below 2^53")]
         let ideal = (CROWD_SIZE as f64 / self.concurrency as f64) * POST.as_secs_f64();
         let label = format!("10,000 posts of 10 ms, {} at once (at best {ideal:.3} s)", self.concurrency);
         vec![
             Figure::new("fan_out", &label, Unit::Seconds, least.map(Some))
                 .target(Target::AtMost(1.15 * ideal)),
+            Figure::new(
+                "one_processor",
+                "the same with one processor (1,769 MB), 256 at once",
+                Unit::Seconds,
+                [one_processor, None, None, None],
+            )
+            .target(Target::AtMost(1.0)),
         ]
+    }
+
+    /// Seconds for a message to `crowd` connections with the processor that Lambda gives at 1,769 MB, of three the least;
+    /// `None` where no control group can be made.
+    async fn one_processor(&self, crowd: usize) -> Option<f64> {
+        let world = self.world(crowd).await;
+        slow_gateway(&world, POST);
+        let mut least = None;
+        for round in 1..=3 {
+            eprintln!("one processor, round {round} of 3");
+            let quota =
+                Quota::of_memory(1769).inspect_err(|error| eprintln!("no control group: {error}")).ok()?;
+            let process =
+                self.programs[0].start(&world, Setting { concurrency: 256, ..self.setting() }).await;
+            process.send(ONE, 1).await;
+            quota.hold(process.pid()).expect("a process of ours can be moved");
+            let took = process.send(CROWD, crowd).await.took.as_secs_f64();
+            least = Some(least.map_or(took, |least: f64| least.min(took)));
+        }
+        least
     }
 
     /// The functions' zips.
@@ -218,7 +254,7 @@ impl Bench {
             let name = folder.file_name().into_string().ok()?;
             #[allow(clippy::cast_precision_loss, reason = "far below 2^53")]
             let size = fs::metadata(folder.path().join("bootstrap.zip")).ok()?.len() as f64;
-            let values = [Some(size), None, None];
+            let values = [Some(size), None, None, None];
             let figure = Figure::new(&format!("zip_{name}"), &format!("zip of {name}"), Unit::Bytes, values);
             Some(figure.target(Target::AtMost(2.2e6)))
         };
@@ -288,6 +324,8 @@ fn slow_gateway(world: &World, latency: Duration) {
 enum Job {
     /// A message to one connection.
     First,
+    /// The same without a grant.
+    Ungranted,
     /// A message to many.
     Fanout,
     /// The function's own sample event.

@@ -70,6 +70,12 @@ impl Program {
         }
     }
 
+    /// The same in Node.js, from a folder that has its packages.
+    pub(crate) fn node(folder: &Path) -> Self {
+        let command = vec!["node".into(), folder.join("app.mjs")];
+        Self { name: "node", command, variables: Vec::new(), concurrent: true }
+    }
+
     /// Starts the program in `world`.
     pub(crate) async fn start<'a>(&self, world: &'a World, setting: Setting<'_>) -> Process<'a> {
         let (mut executable, arguments) = self.command.split_first().expect("a command is not empty");
@@ -84,7 +90,9 @@ impl Program {
             }
             command.args(arguments).envs(self.variables.iter().cloned());
             command.env("FANOUT_CONCURRENCY", setting.concurrency.to_string());
-            command.env("AWS_CA_BUNDLE", setting.trusted).env("SSL_CERT_FILE", setting.trusted);
+            for name in ["AWS_CA_BUNDLE", "SSL_CERT_FILE", "NODE_EXTRA_CA_CERTS"] {
+                command.env(name, setting.trusted);
+            }
         };
         let started = Instant::now();
         let function = Function::start_with(executable, world, adjust).await;
@@ -115,15 +123,19 @@ impl Process<'_> {
         }
     }
 
-    /// Sends a message to a session with `recipients` connections and checks that each got it, once.
+    /// Sends a message with a grant, as in a hub with `auth`, to a session with `recipients` connections, and checks that
+    /// each got it, once.
     pub(crate) async fn send(&self, session: &str, recipients: usize) -> Outcome {
         self.try_send(session, recipients).await.unwrap_or_else(|problem| panic!("{problem}"))
     }
 
     /// The same, where a process that is slowed down may run out of time.
     pub(crate) async fn try_send(&self, session: &str, recipients: usize) -> Result<Outcome, String> {
-        let frame = json!({ "action": "sendMessage", "sessions": [session], "message": { "text": "Hello, hub" }, "id": "m-1" });
-        self.invoke(over_socket(SENDER, &frame.to_string()), recipients).await
+        let mut event: Value = serde_json::from_str(&message(session)).expect("a sample is JSON");
+        event["requestContext"]["authorizer"] = json!({
+            "principalId": "senders", "session_id": "senders", "send_to": "[\"*\"]", "exp": "4102444800",
+        });
+        self.invoke(event.to_string(), recipients).await
     }
 
     /// Hands over an event and checks how many posts came of it.
@@ -158,6 +170,12 @@ impl Process<'_> {
     pub(crate) async fn terminate(self) -> ExitStatus {
         self.function.terminate().await
     }
+}
+
+/// A message to a session, without a grant: whose it is says the sender's row, which only the hub reads.
+pub(crate) fn message(session: &str) -> String {
+    let frame = json!({ "action": "sendMessage", "sessions": [session], "message": { "text": "Hello, hub" }, "id": "m-1" });
+    over_socket(SENDER, &frame.to_string())
 }
 
 /// One of the project's sample events.

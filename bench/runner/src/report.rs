@@ -20,17 +20,20 @@ pub(crate) enum Target {
     OfPython(f64),
 }
 
-/// One line of the table: this project's value, the floor's and Python's.
+/// This project's value, the floor's, Python's and Node's.
+pub(crate) type Values = [Option<f64>; 4];
+
+/// One line of the table.
 pub(crate) struct Figure {
     pub(crate) key: String,
     pub(crate) label: String,
     pub(crate) unit: Unit,
-    pub(crate) values: [Option<f64>; 3],
+    pub(crate) values: Values,
     targets: Vec<Target>,
 }
 
 impl Figure {
-    pub(crate) fn new(key: &str, label: &str, unit: Unit, values: [Option<f64>; 3]) -> Self {
+    pub(crate) fn new(key: &str, label: &str, unit: Unit, values: Values) -> Self {
         Self { key: key.into(), label: label.into(), unit, values, targets: Vec::new() }
     }
 
@@ -46,7 +49,7 @@ impl Figure {
 
     /// A target in words, and whether it is met, where that can be said.
     fn verdict(&self, target: Target) -> (String, Option<bool>) {
-        let [hub, floor, python] = self.values;
+        let [hub, floor, python, _] = self.values;
         let met = |limit: Option<f64>| Some(hub? <= limit?);
         match target {
             Target::AtMost(limit) => (format!("≤ {}", self.unit.text(limit)), met(Some(limit))),
@@ -60,12 +63,13 @@ impl Figure {
     }
 
     fn row(&self) -> Vec<String> {
-        let [hub, floor, python] =
+        let [hub, floor, python, node] =
             self.values.map(|value| value.map_or(String::new(), |value| self.unit.text(value)));
-        let ratio = |of| self.ratio(of).map_or(String::new(), |ratio| format!("{ratio:.2} ×"));
-        let python_ratio = self.ratio(self.values[2]).map_or(String::new(), |ratio| match 1.0 / ratio {
-            times if times >= 2.0 => format!("1/{times:.0}"),
-            _ => format!("{ratio:.2} ×"),
+        let [_, of_floor, of_python, of_node] = self.values.map(|of| {
+            self.ratio(of).map_or(String::new(), |ratio| match 1.0 / ratio {
+                times if times >= 2.0 => format!("1/{times:.0}"),
+                _ => format!("{ratio:.2} ×"),
+            })
         });
         let targets = self.targets.iter().map(|target| {
             let (text, met) = self.verdict(*target);
@@ -76,7 +80,7 @@ impl Figure {
             }
         });
         let targets = targets.collect::<Vec<_>>().join(", ");
-        vec![self.label.clone(), hub, floor, ratio(self.values[1]), python, python_ratio, targets]
+        vec![self.label.clone(), hub, floor, of_floor, python, of_python, node, of_node, targets]
     }
 
     pub(crate) fn json(&self) -> Value {
@@ -84,7 +88,7 @@ impl Figure {
             let (text, met) = self.verdict(*target);
             json!({ "target": text, "met": met })
         });
-        let [hub, floor, python] = self.values;
+        let [hub, floor, python, node] = self.values;
         json!({
             "key": self.key,
             "label": self.label,
@@ -92,8 +96,10 @@ impl Figure {
             "hub": hub,
             "floor": floor,
             "python": python,
+            "node": node,
             "of_floor": self.ratio(floor),
             "of_python": self.ratio(python),
+            "of_node": self.ratio(node),
             "targets": targets.collect::<Vec<_>>(),
         })
     }
@@ -152,9 +158,8 @@ impl Point {
 
 /// The figures as a table in Markdown.
 pub(crate) fn table(figures: &[Figure]) -> String {
-    let head =
-        ["", "hub", "floor", "hub ÷ floor", "Python", "hub ÷ Python", "target"].map(String::from).to_vec();
-    markdown(head, figures.iter().map(Figure::row).collect())
+    let head = ["", "hub", "floor", "hub ÷ floor", "Python", "hub ÷ Python", "Node", "hub ÷ Node", "target"];
+    markdown(head.map(String::from).to_vec(), figures.iter().map(Figure::row).collect())
 }
 
 /// Posts a second, one row a memory size and one column a concurrency, with the processor time of a post beside it.

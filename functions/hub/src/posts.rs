@@ -6,7 +6,7 @@
 use std::{
     fmt::Write,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, LazyLock, Mutex, PoisonError,
         atomic::{AtomicI64, Ordering},
     },
     time::{Duration, SystemTime},
@@ -99,7 +99,8 @@ pub struct Connections {
     region: String,
     /// By how many seconds AWS's clock is ahead of this machine's.
     clock_ahead: AtomicI64,
-    sdk: Client,
+    /// Made when the first socket is closed: that costs a start, and most functions close none.
+    sdk: LazyLock<Client, Box<dyn FnOnce() -> Client + Send>>,
 }
 
 impl Connections {
@@ -273,7 +274,8 @@ impl Gateway {
     fn build(&self, url: String) -> anyhow::Result<Connections> {
         let uri: http::Uri = url.parse().with_context(|| format!("{url} is no URL"))?;
         let host = Arc::new(Host::new(&uri, self.tls.clone(), LONGEST_REST)?);
-        let sdk = self.sdk.clone().http_client(for_sdk(self.tls.clone(), Some(host.clone())));
+        let sdk =
+            self.sdk.clone().http_client(for_sdk(self.tls.clone(), Some(host.clone()))).endpoint_url(&url);
         Ok(Connections {
             base: format!("{}://{}", uri.scheme_str().unwrap_or("https"), host.authority()),
             path: format!("{}/@connections/", uri.path().trim_end_matches('/')),
@@ -281,7 +283,7 @@ impl Gateway {
             identity: self.identity.clone(),
             region: self.region.clone(),
             clock_ahead: AtomicI64::default(),
-            sdk: Client::from_conf(sdk.endpoint_url(&url).build()),
+            sdk: LazyLock::new(Box::new(move || Client::from_conf(sdk.build()))),
             url,
         })
     }

@@ -1,8 +1,8 @@
 //! TLS, and which certificate authorities it trusts.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, anyhow, ensure};
 use http::Uri;
 use rustls::{
     ClientConfig, RootCertStore,
@@ -17,7 +17,8 @@ pub type Tls = Arc<ClientConfig>;
 
 /// Amazon Trust Services' roots, all five that it asks clients with a store of their own to hold. Reading a
 /// machine's whole store costs a cold start more than all the rest of it.
-const AMAZON_ROOTS: &[u8] = include_bytes!("amazon-roots.pem");
+static AMAZON_ROOTS: LazyLock<anyhow::Result<RootCertStore>> =
+    LazyLock::new(|| from_pem(include_bytes!("amazon-roots.pem")));
 
 /// TLS for calls to these addresses; `None` is one that the SDK chooses.
 ///
@@ -53,7 +54,7 @@ fn roots(addresses: &[Option<String>], variables: &Variables) -> anyhow::Result<
         });
     }
     if addresses.iter().all(|address| is_plain(address) || is_aws(address)) {
-        return from_pem(AMAZON_ROOTS);
+        return AMAZON_ROOTS.as_ref().cloned().map_err(|error| anyhow!("{error:#}"));
     }
     let mut roots = RootCertStore::empty();
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
@@ -80,14 +81,14 @@ mod tests {
     }
 
     fn is_amazons(addresses: &[Option<&str>], region: &str) -> bool {
-        let amazons = from_pem(AMAZON_ROOTS).unwrap();
+        let amazons = AMAZON_ROOTS.as_ref().unwrap();
         // A machine without a store has no other answer than an error.
         trusted(addresses, &[("AWS_REGION", region)]).is_ok_and(|roots| roots.roots == amazons.roots)
     }
 
     #[test]
     fn amazons_roots_are_the_five_and_do_for_tls() {
-        assert_eq!(from_pem(AMAZON_ROOTS).unwrap().len(), 5);
+        assert_eq!(AMAZON_ROOTS.as_ref().unwrap().len(), 5);
         config(&[None], &Variables::of(&[("AWS_REGION", "eu-west-1")])).unwrap();
     }
 
