@@ -227,14 +227,14 @@ impl Bench {
         ]
     }
 
-    /// Seconds for a message to `crowd` connections with the processor that Lambda gives at 1,769 MB, of three the least;
+    /// Seconds for a message to `crowd` connections with the processor that Lambda gives at 1,769 MB, of five the least;
     /// `None` where no control group can be made.
     async fn one_processor(&self, crowd: usize) -> Option<f64> {
         let world = self.world(crowd).await;
         slow_gateway(&world, POST);
         let mut least = None;
-        for round in 1..=3 {
-            eprintln!("one processor, round {round} of 3");
+        for round in 1..=5 {
+            eprintln!("one processor, round {round} of 5");
             let quota =
                 Quota::of_memory(1769).inspect_err(|error| eprintln!("no control group: {error}")).ok()?;
             let process =

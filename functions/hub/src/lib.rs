@@ -20,5 +20,3 @@ pub mod stragglers;
 pub mod telemetry;
 mod throttling;
 pub mod tls;
-
-pub use aws_config;

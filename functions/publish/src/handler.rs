@@ -3,7 +3,7 @@
 use std::{collections::HashMap, sync::Arc, time::Instant};
 
 use hub::{
-    aws_config::SdkConfig,
+    aws::SdkConfig,
     config::Variables,
     deadline::Deadline,
     messenger::{Messenger, Origin, Stop},

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Instant};
 
 use hub::{
-    aws_config::SdkConfig,
+    aws::SdkConfig,
     clock::now_seconds,
     config::Variables,
     deadline::Deadline,
