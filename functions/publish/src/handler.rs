@@ -66,17 +66,19 @@ fn read(payload: &str) -> Result<Message<'_>, Refusal> {
         return Err(Refusal::new(Code::BadRequest, text, None));
     }
     Message::parse(payload).map_err(|refusal| {
-        let hint = if has("Records") || has("records") {
-            "it has records, as SQS, SNS and streams send them, and publish unpacks none: have a function of yours read them \
-             and invoke publish for each with"
-        } else if has("detail-type") && !has("sessions") {
-            "it is an EventBridge event: have the rule's target transform its input to"
+        let text = if has("sessions") {
+            return refusal;
+        } else if has("Records") || has("records") {
+            "records of SQS, SNS or a stream are not unpacked: have a function of yours read them, and invoke publish for each \
+             message with"
+        } else if has("detail-type") {
+            "an EventBridge event is not unpacked: have the target of its rule transform the input to"
         } else if payload.trim_start().starts_with('[') {
-            "it is a list, as pipes and batches send: invoke publish once for each message, with"
+            "a list, as pipes and batches send, is not unpacked: invoke publish for each message with"
         } else {
             return refusal;
         };
-        Refusal { message: format!("{}; {hint} {WANTED}", refusal.message), ..refusal }
+        Refusal { message: format!("{text} {WANTED}"), ..refusal }
     })
 }
 
