@@ -106,7 +106,7 @@ async fn sends(
 #[tokio::test]
 async fn a_session_that_cannot_be_read_in_time_has_a_receipt_that_says_how_far_it_came() {
     let slow = |operation, _| match operation {
-        Operation::Query => Answer::Serve.after(Duration::from_millis(300)),
+        Operation::Query => Answer::Serve.after(Duration::from_millis(350)),
         _ => Answer::Serve,
     };
     let (hub, outcome) = sends(Duration::from_secs(2), slow).await;
