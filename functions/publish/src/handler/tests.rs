@@ -60,12 +60,12 @@ async fn a_receipt_is_the_result_and_the_message_is_in_nobodys_name() {
     assert_eq!(
         hub.answer(event!("publish")).await.unwrap(),
         json!({
-            "type": "receipt", "id": "order-1042", "delivered": 2, "gone": 0, "failed": 0,
+            "type": "receipt", "id": "billing:order-1042:shipped", "delivered": 2, "gone": 0, "failed": 0,
             "sessions": [one("alice"), one("bob")],
         })
     );
     let expected = json!({
-        "type": "message", "id": "order-1042", "from": null, "message": { "order": 1042, "status": "shipped" },
+        "type": "message", "id": "billing:order-1042:shipped", "from": null, "message": { "order": 1042, "status": "shipped" },
         "sent_at": hub.frames()[0]["sent_at"],
     });
     assert_eq!(hub.frames(), [expected.clone(), expected]);
