@@ -90,7 +90,7 @@ run "everything" {
   assert {
     condition = alltrue([for alarm in aws_cloudwatch_metric_alarm.function : alarm.evaluation_periods == 1]) && {
       for key, alarm in aws_cloudwatch_metric_alarm.hub : key => "${alarm.datapoints_to_alarm} of ${alarm.evaluation_periods}"
-    } == merge({ api-errors = "2 of 3", deliveries-failed = "1 of 3", posts-near-quota = "1 of 3", table-throttles = "1 of 3" }, { for key in keys(var.functions) : "${key}-errors" => "1 of 3" })
+    } == merge({ api-errors = "2 of 3", deliveries-failed = "1 of 3", posts-near-quota = "1 of 3", publish-crashes = "2 of 3", table-throttles = "1 of 3" }, { for key in keys(var.functions) : "${key}-errors" => "1 of 3" })
     error_message = "an alarm goes off late, or overlooks figures that arrive late"
   }
 
@@ -109,6 +109,7 @@ run "everything" {
       hub-api-errors        = 0
       hub-deliveries-failed = 1
       hub-posts-near-quota  = 7000
+      hub-publish-crashes   = 0
       hub-table-throttles   = 0
     }, { for key in keys(var.functions) : "hub-${key}-errors" => 0 })
     error_message = "the hub's own alarms have other names or thresholds"

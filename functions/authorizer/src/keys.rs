@@ -198,8 +198,8 @@ pub(crate) fn no_keys(why: &str) -> Failure {
 /// this machine.
 fn pointed_to(issuer: &str, jwks_uri: &str) -> Result<Uri, &'static str> {
     let uri = key_url(jwks_uri)?;
-    if issuer.starts_with("https://") && uri.scheme_str() != Some("https") {
-        return Err("it must begin with https://, as the issuer does");
+    if issuer.split_once("://").map(|(scheme, _)| scheme) != uri.scheme_str() {
+        return Err("it must begin with the same https:// or http:// as the issuer");
     }
     Ok(uri)
 }

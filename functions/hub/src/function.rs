@@ -21,22 +21,23 @@ where
     E: From<Failure> + Into<Diagnostic> + Debug,
 {
     telemetry::init();
-    let preparing = async {
-        let prepared = prepare.await;
-        if prepared.is_err() {
-            metrics::count(HANDLER_ERRORS);
-        }
-        prepared
-    };
     // Boxed, because the SDK's futures are large.
-    let handle = match Box::pin(metrics::collected(preparing)).await {
+    let handle = match Box::pin(prepare).await {
         Ok(handle) => handle,
-        Err(error) => return telemetry::stopped("startup", &error),
+        Err(error) => return stopped("startup", &error).await,
     };
     telemetry::started(|name| std::env::var(name).ok());
     let answer = async |event| guard(handle(event)).await;
     match Box::pin(run(service_fn(answer))).await {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => telemetry::stopped("runtime", &anyhow::Error::from_boxed(error)),
+        Err(error) => stopped("runtime", &anyhow::Error::from_boxed(error)).await,
     }
+}
+
+async fn stopped(cause: &str, error: &anyhow::Error) -> ExitCode {
+    metrics::collected(async {
+        metrics::count(HANDLER_ERRORS);
+        telemetry::stopped(cause, error)
+    })
+    .await
 }

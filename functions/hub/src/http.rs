@@ -177,15 +177,18 @@ impl Host {
     }
 
     async fn connect(&self) -> Result<Sender, Error> {
-        let addresses = self.addresses().await?;
-        let connecting = timeout(CONNECT_TIMEOUT, TcpStream::connect(&*addresses)).await;
-        let stream = match connecting.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())) {
-            Ok(stream) => stream,
-            Err(error) => {
-                *self.known_addresses.lock().await = None;
-                return Err(lost("cannot connect")(error));
+        let mut connected = Err(io::Error::from(io::ErrorKind::NotFound));
+        for address in self.addresses().await? {
+            let connecting = timeout(CONNECT_TIMEOUT, TcpStream::connect(address)).await;
+            connected = connecting.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
+            if connected.is_ok() {
+                break;
             }
-        };
+        }
+        if connected.is_err() {
+            *self.known_addresses.lock().await = None;
+        }
+        let stream = connected.map_err(lost("cannot connect"))?;
         // A request is one small write: it is not to wait for the answer to the last.
         stream.set_nodelay(true).map_err(lost("cannot connect"))?;
         let Some((tls, name)) = &self.tls else { return speak(stream).await };

@@ -63,7 +63,7 @@ resource "aws_iam_role_policy" "this" {
 
 resource "aws_lambda_function" "this" {
   # checkov:skip=CKV_AWS_115: a limit of its own would take from the account's even while no message is sent
-  # checkov:skip=CKV_AWS_116: invoked synchronously only, and a dead-letter queue is for asynchronous invocations
+  # checkov:skip=CKV_AWS_116: meant for synchronous invocations; who publishes asynchronously gives the alias a failure destination
   # checkov:skip=CKV_AWS_117: it calls AWS APIs only; a VPC would add a NAT gateway's cost and protect nothing
   # checkov:skip=CKV_AWS_173: a variable (kms_key_arn); names and limits, no secret
   # checkov:skip=CKV_AWS_272: the pipeline attests what it deploys, and its role alone may deploy

@@ -42,6 +42,19 @@ locals {
         refused     = ["WebSocketHub", "ConnectionsRefused", local.of.connect]
       }
     }
+    # What is left of Lambda's count when the function's own are taken off it.
+    publish-crashes = {
+      description = "${local.of.publish.FunctionName} ended without an answer: a crash, or its timeout."
+      label       = "errors that are neither refusals nor counted by the function"
+      expression  = "IF(FILL(failed, 0) > FILL(refused, 0) + FILL(handled, 0), FILL(failed, 0) - FILL(refused, 0) - FILL(handled, 0), 0)"
+      threshold   = 0
+      period      = 300
+      metrics = {
+        failed  = ["AWS/Lambda", "Errors", local.of.publish]
+        refused = ["WebSocketHub", "MessagesRefused", local.of.publish]
+        handled = ["WebSocketHub", "HandlerErrors", local.of.publish]
+      }
+    }
     table-throttles = {
       description = "DynamoDB throttled reads or writes of the table or its index: connects are refused or messages late."
       label       = "throttled attempts"
@@ -63,7 +76,7 @@ locals {
 
   # Lambda counts crashes and timeouts, a function what it failed at, also where its answer is no function error. SUM of a
   # list and not +, which has no result where one of the two has never been written.
-  # Of publish, Lambda counts refusals as errors too, which are the caller's.
+  # Of publish, Lambda counts refusals as errors too, which are the caller's: see publish-crashes.
   error_alarms = { for key, function in var.functions : "${key}-errors" => {
     description = key == "publish" ? "${function.name} failed: an error of the hub's own." : "${function.name} failed: an error of the hub's own, a crash, or its timeout."
     label       = "failures"
@@ -86,7 +99,7 @@ locals {
   }]...)
   # Of both, also where one has never sent.
   sum              = { for name in ["Delivered", "Failed", "Gone", "Retries"] : lower(name) => "SUM([${join(", ", [for id, metric in local.posts : "FILL(${id}, 0)" if metric[1] == name])}])" }
-  posts_per_second = "(${join(" + ", values(local.sum))}) / PERIOD(delivered_publish)"
+  posts_per_second = "(${join(" + ", values(local.sum))}) / 60"
 
   of       = { for key, function in var.functions : key => { FunctionName = function.name } }
   of_stage = { ApiId = var.api.id, Stage = var.api.stage }
@@ -122,9 +135,9 @@ resource "aws_cloudwatch_metric_alarm" "hub" {
   comparison_operator = "GreaterThanThreshold"
   threshold           = each.value.threshold
   # FILL makes a 0 of what has not arrived yet, so the newest period says little: three are looked at. A refusal that is
-  # counted a moment after the error that it explains must not wake anyone, hence two for errors.
+  # counted a moment after the error that it explains must not wake anyone, hence two where one is taken off the other.
   evaluation_periods  = 3
-  datapoints_to_alarm = each.key == "api-errors" ? 2 : 1
+  datapoints_to_alarm = contains(["api-errors", "publish-crashes"], each.key) ? 2 : 1
   treat_missing_data  = "notBreaching" # Nor has a hub without traffic.
   alarm_actions       = var.alarm_topic_arns
   ok_actions          = var.alarm_topic_arns

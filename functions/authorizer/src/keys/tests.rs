@@ -372,7 +372,7 @@ fn only_an_issuer_on_this_machine_may_point_to_this_machine() {
         ("https://login.example.com", "http://127.0.0.1:9001/2018-06-01/", false),
         ("https://login.example.com", "http://localhost/keys", false),
         ("http://127.0.0.1:8081", "http://127.0.0.1:8081/keys", true),
-        ("http://127.0.0.1:8081", "https://keys.example.com/", true),
+        ("http://127.0.0.1:8081", "https://keys.example.com/", false),
     ] {
         assert_eq!(pointed_to(issuer, jwks_uri).is_ok(), taken, "{issuer} {jwks_uri}");
     }
