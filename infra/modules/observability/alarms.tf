@@ -80,25 +80,27 @@ locals {
   error_alarms = { for key, function in var.functions : "${key}-errors" => {
     description = key == "publish" ? "${function.name} failed: an error of the hub's own." : "${function.name} failed: an error of the hub's own, a crash, or its timeout."
     label       = "failures"
-    expression  = key == "publish" ? "FILL(handled, 0)" : "SUM([FILL(failed, 0), FILL(handled, 0)])"
+    expression  = "SUM([${join(", ", [for id in keys(local.failures[key]) : "FILL(${id}, 0)"])}])"
     threshold   = 0
     period      = 300
-    metrics = { for id, metric in {
-      failed  = ["AWS/Lambda", "Errors", local.of[key]]
-      handled = ["WebSocketHub", "HandlerErrors", local.of[key]]
-    } : id => metric if key != "publish" || id == "handled" }
+    metrics     = local.failures[key]
   } }
+  failures = { for key in keys(var.functions) : key => merge(
+    { handled = ["WebSocketHub", "HandlerErrors", local.of[key]] },
+    key == "publish" ? {} : { failed = ["AWS/Lambda", "Errors", local.of[key]] },
+  ) }
 
   # The authorizer has no table.
   throttled = { for key in keys(var.functions) : replace(key, "-", "_") => ["WebSocketHub", "TableThrottled", local.of[key]] if key != "authorizer" }
 
   # Those that post. Every attempt is a request of its own.
-  senders = ["publish", "send-message"]
+  senders  = ["publish", "send-message"]
+  attempts = ["Delivered", "Failed", "Gone", "Retries"]
   posts = merge([for key in local.senders : {
-    for name in ["Delivered", "Failed", "Gone", "Retries"] : "${lower(name)}_${replace(key, "-", "_")}" => ["WebSocketHub", name, local.of[key]]
+    for name in local.attempts : "${lower(name)}_${replace(key, "-", "_")}" => ["WebSocketHub", name, local.of[key]]
   }]...)
   # Of both, also where one has never sent.
-  sum              = { for name in ["Delivered", "Failed", "Gone", "Retries"] : lower(name) => "SUM([${join(", ", [for id, metric in local.posts : "FILL(${id}, 0)" if metric[1] == name])}])" }
+  sum              = { for name in local.attempts : lower(name) => "SUM([${join(", ", [for id, metric in local.posts : "FILL(${id}, 0)" if metric[1] == name])}])" }
   posts_per_second = "(${join(" + ", values(local.sum))}) / 60"
 
   of       = { for key, function in var.functions : key => { FunctionName = function.name } }
