@@ -34,10 +34,12 @@ where
     }
 }
 
+/// Logs why a function stops, and counts it.
 async fn stopped(cause: &str, error: &anyhow::Error) -> ExitCode {
     metrics::collected(async {
         metrics::count(HANDLER_ERRORS);
-        telemetry::stopped(cause, error)
+        tracing::error!(cause, error = format!("{error:#}"), "stopped");
     })
-    .await
+    .await;
+    ExitCode::FAILURE
 }

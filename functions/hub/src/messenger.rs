@@ -117,11 +117,12 @@ impl Origin<'_> {
 pub struct Messenger {
     /// The table of connections.
     pub registry: Registry,
+    /// Whether the hub has an authorizer: then connections that are met after their token's end are closed.
+    pub require_grant: bool,
     stragglers: Stragglers,
     concurrency: usize,
     straggler_patience: Duration,
     max_message_bytes: usize,
-    closes_expired: bool,
 }
 
 impl Messenger {
@@ -141,7 +142,7 @@ impl Messenger {
                 32 * 1024,
                 &(1..=GATEWAY_MESSAGE_BYTES),
             )?,
-            closes_expired: variables.require_grant()?,
+            require_grant: variables.require_grant()?,
         })
     }
 
@@ -166,7 +167,7 @@ impl Messenger {
             concurrency: self.concurrency,
             straggler_patience: self.straggler_patience,
             sender: origin.connection_id,
-            closes_expired: self.closes_expired,
+            closes_expired: self.require_grant,
             deadline: origin.deadline,
         };
         let delivering = Instant::now();

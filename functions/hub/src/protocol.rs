@@ -125,6 +125,13 @@ fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de Raw
 }
 
 impl<'a> Message<'a> {
+    /// Its own id, or else that of Lambda's request. Lambda keeps that where it repeats an asynchronous invocation, so
+    /// recipients can tell that a repeated message is one.
+    #[must_use]
+    pub fn id_or(&self, request_id: &str) -> String {
+        self.id.clone().unwrap_or_else(|| request_id.to_owned())
+    }
+
     /// Reads a `sendMessage` frame, or the same object from a backend. Unknown keys are ignored.
     pub fn parse(text: &'a str) -> Result<Self, Refusal> {
         let bad = |message: String, id: Option<String>| Refusal::new(Code::BadRequest, message, id);

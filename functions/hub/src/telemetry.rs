@@ -1,6 +1,6 @@
 //! Log lines: one JSON object a line, at the level and in the format that Lambda's own variables ask for.
 
-use std::{io::Write, process::ExitCode, time::Instant};
+use std::{io::Write, time::Instant};
 
 use tracing::{Level, Subscriber, level_filters::LevelFilter};
 use tracing_subscriber::{Layer, Registry, filter::Targets, fmt::MakeWriter, layer::SubscriberExt};
@@ -27,12 +27,6 @@ pub fn init() {
 pub(crate) fn started(lookup: impl Fn(&str) -> Option<String>) {
     let release = lookup("RELEASE").filter(|release| !release.is_empty());
     tracing::info!(release, "started");
-}
-
-/// Logs why a function stops, and returns the process's exit status.
-pub(crate) fn stopped(cause: &str, error: &anyhow::Error) -> ExitCode {
-    tracing::error!(cause, error = format!("{error:#}"), "stopped");
-    ExitCode::FAILURE
 }
 
 /// Logs a failure of ours with all its causes, and counts it. `connection_id` is empty where none is known.

@@ -36,9 +36,7 @@ impl Handler {
         let origin = Origin { route: ROUTE, connection_id: None, deadline, started: Instant::now() };
         let sending = async {
             let message = read(payload.get())?;
-            // The request id stays the same when Lambda repeats an asynchronous invocation, so recipients can tell that a
-            // repeated message is one.
-            let id = message.id.clone().unwrap_or_else(|| context.request_id.clone());
+            let id = message.id_or(&context.request_id);
             self.messenger.send(&origin, &self.connections, message, id, async { Ok(None) }).await
         };
         let result = sending.await;

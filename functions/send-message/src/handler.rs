@@ -25,17 +25,12 @@ const ROUTE: &str = "sendMessage";
 pub(crate) struct Handler {
     messenger: Messenger,
     gateway: Gateway,
-    require_grant: bool,
 }
 
 impl Handler {
-    /// Reads `REQUIRE_GRANT`, and what the messenger and the gateway need.
+    /// Reads what the messenger and the gateway need.
     pub(crate) fn new(variables: &Variables, sdk: &SdkConfig) -> anyhow::Result<Self> {
-        Ok(Self {
-            messenger: Messenger::new(variables, sdk)?,
-            gateway: Gateway::new(variables, sdk)?,
-            require_grant: variables.require_grant()?,
-        })
+        Ok(Self { messenger: Messenger::new(variables, sdk)?, gateway: Gateway::new(variables, sdk)? })
     }
 
     /// A failure of ours is returned as one, and the sender is told of it besides: the gateway would give no id and no code.
@@ -63,11 +58,11 @@ impl Handler {
             return Ok(if told { GatewayAnswer::ok() } else { GatewayAnswer::frame(&refusal) });
         }
 
-        let mut id = None;
+        let mut known_id = None;
         let sending = async {
             let message = message?;
-            id = Some(message.id.clone().unwrap_or_else(|| context.request_id.clone()));
-            self.send(&origin, &sender, message, id.clone().unwrap_or_default()).await
+            let id = known_id.insert(message.id_or(&context.request_id)).clone();
+            self.send(&origin, &sender, message, id).await
         };
         match sending.await {
             Ok(receipt) => Ok(GatewayAnswer::frame(&receipt)),
@@ -77,7 +72,7 @@ impl Handler {
             }
             Err(Stop::Failed(failure)) => {
                 origin.log_failure(&failure);
-                self.tell(&origin, &sender, &Refusal::new(Code::Internal, PUBLIC_TEXT, id)).await;
+                self.tell(&origin, &sender, &Refusal::new(Code::Internal, PUBLIC_TEXT, known_id)).await;
                 Err(failure)
             }
         }
@@ -104,7 +99,7 @@ impl Handler {
             Some(grant) if grant.has_ended(now_seconds()) => {
                 Some("the token of this connection has expired: connect again with a new one")
             }
-            None if self.require_grant => {
+            None if self.messenger.require_grant => {
                 Some("this connection was opened without a token: connect again with one")
             }
             _ => None,

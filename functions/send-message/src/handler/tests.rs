@@ -171,7 +171,7 @@ async fn a_sender_whose_token_has_ended_is_told_so_and_then_disconnected() {
 #[tokio::test]
 async fn a_socket_that_was_opened_before_tokens_were_asked_for_cannot_send_afterwards() {
     let mut hub = hub().await;
-    hub.handler.require_grant = true;
+    hub.handler.messenger.require_grant = true;
     let answer = hub.answer(event!("")).await.unwrap();
     assert_eq!(answer, json!({ "statusCode": 200 }), "the frame has gone ahead");
     let [(told, frame)] = hub.posts().try_into().unwrap();
@@ -182,7 +182,7 @@ async fn a_socket_that_was_opened_before_tokens_were_asked_for_cannot_send_after
 #[tokio::test]
 async fn where_tokens_are_asked_for_a_token_may_send() {
     let mut hub = hub().await;
-    hub.handler.require_grant = true;
+    hub.handler.messenger.require_grant = true;
     assert_eq!(hub.frame(&granted(r#"["*"]"#, LATER)).await["delivered"], 2);
 }
 
