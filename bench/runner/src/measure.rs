@@ -14,7 +14,7 @@ use tokio::sync::Semaphore;
 
 use crate::{
     cgroup::Quota,
-    program::{self, CROWD, ONE, Process, Program, Setting, event, message},
+    program::{self, CROWD, ONE, Process, Program, Setting, event, ungranted},
     report::{Figure, Point, Target, Unit},
 };
 
@@ -65,7 +65,7 @@ impl Bench {
             let process = program.start(&world, setting).await;
             let done = match job {
                 Job::First => process.try_send(ONE, 1).await,
-                Job::Ungranted => process.invoke(message(ONE), 1).await,
+                Job::Ungranted => process.invoke(ungranted(ONE), 1).await,
                 Job::Fanout => process.try_send(CROWD, COUNTED + 1).await,
                 Job::Sample => process.invoke(event(program.name).to_string(), 0).await,
             };
@@ -98,11 +98,11 @@ impl Bench {
             Figure::new("instructions_post", "instructions per further post", Unit::Count, post)
                 .target(Target::OfFloor(1.3)),
         ];
-        let ungranted = self.count(&self.programs[0], "ungranted", Job::Ungranted).await;
+        let count = self.count(&self.programs[0], "ungranted", Job::Ungranted).await;
         let label = "instructions of that without a grant: the sender's row is read";
         figures.insert(
             1,
-            Figure::new("instructions_ungranted", label, Unit::Count, [Some(ungranted), None, None, None]),
+            Figure::new("instructions_ungranted", label, Unit::Count, [Some(count), None, None, None]),
         );
         for name in OTHERS {
             let program = self.other(name);

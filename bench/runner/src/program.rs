@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use harness::{Ending, Function, Outcome, Row, World, over_socket};
+use harness::{Ending, Function, Outcome, Row, World, granted, over_socket};
 use serde_json::{Value, json};
 
 /// Whose frame is delivered, in a session of its own.
@@ -131,11 +131,7 @@ impl Process<'_> {
 
     /// The same, where a process that is slowed down may run out of time.
     pub(crate) async fn try_send(&self, session: &str, recipients: usize) -> Result<Outcome, String> {
-        let mut event: Value = serde_json::from_str(&message(session)).expect("a sample is JSON");
-        event["requestContext"]["authorizer"] = json!({
-            "principalId": "senders", "session_id": "senders", "send_to": "[\"*\"]", "exp": "4102444800",
-        });
-        self.invoke(event.to_string(), recipients).await
+        self.invoke(granted(SENDER, "senders", &frame(session)), recipients).await
     }
 
     /// Hands over an event and checks how many posts came of it.
@@ -173,9 +169,13 @@ impl Process<'_> {
 }
 
 /// A message to a session, without a grant: whose it is says the sender's row, which only the hub reads.
-pub(crate) fn message(session: &str) -> String {
-    let frame = json!({ "action": "sendMessage", "sessions": [session], "message": { "text": "Hello, hub" }, "id": "m-1" });
-    over_socket(SENDER, &frame.to_string())
+pub(crate) fn ungranted(session: &str) -> String {
+    over_socket(SENDER, &frame(session))
+}
+
+fn frame(session: &str) -> String {
+    json!({ "action": "sendMessage", "sessions": [session], "message": { "text": "Hello, hub" }, "id": "m-1" })
+        .to_string()
 }
 
 /// One of the project's sample events.

@@ -32,9 +32,9 @@ impl Variables {
 
     /// These and no others, so that tests set none.
     #[must_use]
-    pub fn of(variables: &[(&str, &str)]) -> Self {
-        let variables: Vec<_> =
-            variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    pub fn of<V: AsRef<str>>(variables: &[(&str, V)]) -> Self {
+        let owned = |(name, value): &(&str, V)| ((*name).to_owned(), value.as_ref().to_owned());
+        let variables: Vec<_> = variables.iter().map(owned).collect();
         Self(Box::new(move |wanted| {
             variables.iter().find(|(name, _)| name == wanted).map(|(_, value)| value.clone())
         }))

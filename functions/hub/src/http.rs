@@ -305,7 +305,7 @@ mod tests {
     }
 
     fn host(url: &str) -> Host {
-        let tls = tls::config(&[], &Variables::of(&[])).unwrap();
+        let tls = tls::config(&[], &Variables::of::<&str>(&[])).unwrap();
         Host::new(&url.parse().unwrap(), tls, Duration::from_secs(20)).unwrap()
     }
 

@@ -2,15 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use harness::{Answer, Function, Row, executable, over_socket};
-use serde_json::Value;
+use harness::{Answer, Function, Row, executable, granted};
 
-use crate::support::{AMPLE, Hub, SENDER, counted, frame, line, log, name, now_ms, totals};
-
-/// Connected a minute ago with a token that ends in `left` seconds.
-fn ending_in(session: &str, left: i64) -> Row {
-    Row { expires_at: Some(now_ms() / 1000 + left), ..Row::aged(session, 60) }
-}
+use crate::support::{AMPLE, Hub, SENDER, counted, ending_in, frame, line, log, name, now_ms, totals};
 
 /// A function of a hub that asks for tokens.
 async fn guarded(function: &str, hub: &Hub) -> Function {
@@ -55,11 +49,7 @@ async fn connections_whose_token_has_ended_are_closed_and_stale_ones_pruned() {
         _ => Answer::Serve,
     });
     let function = guarded("send-message", &hub).await;
-    let mut event: Value = serde_json::from_str(&over_socket(SENDER, TO_ROOM)).expect("JSON");
-    event["requestContext"]["authorizer"] = serde_json::json!({
-        "principalId": "room", "session_id": "room", "send_to": "[\"*\"]", "exp": "4102444800",
-    });
-    let outcome = function.invoke(event.to_string(), AMPLE).await;
+    let outcome = function.invoke(granted(SENDER, "room", TO_ROOM), AMPLE).await;
     assert_eq!(totals(&frame(&outcome)), [2, 0, 0]);
     let mut closed = hub.world.gateway.closings();
     closed.sort();

@@ -1,11 +1,11 @@
 //! One line a log event, whatever strangers send, and nothing in it that is not the operator's business.
 
-use harness::{Answer, Function, Operation, Row, executable, over_socket};
+use harness::{Answer, Function, Operation, executable, over_socket};
 use serde_json::{Value, json};
 
 use crate::{
     connecting::{CONNECT, DISCONNECT},
-    support::{AMPLE, Hub, SENDER, index, line, log, name, now_ms, totals},
+    support::{AMPLE, Hub, SENDER, ending_in, index, line, log, name, totals},
 };
 
 /// Ends a line, colours a terminal, closes a string, and pretends to be a log line.
@@ -118,8 +118,7 @@ async fn every_kind_of_trouble_is_one_line_however_often_it_happens() {
     hub.crowd("stadium", 1_000);
     hub.crowd("unreadable", 100);
     for index in 0..50 {
-        let over = Row { expires_at: Some(now_ms() / 1000 - 1), ..Row::aged("stadium", 60) };
-        hub.world.table.put(&name("over", index), over);
+        hub.world.table.put(&name("over", index), ending_in("stadium", -1));
     }
     hub.world.table.script(|operation, _| match operation {
         Operation::DeleteItem => Answer::Error(500, "InternalServerError"),

@@ -7,15 +7,11 @@ use crate::support::{AMPLE, Hub, counted, line, log, totals};
 
 const TO_ROOM: &str = r#"{"sessions":["room"],"message":1,"id":"m-1"}"#;
 
-async fn publish(hub: &Hub) -> Function {
-    Function::start("publish", &hub.world).await
-}
-
 #[tokio::test]
 async fn a_refusal_is_a_function_error_that_no_alarm_counts() {
     let hub = Hub::together().await;
     hub.crowd("room", 3);
-    let function = publish(&hub).await;
+    let function = Function::start("publish", &hub.world).await;
     let in_a_connections_name = include_str!("../../../events/send-message.json");
     let queued = include_str!("../../../events/publish-sqs.json");
     for (payload, code) in [
@@ -38,7 +34,7 @@ async fn a_refusal_is_a_function_error_that_no_alarm_counts() {
 #[tokio::test]
 async fn a_failure_of_ours_is_internal_and_is_counted() {
     let hub = Hub::together().await;
-    let function = publish(&hub).await;
+    let function = Function::start("publish", &hub.world).await;
     hub.world.table.script(|_, _| Answer::Error(400, "AccessDeniedException"));
     let outcome = function.invoke(TO_ROOM, AMPLE).await;
     assert_eq!(outcome.error()["errorType"], "internal");
@@ -55,7 +51,7 @@ async fn a_receipt_is_the_result_even_where_some_failed_and_lambdas_deadline_is_
         true => Answer::Error(413, "PayloadTooLargeException"),
         false => Answer::Serve,
     });
-    let function = publish(&hub).await;
+    let function = Function::start("publish", &hub.world).await;
     let outcome = function.invoke(TO_ROOM, AMPLE).await;
     assert!(matches!(outcome.ending, Ending::Response(_)), "{outcome:?}");
     assert_eq!(totals(outcome.response()), [2, 0, 1]);

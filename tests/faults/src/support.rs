@@ -204,6 +204,11 @@ pub(crate) fn counted(log: &[Value], metric: &str) -> f64 {
     log.iter().filter(defines).map(|line| line[metric].as_f64().expect("a number")).sum()
 }
 
+/// The row of a connection that connected a minute ago with a token that ends in `left` seconds.
+pub(crate) fn ending_in(session: &str, left: i64) -> Row {
+    Row { expires_at: Some(now_ms() / 1000 + left), ..Row::aged(session, 60) }
+}
+
 /// Milliseconds since 1970.
 pub(crate) fn now_ms() -> i64 {
     let now = SystemTime::UNIX_EPOCH.elapsed().expect("the clock should be past 1970");

@@ -24,8 +24,6 @@ use tokio::{
 use crate::{
     World,
     http::{Answer, Cut, Reply, Server, reply},
-    signature::{CREDENTIALS, REGION},
-    table::{INDEX, TABLE},
 };
 
 /// The executable of one of the project's functions, below `HUB_FUNCTIONS_DIR`.
@@ -196,17 +194,10 @@ impl Function {
                 ("AWS_LAMBDA_FUNCTION_NAME", "hub"),
                 ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "256"),
                 ("AWS_LAMBDA_FUNCTION_VERSION", "$LATEST"),
-                ("AWS_REGION", REGION),
-                ("AWS_ACCESS_KEY_ID", CREDENTIALS[0]),
-                ("AWS_SECRET_ACCESS_KEY", CREDENTIALS[1]),
-                ("AWS_SESSION_TOKEN", CREDENTIALS[2]),
-                ("TABLE_NAME", TABLE),
-                ("SESSION_INDEX", INDEX),
                 ("RELEASE", RELEASE),
             ])
+            .envs(world.environment())
             .env("AWS_LAMBDA_RUNTIME_API", server.address.to_string())
-            .env("AWS_ENDPOINT_URL", world.table_url())
-            .env("WEBSOCKET_ENDPOINT", world.gateway_url())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());

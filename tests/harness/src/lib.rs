@@ -18,7 +18,7 @@ mod table;
 
 use std::{path::Path, sync::Arc};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio_rustls::TlsAcceptor;
 
 use crate::http::Server;
@@ -86,6 +86,24 @@ impl World {
         format!("{}:{}/live", self.scheme, self.servers[1].address.port())
     }
 
+    /// What Lambda and this project's Terraform would set for a function here, apart from what is a process's own.
+    #[must_use]
+    pub fn environment(&self) -> Vec<(&'static str, String)> {
+        let [key, secret, token] = CREDENTIALS;
+        [
+            ("AWS_REGION", REGION),
+            ("AWS_ACCESS_KEY_ID", key),
+            ("AWS_SECRET_ACCESS_KEY", secret),
+            ("AWS_SESSION_TOKEN", token),
+            ("AWS_ENDPOINT_URL", &self.table_url()),
+            ("WEBSOCKET_ENDPOINT", &self.gateway_url()),
+            ("TABLE_NAME", TABLE),
+            ("SESSION_INDEX", INDEX),
+        ]
+        .map(|(name, value)| (name, value.to_owned()))
+        .to_vec()
+    }
+
     /// Closes every open connection, as happens to a function that is frozen for long.
     pub fn close_connections(&self) {
         self.servers.iter().for_each(Server::close_connections);
@@ -104,5 +122,15 @@ pub fn over_socket(connection: &str, frame: &str) -> String {
         .expect("a sample should be JSON");
     event["requestContext"]["connectionId"] = connection.into();
     event["body"] = frame.into();
+    event.to_string()
+}
+
+/// The same with what the hub's authorizer adds where a token is for `session` and may send to all.
+#[must_use]
+pub fn granted(connection: &str, session: &str, frame: &str) -> String {
+    let mut event: Value = serde_json::from_str(&over_socket(connection, frame)).expect("an event is JSON");
+    event["requestContext"]["authorizer"] = json!({
+        "principalId": session, "session_id": session, "send_to": "[\"*\"]", "exp": "4102444800",
+    });
     event.to_string()
 }

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::{
     client::Client,
     events::event,
-    stack::{Answer, Stack, unique},
+    stack::{Stack, unique},
 };
 
 fn for_connection(name: &str, connection_id: &str) -> Value {
@@ -14,8 +14,15 @@ fn for_connection(name: &str, connection_id: &str) -> Value {
     event
 }
 
-fn assert_failed(answer: &Answer) {
-    assert!(answer.function_error.is_some(), "should have been denied: {}", answer.payload);
+/// The code of `function` cannot do `event` under the role of `role_of`, and its log says why.
+async fn assert_denied(stack: &Stack, function: &str, role_of: &str, event: &Value) {
+    stack
+        .with_copy(function, role_of, &[], async |copy| {
+            let answer = stack.invoke(copy, event).await;
+            assert!(answer.function_error.is_some(), "should have been denied: {}", answer.payload);
+            stack.wait_for_log_lines(copy, "AccessDenied", 1).await;
+        })
+        .await;
 }
 
 #[tokio::test]
@@ -37,16 +44,8 @@ async fn only_connect_may_store() {
     let stack = Stack::new().await;
     for role in ["disconnect", "send-message"] {
         let connection = unique("connection");
-        stack
-            .with_copy("connect", role, &[], async |copy| {
-                assert_failed(&stack.invoke(copy, &for_connection("connect", &connection)).await);
-                stack.wait_for_log_lines(copy, "AccessDenied", 1).await;
-                assert!(
-                    stack.row(&connection).await.is_none(),
-                    "the role of {role} should not be able to store"
-                );
-            })
-            .await;
+        assert_denied(&stack, "connect", role, &for_connection("connect", &connection)).await;
+        assert!(stack.row(&connection).await.is_none(), "the role of {role} should not be able to store");
     }
 }
 
@@ -55,16 +54,8 @@ async fn connect_may_not_delete() {
     let stack = Stack::new().await;
     let alice = Client::new("alice").await;
     let connection = stack.connection_id_of(&alice).await;
-    stack
-        .with_copy("disconnect", "connect", &[], async |copy| {
-            assert_failed(&stack.invoke(copy, &for_connection("disconnect", &connection)).await);
-            stack.wait_for_log_lines(copy, "AccessDenied", 1).await;
-            assert!(
-                stack.row(&connection).await.is_some(),
-                "the role of connect should not be able to delete"
-            );
-        })
-        .await;
+    assert_denied(&stack, "disconnect", "connect", &for_connection("disconnect", &connection)).await;
+    assert!(stack.row(&connection).await.is_some(), "the role of connect should not be able to delete");
 }
 
 #[tokio::test]
@@ -72,14 +63,7 @@ async fn only_those_that_send_may_read_the_index() {
     let stack = Stack::new().await;
     let bob = Client::new("bob").await;
     for role in ["connect", "disconnect"] {
-        stack
-            .with_copy("publish", role, &[], async |copy| {
-                assert_failed(
-                    &stack.invoke(copy, &json!({"sessions": [bob.session], "message": role})).await,
-                );
-                stack.wait_for_log_lines(copy, "AccessDenied", 1).await;
-            })
-            .await;
+        assert_denied(&stack, "publish", role, &json!({"sessions": [bob.session], "message": role})).await;
     }
     bob.assert_heard_nothing().await;
 }
@@ -89,35 +73,20 @@ async fn publish_may_not_read_whose_a_connection_is() {
     let stack = Stack::new().await;
     let alice = Client::new("alice").await;
     let connection = stack.connection_id_of(&alice).await;
-    stack
-        .with_copy("send-message", "publish", &[], async |copy| {
-            assert_failed(&stack.invoke(copy, &for_connection("send-message", &connection)).await);
-            stack.wait_for_log_lines(copy, "AccessDenied", 1).await;
-        })
-        .await;
+    assert_denied(&stack, "send-message", "publish", &for_connection("send-message", &connection)).await;
 }
 
 #[tokio::test]
 async fn only_census_may_count_and_it_may_do_nothing_else() {
     let stack = Stack::new().await;
     for role in ["connect", "disconnect", "publish", "send-message"] {
-        stack
-            .with_copy("census", role, &[], async |copy| {
-                assert_failed(&stack.invoke(copy, &event("census")).await);
-                stack.wait_for_log_lines(copy, "AccessDenied", 1).await;
-            })
-            .await;
+        assert_denied(&stack, "census", role, &event("census")).await;
     }
     for (route, request) in [
         ("connect", for_connection("connect", &unique("connection"))),
         ("disconnect", for_connection("disconnect", &unique("connection"))),
         ("publish", json!({"sessions": [unique("session")], "message": 1})),
     ] {
-        stack
-            .with_copy(route, "census", &[], async |copy| {
-                assert_failed(&stack.invoke(copy, &request).await);
-                stack.wait_for_log_lines(copy, "AccessDenied", 1).await;
-            })
-            .await;
+        assert_denied(&stack, route, "census", &request).await;
     }
 }

@@ -22,7 +22,7 @@ use super::*;
 
 /// For addresses on loopback, which need none.
 pub(crate) fn tls() -> Tls {
-    hub::tls::config(&[], &Variables::of(&[])).unwrap()
+    hub::tls::config(&[], &Variables::of::<&str>(&[])).unwrap()
 }
 
 /// A private key of the issuer's, or of somebody else.

@@ -17,16 +17,9 @@ async fn hub() -> Hub {
     let world = World::start().await;
     world.table.put("alices", Row::aged("alice", 60));
     world.table.put("bobs", Row::aged("bob", 60));
-    let variables = Variables::of(&[
-        ("TABLE_NAME", harness::TABLE),
-        ("AWS_REGION", harness::REGION),
-        ("AWS_ENDPOINT_URL_DYNAMODB", &world.table_url()),
-        ("WEBSOCKET_ENDPOINT", &world.gateway_url()),
-        ("REQUIRE_GRANT", "true"),
-        ("AWS_ACCESS_KEY_ID", harness::CREDENTIALS[0]),
-        ("AWS_SECRET_ACCESS_KEY", harness::CREDENTIALS[1]),
-        ("AWS_SESSION_TOKEN", harness::CREDENTIALS[2]),
-    ]);
+    let mut variables = world.environment();
+    variables.push(("REQUIRE_GRANT", "true".into()));
+    let variables = Variables::of(&variables);
     let handler = Handler::new(&variables, &sdk_config(&variables).unwrap()).unwrap();
     Hub { world, handler }
 }

@@ -18,15 +18,7 @@ async fn hub() -> Hub {
     let world = World::start().await;
     world.table.put(ALICE, Row::aged("alice", 60));
     world.table.put("bobs", Row::aged("bob", 60));
-    let variables = Variables::of(&[
-        ("TABLE_NAME", harness::TABLE),
-        ("AWS_REGION", harness::REGION),
-        ("AWS_ENDPOINT_URL", &world.table_url()),
-        ("WEBSOCKET_ENDPOINT", &world.gateway_url()),
-        ("AWS_ACCESS_KEY_ID", harness::CREDENTIALS[0]),
-        ("AWS_SECRET_ACCESS_KEY", harness::CREDENTIALS[1]),
-        ("AWS_SESSION_TOKEN", harness::CREDENTIALS[2]),
-    ]);
+    let variables = Variables::of(&world.environment());
     let handler = Handler::new(&variables, &sdk_config(&variables).unwrap()).unwrap();
     Hub { world, handler }
 }
