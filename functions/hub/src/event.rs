@@ -151,7 +151,7 @@ fn session(event: &WebsocketEvent) -> Result<Option<SessionId>, &'static str> {
         [] => Ok(None),
         [only] => SessionId::parse(only)
             .map(Some)
-            .ok_or("session_id is malformed: use 1 to 128 characters of A-Z a-z 0-9 . _ ~ : @ -"),
+            .ok_or("session_id is malformed: use 1 to 128 visible ASCII characters other than * \" \\, percent-encoded"),
         // A proxy that checks the first value and a hub that takes the last would disagree on who this is.
         _ => Err("session_id is given more than once: name one session"),
     }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use futures::{SinkExt, StreamExt};
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
 use tokio::{net::TcpStream, sync::Mutex};
 use tokio_tungstenite::{
@@ -32,7 +33,7 @@ impl Client {
     }
 
     pub(crate) async fn in_session(session: &str) -> Self {
-        Self::through(session, &format!("?session_id={session}")).await
+        Self::through(session, &format!("?session_id={}", encoded(session))).await
     }
 
     /// A client that enters with this query string, and is then in `session`.
@@ -103,6 +104,11 @@ impl Client {
     pub(crate) async fn wait_for_end(mut self) {
         while let Some(Ok(_)) = in_time("the end of the socket", self.socket.next()).await {}
     }
+}
+
+/// A session as it stands in an address.
+pub(crate) fn encoded(session: &str) -> String {
+    utf8_percent_encode(session, NON_ALPHANUMERIC).to_string()
 }
 
 /// Opens a socket with this query string; refused, it is the status of the answer.

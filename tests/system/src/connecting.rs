@@ -1,10 +1,12 @@
 //! A socket's beginning and its end.
 
 use aws_sdk_dynamodb::types::AttributeValue;
+use serde_json::json;
 use tokio_tungstenite::tungstenite::http::StatusCode;
 
 use crate::{
     client::{Client, handshake},
+    frames::{assert_delivery, receipt},
     stack::{Stack, now_ms, text, unique},
 };
 
@@ -46,11 +48,31 @@ async fn a_socket_that_closes_or_breaks_loses_its_row() {
 }
 
 #[tokio::test]
-async fn a_session_id_of_128_characters_of_every_allowed_kind_is_accepted() {
+async fn every_session_id_that_is_allowed_connects_is_reached_and_stands_in_the_log() {
     let stack = Stack::new().await;
-    let session = format!("{}.AZaz09_~:@-{}", unique("longest"), "x".repeat(128));
-    let client = Client::in_session(&session[..128]).await;
-    assert_eq!(stack.row_of(&client).await["session_id"], text(&client.session));
+    let every: String = ('!'..='~').filter(|character| !"*\"\\".contains(*character)).collect();
+    let mut bob = Client::new("bob").await;
+    let log = stack.name_of("send-message").await;
+    for name in [
+        "auth0|64af",
+        "ann+test@example.com",
+        "o'brien@example.com",
+        "spiffe://a/b?c=d#e",
+        "%41%2",
+        "a,b;c",
+        &every,
+    ] {
+        let session = format!("{name}{}", unique(""));
+        let session = if name == every { &format!("{session}{}", "x".repeat(128))[..128] } else { &session };
+        let mut client = Client::in_session(session).await;
+        assert_eq!(stack.row_of(&client).await["session_id"], text(session));
+        let answer = bob.publish(&[session], json!("hello")).await;
+        assert_eq!(answer, receipt(&answer["id"], &[(session, [1, 0, 0])]));
+        assert_delivery(client.receive().await, &answer["id"], &json!(bob.session), &json!("hello"));
+        let answer = client.publish(&[&bob.session], json!("hello back")).await;
+        assert_delivery(bob.receive().await, &answer["id"], &json!(session), &json!("hello back"));
+        stack.wait_for_log_lines(&log, &json!(session).to_string(), 1).await;
+    }
 }
 
 #[tokio::test]
@@ -70,7 +92,9 @@ async fn a_handshake_without_one_valid_session_is_refused_and_stores_nothing() {
         format!("?session_id={tag}&session_id="),
         format!("?session_id={tag}%20b"),
         format!("?session_id={tag}+b"),
-        format!("?session_id={tag}%2Fb"),
+        format!("?session_id={tag}%2A"),
+        format!("?session_id={tag}%22b"),
+        format!("?session_id={tag}%5Cb"),
         format!("?session_id={tag}%00"),
         format!("?session_id={tag}%0A"),
         format!("?session_id={tag}%C3%A9"),
