@@ -4,7 +4,7 @@
 #   scripts/smoke.sh <WebSocket address> [--asks-for-token]
 #
 #   --asks-for-token  the hub has `auth`: it must reject a handshake without a token. The rest is tested too if HUB_TOKEN
-#                     holds a token that may join and send to the session smoke-test
+#                     holds a token that may join and send to the session smoke-test, or to the one that HUB_SESSION names
 #
 # It leaves nothing behind, and no other client notices: its session is its own.
 

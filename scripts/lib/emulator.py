@@ -1,8 +1,9 @@
 """MiniStack, with what Terraform misses in it: endpoints of WebSocket APIs that work, tags that change, whole alarms, saved
-queries, requests that may come twice; and IAM as in emulator_iam.py."""
+queries, requests that may come twice; with what browsers miss, the chosen subprotocol; and IAM as in emulator_iam.py."""
 
 import asyncio
 import collections
+import contextvars
 import json
 import uuid
 from collections.abc import Callable
@@ -16,6 +17,9 @@ from ministack.services import apigateway, cloudwatch, cloudwatch_logs
 app = ministack.app.app
 answers: "collections.OrderedDict[bytes, asyncio.Future]" = collections.OrderedDict()
 create_api = apigateway._create_api
+handle_websocket = apigateway.handle_websocket
+invoke_ws_lambda = apigateway._invoke_ws_lambda
+subprotocol: "contextvars.ContextVar[str | None]" = contextvars.ContextVar("subprotocol", default=None)
 describe_alarms = cloudwatch._describe_alarms
 logs_request = cloudwatch_logs.handle_request
 query_definitions = AccountRegionScopedDict()
@@ -80,6 +84,24 @@ def with_tags_shown(change: Callable) -> Callable:
     return changed
 
 
+async def invoke_and_keep_the_subprotocol(*arguments: object, **named: object) -> "dict | None":
+    answer = await invoke_ws_lambda(*arguments, **named)
+    if "CONNECT" in arguments:
+        headers = {name.lower(): value for name, value in ((answer or {}).get("headers") or {}).items()}
+        subprotocol.set(headers.get("sec-websocket-protocol"))
+    return answer
+
+
+async def handle_websocket_with_its_subprotocol(scope, receive, send, *arguments: object, **named: object) -> None:
+    """A handshake is answered with the subprotocol that $connect has chosen: a browser that offers some insists on one."""
+
+    async def answer(message: dict) -> None:
+        chosen = subprotocol.get()
+        await send({**message, "subprotocol": chosen} if message["type"] == "websocket.accept" and chosen else message)
+
+    await handle_websocket(scope, receive, answer, *arguments, **named)
+
+
 def describe_alarms_in_full(params: dict, data: dict, is_cbor: bool, is_json: bool = False) -> tuple:
     """In XML too, which is what the provider speaks, an alarm has all its fields."""
     if is_cbor or is_json:
@@ -112,6 +134,8 @@ async def logs_request_with_saved_queries(method, path, headers, body, query_par
 
 
 apigateway._create_api = create_api_with_an_endpoint_that_works
+apigateway._invoke_ws_lambda = invoke_and_keep_the_subprotocol
+apigateway.handle_websocket = handle_websocket_with_its_subprotocol
 apigateway._tag_resource = with_tags_shown(apigateway._tag_resource)
 apigateway._untag_resource = with_tags_shown(apigateway._untag_resource)
 ministack.app.app = app_that_does_a_thing_once

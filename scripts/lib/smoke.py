@@ -6,12 +6,13 @@ import os
 import sys
 import time
 import uuid
+from urllib.parse import quote
 
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
 PATIENCE = 20  # seconds for one step, cold starts included
-SESSION = "smoke-test"
+SESSION = os.environ.get("HUB_SESSION") or "smoke-test"
 
 
 async def expect(socket, kind: str) -> dict:
@@ -25,8 +26,10 @@ async def expect(socket, kind: str) -> dict:
 
 async def deliver(url: str, session: str) -> None:
     token = os.environ.get("HUB_TOKEN")
-    address = f"{url}?session_id={session}" + (f"&token={token}" if token else "")
-    async with connect(address, open_timeout=PATIENCE) as sender, connect(address, open_timeout=PATIENCE) as receiver:
+    # Not in the address, which would end up in logs, and may not be long enough.
+    options = {"open_timeout": PATIENCE, "subprotocols": ["hub.v1", f"bearer.{token}"] if token else None}
+    address = f"{url}?session_id={quote(session, safe='')}"
+    async with connect(address, **options) as sender, connect(address, **options) as receiver:
         await sender.send('{"action":"ping"}')
         await expect(sender, "pong")
         # The index that finds a connection is a moment behind the table.
@@ -49,7 +52,7 @@ async def deliver(url: str, session: str) -> None:
 
 async def refused(url: str) -> None:
     try:
-        async with connect(f"{url}?session_id={SESSION}", open_timeout=PATIENCE):
+        async with connect(f"{url}?session_id={quote(SESSION, safe='')}", open_timeout=PATIENCE):
             sys.exit("expected the handshake to be rejected without a token, but it was accepted")
     except InvalidStatus as refusal:
         if refusal.response.status_code not in (401, 403):
