@@ -83,13 +83,10 @@ locals {
   ]
 
   authorizer_function = { for auth in var.auth[*] : "authorizer" => {
-    description = "Admits connections with a valid token."
-    environment = merge({
-      AUTH_ISSUER        = auth.issuer
-      AUTH_AUDIENCE      = auth.audience
-      AUTH_SESSION_CLAIM = auth.session_claim
-      AUTH_SEND_CLAIM    = auth.send_claim
-    }, auth.jwks_url == null ? {} : { AUTH_JWKS_URL = auth.jwks_url })
+    description = "Admits connections with a valid token of one of its issuers."
+    environment = {
+      AUTH_ISSUERS = jsonencode(auth.issuers)
+    }
     statements = []
   } }
 

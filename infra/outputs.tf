@@ -40,6 +40,11 @@ output "publish_arn" {
   value       = module.function["publish"].alias_arn
 }
 
+output "authorizer_arn" {
+  description = "ARN by which scripts/explain-token.sh asks the authorizer about a token: the alias of the authorizer; null without auth."
+  value       = var.auth == null ? null : module.function["authorizer"].alias_arn
+}
+
 output "api_id" {
   description = "Id of the WebSocket API, and its dimension in CloudWatch."
   value       = module.websocket_api.api_id

@@ -95,37 +95,94 @@ variable "detailed_metrics" {
   nullable    = false
 }
 
+# What the rules of `auth` have in common.
+locals {
+  # Where keys are fetched: over HTTPS, or on the same machine.
+  key_origin        = "(https://[^/:\\s\\p{Cc}?#@]+|http://(127\\.0\\.0\\.1|localhost))(:[0-9]+)?"
+  discovery_pattern = "^${local.key_origin}(/[^\\s\\p{Cc}?#]*)?$"
+  jwks_url_pattern  = "^${local.key_origin}([/?][^\\s\\p{Cc}#]*)?$"
+
+  issuer_pattern      = "^[^\\p{Z}\\p{Cc}]([^\\p{Cc}]*[^\\p{Z}\\p{Cc}])?$"
+  claim_names         = ["audience_claim", "session_claim", "send_claim", "subscribe_claim"]
+  bad_pointer_pattern = "(?s)^/.*~([^01]|$)"
+}
+
 variable "auth" {
   description = <<-EOT
-    JWT authentication: the issuer and audience whose tokens may connect. Without it, allow_anonymous must be true. A token is a JWT (RS256, ES256 or EdDSA) that says who issued it (iss) and for whom (aud), and carries two claims of its own: the sessions that its bearer may join, and those that it may send to (left out: its own session).
+    JWT authentication: the issuers whose tokens may connect. Without it, allow_anonymous must be true. A token is a JWT that says who issued it (iss) and for whom (aud), and its claims name the sessions that its bearer may join, send to and subscribe to. docs/identity-providers.md has the settings for each provider.
 
-    - issuer: the tokens' iss, to the letter: an https:// URL.
-    - audience: the tokens' aud.
+    For each issuer:
+
+    - issuer: the tokens' iss, to the letter. Without jwks_url an https:// URL.
+    - audiences: the audience claim must hold one of them.
+    - audience_claim: name of that claim; client_id for Cognito's access tokens, for example.
     - jwks_url: where the issuer's keys are. Default: where its OpenID discovery document says.
-    - session_claim, send_claim: names of the two claims.
+    - session_claim, send_claim, subscribe_claim: names of the claims that hold the sessions.
+    - patterns: whether a * at the end of a session in these three claims stands for every session with that prefix. Otherwise a token with a * is refused.
+
+    A claim's name is one at the top level, or, if it begins with /, a JSON pointer: /app_metadata/session_id.
   EOT
   type = object({
-    issuer        = string
-    audience      = string
-    jwks_url      = optional(string)
-    session_claim = optional(string, "session_id")
-    send_claim    = optional(string, "send_to")
+    issuers = list(object({
+      issuer          = string
+      audiences       = list(string)
+      audience_claim  = optional(string, "aud")
+      jwks_url        = optional(string)
+      session_claim   = optional(string, "session_id")
+      send_claim      = optional(string, "send_to")
+      subscribe_claim = optional(string, "subscribe_to")
+      patterns        = optional(bool, false)
+    }))
   })
   default = null
 
+  # A local made from var.auth would be a cycle, so each rule goes through the issuers by itself. can() and try() are there for
+  # nulls, which Terraform lets through for what is required too.
+
   validation {
-    condition     = var.auth == null || can(regex("^(https://[^/:\\s?#@]+|http://(127\\.0\\.0\\.1|localhost))(:[0-9]+)?(/[^\\s?#@]*)?$", try(var.auth.issuer, "")))
-    error_message = "auth.issuer must be the https:// URL that tokens have as their iss, without a query string (http:// only for 127.0.0.1 and localhost)."
+    condition     = var.auth == null || anytrue([for one in flatten(var.auth[*].issuers) : one != null])
+    error_message = "auth.issuers must not be empty: list at least one { issuer = \"https://login.example.com/\", audiences = [\"chat\"] }, or leave auth out and set allow_anonymous = true."
   }
 
   validation {
-    condition     = var.auth == null || try(var.auth.jwks_url, null) == null || can(regex("^(https://[^/:\\s?#@]+|http://(127\\.0\\.0\\.1|localhost))(:[0-9]+)?([/?][^\\s#@]*)?$", var.auth.jwks_url))
-    error_message = "auth.jwks_url must be an https:// URL (http:// only for 127.0.0.1 and localhost); leave it out to have it looked up."
+    condition     = alltrue([for one in flatten(var.auth[*].issuers) : can(regex(local.issuer_pattern, one.issuer))])
+    error_message = "${join(", ", [for index, one in flatten(var.auth[*].issuers) : "auth.issuers[${index}].issuer" if !can(regex(local.issuer_pattern, one.issuer))])} must be what tokens have as their iss, to the letter: not empty, without whitespace at either end and without control characters."
   }
 
   validation {
-    condition     = var.auth == null || alltrue([for text in [try(var.auth.audience, null), try(var.auth.session_claim, null), try(var.auth.send_claim, null)] : try(length(trimspace(text)) > 0, false)])
-    error_message = "auth: audience, session_claim and send_claim must not be empty."
+    condition     = length(distinct([for one in flatten(var.auth[*].issuers) : try(one.issuer, null)])) == length(flatten(var.auth[*].issuers))
+    error_message = "auth.issuers: one issuer has one entry, with all of its audiences. Listed more than once: ${join(", ", [for text, entries in { for one in flatten(var.auth[*].issuers) : jsonencode(try(one.issuer, null)) => one... } : text if length(entries) > 1])}."
+  }
+
+  validation {
+    condition     = alltrue([for one in flatten(var.auth[*].issuers) : try(one.jwks_url, null) != null || !can(regex(local.issuer_pattern, one.issuer)) || can(regex(local.discovery_pattern, one.issuer))])
+    error_message = "${join(", ", [for index, one in flatten(var.auth[*].issuers) : "auth.issuers[${index}]" if try(one.jwks_url, null) == null && can(regex(local.issuer_pattern, one.issuer)) && !can(regex(local.discovery_pattern, one.issuer))])}: set jwks_url, since this issuer is no https:// URL. Keys are looked up only at one without a query string, fragment or user (http:// only for 127.0.0.1 and localhost)."
+  }
+
+  validation {
+    condition     = alltrue([for one in flatten(var.auth[*].issuers) : try(one.jwks_url, null) == null || can(regex(local.jwks_url_pattern, one.jwks_url))])
+    error_message = "${join(", ", [for index, one in flatten(var.auth[*].issuers) : "auth.issuers[${index}].jwks_url" if try(one.jwks_url, null) != null && !can(regex(local.jwks_url_pattern, one.jwks_url))])} must be an https:// URL without a fragment or user (http:// only for 127.0.0.1 and localhost); leave it out to have it looked up."
+  }
+
+  validation {
+    condition     = alltrue([for one in flatten(var.auth[*].issuers) : try(length(one.audiences) > 0 && alltrue([for text in one.audiences : trimspace(text) != ""]), one == null)])
+    error_message = "${join(", ", [for index, one in flatten(var.auth[*].issuers) : "auth.issuers[${index}].audiences" if !try(length(one.audiences) > 0 && alltrue([for text in one.audiences : trimspace(text) != ""]), one == null)])} must list at least one audience, and none that is empty."
+  }
+
+  validation {
+    condition     = alltrue(flatten([for one in flatten(var.auth[*].issuers) : [for name in local.claim_names : try(trimspace(one[name]) != "", true)]]))
+    error_message = "${join(", ", flatten([for index, one in flatten(var.auth[*].issuers) : [for name in local.claim_names : "auth.issuers[${index}].${name}" if try(trimspace(one[name]) == "", false)]]))} must not be empty: write the name of a claim, or leave it out."
+  }
+
+  validation {
+    condition     = alltrue(flatten([for one in flatten(var.auth[*].issuers) : [for name in local.claim_names : !can(regex(local.bad_pointer_pattern, one[name]))]]))
+    error_message = "${join(", ", flatten([for index, one in flatten(var.auth[*].issuers) : [for name in local.claim_names : "auth.issuers[${index}].${name}" if can(regex(local.bad_pointer_pattern, one[name]))]]))}: a name that begins with / is a JSON pointer (RFC 6901). ~ is written ~0 in a JSON pointer, and a / within a name ~1."
+  }
+
+  # Bytes and not characters: three of them make four characters of base64.
+  validation {
+    condition     = floor(length(replace(base64encode(jsonencode(flatten(var.auth[*].issuers))), "=", "")) * 3 / 4) <= 3000
+    error_message = "auth.issuers takes ${floor(length(replace(base64encode(jsonencode(flatten(var.auth[*].issuers))), "=", "")) * 3 / 4)} bytes as JSON, and may take 3000: Lambda gives a function 4 KB for its environment. List fewer issuers or audiences, or shorter ones."
   }
 }
 

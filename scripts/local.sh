@@ -8,6 +8,7 @@
 #   scripts/local.sh open [session]            open the page in a browser, as that session (default: demo)
 #   scripts/local.sh client <session>          connect as that session: what you type is sent, what comes is printed
 #   scripts/local.sh url                       print the WebSocket address and nothing else
+#   scripts/local.sh output NAME               print one of the module's outputs (infra/outputs.tf)
 #   scripts/local.sh token --session NAME      print a token for a stack that is up with --auth (see token --help)
 #   scripts/local.sh env                       print what a shell needs to work with the stack: eval "$(scripts/local.sh env)"
 #
@@ -160,7 +161,6 @@ hub = json.load(open(sys.argv[1]))
 print("export TABLE_NAME=" + hub["table_name"])
 print("export HUB_URL=" + hub["websocket_url"])
 print("export WEBSOCKET_ENDPOINT=" + hub["connections_endpoint"])' "$STATE/outputs.json"
-    [ ! -e "$STATE/issuer.pid" ] || echo "export AUTH_ISSUER=$(issuer) AUTH_AUDIENCE=hub"
   } >"$STATE/env.new"
   mv "$STATE/env.new" "$STATE/env"
   fingerprint "$zips" >"$STATE/applied"
@@ -186,7 +186,18 @@ issuer() { printf 'http://127.0.0.1:%s' "$(recall issuer.port)"; }
 
 url() { sed -n 's/^export HUB_URL=//p' "$STATE/env"; }
 
-page() { printf 'http://127.0.0.1:%s/?url=%s&session=%s' "$(recall page.port)" "$(url)" "$1"; }
+# encoded NAME: a session as it stands in an address.
+encoded() {
+  local LC_ALL=C
+  [[ $1 =~ ^[!-~]{1,128}$ && $1 != *[*\"\\]* ]] || die 'a session is 1 to 128 visible ASCII characters, and none of them an asterisk, a quotation mark or a backslash'
+  "$PY" -c 'import sys, urllib.parse; print(urllib.parse.quote(sys.argv[1], safe=""))' "$1"
+}
+
+page() {
+  local session
+  session=$(encoded "$1") || exit
+  printf 'http://127.0.0.1:%s/?url=%s&session=%s' "$(recall page.port)" "$(url)" "$session"
+}
 
 addresses() {
   printf '%-12s %s\n' \
@@ -230,7 +241,7 @@ up() {
   else
     [ ! -e "$STATE/issuer.pid" ] || say "the hub asks for tokens no longer: up --auth would keep it so"
     stop issuer
-    rm -f "$STATE/issuer.key"
+    rm -f "$STATE"/issuer.key*
   fi
   apply "$zips"
   serve page 8080 -m http.server --bind 127.0.0.1 --directory "$ROOT/web"
@@ -290,14 +301,13 @@ token() {
 }
 
 open_page() {
-  local session=${1:-demo} opener
+  local session=${1:-demo} page opener
   need_up
   alive page || die "the page is not served: run scripts/local.sh up"
-  [[ $session =~ ^[A-Za-z0-9._~:@-]{1,128}$ ]] || die "a session is 1 to 128 characters of A-Z a-z 0-9 . _ ~ : @ -"
-  page "$session"
-  echo
+  page=$(page "$session") || exit
+  echo "$page"
   for opener in xdg-open open wslview; do
-    if command -v "$opener" >/dev/null && "$opener" "$(page "$session")" >/dev/null 2>&1; then
+    if command -v "$opener" >/dev/null && "$opener" "$page" >/dev/null 2>&1; then
       return
     fi
   done
@@ -305,11 +315,24 @@ open_page() {
 }
 
 client() {
-  local token=
+  local token='' session
   [ $# = 1 ] || die "client takes one session: scripts/local.sh client alice"
   need_up
+  session=$(encoded "$1") || exit
   [ ! -e "$STATE/issuer.pid" ] || token=$(token --session "$1" --send-to '*')
-  exec "$PY" -m websockets "$(url)?session_id=$1${token:+&token=$token}"
+  exec "$PY" -m websockets "$(url)?session_id=$session${token:+&token=$token}"
+}
+
+output() {
+  [ $# = 1 ] || die "output takes one name: scripts/local.sh output publish_arn"
+  need_up
+  "$PY" -c '
+import json, sys
+hub = json.load(open(sys.argv[1]))
+if sys.argv[2] not in hub:
+    sys.exit("there is no such output: take one of " + ", ".join(sorted(hub)))
+value = hub[sys.argv[2]]
+print(value if isinstance(value, str) else "" if value is None else json.dumps(value))' "$STATE/outputs.json" "$1"
 }
 
 command=${1:-help}
@@ -330,6 +353,7 @@ case $command in
   open) open_page "$@" ;;
   client) client "$@" ;;
   url) need_up && url ;;
+  output) output "$@" ;;
   token) token "$@" ;;
   env) need_up && forget_users_settings && recall env ;;
   help | -h | --help) usage ;;

@@ -26,7 +26,8 @@
 #   --yes                   ask nothing: take the defaults, and a local state unless a bucket is given
 #
 # What no flag says it asks for. scripts/bootstrap.sh prints this command for each environment of its account, with the state,
-# the boundary and the roles. It changes nothing in AWS, and never overwrites an environment that is there.
+# the boundary and the roles. It changes nothing in AWS, and never overwrites an environment that is there. More issuers,
+# audiences and claims are for its main.tf: docs/identity-providers.md has the settings for each provider.
 
 # shellcheck source=scripts/lib/common.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib/common.sh"

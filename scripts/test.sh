@@ -285,9 +285,10 @@ if part system; then
     # They are marked as ignored, since they need this stack.
     long=(--include-ignored)
     cargo_test 'system tests, with tokens' -p system-tests -- "${filter:-auth::}"
+    check 'a token is explained' with_stack "$PY" tests/explain.py
     check 'tokens can be switched off again' scripts/local.sh up
   else
-    for name in 'plan after apply is empty, with tokens' 'system tests, with tokens' 'tokens can be switched off again'; do
+    for name in 'plan after apply is empty, with tokens' 'system tests, with tokens' 'a token is explained' 'tokens can be switched off again'; do
       skip "$name" 'the local stack did not come up'
     done
   fi

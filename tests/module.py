@@ -116,7 +116,7 @@ module "hub" {
   architecture     = jsondecode(file("ARTIFACTS/release.json")).architecture
   artifacts_dir    = "ARTIFACTS"
   alarm_topic_arns = [aws_sns_topic.alarms.arn]
-  auth             = { issuer = "ISSUER", audience = "hub" }
+  auth             = { issuers = [{ issuer = "ISSUER", audiences = ["hub"] }] }
   tags             = TAGS
   depends_on       = [aws_sns_topic.alarms, terraform_data.before]
 }
@@ -191,6 +191,31 @@ run "applied" {
 }
 """,
 }
+
+KEYS = "https://keys.example.com/"
+CLAIMS = [f"{name}_claim" for name in ("audience", "session", "send", "subscribe")]
+# What a refusal says, the setting that it names, and what an issuer has that is refused so.
+REFUSED_ISSUERS = [
+    *(("must be what tokens have as their iss, to the letter", ".issuer", {"issuer": text, "jwks_url": KEYS}) for text in
+      (None, "", " ", "my-app ", "\n", "\u00a0my-app", "my\u0085app", "my\u0007app")),
+    ("must be what tokens have as their iss, to the letter", ".issuer", {"issuer": " https://login.example.com/"}),
+    *(("set jwks_url, since this issuer is no https:// URL", "", {"issuer": text}) for text in
+      ("accounts.example.com", "urn:a", "https://", "https:///a", "https://:443/", "HTTPS://a", "https://a b/", "https://a?", "https://a/?b", "https://a/#", "https://u@a/",
+       "https://u:p@a/", "https://a:x/", "http://a", "http://127.0.0.1.example.com", "http://127.0.0.10/", "http://localhost:1@a/", "http://169.254.169.254/")),
+    *(("must be an https:// URL without a fragment or user", ".jwks_url", {"jwks_url": text}) for text in
+      ("", "keys", "http://a/", "https://", "https:///a", "https://u@a/", "https://a:1@b/", "https://a/#b", "https://a/ b", "https://a/\u0007")),
+    *(("must list at least one audience", ".audiences", {"audiences": some}) for some in (None, [], [""], ["chat", " "], [None])),
+    *(("must not be empty: write the name of a claim", f".{name}", {name: text}) for name in CLAIMS for text in ("", " \t")),
+    *(("~ is written ~0 in a JSON pointer", f".{name}", {name: text}) for name in CLAIMS for text in ("/~", "/a~b", "/a/~2", "/~0~", "/a\n~")),
+]  # fmt: skip
+ACCEPTED_ISSUERS = [
+    *({"issuer": text} for text in ("https://a", "https://a/", "https://a:8443/b/v2.0/", "https://a/b@c", "http://localhost", "http://127.0.0.1:8081/mobile")),
+    *({"issuer": text, "jwks_url": KEYS} for text in ("a", "my app", "my-app", "http://a/", "https://a?b#c", "https://login.example.com/é")),
+    *({"jwks_url": text} for text in ("https://a", "https://a?b=c@d", "http://localhost:1/a", f"{KEYS}a/b@c.example.com")),
+    *({name: text} for name in CLAIMS for text in (None, "a", "a~", "https://a/~b", "/", "/a/b", "/~0/~1~01")),
+    {"patterns": True, "jwks_url": KEYS, "audiences": ["chat", "chat-mobile"]},
+    {"patterns": None, "jwks_url": None},
+]
 
 # What the module's own mocks lack: what only the examples make.
 MOCKS = """
@@ -307,6 +332,47 @@ def silent(work: str) -> str:
     return "a hub without auth that does not say allow_anonymous is refused"
 
 
+def documented() -> list:
+    """The blocks of docs/identity-providers.md, which are HCL whose values are JSON: one for each issuer, of which one has two."""
+    blocks = re.findall(r"^```hcl\n\{\n(.*?)^\}$", read(f"{ROOT}/docs/identity-providers.md"), re.M | re.S)
+    settings = ({name.strip(): json.loads(value) for name, _, value in (line.partition("=") for line in block.splitlines())} for block in blocks)
+    return list({one["issuer"]: one for one in settings}.values())
+
+
+def issuers(work: str) -> str:
+    """All at once: a refusal must name each issuer that breaks its rule, and no other."""
+    of_providers = documented()
+    assert len(of_providers) == 10, of_providers
+    accepted = ACCEPTED_ISSUERS + of_providers
+    some = [("", "", one) for one in accepted] + REFUSED_ISSUERS
+    entries = [{"issuer": f"https://login.example.com/{index}", "audiences": ["chat"], **one} for index, (_, _, one) in enumerate(some)]
+    entries += [{"issuer": "https://a", "audiences": ["chat-mobile"]}]
+    # The variables by themselves need no provider.
+    write(f"{work}/issuers/variables.tf", read(f"{INFRA}/variables.tf"))
+    write(f"{work}/issuers/terraform.tfvars.json", json.dumps({"region": "eu-west-1", "auth": {"issuers": entries}}))
+    lines = terraform(f"{work}/issuers", "plan", "-json", "-input=false", codes=(1,)).splitlines()
+    said = [line["diagnostic"]["detail"] for line in map(json.loads, lines) if "diagnostic" in line]
+
+    def of(reason: str) -> str:
+        texts = [text for text in said if reason in text]
+        assert len(texts) == 1, f"'{reason}' is said {len(texts)} times: {said}"
+        return texts[0]
+
+    reasons = {reason for reason, _, _ in REFUSED_ISSUERS}
+    for reason in reasons:
+        expected = {f"auth.issuers[{index}]{setting}" for index, (why, setting, _) in enumerate(some) if why == reason}
+        named = set(re.findall(r"auth\.issuers\[[0-9]+\](?:\.[a-z_]+)?", of(reason)))
+        assert named == expected, f"'{reason}' is also said of {sorted(named - expected)}, and not of {sorted(expected - named)}"
+    assert 'more than once: "https://a".' in of("one issuer has one entry"), said
+    defaults = {"audience_claim": "aud", "session_claim": "session_id", "send_claim": "send_to", "subscribe_claim": "subscribe_to", "patterns": False}
+    nothing = {"issuer": None, "audiences": None, "jwks_url": None}
+    whole = [nothing | defaults | {name: value for name, value in entry.items() if value is not None} for entry in entries]
+    size = len(json.dumps(whole, separators=(",", ":"), ensure_ascii=False).encode())
+    assert f"takes {size} bytes" in of("bytes as JSON"), f"{size}: {said}"
+    assert len(said) == len(reasons) + 2, said
+    return f"{len(accepted)} issuers are accepted, those of the document among them, and {len(REFUSED_ISSUERS)} are refused by name"
+
+
 def boundary(work: str) -> str:
     """One that lacks an action of a function would let everything be applied, and the function fail."""
     lists = re.findall(r"actions\s*=\s*\[([^\]]*)\]", read(f"{INFRA}/main.tf") + read(f"{INFRA}/modules/function/main.tf"))
@@ -336,7 +402,7 @@ def offline() -> None:
     failed = False
     with tempfile.TemporaryDirectory() as work, ThreadPoolExecutor(2) as pool:
         examples = [functools.partial(example, name) for name in sorted(EXAMPLE_TESTS)]
-        checks = [stranger, *examples, silent, every_example_is_tested, configuration, boundary]
+        checks = [stranger, *examples, silent, issuers, every_example_is_tested, configuration, boundary]
         for running in [pool.submit(check, work) for check in checks]:
             try:
                 print(f"ok: {running.result()}", flush=True)

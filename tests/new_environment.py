@@ -26,10 +26,10 @@ ROLE = "arn:aws-eusc:iam::123456789012:role/ci/chat-deploy"
 OPEN, TOKENS = ["--anonymous"], ["--issuer", "https://login.example.com/", "--audience", "chat"]
 
 
-def terraform(*arguments: str, stdin: str = "") -> str:
+def terraform(*arguments: str, stdin: str = "", code: int = 0) -> str:
     environment = {**{name: value for name, value in os.environ.items() if not name.startswith("TF_")}, "TF_CLI_CONFIG_FILE": "/dev/null", "CHECKPOINT_DISABLE": "1"}
     done = subprocess.run(["terraform", *arguments], input=stdin, capture_output=True, text=True, env=environment)
-    if done.returncode:
+    if done.returncode != code:
         raise AssertionError(f"terraform {' '.join(arguments)}:\n{done.stdout}{done.stderr}")
     return done.stdout
 
@@ -40,6 +40,18 @@ def evaluated(expression: str) -> dict:
         Path(folder, "main.tf").write_text(f"locals {{\nvalue = {expression}\n}}\n", encoding="utf-8")
         said = terraform(f"-chdir={folder}", "console", stdin="base64encode(jsonencode(local.value))\n")
     return json.loads(base64.b64decode(said.strip().strip('"')))
+
+
+def accepted(issuers: list, name: str) -> list:
+    """What the issuers that the variable `auth` accepts have under a name: its refusals give their places in the list."""
+    with tempfile.TemporaryDirectory() as folder:
+        shutil.copy(ROOT / "infra/variables.tf", folder)
+        values = {"region": "eu-west-1", "auth": {"issuers": [{"audiences": ["chat"], **one} for one in issuers]}}
+        Path(folder, "terraform.tfvars.json").write_text(json.dumps(values), encoding="utf-8")
+        said = terraform(f"-chdir={folder}", "plan", "-json", "-input=false", code=1)
+    refused = {int(index) for index in re.findall(r"auth\.issuers\[([0-9]+)\]", said)}
+    assert 0 < len(refused) < len(issuers), said
+    return [one[name] for index, one in enumerate(issuers) if index not in refused]
 
 
 class NewEnvironment(unittest.TestCase):
@@ -93,7 +105,7 @@ class NewEnvironment(unittest.TestCase):
         choices = [
             [[], ["--table-name", "other.Table_1"]],
             [[], ["--endpoint", "https://hub.example.com/live"]],
-            [OPEN, TOKENS, [*TOKENS, "--jwks-url", "https://login.example.com/keys?v=1"]],
+            [OPEN, TOKENS, [*TOKENS, "--jwks-url", "https://login.example.com/keys/a@b?v=1"]],
             [["--local-state"], ["--state-bucket", "states-1"], ["--state-bucket", "states-1", "--state-key", "a/b.tfstate", "--state-region", "eu-west-9"]],
             [[], ["--plan-role-arn", "arn:aws:iam::123456789012:role/plan", "--deploy-role-arn", ROLE, "--architecture", "arm64", "--permissions-boundary", BOUNDARY]],
         ]
@@ -105,10 +117,11 @@ class NewEnvironment(unittest.TestCase):
         read = self.read(*all_flags)
         for name, flags in all_flags.items():
             given = {flag: value for flag, value in zip(flags, flags[1:] + [""])}
-            auth = {"issuer": "https://login.example.com/", "audience": "chat"}
+            issuer = {"issuer": "https://login.example.com/", "audiences": ["chat"]}
+            issuer |= {"jwks_url": given["--jwks-url"]} if "--jwks-url" in given else {}
             hub = {"source": "../..", "name": "chat", "region": "eu-west-1", "architecture": given.get("--architecture", "x86_64")}
             hub |= {key: given[flag] for key, flag in {"table_name": "--table-name", "websocket_endpoint": "--endpoint", "permissions_boundary": "--permissions-boundary"}.items() if flag in given}
-            hub |= {"allow_anonymous": True} if "--anonymous" in given else {"auth": auth | ({"jwks_url": given["--jwks-url"]} if "--jwks-url" in given else {})}
+            hub |= {"allow_anonymous": True} if "--anonymous" in given else {"auth": {"issuers": [issuer]}}
             backend: dict = {"type": "local", "path": "terraform.tfstate"}
             if "--state-bucket" in given:
                 place = {"bucket": "states-1", "key": given.get("--state-key", f"{name}/terraform.tfstate"), "region": given.get("--state-region", "eu-west-1")}
@@ -131,6 +144,7 @@ class NewEnvironment(unittest.TestCase):
             self.assertIn(part, text)
         self.written("closed", "--region", "eu-west-1", *TOKENS, "--yes")
         self.assertNotIn("OPEN TO EVERYONE", self.text("closed"))
+        self.assertRegex(self.text("closed"), r"issuers = \[\{\n    # .*docs/identity-providers\.md")
 
     def test_defaults(self) -> None:
         longest = "a" * 18
@@ -160,7 +174,7 @@ class NewEnvironment(unittest.TestCase):
         issuer = hostile.replace(" ", "")
         self.written("demo", "--region", "eu-west-1", "--yes", "--issuer", f"https://login.example.com/{issuer}", "--audience", hostile)
         terraform("fmt", "-check", "-diff", str(self.environments))
-        self.assertEqual(self.read("demo")["demo"]["hub"]["auth"], {"issuer": f"https://login.example.com/{issuer}", "audience": hostile})
+        self.assertEqual(self.read("demo")["demo"]["hub"]["auth"], {"issuers": [{"issuer": f"https://login.example.com/{issuer}", "audiences": [hostile]}]})
 
     def test_asking(self) -> None:
         answers = {
@@ -177,7 +191,7 @@ class NewEnvironment(unittest.TestCase):
         for word in ("[websocket-hub-demo]", "[x86_64]", "[chat-connections]", "OPEN TO EVERYONE", "infra/bootstrap", "only this folder knows"):
             self.assertIn(word, done.stderr)
         read = self.read("demo")["demo"]
-        auth = {"issuer": "https://login.example.com/", "audience": "chat", "jwks_url": "https://login.example.com/keys"}
+        auth = {"issuers": [{"issuer": "https://login.example.com/", "audiences": ["chat"], "jwks_url": "https://login.example.com/keys"}]}
         hub = {"source": "../..", "name": "chat", "region": "eu-west-1", "architecture": "arm64"}
         hub |= {"table_name": "rows", "websocket_endpoint": "https://hub.example.com/live"}
         self.assertEqual(read["hub"], {**hub, "auth": auth})
@@ -212,8 +226,8 @@ class NewEnvironment(unittest.TestCase):
             "--name": ["", "1chat", "chat_1", "c" * 33, "chat\n"], "--region": ["", "eu-west", "EU-west-1", "eu-west-1\n", 'eu-west-1"'],
             "--architecture": ["", "arm", "x86_64 "], "--table-name": ["", "ab", "a" * 256, "a/b"],
             "--endpoint": ["", "wss://a/b", "https://a/", "https://a/b?c", "http://a/b", "https://a b"],
-            "--issuer": ["", "anonymous", "a", "http://a", "https://a?b", "https://a b", "https://a@b", "https://a/\x07"], "--audience": ["", " ", "a\nb"],
-            "--jwks-url": ["", "a", "http://a/b", "https://a/b#c"], "--state-bucket": ["", "local", "ab", "A-bucket", "a/b", "a" * 64, "bucket-"],
+            "--issuer": ["", "anonymous", "a", "http://a", "https://a?b", "https://a b", "https://a@b", "https://a/\x07", "accounts.example.com"], "--audience": ["", " ", "a\nb"],
+            "--jwks-url": ["", "a", "http://a/b", "https://a/b#c", "https://a@b/c"], "--state-bucket": ["", "local", "ab", "A-bucket", "a/b", "a" * 64, "bucket-"],
             "--state-key": ["", "/a", "a/", "a//b"], "--state-region": ["", "x"],
             "--permissions-boundary": ["", "boundary", ROLE, "arn:aws:iam::1:policy/a"],
             "--plan-role-arn": ["", "plan", "arn:aws:iam::1:role/a", "arn:aws:iam::123456789012:user/a"],
@@ -229,11 +243,10 @@ class NewEnvironment(unittest.TestCase):
         found = re.findall(r'regex\(("(?:[^"\\]|\\.)*"), (?:try\()?var\.([a-z_.]+)', (ROOT / "infra/variables.tf").read_text(encoding="utf-8"))
         module = {path: pattern for pattern, path in found}
         same = {"name": "name", "region": "region", "table_name": "table-name", "websocket_endpoint": "endpoint"}
-        same |= {"auth.issuer": "issuer", "auth.jwks_url": "jwks-url"}
         parts = [["https://", "http://", "wss://", ""], ["a.example.com", "localhost", "127.0.0.1", "u@a", ""], ["", ":1", ":x"]]
-        parts += [["", "/", "/b", "/b/", "/b//c", "/b c", "?q", "/#f", "?q@"]]
-        values = ["".join(one) for one in itertools.product(*parts)]
-        values += ["chat", "1chat", "a" * 32, "a" * 33, "a_b", "a.b", "ab"]
+        parts += [["", "/", "/b", "/b/", "/b//c", "/b c", "?q", "/#f", "?q@", "/b@c"]]
+        addresses = ["".join(one) for one in itertools.product(*parts)]
+        values = [*addresses, "chat", "1chat", "a" * 32, "a" * 33, "a_b", "a.b", "ab"]
         values += ["c" * 255, "c" * 256, "a-b-1", "eu-west-1", "us-gov-east-12", "eu-west-", "EU-west-1", "eu-1"]
         expression = "{" + ", ".join(f'"{path}" = [for value in {json.dumps(values)} : can(regex({module[path]}, value))]' for path in same) + "}"
         said = evaluated(expression)
@@ -241,6 +254,13 @@ class NewEnvironment(unittest.TestCase):
         for path, flag in same.items():
             self.assertEqual([value for value in values if questions[flag].allows(value)], [value for value, ok in zip(values, said[path]) if ok], path)
             self.assertIn(True, said[path])
+        # Each as an issuer, and each as the address of keys, in an entry that is otherwise right.
+        self.assertEqual([value for value in addresses if questions["issuer"].allows(value)], accepted([{"issuer": value} for value in addresses], "issuer"))
+        keys = [{"issuer": f"https://login.example.com/{index}", "jwks_url": value} for index, value in enumerate(addresses)]
+        self.assertEqual([value for value in addresses if questions["jwks-url"].allows(value)], accepted(keys, "jwks_url"))
+        audiences = ["chat", "", " ", " chat ", "é", "a b"]
+        some = [{"issuer": f"https://login.example.com/{index}", "audiences": [value]} for index, value in enumerate(audiences)]
+        self.assertEqual([[value] for value in audiences if questions["audience"].allows(value)], accepted(some, "audiences"))
 
     def test_contradictions(self) -> None:
         rest = ["demo", "--region", "eu-west-1", "--yes"]

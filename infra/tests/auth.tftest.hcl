@@ -32,6 +32,11 @@ run "open" {
   }
 
   assert {
+    condition     = output.authorizer_arn == null
+    error_message = "there is an authorizer to ask although the hub has none"
+  }
+
+  assert {
     condition     = module.websocket_api.authorizer == null && values(module.websocket_api.authorization) == [for route in keys(module.websocket_api.routes) : "NONE"]
     error_message = "a route is guarded although nobody asked for it"
   }
@@ -46,7 +51,7 @@ run "guarded" {
   variables {
     name            = "chat"
     allow_anonymous = false
-    auth            = { issuer = "https://login.example.com/", audience = "chat" }
+    auth            = { issuers = [{ issuer = "https://login.example.com/", audiences = ["chat"] }] }
   }
 
   assert {
@@ -58,11 +63,17 @@ run "guarded" {
     condition = module.function["authorizer"].settings == {
       architecture = "x86_64"
       environment = tomap({
-        RELEASE            = "v1.2.3-4-gabc"
-        AUTH_ISSUER        = "https://login.example.com/"
-        AUTH_AUDIENCE      = "chat"
-        AUTH_SESSION_CLAIM = "session_id"
-        AUTH_SEND_CLAIM    = "send_to"
+        RELEASE = "v1.2.3-4-gabc"
+        AUTH_ISSUERS = jsonencode([{
+          issuer          = "https://login.example.com/"
+          audiences       = ["chat"]
+          audience_claim  = "aud"
+          jwks_url        = null
+          session_claim   = "session_id"
+          send_claim      = "send_to"
+          subscribe_claim = "subscribe_to"
+          patterns        = false
+        }])
       })
       memory_mb       = 256
       timeout_seconds = 10
@@ -75,6 +86,11 @@ run "guarded" {
       { Effect = "Allow", Action = ["logs:CreateLogStream", "logs:PutLogEvents"], Resource = ["arn:aws:logs:eu-west-1:123456789012:log-group:of-authorizer:*"] },
     ]
     error_message = "the authorizer may do something else than write its own log"
+  }
+
+  assert {
+    condition     = output.authorizer_arn == module.function["authorizer"].alias_arn
+    error_message = "a token is explained by something else than the authorizer that runs"
   }
 
   assert {
@@ -110,13 +126,26 @@ run "guarded" {
 run "guarded_as_chosen" {
   variables {
     allow_anonymous = false
-    auth = {
-      issuer        = "http://127.0.0.1:8081"
-      audience      = "hub"
-      jwks_url      = "http://127.0.0.1:8081/keys?set=1"
-      session_claim = "sub"
-      send_claim    = "https://example.com/send_to"
-    }
+    auth = { issuers = [
+      {
+        issuer          = "http://127.0.0.1:8081"
+        audiences       = ["hub", "hub-mobile"]
+        jwks_url        = "http://127.0.0.1:8081/keys?set=1"
+        session_claim   = "sub"
+        send_claim      = "https://example.com/send_to"
+        subscribe_claim = "rooms"
+        patterns        = true
+      },
+      {
+        issuer          = "accounts.example.com"
+        audiences       = ["web"]
+        audience_claim  = "azp"
+        jwks_url        = "https://www.googleapis.com/service_accounts/v1/jwk/securetoken@system.gserviceaccount.com"
+        session_claim   = "/app_metadata/session_id"
+        send_claim      = "/app_metadata/a~1b"
+        subscribe_claim = "/app_metadata/c~0d"
+      },
+    ] }
     memory_mb       = { authorizer = 128 }
     timeout_seconds = { authorizer = 20 }
   }
@@ -125,12 +154,29 @@ run "guarded_as_chosen" {
     condition = module.function["authorizer"].settings == {
       architecture = "x86_64"
       environment = tomap({
-        RELEASE            = "v1.2.3-4-gabc"
-        AUTH_ISSUER        = "http://127.0.0.1:8081"
-        AUTH_AUDIENCE      = "hub"
-        AUTH_JWKS_URL      = "http://127.0.0.1:8081/keys?set=1"
-        AUTH_SESSION_CLAIM = "sub"
-        AUTH_SEND_CLAIM    = "https://example.com/send_to"
+        RELEASE = "v1.2.3-4-gabc"
+        AUTH_ISSUERS = jsonencode([
+          {
+            issuer          = "http://127.0.0.1:8081"
+            audiences       = ["hub", "hub-mobile"]
+            audience_claim  = "aud"
+            jwks_url        = "http://127.0.0.1:8081/keys?set=1"
+            session_claim   = "sub"
+            send_claim      = "https://example.com/send_to"
+            subscribe_claim = "rooms"
+            patterns        = true
+          },
+          {
+            issuer          = "accounts.example.com"
+            audiences       = ["web"]
+            audience_claim  = "azp"
+            jwks_url        = "https://www.googleapis.com/service_accounts/v1/jwk/securetoken@system.gserviceaccount.com"
+            session_claim   = "/app_metadata/session_id"
+            send_claim      = "/app_metadata/a~1b"
+            subscribe_claim = "/app_metadata/c~0d"
+            patterns        = false
+          },
+        ])
       })
       memory_mb       = 128
       timeout_seconds = 20
@@ -231,12 +277,93 @@ run "another_function_as_the_authorizer" {
   }
 }
 
+run "no_issuers" {
+  command = plan
+
+  variables {
+    allow_anonymous = false
+    auth            = { issuers = [] }
+  }
+
+  expect_failures = [var.auth]
+}
+
+run "issuers_null" {
+  command = plan
+
+  variables {
+    allow_anonymous = false
+    auth            = { issuers = null }
+  }
+
+  expect_failures = [var.auth]
+}
+
+run "issuer_null" {
+  command = plan
+
+  variables {
+    allow_anonymous = false
+    auth            = { issuers = [null] }
+  }
+
+  expect_failures = [var.auth]
+}
+
+run "issuer_empty" {
+  command = plan
+
+  variables {
+    allow_anonymous = false
+    auth            = { issuers = [{ issuer = "", audiences = ["chat"], jwks_url = "https://login.example.com/keys" }] }
+  }
+
+  expect_failures = [var.auth]
+}
+
+run "issuer_with_a_space_at_its_end" {
+  command = plan
+
+  variables {
+    allow_anonymous = false
+    auth            = { issuers = [{ issuer = "my-app ", audiences = ["chat"], jwks_url = "https://login.example.com/keys" }] }
+  }
+
+  expect_failures = [var.auth]
+}
+
+run "issuer_with_a_control_character" {
+  command = plan
+
+  variables {
+    allow_anonymous = false
+    auth            = { issuers = [{ issuer = "my\u0000app", audiences = ["chat"], jwks_url = "https://login.example.com/keys" }] }
+  }
+
+  expect_failures = [var.auth]
+}
+
+run "issuer_twice" {
+  command = plan
+
+  variables {
+    allow_anonymous = false
+    auth = { issuers = [
+      { issuer = "https://login.example.com/", audiences = ["chat"] },
+      { issuer = "https://other.example.com/", audiences = ["chat"] },
+      { issuer = "https://login.example.com/", audiences = ["chat-mobile"] },
+    ] }
+  }
+
+  expect_failures = [var.auth]
+}
+
 run "issuer_without_https" {
   command = plan
 
   variables {
     allow_anonymous = false
-    auth            = { issuer = "http://login.example.com", audience = "hub", jwks_url = "http://169.254.169.254/keys" }
+    auth            = { issuers = [{ issuer = "http://login.example.com", audiences = ["chat"] }] }
   }
 
   expect_failures = [var.auth]
@@ -247,7 +374,7 @@ run "issuer_that_only_looks_local" {
 
   variables {
     allow_anonymous = false
-    auth            = { issuer = "http://127.0.0.1.example.com", audience = "hub" }
+    auth            = { issuers = [{ issuer = "http://127.0.0.1.example.com", audiences = ["chat"] }] }
   }
 
   expect_failures = [var.auth]
@@ -258,7 +385,7 @@ run "issuer_with_a_user" {
 
   variables {
     allow_anonymous = false
-    auth            = { issuer = "http://localhost:1@login.example.com", audience = "hub" }
+    auth            = { issuers = [{ issuer = "http://localhost:1@login.example.com", audiences = ["chat"] }] }
   }
 
   expect_failures = [var.auth]
@@ -269,7 +396,18 @@ run "issuer_with_a_query" {
 
   variables {
     allow_anonymous = false
-    auth            = { issuer = "https://login.example.com?tenant=1", audience = "hub" }
+    auth            = { issuers = [{ issuer = "https://login.example.com?tenant=1", audiences = ["chat"] }] }
+  }
+
+  expect_failures = [var.auth]
+}
+
+run "issuer_with_a_fragment" {
+  command = plan
+
+  variables {
+    allow_anonymous = false
+    auth            = { issuers = [{ issuer = "https://login.example.com/#tenant", audiences = ["chat"] }] }
   }
 
   expect_failures = [var.auth]
@@ -280,7 +418,7 @@ run "issuer_without_a_host" {
 
   variables {
     allow_anonymous = false
-    auth            = { issuer = "https://", audience = "hub" }
+    auth            = { issuers = [{ issuer = "https://", audiences = ["chat"] }] }
   }
 
   expect_failures = [var.auth]
@@ -291,7 +429,40 @@ run "issuer_with_nothing_but_a_path" {
 
   variables {
     allow_anonymous = false
-    auth            = { issuer = "https:///tenant", audience = "hub" }
+    auth            = { issuers = [{ issuer = "https:///tenant", audiences = ["chat"] }] }
+  }
+
+  expect_failures = [var.auth]
+}
+
+run "issuer_that_is_no_address" {
+  command = plan
+
+  variables {
+    allow_anonymous = false
+    auth            = { issuers = [{ issuer = "accounts.example.com", audiences = ["chat"] }] }
+  }
+
+  expect_failures = [var.auth]
+}
+
+run "keys_without_https" {
+  command = plan
+
+  variables {
+    allow_anonymous = false
+    auth            = { issuers = [{ issuer = "https://login.example.com/", audiences = ["chat"], jwks_url = "http://169.254.169.254/keys" }] }
+  }
+
+  expect_failures = [var.auth]
+}
+
+run "keys_without_a_scheme" {
+  command = plan
+
+  variables {
+    allow_anonymous = false
+    auth            = { issuers = [{ issuer = "https://login.example.com/", audiences = ["chat"], jwks_url = "keys.example.com" }] }
   }
 
   expect_failures = [var.auth]
@@ -302,7 +473,128 @@ run "keys_without_a_host" {
 
   variables {
     allow_anonymous = false
-    auth            = { issuer = "https://login.example.com", audience = "hub", jwks_url = "https:///keys" }
+    auth            = { issuers = [{ issuer = "https://login.example.com/", audiences = ["chat"], jwks_url = "https:///keys" }] }
+  }
+
+  expect_failures = [var.auth]
+}
+
+run "keys_with_a_user" {
+  command = plan
+
+  variables {
+    allow_anonymous = false
+    auth            = { issuers = [{ issuer = "https://login.example.com/", audiences = ["chat"], jwks_url = "https://login.example.com@keys.example.com/" }] }
+  }
+
+  expect_failures = [var.auth]
+}
+
+run "keys_with_a_fragment" {
+  command = plan
+
+  variables {
+    allow_anonymous = false
+    auth            = { issuers = [{ issuer = "https://login.example.com/", audiences = ["chat"], jwks_url = "https://keys.example.com/#one" }] }
+  }
+
+  expect_failures = [var.auth]
+}
+
+run "no_audiences" {
+  command = plan
+
+  variables {
+    allow_anonymous = false
+    auth            = { issuers = [{ issuer = "https://login.example.com/", audiences = [] }] }
+  }
+
+  expect_failures = [var.auth]
+}
+
+run "audiences_null" {
+  command = plan
+
+  variables {
+    allow_anonymous = false
+    auth            = { issuers = [{ issuer = "https://login.example.com/", audiences = null }] }
+  }
+
+  expect_failures = [var.auth]
+}
+
+run "audience_blank" {
+  command = plan
+
+  variables {
+    allow_anonymous = false
+    auth            = { issuers = [{ issuer = "https://login.example.com/", audiences = ["chat", " "] }] }
+  }
+
+  expect_failures = [var.auth]
+}
+
+run "audience_claim_blank" {
+  command = plan
+
+  variables {
+    allow_anonymous = false
+    auth            = { issuers = [{ issuer = "https://login.example.com/", audiences = ["chat"], audience_claim = " " }] }
+  }
+
+  expect_failures = [var.auth]
+}
+
+run "session_claim_empty" {
+  command = plan
+
+  variables {
+    allow_anonymous = false
+    auth            = { issuers = [{ issuer = "https://login.example.com/", audiences = ["chat"], session_claim = "" }] }
+  }
+
+  expect_failures = [var.auth]
+}
+
+run "send_claim_empty" {
+  command = plan
+
+  variables {
+    allow_anonymous = false
+    auth            = { issuers = [{ issuer = "https://login.example.com/", audiences = ["chat"], send_claim = "" }] }
+  }
+
+  expect_failures = [var.auth]
+}
+
+run "subscribe_claim_empty" {
+  command = plan
+
+  variables {
+    allow_anonymous = false
+    auth            = { issuers = [{ issuer = "https://login.example.com/", audiences = ["chat"], subscribe_claim = "" }] }
+  }
+
+  expect_failures = [var.auth]
+}
+
+run "pointer_with_a_lone_tilde" {
+  command = plan
+
+  variables {
+    allow_anonymous = false
+    auth            = { issuers = [{ issuer = "https://login.example.com/", audiences = ["chat"], session_claim = "/app~metadata/session_id" }] }
+  }
+
+  expect_failures = [var.auth]
+}
+
+run "pointer_with_a_tilde_at_its_end" {
+  command = plan
+
+  variables {
+    allow_anonymous = false
+    auth            = { issuers = [{ issuer = "https://login.example.com/", audiences = ["chat"], audience_claim = "/clients/~" }] }
   }
 
   expect_failures = [var.auth]
@@ -313,43 +605,84 @@ run "issuers_of_all_kinds" {
 
   variables {
     allow_anonymous = false
-    auth            = { issuer = "https://login.example.com:8443/tenant/v2.0/", audience = "hub", jwks_url = "https://keys.example.com?tenant=1" }
+    auth = { issuers = [
+      { issuer = "https://login.example.com:8443/tenant/v2.0/", audiences = ["hub"], jwks_url = "https://keys.example.com?tenant=1" },
+      { issuer = "https://login.example.com:8443/tenant/v2.0", audiences = ["hub"] },
+      { issuer = "http://login.example.com?tenant=1", audiences = ["hub"], jwks_url = "https://keys.example.com" },
+      { issuer = "my app", audiences = ["hub"], jwks_url = "http://localhost:8081/keys" },
+    ] }
   }
 
   assert {
-    condition     = module.function["authorizer"].settings.environment.AUTH_ISSUER == "https://login.example.com:8443/tenant/v2.0/"
-    error_message = "the issuer is not passed on to the letter"
+    condition = jsondecode(module.function["authorizer"].settings.environment.AUTH_ISSUERS)[*].issuer == [
+      "https://login.example.com:8443/tenant/v2.0/",
+      "https://login.example.com:8443/tenant/v2.0",
+      "http://login.example.com?tenant=1",
+      "my app",
+    ]
+    error_message = "the issuers are not passed on to the letter"
   }
 }
 
-run "keys_without_https" {
+run "nulls_for_what_may_be_left_out" {
   command = plan
 
   variables {
     allow_anonymous = false
-    auth            = { issuer = "https://login.example.com", audience = "hub", jwks_url = "keys.example.com" }
+    auth = { issuers = [{
+      issuer          = "https://login.example.com/"
+      audiences       = ["chat"]
+      audience_claim  = null
+      jwks_url        = null
+      session_claim   = null
+      send_claim      = null
+      subscribe_claim = null
+      patterns        = null
+    }] }
   }
 
-  expect_failures = [var.auth]
+  assert {
+    condition = module.function["authorizer"].settings.environment.AUTH_ISSUERS == jsonencode([{
+      issuer          = "https://login.example.com/"
+      audiences       = ["chat"]
+      audience_claim  = "aud"
+      jwks_url        = null
+      session_claim   = "session_id"
+      send_claim      = "send_to"
+      subscribe_claim = "subscribe_to"
+      patterns        = false
+    }])
+    error_message = "a null is not the same as an attribute that is left out"
+  }
 }
 
-run "audience_empty" {
+# The JSON of one issuer, as long as it may be: in bytes, which are more than its characters.
+run "issuers_of_3000_bytes" {
   command = plan
 
   variables {
     allow_anonymous = false
-    auth            = { issuer = "https://login.example.com", audience = " " }
+    auth = { issuers = [{
+      issuer    = "https://login.example.com/"
+      audiences = ["${join("", [for n in range(700) : "éé"])}x"]
+    }] }
   }
 
-  expect_failures = [var.auth]
+  assert {
+    condition     = length(trimsuffix(base64encode(module.function["authorizer"].settings.environment.AUTH_ISSUERS), "=")) == 4000
+    error_message = "this is not the longest list that a function gets"
+  }
 }
 
-run "claim_empty" {
+run "issuers_of_3001_bytes" {
   command = plan
 
   variables {
     allow_anonymous = false
-    auth            = { issuer = "https://login.example.com", audience = "hub", send_claim = "" }
+    auth = { issuers = [{
+      issuer    = "https://login.example.com/"
+      audiences = ["${join("", [for n in range(700) : "éé"])}xx"]
+    }] }
   }
 
   expect_failures = [var.auth]

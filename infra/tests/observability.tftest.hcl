@@ -183,7 +183,7 @@ run "everything" {
   }
 
   assert {
-    condition     = { for query in aws_cloudwatch_query_definition.this : query.name => length(query.log_group_names) } == { "hub/cold against warm" = 6, "hub/errors by cause" = 6, "hub/slowest fan-outs" = 2, "hub/why connections closed" = 1 }
+    condition     = { for query in aws_cloudwatch_query_definition.this : query.name => length(query.log_group_names) } == { "hub/cold against warm" = 6, "hub/errors by cause" = 6, "hub/slowest fan-outs" = 2, "hub/why connections closed" = 1, "hub/why handshakes were refused" = 1 }
     error_message = "a saved query is missing, or looks into the wrong logs"
   }
 }

@@ -205,7 +205,7 @@ run "tokens_and_open" {
   command = plan
 
   variables {
-    auth = { issuer = "https://login.example.com/", audience = "chat" }
+    auth = { issuers = [{ issuer = "https://login.example.com/", audiences = ["chat"] }] }
   }
 
   expect_failures = [var.allow_anonymous]

@@ -16,6 +16,7 @@ REGION = r"[a-z]+(-[a-z]+)+-[0-9]+", "must look like eu-west-1"
 BOUNDARY = r"arn:aws[a-z-]*:iam::([0-9]{12}|aws):policy/[a-zA-Z0-9+=,.@_/-]+", "must be the ARN of an IAM policy: arn:aws:iam::123456789012:policy/…"
 ROLE = r"arn:aws[a-z-]*:iam::[0-9]{12}:role/[a-zA-Z0-9+=,.@_/-]+", "must be the ARN of an IAM role: arn:aws:iam::123456789012:role/…"
 OPEN = "OPEN TO EVERYONE: whoever knows the address can join any session and send to any"
+MORE = "More issuers, audiences and claims are possible: docs/identity-providers.md has the settings for each provider."
 
 
 def die(why: str) -> NoReturn:
@@ -51,12 +52,12 @@ QUESTIONS = [
     Question("endpoint", "WebSocket endpoint, if the functions must post to one that is not the API's own: https://host/path.",
              r"(https://[^/\s?#]+|http://(127\.0\.0\.1|localhost)(:[0-9]+)?)(/[^/\s?#]+)*",
              "must be https://host/path without a slash at the end (http:// only for 127.0.0.1 and localhost)", lambda known: "", "the API's own"),
-    Question("issuer", f"Who may connect: the URL of the issuer whose tokens are required, or 'anonymous', which makes the hub\n{OPEN}.", ORIGIN + r"(/[^\s?#@]*)?",
+    Question("issuer", f"Who may connect: the URL of the issuer whose tokens are required, or 'anonymous', which makes the hub\n{OPEN}.", ORIGIN + r"(/[^\s?#]*)?",
              "must be the https:// URL that tokens have as their iss, without a query string (http:// only for 127.0.0.1 and localhost)",
              word="anonymous", word_flag="anonymous"),
     Question("audience", "Audience of the tokens: their aud.", r".*\S.*", "must not be empty or hold control characters", part_of="issuer"),
-    Question("jwks-url", "URL of the issuer's keys, if its OpenID discovery document does not name it.", ORIGIN + r"([/?][^\s#@]*)?",
-             "must be an https:// URL (http:// only for 127.0.0.1 and localhost)", lambda known: "", "looked up", part_of="issuer"),
+    Question("jwks-url", "URL of the issuer's keys, if its OpenID discovery document does not name it.", ORIGIN + r"([/?][^\s#]*)?",
+             "must be an https:// URL without a fragment or user (http:// only for 127.0.0.1 and localhost)", lambda known: "", "looked up", part_of="issuer"),
     Question("state-bucket", "Where Terraform's state is: an S3 bucket, such as infra/bootstrap makes, or 'local' for a file that only this folder knows.",
              r"(?!local$)[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]",
              "must be the name of a bucket: 3 to 63 lowercase letters, digits, dots and hyphens (for a file: --local-state)",
@@ -128,8 +129,8 @@ def main_tf(known: dict) -> str:
                        table_name=table, websocket_endpoint=given.get("endpoint"), permissions_boundary=given.get("permissions_boundary"))
     access = f"  # {OPEN}.\n  allow_anonymous = true"
     if "issuer" in given:
-        tokens = aligned("    ", issuer=given["issuer"], audience=given["audience"], jwks_url=given.get("jwks_url"))
-        access = f"  auth = {{\n{tokens}\n  }}"
+        tokens = aligned("    ", issuer=given["issuer"], audiences=f"[{given['audience']}]", jwks_url=given.get("jwks_url"))
+        access = f"  auth = {{ issuers = [{{\n    # {MORE}\n{tokens}\n  }}] }}"
     backend = '  # The state is only in this folder: the hub can be changed from nowhere else.\n  backend "local" {\n    path = "terraform.tfstate"\n  }'
     if "state_bucket" in given:
         place = aligned("    ", bucket=given["state_bucket"], key=given["state_key"], region=given["state_region"], encrypt="true", use_lockfile="true")

@@ -1,56 +1,155 @@
 //! Whose tokens count, and which of their claims: read once from the environment at start-up.
 
+use std::collections::HashSet;
+
 use http::Uri;
 use hub::config::{ConfigError, Variables};
+use serde::Deserialize;
+use serde_json::Value;
 
-/// Everything that the environment decides. A missing or malformed variable stops the function at start-up.
+const ISSUERS: &str = "AUTH_ISSUERS";
+
+/// One issuer of tokens, as `AUTH_ISSUERS` describes it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Config {
-    /// `AUTH_ISSUER`: what the claim `iss` says, to the letter, and where discovery begins.
-    pub(crate) issuer: String,
-    /// `AUTH_AUDIENCE`: what the claim `aud` says or holds.
-    pub(crate) audience: String,
-    /// `AUTH_JWKS_URL`: the issuer's keys; where unset, the issuer's discovery document says where they are.
-    pub(crate) jwks_url: Option<Uri>,
-    /// `AUTH_SESSION_CLAIM`: the claim that holds the sessions to join.
-    pub(crate) session_claim: String,
-    /// `AUTH_SEND_CLAIM`: the claim that holds the sessions to send to.
-    pub(crate) send_claim: String,
+pub(crate) struct Issuer {
+    /// What the claim `iss` says, to the letter.
+    pub(crate) name: String,
+    /// Where its keys are.
+    pub(crate) keys_at: KeysAt,
+    /// One of these must be in the audience claim.
+    pub(crate) audiences: Vec<String>,
+    pub(crate) audience_claim: Claim,
+    /// The sessions to join.
+    pub(crate) session_claim: Claim,
+    /// The sessions to send to.
+    pub(crate) send_claim: Claim,
+    /// The sessions to subscribe to.
+    pub(crate) subscribe_claim: Claim,
+    /// Whether these three may hold patterns, such as `room-*`. Off, since claims that were not made for the hub often
+    /// hold what a user has chosen.
+    pub(crate) patterns: bool,
 }
 
-impl Config {
-    pub(crate) fn read(variables: &Variables) -> Result<Self, ConfigError> {
-        let get = |name| variables.get(name);
-        let issuer =
-            variables.required("AUTH_ISSUER", "set it to the `iss` of the tokens, an https:// URL")?;
-        url("AUTH_ISSUER", &issuer)?;
-        if issuer.contains('?') {
-            return Err(ConfigError::new(
-                "AUTH_ISSUER",
-                format!("is {issuer:?}: an issuer has no query string"),
-            ));
+/// Where an issuer's keys are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum KeysAt {
+    /// At this address.
+    Url(Uri),
+    /// Where the OpenID discovery document at this address says.
+    Discovery(Uri),
+}
+
+/// Where a token holds something: a claim's name, or a JSON pointer (RFC 6901) to something within one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Claim(pub(crate) String);
+
+impl Claim {
+    /// `claims` is an object.
+    pub(crate) fn of<'a>(&self, claims: &'a Value) -> Option<&'a Value> {
+        if self.0.starts_with('/') { claims.pointer(&self.0) } else { claims.get(&self.0) }
+    }
+}
+
+/// As Terraform writes it: what is `null` is missing.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Written {
+    issuer: Option<String>,
+    audiences: Option<Vec<String>>,
+    audience_claim: Option<String>,
+    jwks_url: Option<String>,
+    session_claim: Option<String>,
+    send_claim: Option<String>,
+    subscribe_claim: Option<String>,
+    patterns: Option<bool>,
+}
+
+/// Reads `AUTH_ISSUERS`, a JSON list of at least one.
+///
+/// # Errors
+///
+/// It is missing or malformed; the text says what is wrong with which issuer.
+pub(crate) fn read(variables: &Variables) -> Result<Vec<Issuer>, ConfigError> {
+    let bad = |problem: String| ConfigError::new(ISSUERS, problem);
+    let text = variables.required(ISSUERS, r#"set it to [{"issuer":"https://…","audiences":["…"]}]"#)?;
+    let written: Vec<Written> =
+        serde_json::from_str(&text).map_err(|error| bad(format!("is no JSON list of issuers: {error}")))?;
+    if written.is_empty() {
+        return Err(bad("is an empty list: name at least one issuer".into()));
+    }
+    let mut names = HashSet::new();
+    let mut issuers = Vec::new();
+    for (index, written) in written.into_iter().enumerate() {
+        let issuer = written.checked().map_err(|problem| bad(format!("[{index}]: {problem}")))?;
+        if !names.insert(issuer.name.clone()) {
+            return Err(bad(format!(
+                "[{index}]: issuer {:?} stands there twice: give one entry all its audiences",
+                issuer.name
+            )));
         }
-        let hint = "set it to the `aud` of the tokens that are meant for this hub";
-        Ok(Self {
-            issuer,
-            audience: variables.required("AUTH_AUDIENCE", hint)?,
-            jwks_url: get("AUTH_JWKS_URL").map(|text| url("AUTH_JWKS_URL", &text)).transpose()?,
-            session_claim: get("AUTH_SESSION_CLAIM").unwrap_or_else(|| "session_id".into()),
-            send_claim: get("AUTH_SEND_CLAIM").unwrap_or_else(|| "send_to".into()),
+        issuers.push(issuer);
+    }
+    Ok(issuers)
+}
+
+impl Written {
+    fn checked(self) -> Result<Issuer, String> {
+        let name = self.issuer.filter(|name| !name.trim().is_empty());
+        let name = name.ok_or("issuer is missing: set it to the `iss` of the tokens, to the letter")?;
+        let keys_at = match self.jwks_url {
+            Some(url) => {
+                KeysAt::Url(key_url(&url).map_err(|problem| format!("jwks_url is {url:?}: {problem}"))?)
+            }
+            None => KeysAt::Discovery(discovery_url(&name).map_err(|problem| {
+                format!("issuer is {name:?}, and jwks_url is not set: {problem}; or set jwks_url")
+            })?),
+        };
+        let audiences = self.audiences.unwrap_or_default();
+        if audiences.is_empty() || audiences.iter().any(|audience| audience.trim().is_empty()) {
+            return Err(
+                "audiences must list what tokens for this hub have as their audience, such as their `aud`"
+                    .into(),
+            );
+        }
+        let claim = |setting: &str, name: Option<String>, default: &str| {
+            let name = name.unwrap_or_else(|| default.to_owned());
+            let escapes = name.split('~').skip(1);
+            if name.trim().is_empty() {
+                Err(format!("{setting} is empty: name a claim"))
+            } else if name.starts_with('/') && escapes.into_iter().any(|rest| !rest.starts_with(['0', '1'])) {
+                Err(format!("{setting} is {name:?}: in a JSON pointer, write ~0 for ~ and ~1 for /"))
+            } else {
+                Ok(Claim(name))
+            }
+        };
+        Ok(Issuer {
+            keys_at,
+            audiences,
+            audience_claim: claim("audience_claim", self.audience_claim, "aud")?,
+            session_claim: claim("session_claim", self.session_claim, "session_id")?,
+            send_claim: claim("send_claim", self.send_claim, "send_to")?,
+            subscribe_claim: claim("subscribe_claim", self.subscribe_claim, "subscribe_to")?,
+            patterns: self.patterns.unwrap_or_default(),
+            name,
         })
     }
 }
 
-impl Config {
+impl Issuer {
     /// What is called. Keys that are looked up are at the issuer's own address, or with the same authority.
-    pub(crate) fn addresses(&self) -> Vec<Option<String>> {
-        let jwks_url = self.jwks_url.iter().map(|url| Some(url.to_string()));
-        std::iter::once(Some(self.issuer.clone())).chain(jwks_url).collect()
+    pub(crate) fn address(&self) -> String {
+        match &self.keys_at {
+            KeysAt::Url(url) | KeysAt::Discovery(url) => url.to_string(),
+        }
     }
 }
 
-fn url(name: &'static str, text: &str) -> Result<Uri, ConfigError> {
-    key_url(text).map_err(|problem| ConfigError::new(name, format!("is {text:?}: {problem}")))
+fn discovery_url(issuer: &str) -> Result<Uri, &'static str> {
+    key_url(issuer)?;
+    if issuer.contains('?') {
+        return Err("an issuer whose keys are looked up has no query string");
+    }
+    key_url(&format!("{}/.well-known/openid-configuration", issuer.trim_end_matches('/')))
 }
 
 /// An address from which keys may be read: by HTTPS, or from this very machine.
@@ -69,72 +168,126 @@ pub(crate) fn key_url(text: &str) -> Result<Uri, &'static str> {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
-    fn read(variables: &[(&str, &str)]) -> Result<Config, ConfigError> {
-        Config::read(&Variables::of(variables))
+    fn parse(text: &str) -> Result<Vec<Issuer>, ConfigError> {
+        read(&Variables::of(&[(ISSUERS, text)]))
     }
 
-    const ISSUER: (&str, &str) = ("AUTH_ISSUER", "https://login.example.com/");
-    const AUDIENCE: (&str, &str) = ("AUTH_AUDIENCE", "hub");
+    /// An issuer with these settings changed.
+    fn with(changes: &Value) -> Value {
+        let mut issuer = json!({ "issuer": "https://login.example.com/", "audiences": ["chat"] });
+        issuer.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
+        issuer
+    }
+
+    fn one(changes: &Value) -> Issuer {
+        parse(&json!([with(changes)]).to_string()).unwrap().remove(0)
+    }
 
     #[test]
-    fn defaults_are_the_documented_ones() {
-        let expected = Config {
-            issuer: "https://login.example.com/".into(),
-            audience: "hub".into(),
-            jwks_url: None,
-            session_claim: "session_id".into(),
-            send_claim: "send_to".into(),
+    fn defaults_are_the_documented_ones_and_null_is_missing() {
+        let claim = |name: &str| Claim(name.to_owned());
+        let expected = Issuer {
+            name: "https://login.example.com/".into(),
+            keys_at: KeysAt::Discovery(
+                "https://login.example.com/.well-known/openid-configuration".parse().unwrap(),
+            ),
+            audiences: vec!["chat".into()],
+            audience_claim: claim("aud"),
+            session_claim: claim("session_id"),
+            send_claim: claim("send_to"),
+            subscribe_claim: claim("subscribe_to"),
+            patterns: false,
         };
-        assert_eq!(read(&[ISSUER, AUDIENCE, ("AUTH_JWKS_URL", "")]).unwrap(), expected);
+        let null = json!({
+            "jwks_url": null, "audience_claim": null, "session_claim": null, "send_claim": null,
+            "subscribe_claim": null, "patterns": null,
+        });
+        assert_eq!(one(&json!({})), expected);
+        assert_eq!(one(&null), expected);
     }
 
     #[test]
     fn what_is_set_is_used() {
-        let config = read(&[
-            ("AUTH_ISSUER", "http://127.0.0.1:8081"),
-            AUDIENCE,
-            ("AUTH_JWKS_URL", "https://keys.example.com/jwks?tenant=1"),
-            ("AUTH_SESSION_CLAIM", "sub"),
-            ("AUTH_SEND_CLAIM", "https://example.com/send_to"),
-        ])
-        .unwrap();
-        assert_eq!(config.issuer, "http://127.0.0.1:8081");
-        assert_eq!(config.jwks_url.unwrap().to_string(), "https://keys.example.com/jwks?tenant=1");
-        assert_eq!((&*config.session_claim, &*config.send_claim), ("sub", "https://example.com/send_to"));
+        let issuer = one(&json!({
+            "issuer": "accounts.google.com",
+            "audiences": ["a", "b"],
+            "audience_claim": "azp",
+            "jwks_url": "https://keys.example.com/jwk/securetoken@system.example?tenant=1",
+            "session_claim": "/a~1b/c~0d/0",
+            "send_claim": "https://example.com/send_to",
+            "subscribe_claim": "rooms",
+            "patterns": true,
+        }));
+        let url = "https://keys.example.com/jwk/securetoken@system.example?tenant=1";
+        assert_eq!((&*issuer.name, &*issuer.address()), ("accounts.google.com", url));
+        assert_eq!(issuer.audiences, ["a", "b"]);
+        assert!(issuer.patterns && issuer.subscribe_claim.0 == "rooms");
+        let claims = json!({ "azp": 1, "a/b": { "c~d": ["x"] }, "https://example.com/send_to": 2 });
+        assert_eq!(issuer.audience_claim.of(&claims), Some(&json!(1)));
+        assert_eq!(issuer.session_claim.of(&claims), Some(&json!("x")));
+        assert_eq!(issuer.send_claim.of(&claims), Some(&json!(2)));
+        assert_eq!(issuer.subscribe_claim.of(&claims), None);
     }
 
     #[test]
-    fn what_is_called_are_the_issuer_and_its_keys() {
-        let called = |variables: &[_]| read(&[&[ISSUER, AUDIENCE], variables].concat()).unwrap().addresses();
-        let (issuer, keys) = (Some(ISSUER.1.to_owned()), "https://keys.example.com/jwks");
-        assert_eq!(called(&[]), std::slice::from_ref(&issuer));
-        assert_eq!(called(&[("AUTH_JWKS_URL", keys)]), [issuer, Some(keys.into())]);
+    fn a_name_that_looks_like_a_path_is_a_name() {
+        let claims = json!({ "a.b": 1, "a": { "b": 2 }, "a/b": 3, "": 4 });
+        for (claim, value) in [("a.b", 1), ("/a/b", 2), ("a/b", 3), ("/a~1b", 3), ("/", 4)] {
+            assert_eq!(Claim(claim.into()).of(&claims), Some(&json!(value)), "{claim}");
+        }
+    }
+
+    #[test]
+    fn several_issuers_each_stand_once() {
+        let another = with(&json!({ "issuer": "https://login.example.com" }));
+        let issuers = parse(&json!([with(&json!({})), another]).to_string()).unwrap();
+        assert_eq!(issuers.len(), 2, "a slash makes another issuer");
+        let error = parse(&json!([with(&json!({})), with(&json!({ "audiences": ["b"] }))]).to_string());
+        let error = error.unwrap_err().to_string();
+        assert!(error.contains("[1]") && error.contains("twice"), "{error}");
     }
 
     #[test]
     fn each_bad_value_is_refused_by_name() {
-        let issuer = |url| vec![("AUTH_ISSUER", url), AUDIENCE];
-        let jwks = |url| vec![ISSUER, AUDIENCE, ("AUTH_JWKS_URL", url)];
-        for (variables, name) in [
-            (vec![AUDIENCE], "AUTH_ISSUER"),
-            (vec![ISSUER], "AUTH_AUDIENCE"),
-            (issuer("login.example.com"), "AUTH_ISSUER"),
-            (issuer("http://login.example.com"), "AUTH_ISSUER"),
-            (issuer("http://127.0.0.1.example.com"), "AUTH_ISSUER"),
-            (issuer("http://localhost@login.example.com"), "AUTH_ISSUER"),
-            (issuer("https://login.example.com?tenant=1"), "AUTH_ISSUER"),
-            (issuer("https://"), "AUTH_ISSUER"),
-            (issuer("https:///keys"), "AUTH_ISSUER"),
-            (issuer("https://login.example.com "), "AUTH_ISSUER"),
-            (jwks("http://169.254.169.254/latest"), "AUTH_JWKS_URL"),
-            (jwks("file:///etc/passwd"), "AUTH_JWKS_URL"),
-            (jwks("https://user@keys.example.com/"), "AUTH_JWKS_URL"),
-            (jwks("https://keys.example.com/#one"), "AUTH_JWKS_URL"),
+        let issuer = |issuer: &str| json!({ "issuer": issuer });
+        let jwks = |url: &str| json!({ "issuer": "my-app", "jwks_url": url });
+        for (changes, says) in [
+            (json!({ "issuer": null }), "issuer is missing"),
+            (issuer(" "), "issuer is missing"),
+            (json!({ "audiences": null }), "audiences"),
+            (json!({ "audiences": [] }), "audiences"),
+            (json!({ "audiences": ["a", ""] }), "audiences"),
+            (json!({ "audiences": "chat" }), "expected a sequence"),
+            (json!({ "audience": "chat" }), "unknown field `audience`"),
+            (json!({ "patterns": "yes" }), "expected a boolean"),
+            (json!({ "session_claim": "" }), "session_claim"),
+            (json!({ "audience_claim": "/a~" }), "audience_claim"),
+            (json!({ "send_claim": "/a~2b" }), "send_claim"),
+            (json!({ "subscribe_claim": " " }), "subscribe_claim"),
+            (issuer("login.example.com"), "set jwks_url"),
+            (issuer("http://login.example.com"), "https://"),
+            (issuer("http://127.0.0.1.example.com"), "https://"),
+            (issuer("http://localhost@login.example.com"), "user"),
+            (issuer("https://login.example.com?tenant=1"), "query string"),
+            (issuer("https://"), "URL"),
+            (issuer("https:///keys"), "URL"),
+            (issuer("https://login.example.com "), "URL"),
+            (jwks(""), "jwks_url"),
+            (jwks("http://169.254.169.254/latest"), "jwks_url"),
+            (jwks("file:///etc/passwd"), "jwks_url"),
+            (jwks("https://user@keys.example.com/"), "jwks_url"),
+            (jwks("https://keys.example.com/#one"), "jwks_url"),
         ] {
-            let error = read(&variables).expect_err(&format!("{variables:?}")).to_string();
-            assert!(error.contains(name), "{error}");
+            let error = parse(&json!([with(&changes)]).to_string()).expect_err(&changes.to_string());
+            let error = error.to_string();
+            assert!(error.contains(ISSUERS) && error.contains(says), "{changes}: {error}");
+        }
+        for text in ["", "[]", "{}", "null", "https://login.example.com", "[{}", "[null]"] {
+            assert!(parse(text).unwrap_err().to_string().contains(ISSUERS), "{text}");
         }
     }
 }

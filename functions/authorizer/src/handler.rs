@@ -6,21 +6,21 @@ use hub::{
     config::Variables,
     deadline::Deadline,
     event::Admission,
-    failure::Failure,
+    failure::{Failure, chain},
     grant::{Grant, Patterns},
     metrics::{self, Metric},
     protocol::SessionId,
     telemetry, tls,
 };
-use serde::Serialize;
-use serde_json::value::RawValue;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, value::RawValue};
 use tokio::time::timeout_at;
 
 use crate::{
-    config::Config,
-    keys::{Keys, no_keys},
+    config::{self, Issuer},
+    keys::{Keys, Verdict, no_keys},
     token,
-    verify::{Claims, Stop, verify},
+    verify::{Claims, Refusal, Stop, Token},
 };
 
 const ROUTE: &str = "authorizer";
@@ -30,19 +30,43 @@ const HANDSHAKES_ADMITTED: Metric = Metric::count("HandshakesAdmitted");
 /// Handshakes that were turned away.
 const HANDSHAKES_REFUSED: Metric = Metric::count("HandshakesRefused");
 
-/// API Gateway takes no larger answer than 8 KB, and answers 500 to one that is.
-const MAX_ANSWER_BYTES: usize = 8_000;
+/// API Gateway takes no larger answer than 8 KB, and answers 500 to one that is. The rest of the answer is a few names.
+const MAX_CONTEXT_BYTES: usize = 7_500;
 
 /// What outlives an invocation.
 pub(crate) struct Authorizer {
-    config: Config,
-    keys: Keys,
+    issuers: Vec<(Issuer, Keys)>,
+}
+
+/// What the function answers.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
+pub(crate) enum Answer {
+    /// To API Gateway.
+    Handshake(Handshake),
+    /// To an operator.
+    Explanation(Explanation),
+}
+
+/// What would become of a handshake with a token, without any part of the token.
+#[derive(Debug, Default, PartialEq, Eq, Serialize)]
+pub(crate) struct Explanation {
+    admitted: bool,
+    /// The word that stands in the log of a refusal.
+    why: Option<&'static str>,
+    /// Whose token it is, if it is of one that the hub knows.
+    issuer: Option<String>,
+    session: Option<SessionId>,
+    send_to: Option<Value>,
+    subscribe_to: Option<Value>,
+    /// Seconds since 1970.
+    expires_at: Option<i64>,
 }
 
 /// What a REQUEST authorizer answers.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct Answer {
+pub(crate) struct Handshake {
     /// Shown in the gateway's access log, so it is the session and no claim of another kind.
     principal_id: String,
     policy_document: Policy,
@@ -66,7 +90,7 @@ struct Statement {
     resource: String,
 }
 
-impl Answer {
+impl Handshake {
     fn allow(method_arn: &str, grant: &Grant) -> Self {
         Self::new("Allow", method_arn, grant.session.to_string(), grant.to_context())
     }
@@ -88,10 +112,13 @@ impl Answer {
             context,
         }
     }
+}
 
-    fn bytes(&self) -> usize {
-        serde_json::to_vec(self).map_or(usize::MAX, |json| json.len())
-    }
+/// What was found of a token.
+struct Finding<'a> {
+    /// Its issuer, once that is known.
+    issuer: Option<&'a str>,
+    result: Result<Grant, Stop>,
 }
 
 impl Authorizer {
@@ -99,39 +126,65 @@ impl Authorizer {
     ///
     /// A variable is missing or malformed, or the certificates to trust cannot be read.
     pub(crate) fn new(variables: &Variables) -> anyhow::Result<Self> {
-        let config = Config::read(variables)?;
-        let tls = tls::config(&config.addresses(), variables)?;
-        Ok(Self { keys: Keys::new(&config, tls), config })
+        let issuers = config::read(variables)?;
+        let addresses: Vec<_> = issuers.iter().map(|issuer| Some(issuer.address())).collect();
+        let tls = tls::config(&addresses, variables)?;
+        let keys: Vec<_> = issuers.iter().map(|issuer| Keys::new(issuer, tls.clone())).collect();
+        Ok(Self { issuers: issuers.into_iter().zip(keys).collect() })
     }
 
-    /// Fetches the keys ahead of the first handshake, if the issuer answers.
+    /// Fetches the keys ahead of the first handshake, where they can only be those of one issuer. Of several, only that
+    /// of the token at hand is ever asked.
     pub(crate) async fn prepare(&self) {
-        let _ = self.keys.refresh().await;
+        if let [(_, keys)] = self.issuers.as_slice() {
+            let _ = keys.refresh().await;
+        }
+    }
+
+    /// Answers a handshake or a question.
+    ///
+    /// # Errors
+    ///
+    /// The event is neither, or the issuer's keys cannot be had.
+    pub(crate) async fn handle(&self, payload: &RawValue, deadline: Deadline) -> Result<Answer, Failure> {
+        /// `{"explain":{"token":…,"session_id":…?}}`
+        #[derive(Deserialize)]
+        struct Question {
+            explain: Option<Value>,
+        }
+        // API Gateway's events have no such key, and nothing that a client sends can put one there: only an operator can
+        // ask, by IAM.
+        match serde_json::from_str(payload.get()) {
+            Ok(Question { explain: Some(about) }) => {
+                Ok(Answer::Explanation(self.explain(&about, deadline).await))
+            }
+            _ => self.admit(payload, deadline).await.map(Answer::Handshake),
+        }
     }
 
     /// Whoever is turned away, for whatever reason, gets the same 403: the reason is in the log. Only where the
     /// issuer's keys cannot be had is it a failure of ours, a 500, since the token may well be good.
-    pub(crate) async fn handle(&self, payload: &RawValue, deadline: Deadline) -> Result<Answer, Failure> {
+    async fn admit(&self, payload: &RawValue, deadline: Deadline) -> Result<Handshake, Failure> {
         let started = Instant::now();
         let admission = Admission::parse(payload)
             .inspect_err(|failure| telemetry::failed(ROUTE, "", failure, started))?;
         let Admission { method_arn, connection_id, .. } = &admission;
-        let result = timeout_at(deadline.answer_by, self.admit(&admission)).await.unwrap_or_else(|_| {
-            let text = "the function's time ran out; raise it, or see why the issuer is slow";
-            Err(no_keys(text).into())
-        });
+        let Finding { issuer, result } = match token::find(&admission) {
+            Ok(token) => self.judge(token, &admission.session, deadline).await,
+            Err(why) => Finding { issuer: None, result: Err(why.into()) },
+        };
         let duration_ms = telemetry::millis_since(started);
         match result {
-            Ok((grant, answer)) => {
+            Ok(grant) => {
                 let session_id = grant.session.as_str();
                 metrics::count(HANDSHAKES_ADMITTED);
-                tracing::info!(route = ROUTE, connection_id, session_id, duration_ms, "admitted");
-                Ok(answer)
+                tracing::info!(route = ROUTE, connection_id, issuer, session_id, duration_ms, "admitted");
+                Ok(Handshake::allow(method_arn, &grant))
             }
-            Err(Stop::Refused(why)) => {
+            Err(Stop::Refused(Refusal { why, claim })) => {
                 metrics::count(HANDSHAKES_REFUSED);
-                tracing::info!(route = ROUTE, connection_id, why, duration_ms, "refused");
-                Ok(Answer::deny(method_arn))
+                tracing::info!(route = ROUTE, connection_id, why, issuer, claim, duration_ms, "refused");
+                Ok(Handshake::deny(method_arn))
             }
             Err(Stop::Failed(failure)) => {
                 telemetry::failed(ROUTE, connection_id, &failure, started);
@@ -140,18 +193,82 @@ impl Authorizer {
         }
     }
 
-    async fn admit(&self, admission: &Admission) -> Result<(Grant, Answer), Stop> {
-        let token = token::find(admission)?;
-        let claims = verify(&self.config, &self.keys, token).await?;
-        let session = choose(&admission.session, &claims)?;
-        let send_to = claims.send_to.unwrap_or_else(|| Patterns::exactly(session.clone()));
-        let grant = Grant { session, send_to, expires_at: claims.expires_at };
-        let answer = Answer::allow(&admission.method_arn, &grant);
-        if answer.bytes() > MAX_ANSWER_BYTES {
-            return Err("grant_too_large".into());
+    async fn explain(&self, about: &Value, deadline: Deadline) -> Explanation {
+        let session = match about.get("session_id") {
+            None | Some(Value::Null) => Ok(None),
+            Some(name) => name.as_str().and_then(SessionId::parse).map(Some).ok_or("malformed"),
+        };
+        let Finding { issuer, result } = match about.get("token").and_then(Value::as_str) {
+            Some(token) => self.judge(token, &session, deadline).await,
+            None => Finding { issuer: None, result: Err("no_token".into()) },
+        };
+        let (why, claim, error) = match &result {
+            Ok(_) => (None, None, None),
+            Err(Stop::Refused(Refusal { why, claim })) => (Some(*why), claim.as_deref(), None),
+            Err(Stop::Failed(failure)) => (Some(failure.cause()), None, Some(chain(failure))),
+        };
+        tracing::info!(route = ROUTE, why, issuer, claim, error, "explained");
+        let of_issuer = Explanation { why, issuer: issuer.map(str::to_owned), ..Explanation::default() };
+        match result {
+            Ok(grant) => Explanation {
+                admitted: true,
+                send_to: Some(grant.send_to.to_json()),
+                subscribe_to: Some(grant.subscribe_to.to_json()),
+                expires_at: Some(grant.expires_at),
+                session: Some(grant.session),
+                ..of_issuer
+            },
+            Err(_) => of_issuer,
         }
-        Ok((grant, answer))
     }
+
+    async fn judge(
+        &self,
+        token: &str,
+        session: &Result<Option<SessionId>, &'static str>,
+        deadline: Deadline,
+    ) -> Finding<'_> {
+        let of_none = |why: &'static str| Finding { issuer: None, result: Err(why.into()) };
+        let token = match Token::parse(token) {
+            Ok(token) => token,
+            Err(why) => return of_none(why),
+        };
+        let Some(name) = token.issuer() else { return of_none("no_issuer") };
+        let Some((issuer, keys)) = self.issuers.iter().find(|(issuer, _)| issuer.name == name) else {
+            return of_none("wrong_issuer");
+        };
+        let result = timeout_at(deadline.answer_by, grant(&token, session, issuer, keys));
+        let result = result.await.unwrap_or_else(|_| {
+            let text = "the function's time ran out; raise it, or see why the issuer is slow";
+            Err(Stop::Failed(no_keys(text)))
+        });
+        Finding { issuer: Some(&issuer.name), result }
+    }
+}
+
+/// What a token of this issuer grants to a handshake that asks for this session.
+async fn grant(
+    token: &Token<'_>,
+    session: &Result<Option<SessionId>, &'static str>,
+    issuer: &Issuer,
+    keys: &Keys,
+) -> Result<Grant, Stop> {
+    match keys.check(token.signed()).await.map_err(Stop::Failed)? {
+        Verdict::Good => {}
+        Verdict::Bad => return Err("bad_signature".into()),
+        Verdict::Unknown => return Err("unknown_key".into()),
+    }
+    let claims = token.read(issuer)?;
+    let session = choose(session, &claims)?;
+    let own = || Patterns::exactly(session.clone());
+    let grant = Grant {
+        send_to: claims.send_to.unwrap_or_else(own),
+        subscribe_to: claims.subscribe_to.unwrap_or_else(own),
+        expires_at: claims.expires_at,
+        session,
+    };
+    let context = serde_json::to_vec(&grant.to_context()).map_or(usize::MAX, |json| json.len());
+    if context > MAX_CONTEXT_BYTES { Err("grant_too_large".into()) } else { Ok(grant) }
 }
 
 /// The session asked for, if the token covers it; where none is asked for, the only one that the token can mean.

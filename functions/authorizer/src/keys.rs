@@ -1,197 +1,297 @@
-//! The issuer's public keys: fetched when they are needed, kept for as long as they serve.
+//! An issuer's public keys: fetched when they are needed, kept for as long as they serve.
 
 use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
+    cell::RefCell,
+    time::{Duration, SystemTime},
 };
 
-use anyhow::{Context, anyhow, bail};
-use http::{Request, StatusCode, Uri, header};
+use anyhow::anyhow;
+use http::{Request, StatusCode, Uri, header, uri};
 use hub::{
     clock::Moment,
     failure::{Failure, chain},
     http::Host,
     tls::Tls,
 };
-use jsonwebtoken::{
-    Algorithm, DecodingKey,
-    jwk::{AlgorithmParameters, EllipticCurve, Jwk, KeyOperations, PublicKeyUse},
-};
 use serde::Deserialize;
+use serde_json::Value;
 use tokio::time::timeout;
 
-use crate::config::{Config, key_url};
+use crate::{
+    config::{Issuer, KeysAt, key_url},
+    jwk::{Algorithm, Key},
+};
 
 /// However many unknown keys are asked for, the issuer is asked no more often than this.
 const REFRESH_EVERY: Duration = Duration::from_secs(30);
-/// Unless it has never answered: until then nobody is admitted at all.
+/// Nor after one that failed, and then no more often than after twice as long each time, up to [`REFRESH_EVERY`].
 const FIRST_RETRY: Duration = Duration::from_secs(1);
+/// The longest that an issuer's `Retry-After` is heeded.
+const LONGEST_PAUSE: Duration = Duration::from_secs(600);
 /// A key that the issuer has withdrawn serves no longer than this, if the issuer can be asked.
 const MAX_AGE: Duration = Duration::from_secs(600);
-/// Where a key is known, nobody waits longer to hear whether the issuer has withdrawn it.
-const STALE_PATIENCE: Duration = Duration::from_secs(1);
+/// Where keys are known, nobody waits longer to hear whether there are newer ones.
+const PATIENCE: Duration = Duration::from_secs(1);
 /// Two requests, discovery and keys, fit into the function's time-out.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(3);
 /// A key set is a few KiB.
 const MAX_ANSWER_BYTES: usize = 256 * 1024;
 const MAX_SHOWN_CHARS: usize = 200;
+/// The most keys that a signature is tried with.
+const MOST_TRIED: usize = 10;
 
-/// Keys by the algorithm that they are for and their id: a token cannot put a key to another use.
-type KeySet = HashMap<(Algorithm, String), Arc<DecodingKey>>;
+/// What there is to check of a token.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Signed<'a> {
+    /// The header's `kid`.
+    pub(crate) key_id: Option<&'a str>,
+    pub(crate) algorithm: Algorithm,
+    pub(crate) message: &'a [u8],
+    pub(crate) signature: &'a [u8],
+}
+
+/// What the known keys say of a signature.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    Good,
+    /// Not that of any key that it could be.
+    Bad,
+    /// There is no key that it could be.
+    Unknown,
+}
 
 /// The key set of one issuer.
 #[derive(Debug)]
 pub(crate) struct Keys {
     issuer: String,
-    jwks_url: Option<Uri>,
+    keys_at: KeysAt,
     tls: Tls,
-    /// What was fetched last, and when. Never held for longer than a look.
-    known: Mutex<Option<(KeySet, Moment)>>,
-    /// The newest attempt. Held while it is under way, so that all who need it wait for the same one.
-    attempt: tokio::sync::Mutex<Option<Attempt>>,
+    // A function handles one event at a time: this is never borrowed across an await.
+    state: RefCell<State>,
 }
 
-#[derive(Debug)]
-struct Attempt {
-    at: Moment,
+#[derive(Debug, Default)]
+struct State {
+    known: Vec<Key>,
+    fetched: Option<Moment>,
+    /// The newest attempt, and how long no other follows it.
+    attempt: Option<Moment>,
+    pause: Duration,
     /// Why it failed, if it did.
     failure: Option<String>,
+    /// How many have failed in a row.
+    failures: u32,
+    /// Where discovery has found the keys.
+    jwks_uri: Option<Uri>,
+}
+
+/// Why there are no keys.
+#[derive(Debug)]
+struct Problem {
+    error: anyhow::Error,
+    /// How long the issuer wants to be left alone.
+    retry_after: Option<Duration>,
+}
+
+impl From<anyhow::Error> for Problem {
+    fn from(error: anyhow::Error) -> Self {
+        Self { error, retry_after: None }
+    }
 }
 
 impl Keys {
-    pub(crate) fn new(config: &Config, tls: Tls) -> Self {
-        Self {
-            issuer: config.issuer.clone(),
-            jwks_url: config.jwks_url.clone(),
-            tls,
-            known: Mutex::new(None),
-            attempt: tokio::sync::Mutex::new(None),
-        }
+    pub(crate) fn new(issuer: &Issuer, tls: Tls) -> Self {
+        Self { issuer: issuer.name.clone(), keys_at: issuer.keys_at.clone(), tls, state: RefCell::default() }
     }
 
-    /// The key of that id and for that algorithm, `None` if the issuer has no such key, and a failure if it
-    /// cannot be asked.
-    pub(crate) async fn find(
-        &self,
-        id: &str,
-        algorithm: Algorithm,
-    ) -> Result<Option<Arc<DecodingKey>>, Failure> {
-        let failure = match self.look(id, algorithm) {
-            (Some(key), true) => return Ok(Some(key)),
-            (Some(_), false) => timeout(STALE_PATIENCE, self.refresh()).await.unwrap_or_else(|_| {
-                let error = format!("no answer within {STALE_PATIENCE:?}: the former keys serve on");
-                tracing::warn!(error, "keys not refreshed");
+    /// Checks a signature, with newer keys where the known ones are old or do not know it.
+    ///
+    /// # Errors
+    ///
+    /// It may be good, but there is no key that it could be, and the issuer's keys cannot be had.
+    pub(crate) async fn check(&self, signed: Signed<'_>) -> Result<Verdict, Failure> {
+        let (verdict, settled) = self.look(signed);
+        if settled {
+            return Ok(verdict);
+        }
+        let failure = match verdict {
+            Verdict::Unknown => self.refresh().await,
+            Verdict::Good | Verdict::Bad => timeout(PATIENCE, self.refresh()).await.unwrap_or_else(|_| {
+                let error = format!("no answer within {PATIENCE:?}: the former keys serve on");
+                tracing::warn!(issuer = self.issuer, error, "keys not refreshed");
                 None
             }),
-            (None, _) => self.refresh().await,
         };
-        match (self.look(id, algorithm).0, failure) {
-            (None, Some(failure)) => Err(no_keys(&failure)),
-            (key, _) => Ok(key),
+        match (self.look(signed).0, failure) {
+            (Verdict::Unknown, Some(failure)) => Err(no_keys(&failure)),
+            (verdict, _) => Ok(verdict),
         }
     }
 
-    /// The key, and whether the set that it would be in is fresh.
-    fn look(&self, id: &str, algorithm: Algorithm) -> (Option<Arc<DecodingKey>>, bool) {
-        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some((keys, fetched_at)) = &*known else { return (None, false) };
-        (keys.get(&(algorithm, id.to_owned())).cloned(), fetched_at.age() < MAX_AGE)
+    /// What the known keys say, and whether newer ones could say nothing else.
+    fn look(&self, signed: Signed<'_>) -> (Verdict, bool) {
+        let state = self.state.borrow();
+        let has_that_id = |key: &&Key| signed.key_id.is_some() && key.id.as_deref() == signed.key_id;
+        let named = state.known.iter().any(|key| has_that_id(&key));
+        let could_be =
+            |key: &&Key| if named { has_that_id(key) } else { signed.key_id.is_none() || key.id.is_none() };
+        let fitting = state.known.iter().filter(could_be).filter(|key| key.fits(signed.algorithm));
+        let mut fitting = fitting.take(MOST_TRIED).peekable();
+        let fresh = state.fetched.is_some_and(|fetched| fetched.age() < MAX_AGE);
+        if fitting.peek().is_none() {
+            (Verdict::Unknown, false)
+        } else if fitting.any(|key| key.made(signed.signature, signed.message, signed.algorithm)) {
+            (Verdict::Good, fresh)
+        } else {
+            // A key without an id may have been replaced by another.
+            (Verdict::Bad, fresh && named)
+        }
     }
 
-    /// Fetches the key set anew unless that has just been tried, and says why the newest attempt failed. The
-    /// former set stays where there is no newer one.
+    /// Fetches the key set anew unless it is too early for that, and says why the newest attempt failed. Known keys stay
+    /// where there are no newer ones.
     pub(crate) async fn refresh(&self) -> Option<String> {
-        let mut attempt = self.attempt.lock().await;
-        let never_answered = self.known.lock().unwrap_or_else(PoisonError::into_inner).is_none();
-        let pause = if never_answered { FIRST_RETRY } else { REFRESH_EVERY };
-        if let Some(newest) = attempt.as_ref().filter(|newest| newest.at.age() < pause) {
-            return newest.failure.clone();
-        }
-        // Ahead of the question, so that one which is cut short counts too: else each handshake would ask again.
-        let cut_short = "the newest attempt was cut short, and it is too early for another";
-        *attempt = Some(Attempt { at: Moment::now(), failure: Some(cut_short.into()) });
-        let failure = match self.fetch_keys().await {
-            Ok(keys) => {
-                let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-                *known = Some((keys, Moment::now()));
-                None
+        {
+            let mut state = self.state.borrow_mut();
+            if state.attempt.is_some_and(|newest| newest.age() < state.pause) {
+                return state.failure.clone();
             }
-            Err(error) => {
-                let error = format!("{error:#}");
-                tracing::warn!(error, "keys not refreshed");
-                Some(error)
+            // Ahead of the question, so that one which is cut short counts too: else each handshake would ask again.
+            state.failed("the newest attempt was cut short, and it is too early for another".into());
+        }
+        let outcome = self.fetch().await;
+        let mut state = self.state.borrow_mut();
+        state.attempt = Some(Moment::now());
+        let problem = match outcome {
+            Ok((known, jwks_uri, why_none)) => {
+                // Without a usable key too: what the issuer has withdrawn is not served.
+                state.known = known;
+                state.fetched = Some(Moment::now());
+                state.jwks_uri = Some(jwks_uri);
+                if !state.known.is_empty() {
+                    (state.pause, state.failures, state.failure) = (REFRESH_EVERY, 0, None);
+                    return None;
+                }
+                Problem::from(anyhow!(why_none))
+            }
+            Err(problem) => {
+                // It may have moved.
+                state.jwks_uri = None;
+                problem
             }
         };
-        *attempt = Some(Attempt { at: Moment::now(), failure: failure.clone() });
-        failure
+        let error = format!("{:#}", problem.error);
+        tracing::warn!(issuer = self.issuer, error, "keys not refreshed");
+        state.pause = state.pause.max(problem.retry_after.unwrap_or_default().min(LONGEST_PAUSE));
+        state.failure = Some(error.clone());
+        Some(error)
     }
 
-    async fn fetch_keys(&self) -> anyhow::Result<KeySet> {
+    /// The usable keys of the set, where that is, and why the others are not usable.
+    async fn fetch(&self) -> Result<(Vec<Key>, Uri, String), Problem> {
         #[derive(Deserialize)]
         struct Document {
-            keys: Vec<serde_json::Value>,
+            keys: Vec<Value>,
         }
-        let url = match &self.jwks_url {
-            Some(url) => url.clone(),
-            None => self.discover().await?,
+        let discovered = self.state.borrow().jwks_uri.clone();
+        let url = match (&self.keys_at, discovered) {
+            (KeysAt::Url(url), _) => url.clone(),
+            (KeysAt::Discovery(_), Some(url)) => url,
+            (KeysAt::Discovery(url), None) => self.discover(url).await?,
         };
-        let document: Document = self.get(url).await?;
+        let document: Document = self.get(&url).await?;
+        let mut known = Vec::new();
+        let mut reasons = Vec::new();
         // One by one: a key of a kind that is not known here must not hide the others.
-        Ok(document.keys.into_iter().filter_map(usable).collect())
+        for key in &document.keys {
+            match Key::parse(key) {
+                Ok(key) => known.push(key),
+                Err(reason) => reasons.push(reason),
+            }
+        }
+        let why_none = match reasons.as_slice() {
+            [] => format!("the key set at {} is empty", shown(&url)),
+            reasons => format!(
+                "the key set at {} has no key that can check a token: {}",
+                shown(&url),
+                brief(&reasons.join("; "))
+            ),
+        };
+        Ok((known, url, why_none))
     }
 
     /// Where the issuer's own document says that its keys are.
-    async fn discover(&self) -> anyhow::Result<Uri> {
+    async fn discover(&self, at: &Uri) -> Result<Uri, Problem> {
         #[derive(Deserialize)]
         struct Document {
             issuer: String,
             jwks_uri: String,
         }
-        let url = format!("{}/.well-known/openid-configuration", self.issuer.trim_end_matches('/'));
-        let document: Document = self.get(url.parse()?).await?;
+        let document: Document = self.get(at).await?;
         if document.issuer != self.issuer {
             let name = brief(&document.issuer);
-            bail!("the issuer calls itself {name}: set AUTH_ISSUER to that, to the letter");
+            let text = "the issuer calls itself";
+            return Err(anyhow!("{text} {name}: set issuer to that, to the letter, or set jwks_url").into());
         }
-        pointed_to(&self.issuer, &document.jwks_uri)
-            .map_err(|problem| anyhow!("the issuer's jwks_uri is {}: {problem}", brief(&document.jwks_uri)))
+        pointed_to(&self.issuer, &document.jwks_uri).map_err(|problem| {
+            anyhow!("the issuer's jwks_uri is {}: {problem}", brief(&document.jwks_uri)).into()
+        })
     }
 
-    async fn get<T: for<'de> Deserialize<'de>>(&self, url: Uri) -> anyhow::Result<T> {
-        // Without the query string, which might hold a secret.
-        let shown = format!("{}{}", url.authority().map_or("", http::uri::Authority::as_str), url.path());
-        let shown = brief(&shown);
+    async fn get<T: for<'de> Deserialize<'de>>(&self, url: &Uri) -> Result<T, Problem> {
         let fetching = async {
             // For this one request: a connection would not outlive the freeze between two invocations.
-            let host = Host::new(&url, self.tls.clone(), Duration::ZERO)?;
-            let path = url.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
-            let request =
-                Request::get(path).header(header::ACCEPT, "application/json").body(Default::default())?;
+            let host = Host::new(url, self.tls.clone(), Duration::ZERO)?;
+            let path = url.path_and_query().map_or("/", uri::PathAndQuery::as_str);
+            let request = Request::get(path)
+                .header(header::ACCEPT, "application/json")
+                .header(header::USER_AGENT, concat!("websocket-hub/", env!("CARGO_PKG_VERSION")))
+                .body(Default::default())
+                .map_err(anyhow::Error::from)?;
             let response =
                 host.request(request, MAX_ANSWER_BYTES).await.map_err(|error| anyhow!(chain(&error)))?;
             if response.status() != StatusCode::OK {
-                bail!("the answer is {} (redirects are not followed)", response.status());
+                let error = anyhow!("the answer is {} (redirects are not followed)", response.status());
+                let retry_after = response.headers().get(header::RETRY_AFTER);
+                return Err(Problem { error, retry_after: retry_after.and_then(pause) });
             }
             // serde's own text may quote the document: say only where it stopped.
             serde_json::from_slice(response.body()).map_err(|error| {
-                anyhow!(
-                    "the answer is not such a document (line {}, column {})",
-                    error.line(),
-                    error.column()
-                )
+                let (line, column) = (error.line(), error.column());
+                anyhow!("the answer is not such a document (line {line}, column {column})").into()
             })
         };
-        timeout(REQUEST_TIMEOUT, fetching)
+        let outcome = timeout(REQUEST_TIMEOUT, fetching)
             .await
-            .unwrap_or_else(|_| Err(anyhow!("no answer within {REQUEST_TIMEOUT:?}")))
-            .with_context(|| format!("cannot read {shown}"))
+            .unwrap_or_else(|_| Err(anyhow!("no answer within {REQUEST_TIMEOUT:?}").into()));
+        outcome.map_err(|problem: Problem| Problem {
+            error: problem.error.context(format!("cannot read {}", shown(url))),
+            ..problem
+        })
+    }
+}
+
+impl State {
+    /// Another attempt has failed: the next one waits, and those of a crowd of instances not all equally long.
+    fn failed(&mut self, why: String) {
+        let doubled = FIRST_RETRY * 2_u32.saturating_pow(self.failures);
+        self.pause = doubled.min(REFRESH_EVERY).mul_f64(1.0 + fastrand::f64() / 4.0);
+        self.failures = self.failures.saturating_add(1);
+        self.attempt = Some(Moment::now());
+        self.failure = Some(why);
     }
 }
 
 /// The issuer did not say what its keys are, and the one that is needed is not known from before.
 pub(crate) fn no_keys(why: &str) -> Failure {
     Failure::other("keys", format!("could not get the issuer's keys: {why}"))
+}
+
+/// `Retry-After`: seconds, or a date.
+fn pause(value: &header::HeaderValue) -> Option<Duration> {
+    let text = value.to_str().ok()?.trim();
+    let until = |date: SystemTime| date.duration_since(SystemTime::now()).unwrap_or_default();
+    text.parse().map(Duration::from_secs).ok().or_else(|| httpdate::parse_http_date(text).map(until).ok())
 }
 
 /// The address that an issuer's document gives for its keys. Only an issuer on this machine may send the hub to
@@ -204,25 +304,15 @@ fn pointed_to(issuer: &str, jwks_uri: &str) -> Result<Uri, &'static str> {
     Ok(uri)
 }
 
+/// Without the query string, which might hold a secret.
+fn shown(url: &Uri) -> String {
+    let whole = format!("{}{}", url.authority().map_or("", uri::Authority::as_str), url.path());
+    brief(&whole).to_owned()
+}
+
 /// Text of the issuer's own, as much of it as a log line should hold.
 fn brief(text: &str) -> &str {
     text.char_indices().nth(MAX_SHOWN_CHARS).and_then(|(end, _)| text.get(..end)).unwrap_or(text)
-}
-
-/// A key that can verify a token's signature; `None` for all others.
-fn usable(key: serde_json::Value) -> Option<((Algorithm, String), Arc<DecodingKey>)> {
-    let key: Jwk = serde_json::from_value(key).ok()?;
-    let algorithm = match &key.algorithm {
-        AlgorithmParameters::RSA(_) => Algorithm::RS256,
-        AlgorithmParameters::EllipticCurve(key) if key.curve == EllipticCurve::P256 => Algorithm::ES256,
-        AlgorithmParameters::OctetKeyPair(key) if key.curve == EllipticCurve::Ed25519 => Algorithm::EdDSA,
-        _ => return None,
-    };
-    let for_signatures = key.common.public_key_use.as_ref().is_none_or(|of| *of == PublicKeyUse::Signature)
-        && key.common.key_operations.as_ref().is_none_or(|of| of.contains(&KeyOperations::Verify))
-        && key.common.key_algorithm.is_none_or(|of| of == algorithm.into());
-    let decoding = DecodingKey::from_jwk(&key).ok().filter(|_| for_signatures)?;
-    Some(((algorithm, key.common.key_id?), Arc::new(decoding)))
 }
 
 #[cfg(test)]

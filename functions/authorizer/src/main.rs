@@ -2,6 +2,7 @@
 
 mod config;
 mod handler;
+mod jwk;
 mod keys;
 mod token;
 mod verify;

@@ -1,37 +1,54 @@
 //! Whether a token is one, whose it is, and what it allows.
 
-use hub::{clock::now_seconds, failure::Failure, grant::Patterns};
-use jsonwebtoken::{Algorithm, Validation, decode, decode_header, errors::ErrorKind};
+use std::fmt;
+
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use hub::{
+    clock::now_seconds,
+    failure::Failure,
+    grant::{Patterns, Unreadable},
+};
+use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, Visitor};
 use serde_json::{Map, Value};
 
-use crate::{config::Config, keys::Keys};
+use crate::{
+    config::{Claim, Issuer},
+    jwk::Algorithm,
+    keys::Signed,
+};
 
-/// API Gateway takes headers and query strings of about this size and no more. Checked before anything is
-/// decoded.
+/// API Gateway takes headers and query strings of about this size and no more. Checked before anything is decoded.
 const MAX_TOKEN_BYTES: usize = 8 * 1024;
-/// How far the issuer's clock may be from this one, in seconds.
-const LEEWAY: u64 = 60;
-/// Signatures by a private key, which only the issuer has. Never an HMAC: its key would be the public one.
-const ALGORITHMS: [Algorithm; 3] = [Algorithm::RS256, Algorithm::ES256, Algorithm::EdDSA];
+/// How far ahead of this clock the issuer's may be, in seconds.
+const LEEWAY: f64 = 60.0;
 
 /// Why nobody is admitted.
 #[derive(Debug)]
 pub(crate) enum Stop {
-    /// The caller's fault: a stable word for the log, which holds nothing of the token.
-    Refused(&'static str),
+    /// The caller's fault.
+    Refused(Refusal),
     /// Ours, or the issuer's.
     Failed(Failure),
 }
 
-impl From<&'static str> for Stop {
+/// Why a token is turned away.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Refusal {
+    /// A stable word for the log, which holds nothing of the token.
+    pub(crate) why: &'static str,
+    /// The claim that it is about, where the settings name it.
+    pub(crate) claim: Option<String>,
+}
+
+impl From<&'static str> for Refusal {
     fn from(why: &'static str) -> Self {
-        Self::Refused(why)
+        Self { why, claim: None }
     }
 }
 
-impl From<Failure> for Stop {
-    fn from(failure: Failure) -> Self {
-        Self::Failed(failure)
+impl<R: Into<Refusal>> From<R> for Stop {
+    fn from(refusal: R) -> Self {
+        Self::Refused(refusal.into())
     }
 }
 
@@ -42,72 +59,115 @@ pub(crate) struct Claims {
     pub(crate) sessions: Patterns,
     /// The sessions that its bearer may send to; `None` is the one joined, and no other.
     pub(crate) send_to: Option<Patterns>,
+    /// The sessions that its bearer may subscribe to; `None` as above.
+    pub(crate) subscribe_to: Option<Patterns>,
     /// When that ends, in seconds since 1970.
     pub(crate) expires_at: i64,
 }
 
-/// Checks a token from its size to its last claim.
-pub(crate) async fn verify(config: &Config, keys: &Keys, token: &str) -> Result<Claims, Stop> {
-    if token.len() > MAX_TOKEN_BYTES {
-        return Err("token_too_large".into());
-    }
-    // Nothing of the header is believed: it chooses among the issuer's keys and the algorithms above.
-    let header = decode_header(token).map_err(|_| "malformed_token")?;
-    if header.crit.is_some() {
-        // What its issuer holds to be critical, and this function does not know.
-        return Err("critical_header".into());
-    }
-    if !ALGORITHMS.contains(&header.alg) {
-        return Err("unsupported_algorithm".into());
-    }
-    let key_id = header.kid.ok_or("no_key_id")?;
-    let key = keys.find(&key_id, header.alg).await?.ok_or("unknown_key")?;
-    let claims = decode::<Map<String, Value>>(token, &key, &validation(config, header.alg))
-        .map_err(|error| word(error.kind()))?
-        .claims;
-    read(config, &claims).map_err(Stop::Refused)
+/// A token taken apart, of which nothing is believed yet.
+#[derive(Debug)]
+pub(crate) struct Token<'a> {
+    algorithm: Algorithm,
+    key_id: Option<String>,
+    message: &'a [u8],
+    signature: Vec<u8>,
+    claims: Value,
 }
 
-fn validation(config: &Config, algorithm: Algorithm) -> Validation {
-    let mut validation = Validation::new(algorithm);
-    validation.leeway = LEEWAY;
-    validation.validate_nbf = true;
-    validation.set_issuer(&[&config.issuer]);
-    validation.set_audience(&[&config.audience]);
-    validation.set_required_spec_claims(&["exp", "iss", "aud"]);
-    validation
-}
+impl<'a> Token<'a> {
+    pub(crate) fn parse(text: &'a str) -> Result<Self, &'static str> {
+        const MALFORMED: &str = "malformed_token";
+        if text.len() > MAX_TOKEN_BYTES {
+            return Err("token_too_large");
+        }
+        let (message, signature) = text.rsplit_once('.').ok_or(MALFORMED)?;
+        let (header, claims) = message.split_once('.').ok_or(MALFORMED)?;
+        let header = object(header).ok_or(MALFORMED)?;
+        let claims = object(claims).ok_or(MALFORMED)?;
+        let signature = URL_SAFE_NO_PAD.decode(signature).map_err(|_| MALFORMED)?;
+        if header.contains_key("crit") {
+            // What its issuer holds to be critical, and this function does not know.
+            return Err("critical_header");
+        }
+        let algorithm = header.get("alg").and_then(Value::as_str).ok_or(MALFORMED)?;
+        let algorithm = Algorithm::named(algorithm).ok_or("unsupported_algorithm")?;
+        let key_id = match header.get("kid") {
+            None | Some(Value::Null) => None,
+            Some(id) => Some(id.as_str().ok_or(MALFORMED)?.to_owned()),
+        };
+        Ok(Self { algorithm, key_id, message: message.as_bytes(), signature, claims: claims.into() })
+    }
 
-fn word(error: &ErrorKind) -> &'static str {
-    match error {
-        ErrorKind::InvalidSignature => "bad_signature",
-        ErrorKind::ExpiredSignature => "expired",
-        ErrorKind::ImmatureSignature => "not_yet_valid",
-        ErrorKind::InvalidIssuer => "wrong_issuer",
-        ErrorKind::InvalidAudience => "wrong_audience",
-        ErrorKind::MissingRequiredClaim(_) | ErrorKind::InvalidClaimFormat(_) => "missing_claim",
-        _ => "malformed_token",
+    /// Whose it says that it is.
+    pub(crate) fn issuer(&self) -> Option<&str> {
+        self.claims.get("iss").and_then(Value::as_str)
+    }
+
+    pub(crate) fn signed(&self) -> Signed<'_> {
+        Signed {
+            key_id: self.key_id.as_deref(),
+            algorithm: self.algorithm,
+            message: self.message,
+            signature: &self.signature,
+        }
+    }
+
+    /// What its claims say to this hub, once the signature has been found good.
+    pub(crate) fn read(&self, issuer: &Issuer) -> Result<Claims, Refusal> {
+        let named = |claim: &str| self.claims.get(claim);
+        let now = now_seconds();
+        let expires_at = named("exp").and_then(seconds).ok_or("no_expiry")?;
+        if expires_at <= now {
+            return Err("expired".into());
+        }
+        if let Some(from) = named("nbf").filter(|from| !from.is_null()) {
+            #[allow(clippy::cast_precision_loss, reason = "the time in seconds is exact for a while yet")]
+            if from.as_f64().ok_or("bad_nbf")? > now as f64 + LEEWAY {
+                return Err("not_yet_valid".into());
+            }
+        }
+        self.check_audience(issuer)?;
+        let patterns = |claim: &Claim, malformed, pattern| match claim.of(&self.claims) {
+            None => Ok(None),
+            Some(value) => Patterns::from_json(value, issuer.patterns).map(Some).map_err(|unreadable| {
+                let why = if unreadable == Unreadable::Pattern { pattern } else { malformed };
+                Refusal::about(why, claim)
+            }),
+        };
+        let sessions = patterns(&issuer.session_claim, "bad_session_claim", "pattern_in_session_claim")?;
+        Ok(Claims {
+            sessions: sessions.ok_or_else(|| Refusal::about("no_session_claim", &issuer.session_claim))?,
+            send_to: patterns(&issuer.send_claim, "bad_send_claim", "pattern_in_send_claim")?,
+            subscribe_to: patterns(
+                &issuer.subscribe_claim,
+                "bad_subscribe_claim",
+                "pattern_in_subscribe_claim",
+            )?,
+            expires_at,
+        })
+    }
+
+    fn check_audience(&self, issuer: &Issuer) -> Result<(), Refusal> {
+        let refused = |why| Refusal::about(why, &issuer.audience_claim);
+        let claim = issuer.audience_claim.of(&self.claims).ok_or_else(|| refused("no_audience"))?;
+        let members: Option<Vec<&str>> = match claim {
+            Value::Array(members) => members.iter().map(Value::as_str).collect(),
+            one => one.as_str().map(|one| vec![one]),
+        };
+        let is_ours = |member: &&str| issuer.audiences.iter().any(|audience| audience == member);
+        if members.is_some_and(|members| members.iter().any(is_ours)) {
+            Ok(())
+        } else {
+            Err(refused("wrong_audience"))
+        }
     }
 }
 
-fn read(config: &Config, claims: &Map<String, Value>) -> Result<Claims, &'static str> {
-    // A list that holds the issuer among others passes for it until here.
-    if claims.get("iss").and_then(Value::as_str) != Some(&config.issuer) {
-        return Err("wrong_issuer");
+impl Refusal {
+    fn about(why: &'static str, claim: &Claim) -> Self {
+        Self { why, claim: Some(claim.0.clone()) }
     }
-    let sessions =
-        claims.get(&config.session_claim).and_then(Patterns::from_json).ok_or("bad_session_claim")?;
-    let send_to = claims.get(&config.send_claim);
-    let send_to = send_to.map(|claim| Patterns::from_json(claim).ok_or("bad_send_claim")).transpose()?;
-    let exp = claims.get("exp").and_then(seconds).ok_or("missing_claim")?;
-    let expires_at = end(exp, now_seconds()).ok_or("expired")?;
-    Ok(Claims { sessions, send_to, expires_at })
-}
-
-/// A token that is accepted after its end, because clocks differ, admits for as long as it would be accepted:
-/// a connection without any time would be open and yet out of reach. `None` for one that would have none even so.
-fn end(exp: i64, now: i64) -> Option<i64> {
-    [exp, exp.saturating_add_unsigned(LEEWAY)].into_iter().find(|end| *end > now)
 }
 
 /// JSON knows one kind of number: some issuers write a time with a decimal point.
@@ -117,6 +177,37 @@ fn seconds(number: &Value) -> Option<i64> {
         Some(time.as_secs())
     })?;
     Some(i64::try_from(whole).unwrap_or(i64::MAX))
+}
+
+/// A part of a token that must be a JSON object.
+fn object(part: &str) -> Option<Map<String, Value>> {
+    let json = URL_SAFE_NO_PAD.decode(part).ok()?;
+    serde_json::from_slice(&json).ok().map(|Object(members)| members)
+}
+
+/// An object that says nothing twice: its issuer and this function might go by another of the two.
+struct Object(Map<String, Value>);
+
+impl<'de> Deserialize<'de> for Object {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Members;
+        impl<'de> Visitor<'de> for Members {
+            type Value = Map<String, Value>;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+            fn visit_map<A: MapAccess<'de>>(self, mut object: A) -> Result<Self::Value, A::Error> {
+                let mut members = Map::new();
+                while let Some((name, value)) = object.next_entry::<String, Value>()? {
+                    if members.insert(name, value).is_some() {
+                        return Err(A::Error::custom("a name stands there twice"));
+                    }
+                }
+                Ok(members)
+            }
+        }
+        deserializer.deserialize_map(Members).map(Self)
+    }
 }
 
 #[cfg(test)]

@@ -17,13 +17,28 @@ enum Pattern {
     Beginning(String),
 }
 
+/// Why a claim does not say which sessions it means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unreadable {
+    /// Something in it is no session id.
+    Malformed,
+    /// It has a `*`, and patterns do not count in it.
+    Pattern,
+}
+
 impl Pattern {
-    fn parse(text: &str) -> Option<Self> {
+    fn parse(text: &str, patterns: bool) -> Result<Self, Unreadable> {
+        if !patterns && text.contains('*') {
+            return Err(Unreadable::Pattern);
+        }
         match text.strip_suffix('*') {
             Some("") => Some(Self::Beginning(String::new())),
-            Some(beginning) => Some(Self::Beginning(SessionId::parse(beginning)?.as_str().to_owned())),
+            Some(beginning) => {
+                SessionId::parse(beginning).map(|beginning| Self::Beginning(beginning.to_string()))
+            }
             None => SessionId::parse(text).map(Self::Exactly),
         }
+        .ok_or(Unreadable::Malformed)
     }
 
     fn covers(&self, session: &SessionId) -> bool {
@@ -35,13 +50,23 @@ impl Pattern {
 }
 
 impl Patterns {
-    /// Reads a claim: one pattern or a list of them. Anything else in it makes the whole unreadable: to leave
-    /// out what is not understood would be to guess at what its issuer meant.
-    #[must_use]
-    pub fn from_json(claim: &Value) -> Option<Self> {
-        let one = |value: &Value| Pattern::parse(value.as_str()?);
+    /// Reads a claim: one pattern or a list of them; a number without a fraction stands for its digits. Anything else in
+    /// it makes the whole unreadable: to leave out what is not understood would be to guess at what its issuer meant.
+    /// Without `patterns` there are only names in it, and a `*` is refused.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with the first member that cannot be read.
+    pub fn from_json(claim: &Value, patterns: bool) -> Result<Self, Unreadable> {
+        let one = |value: &Value| match value {
+            Value::String(text) => Pattern::parse(text, patterns),
+            Value::Number(number) if number.is_i64() || number.is_u64() => {
+                Pattern::parse(&number.to_string(), patterns)
+            }
+            _ => Err(Unreadable::Malformed),
+        };
         match claim {
-            Value::Array(values) => values.iter().map(one).collect::<Option<_>>().map(Self),
+            Value::Array(values) => values.iter().map(one).collect::<Result<_, _>>().map(Self),
             value => one(value).map(|pattern| Self(vec![pattern])),
         }
     }
@@ -52,7 +77,9 @@ impl Patterns {
         Self(vec![Pattern::Exactly(session)])
     }
 
-    fn to_json(&self) -> Value {
+    /// The list, as [`Self::from_json`] reads it.
+    #[must_use]
+    pub fn to_json(&self) -> Value {
         self.0
             .iter()
             .map(|pattern| match pattern {
@@ -85,12 +112,15 @@ pub struct Grant {
     pub session: SessionId,
     /// The sessions that it may send to.
     pub send_to: Patterns,
+    /// The sessions that it may subscribe to.
+    pub subscribe_to: Patterns,
     /// When it ends, in seconds since 1970.
     pub expires_at: i64,
 }
 
 const SESSION: &str = "session_id";
 const SEND_TO: &str = "send_to";
+const SUBSCRIBE_TO: &str = "subscribe_to";
 const EXPIRES_AT: &str = "exp";
 
 impl Grant {
@@ -106,6 +136,7 @@ impl Grant {
         BTreeMap::from([
             (SESSION, self.session.to_string()),
             (SEND_TO, self.send_to.to_json().to_string()),
+            (SUBSCRIBE_TO, self.subscribe_to.to_json().to_string()),
             (EXPIRES_AT, self.expires_at.to_string()),
         ])
     }
@@ -114,14 +145,21 @@ impl Grant {
     /// authorizer, or one that is not the hub's; half a grant is a failure, never a connection without one.
     pub fn from_context(context: &HashMap<String, Value>) -> Result<Option<Self>, Failure> {
         let text = |name: &str| context.get(name).and_then(Value::as_str);
-        if [SESSION, SEND_TO, EXPIRES_AT].iter().all(|name| !context.contains_key(*name)) {
+        if [SESSION, SEND_TO, SUBSCRIBE_TO, EXPIRES_AT].iter().all(|name| !context.contains_key(*name)) {
             return Ok(None);
         }
+        let patterns = |name| Patterns::from_json(&serde_json::from_str(text(name)?).ok()?, true).ok();
         let read = || {
+            let session = SessionId::parse(text(SESSION)?)?;
             Some(Self {
-                session: SessionId::parse(text(SESSION)?)?,
-                send_to: Patterns::from_json(&serde_json::from_str(text(SEND_TO)?).ok()?)?,
+                send_to: patterns(SEND_TO)?,
+                // Where there is none, it is the own session and no other.
+                subscribe_to: match context.get(SUBSCRIBE_TO) {
+                    Some(_) => patterns(SUBSCRIBE_TO)?,
+                    None => Patterns::exactly(session.clone()),
+                },
                 expires_at: text(EXPIRES_AT)?.parse().ok()?,
+                session,
             })
         };
         read().map(Some).ok_or_else(|| {
@@ -151,7 +189,7 @@ mod tests {
             (json!(["a", "room-*"]), &["a", "room-", "room-1"], &["room", "ab"]),
             (json!([]), &[], &["a"]),
         ] {
-            let parsed = Patterns::from_json(&patterns).unwrap();
+            let parsed = Patterns::from_json(&patterns, true).unwrap();
             for session in covered {
                 assert!(parsed.covers(&id(session)), "{patterns} should cover {session}");
             }
@@ -166,7 +204,7 @@ mod tests {
         let too_long = format!("{}*", "x".repeat(129));
         for claim in [
             json!(null),
-            json!(1),
+            json!(1.5),
             json!(true),
             json!({ "a": 1 }),
             json!(""),
@@ -174,24 +212,33 @@ mod tests {
             json!("a*b"),
             json!("*a"),
             json!("a b"),
-            json!(["a", 1]),
+            json!(["a", 1.5]),
             json!(["a", null]),
             json!([["a"]]),
-            json!(["a", "b/c"]),
+            json!(["a", "b\\c"]),
             json!(too_long),
         ] {
-            assert_eq!(Patterns::from_json(&claim), None, "{claim}");
+            assert_eq!(Patterns::from_json(&claim, true), Err(Unreadable::Malformed), "{claim}");
         }
     }
 
     #[test]
     fn only_a_single_name_means_a_session_by_itself() {
-        let only = |claim: Value| Patterns::from_json(&claim).unwrap().only().cloned();
+        let only = |claim: Value| Patterns::from_json(&claim, true).unwrap().only().cloned();
         assert_eq!(only(json!("a")), Some(id("a")));
         assert_eq!(only(json!(["a"])), Some(id("a")));
         for claim in [json!(["a", "b"]), json!("a*"), json!("*"), json!([])] {
             assert_eq!(only(claim.clone()), None, "{claim}");
         }
+    }
+
+    fn names(names: &[&str]) -> Patterns {
+        Patterns::from_json(&json!(names), false).unwrap()
+    }
+
+    fn grant(expires_at: i64) -> Grant {
+        let all = Patterns::from_json(&json!("*"), true).unwrap();
+        Grant { session: id("a"), send_to: all, subscribe_to: names(&["b"]), expires_at }
     }
 
     fn context(grant: &Grant) -> HashMap<String, Value> {
@@ -201,16 +248,15 @@ mod tests {
     #[test]
     fn a_grant_survives_its_way_through_the_gateway() {
         for send_to in [json!([]), json!("*"), json!(["a", "room-*"])] {
-            let send_to = Patterns::from_json(&send_to).unwrap();
-            let grant = Grant { session: id("a"), send_to, expires_at: 4_102_444_800 };
+            let send_to = Patterns::from_json(&send_to, true).unwrap();
+            let grant = Grant { send_to, subscribe_to: names(&["b", "c|+d"]), ..grant(4_102_444_800) };
             assert_eq!(Grant::from_context(&context(&grant)).unwrap(), Some(grant));
         }
     }
 
     #[test]
     fn a_grant_ends_with_the_second_that_it_names() {
-        let send_to = Patterns::from_json(&json!("*")).unwrap();
-        let grant = Grant { session: id("a"), send_to, expires_at: 100 };
+        let grant = grant(100);
         assert!(!grant.has_ended(99) && grant.has_ended(100));
     }
 
@@ -220,10 +266,12 @@ mod tests {
         for context in [HashMap::new(), foreign] {
             assert_eq!(Grant::from_context(&context).unwrap(), None);
         }
-        let send_to = Patterns::from_json(&json!("*")).unwrap();
-        let whole = context(&Grant { session: id("a"), send_to, expires_at: 1 });
-        for name in [SESSION, SEND_TO, EXPIRES_AT] {
+        let whole = context(&grant(1));
+        for name in [SESSION, SEND_TO, SUBSCRIBE_TO, EXPIRES_AT] {
             for damage in [None, Some(json!("\"")), Some(json!(null)), Some(json!(["a"]))] {
+                if (name, &damage) == (SUBSCRIBE_TO, &None) {
+                    continue;
+                }
                 let mut context = whole.clone();
                 context.remove(name);
                 if let Some(value) = &damage {
@@ -233,5 +281,21 @@ mod tests {
                 assert!(matches!(result, Err(Failure::Event(_))), "{name} {damage:?}: {result:?}");
             }
         }
+    }
+
+    #[test]
+    fn without_anything_to_subscribe_to_it_is_the_own_session() {
+        let mut context = context(&grant(1));
+        context.remove(SUBSCRIBE_TO);
+        let read = Grant::from_context(&context).unwrap().unwrap();
+        assert_eq!(read.subscribe_to, names(&["a"]));
+    }
+
+    #[test]
+    fn where_patterns_do_not_count_a_star_is_refused_and_names_are_read() {
+        for claim in [json!("*"), json!("a*"), json!("*a"), json!("a*b"), json!(["a", "b*"])] {
+            assert_eq!(Patterns::from_json(&claim, false), Err(Unreadable::Pattern), "{claim}");
+        }
+        assert_eq!(names(&["a", "42"]), Patterns::from_json(&json!(["a", 42]), false).unwrap());
     }
 }

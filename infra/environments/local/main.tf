@@ -47,8 +47,18 @@ module "hub" {
   architecture  = var.architecture
   artifacts_dir = var.artifacts_dir
 
-  auth            = var.issuer == null ? null : { issuer = var.issuer, audience = "hub" }
   allow_anonymous = var.issuer == null
+  auth = var.issuer == null ? null : { issuers = [
+    { issuer = var.issuer, audiences = ["hub"], patterns = true },
+    # Tokens of the other shape: the audience in another claim, the sessions inside an object.
+    {
+      issuer         = "${var.issuer}/mobile"
+      audiences      = ["hub-mobile"]
+      audience_claim = "client_id"
+      session_claim  = "/app_metadata/session_id"
+      send_claim     = "/app_metadata/send_to"
+    },
+  ] }
 
   # The emulator takes the API's id from this tag, which keeps the address when the stack starts afresh.
   tags = { "ms-custom-id" = "hub" }

@@ -145,11 +145,11 @@ module "hub" {
   tags   = { team = "platform" }
 
   # An ID token, which has the client as its audience: each user joins the session named like their id, and sends to it.
-  auth = {
+  auth = { issuers = [{
     issuer        = "https://cognito-idp.${local.region}.amazonaws.com/${aws_cognito_user_pool.users.id}"
-    audience      = aws_cognito_user_pool_client.web.id
+    audiences     = [aws_cognito_user_pool_client.web.id]
     session_claim = "sub"
-  }
+  }] }
 
   custom_domain        = { name = local.domain, certificate_arn = aws_acm_certificate_validation.hub.certificate_arn }
   kms_key_arn          = aws_kms_key.hub.arn

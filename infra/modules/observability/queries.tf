@@ -3,7 +3,18 @@
 locals {
   all_logs = [for function in var.functions : function.log_group_name]
 
-  queries = {
+  queries = merge(local.queries_of_all, local.queries_of_authorizer)
+
+  queries_of_authorizer = { for function in [for key, function in var.functions : function if key == "authorizer"] : "why handshakes were refused" => {
+    logs = [function.log_group_name]
+    text = <<-QUERY
+      filter message = "refused"
+      | stats count(*) as handshakes, max(@timestamp) as last by why, issuer, claim
+      | sort handshakes desc
+    QUERY
+  } }
+
+  queries_of_all = {
     # Lambda's own lines. A cold start's duration leaves out the start itself.
     "cold against warm" = {
       logs = local.all_logs

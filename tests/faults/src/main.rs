@@ -15,6 +15,7 @@ mod delivery;
 mod expiry;
 mod freeze;
 mod gone;
+mod identity;
 mod logs;
 mod memory;
 mod panics;

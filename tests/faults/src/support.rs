@@ -147,14 +147,16 @@ pub(crate) fn totals(receipt: &Value) -> [u64; 3] {
 }
 
 /// What the functions say. A line with other words is a library's.
-const WORDS: [&str; 16] = [
+const WORDS: [&str; 18] = [
     "admitted",
     "clock corrected",
     "connected",
     "counted",
     "deliveries failed",
     "disconnected",
+    "explained",
     "failed",
+    "keys not refreshed",
     "not closed",
     "panicked",
     "prunes failed",

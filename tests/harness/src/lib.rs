@@ -13,6 +13,7 @@
 mod function;
 mod gateway;
 mod http;
+pub mod issuer;
 mod signature;
 mod table;
 

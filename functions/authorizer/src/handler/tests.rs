@@ -6,27 +6,29 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use harness::issuer::{Document, ED25519, Issuer as Server, RSA};
 use hub::event::Connect;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::*;
-use crate::keys::tests::{Issuer, RSA, Reply, later, tls};
+use crate::keys::tests::{later, settings, tls};
 
 struct Door {
-    issuer: Issuer,
+    server: Server,
     authorizer: Authorizer,
 }
 
 impl Door {
     async fn new() -> Self {
-        let issuer = Issuer::start(&[("rsa", &RSA)]).await;
-        let authorizer = Authorizer { keys: Keys::new(&issuer.config(), tls()), config: issuer.config() };
+        let server = Server::start(&[("rsa", &RSA)]).await;
+        let issuer = settings(&server, &json!({}));
+        let authorizer = Authorizer { issuers: vec![(issuer.clone(), Keys::new(&issuer, tls()))] };
         authorizer.prepare().await;
-        Self { issuer, authorizer }
+        Self { server, authorizer }
     }
 
     fn token(&self, claims: &Value) -> String {
-        let mut all = json!({ "iss": self.issuer.url, "aud": "hub", "exp": 4_102_448_400_u64 });
+        let mut all = json!({ "iss": self.server.url, "aud": "hub", "exp": 4_102_448_400_u64 });
         all.as_object_mut().unwrap().extend(claims.as_object().unwrap().clone());
         RSA.token(&json!({ "alg": "RS256", "kid": "rsa" }), &all)
     }
@@ -72,7 +74,9 @@ async fn a_token_admits_from_each_place() {
     let expected = json!({
         "principalId": "alice",
         "policyDocument": policy("Allow"),
-        "context": { "session_id": "alice", "send_to": "[\"bob\",\"room-*\"]", "exp": "4102448400" },
+        "context": {
+            "session_id": "alice", "send_to": "[\"bob\",\"room-*\"]", "subscribe_to": "[\"alice\"]", "exp": "4102448400",
+        },
     });
     for sample in [
         include_str!("../../../../events/authorizer.json"),
@@ -133,6 +137,7 @@ async fn who_names_nobody_to_send_to_may_send_to_the_session_it_joins_and_to_no_
     for claim in [json!("a1"), json!(["a1", "a2"]), json!("a*"), json!("*")] {
         let answer = door.knock(&json!({ "session_id": claim }), Some("a1")).await;
         assert_eq!(answer["context"]["send_to"], "[\"a1\"]", "{claim}");
+        assert_eq!(answer["context"]["subscribe_to"], "[\"a1\"]", "{claim}");
     }
 }
 
@@ -171,11 +176,11 @@ async fn a_grant_that_the_gateway_would_not_carry_is_refused() {
 #[tokio::test]
 async fn an_issuer_out_of_reach_is_a_failure_only_where_its_key_is_not_known() {
     let door = Door::new().await;
-    door.issuer.set("/.well-known/openid-configuration", Reply::Answer(500, String::new()));
+    door.server.set(Server::KEYS, Document::Text(500, String::new()));
     later(Duration::from_secs(3600)).await;
     assert_eq!(door.knock(&json!({ "session_id": "alice" }), None).await["principalId"], "alice");
 
-    let unknown = RSA.token(&json!({ "alg": "RS256", "kid": "new" }), &json!({}));
+    let unknown = RSA.token(&json!({ "alg": "RS256", "kid": "new" }), &json!({ "iss": door.server.url }));
     let event = event(include_str!("../../../../events/authorizer.json"), &unknown);
     assert!(matches!(door.answer(&event).await, Err(Failure::Other { cause: "keys", .. })));
 }
@@ -206,7 +211,8 @@ async fn at_the_most_talkative_level_no_line_holds_any_part_of_a_token() {
     let door = Door::new().await;
     let good = door.token(&json!({ "session_id": "alice", "send_to": ["bob"] }));
     let bad = format!("{good}A");
-    let unknown = RSA.token(&json!({ "alg": "RS256", "kid": "unheard-of" }), &json!({ "sub": "somebody" }));
+    let claims = json!({ "iss": door.server.url, "sub": "somebody" });
+    let unknown = RSA.token(&json!({ "alg": "RS256", "kid": "unheard-of" }), &claims);
     for token in [&good, &bad, &unknown] {
         for sample in [
             include_str!("../../../../events/authorizer.json"),
@@ -216,9 +222,10 @@ async fn at_the_most_talkative_level_no_line_holds_any_part_of_a_token() {
         ] {
             door.answer(&event(sample, token)).await.unwrap();
         }
+        door.answer(&json!({ "explain": { "token": token } })).await.unwrap();
     }
     let lines = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
-    for word in ["admitted", "bad_signature", "unknown_key", "more_than_one_token"] {
+    for word in ["admitted", "bad_signature", "unknown_key", "more_than_one_token", "explained"] {
         assert!(lines.contains(word), "{lines}");
     }
     for part in [&good, &unknown].into_iter().flat_map(|token| token.split('.')) {
@@ -233,4 +240,108 @@ async fn an_event_of_another_kind_is_a_failure() {
     let connect = serde_json::from_str(include_str!("../../../../events/connect.json")).unwrap();
     assert!(matches!(door.answer(&connect).await, Err(Failure::Event(_))));
     assert!(matches!(door.answer(&json!({ "methodArn": ARN })).await, Err(Failure::Event(_))));
+}
+
+#[tokio::test]
+async fn of_several_issuers_each_has_its_own_keys_and_settings_and_is_asked_only_for_its_own_tokens() {
+    let servers = [Server::start(&[("one", &RSA)]).await, Server::start(&[("one", &ED25519)]).await];
+    let second = json!({ "audiences": ["mobile"], "audience_claim": "azp", "session_claim": "sub", "patterns": false });
+    let issuers = [settings(&servers[0], &json!({})), settings(&servers[1], &second)];
+    let issuers = issuers.map(|issuer| (issuer.clone(), Keys::new(&issuer, tls()))).into();
+    let [first, second] = servers;
+    let door = Door { server: first, authorizer: Authorizer { issuers } };
+    door.authorizer.prepare().await;
+    assert_eq!(
+        door.server.asked(Server::KEYS) + second.asked(Server::KEYS),
+        0,
+        "whose token comes is not known yet"
+    );
+
+    let answer = async |token: String| {
+        door.answer(&event(include_str!("../../../../events/authorizer-subprotocol.json"), &token))
+            .await
+            .unwrap()
+    };
+    let of_first =
+        json!({ "iss": door.server.url, "aud": "hub", "exp": 4_102_448_400_u64, "session_id": "alice" });
+    let of_second = json!({ "iss": second.url, "azp": "mobile", "exp": 4_102_448_400_u64, "sub": "alice" });
+    let rsa = json!({ "alg": "RS256", "kid": "one" });
+    let ed = json!({ "alg": "EdDSA", "kid": "one" });
+    assert_eq!(answer(RSA.token(&rsa, &of_first)).await["principalId"], "alice");
+    assert_eq!((door.server.asked(Server::KEYS), second.asked(Server::KEYS)), (1, 0));
+    assert_eq!(answer(ED25519.token(&ed, &of_second)).await["principalId"], "alice");
+    // Neither speaks for the other.
+    for (key, header, claims) in [(&*RSA, &rsa, &of_second), (&ED25519, &ed, &of_first)] {
+        assert_eq!(answer(key.token(header, claims)).await, denied(), "{claims}");
+    }
+    // What one may say, the other may not.
+    let mut star = of_second;
+    star["sub"] = json!("*");
+    assert_eq!(answer(ED25519.token(&ed, &star)).await, denied());
+    // An issuer that fails is a trouble to its own tokens only.
+    second.set(Server::KEYS, Document::Text(500, String::new()));
+    assert_eq!(answer(RSA.token(&rsa, &of_first)).await["principalId"], "alice");
+}
+
+#[tokio::test]
+async fn a_token_is_explained_without_being_told() {
+    let door = Door::new().await;
+    let explain = async |question: Value| door.answer(&json!({ "explain": question })).await.unwrap();
+    let refused = |why: &str, issuer: Value| {
+        json!({
+            "admitted": false, "why": why, "issuer": issuer, "session": null, "send_to": null, "subscribe_to": null,
+            "expires_at": null,
+        })
+    };
+    let url = json!(door.server.url);
+    let good = door.token(&json!({ "session_id": "a*", "send_to": ["bob"] }));
+    assert_eq!(
+        explain(json!({ "token": good, "session_id": "bob|1" })).await,
+        refused("session_not_allowed", url.clone())
+    );
+    assert_eq!(
+        explain(json!({ "token": good, "session_id": "a|1" })).await,
+        json!({
+            "admitted": true, "why": null, "issuer": url, "session": "a|1", "send_to": ["bob"], "subscribe_to": ["a|1"],
+            "expires_at": 4_102_448_400_i64,
+        })
+    );
+    assert_eq!(explain(json!({ "token": good })).await, refused("no_session", url.clone()));
+    for session in [json!(""), json!("a b"), json!(1)] {
+        assert_eq!(
+            explain(json!({ "token": good, "session_id": session })).await,
+            refused("malformed_session", url.clone())
+        );
+    }
+    let stranger = door.token(&json!({ "session_id": "alice", "iss": "https://other.example" }));
+    let nameless = door.token(&json!({ "session_id": "alice", "iss": null }));
+    for (token, why) in [
+        (json!(null), "no_token"),
+        (json!(7), "no_token"),
+        (json!(""), "malformed_token"),
+        (json!("x".repeat(9_000)), "token_too_large"),
+        (json!(stranger), "wrong_issuer"),
+        (json!(nameless), "no_issuer"),
+    ] {
+        assert_eq!(explain(json!({ "token": token })).await, refused(why, Value::Null));
+    }
+    for question in [json!({}), json!(""), json!([]), json!(true)] {
+        assert_eq!(explain(question).await, refused("no_token", Value::Null));
+    }
+
+    door.server.set(Server::KEYS, Document::Text(500, String::new()));
+    later(Duration::from_secs(30)).await;
+    let unknown = RSA.token(&json!({ "alg": "RS256", "kid": "new" }), &json!({ "iss": door.server.url }));
+    assert_eq!(explain(json!({ "token": unknown })).await, refused("keys", url));
+}
+
+/// A client's handshake cannot ask: its event has a key of its own making nowhere at the top.
+#[tokio::test]
+async fn no_handshake_is_a_question() {
+    let door = Door::new().await;
+    let mut handshake = event(include_str!("../../../../events/authorizer-query.json"), "x.y.z");
+    handshake["queryStringParameters"]["explain"] = json!("{}");
+    handshake["headers"]["explain"] = json!("{}");
+    handshake["explain"] = Value::Null;
+    assert_eq!(door.answer(&handshake).await.unwrap(), denied());
 }

@@ -1,0 +1,318 @@
+//! A public key out of an issuer's key set, and whether it made a signature.
+
+use base64::{
+    Engine, alphabet,
+    engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
+};
+use ring::signature::{self, RsaParameters, RsaPublicKeyComponents, UnparsedPublicKey};
+use serde_json::Value;
+
+/// Some issuers pad.
+const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &alphabet::URL_SAFE,
+    GeneralPurposeConfig::new()
+        .with_decode_padding_mode(DecodePaddingMode::Indifferent)
+        .with_decode_allow_trailing_bits(true),
+);
+
+/// How tokens are signed: with a private key, which only the issuer has. Never with an HMAC, whose key would be the public
+/// one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Algorithm {
+    Rs256,
+    Rs384,
+    Rs512,
+    Ps256,
+    Ps384,
+    Ps512,
+    Es256,
+    Es384,
+    Ed25519,
+}
+
+impl Algorithm {
+    /// The one of that name in a header's or a key's `alg`. Ed25519 has two: its own (RFC 9864), and that of its family.
+    pub(crate) fn named(name: &str) -> Option<Self> {
+        Some(match name {
+            "RS256" => Self::Rs256,
+            "RS384" => Self::Rs384,
+            "RS512" => Self::Rs512,
+            "PS256" => Self::Ps256,
+            "PS384" => Self::Ps384,
+            "PS512" => Self::Ps512,
+            "ES256" => Self::Es256,
+            "ES384" => Self::Es384,
+            "EdDSA" | "Ed25519" => Self::Ed25519,
+            _ => return None,
+        })
+    }
+
+    fn rsa(self) -> Option<&'static RsaParameters> {
+        Some(match self {
+            Self::Rs256 => &signature::RSA_PKCS1_2048_8192_SHA256,
+            Self::Rs384 => &signature::RSA_PKCS1_2048_8192_SHA384,
+            Self::Rs512 => &signature::RSA_PKCS1_2048_8192_SHA512,
+            Self::Ps256 => &signature::RSA_PSS_2048_8192_SHA256,
+            Self::Ps384 => &signature::RSA_PSS_2048_8192_SHA384,
+            Self::Ps512 => &signature::RSA_PSS_2048_8192_SHA512,
+            _ => return None,
+        })
+    }
+}
+
+/// A key that can check signatures.
+#[derive(Debug)]
+pub(crate) struct Key {
+    /// Its `kid`.
+    pub(crate) id: Option<String>,
+    /// Its `alg`: the only one that it is for.
+    only: Option<Algorithm>,
+    material: Material,
+}
+
+#[derive(Debug)]
+enum Material {
+    Rsa(RsaPublicKeyComponents<Vec<u8>>),
+    /// A point, uncompressed.
+    P256(Vec<u8>),
+    P384(Vec<u8>),
+    Ed25519(Vec<u8>),
+}
+
+impl Key {
+    /// Reads a member of a key set.
+    ///
+    /// # Errors
+    ///
+    /// Why it cannot check tokens' signatures. Most sets hold some that are for other uses.
+    pub(crate) fn parse(jwk: &Value) -> Result<Self, String> {
+        let text = |name: &str| jwk.get(name).and_then(Value::as_str);
+        if let Some(of) = text("use").filter(|of| *of != "sig") {
+            return Err(format!("its use is {of:?} and not \"sig\""));
+        }
+        let for_checks =
+            |list: &Value| list.as_array().is_some_and(|list| list.iter().any(|of| of == "verify"));
+        if jwk.get("key_ops").is_some_and(|list| !list.is_null() && !for_checks(list)) {
+            return Err("its key_ops do not include \"verify\"".into());
+        }
+        let material = Material::parse(jwk)?;
+        let alg = text("alg");
+        let only = alg.and_then(Algorithm::named);
+        if alg.is_some() && !only.is_some_and(|algorithm| material.fits(algorithm)) {
+            return Err(format!("its alg is {:?}, which is not supported for it", alg.unwrap_or_default()));
+        }
+        Ok(Self { id: text("kid").map(str::to_owned), only, material })
+    }
+
+    /// Whether signatures of this algorithm may be checked with it.
+    pub(crate) fn fits(&self, algorithm: Algorithm) -> bool {
+        self.only.is_none_or(|only| only == algorithm) && self.material.fits(algorithm)
+    }
+
+    /// Whether its other half made this signature, by an algorithm that fits.
+    pub(crate) fn made(&self, signature: &[u8], message: &[u8], algorithm: Algorithm) -> bool {
+        let checked =
+            match &self.material {
+                Material::Rsa(key) => match algorithm.rsa() {
+                    Some(parameters) => key.verify(parameters, message, signature),
+                    None => return false,
+                },
+                Material::P256(point) => UnparsedPublicKey::new(&signature::ECDSA_P256_SHA256_FIXED, point)
+                    .verify(message, signature),
+                Material::P384(point) => UnparsedPublicKey::new(&signature::ECDSA_P384_SHA384_FIXED, point)
+                    .verify(message, signature),
+                Material::Ed25519(key) => {
+                    UnparsedPublicKey::new(&signature::ED25519, key).verify(message, signature)
+                }
+            };
+        checked.is_ok()
+    }
+}
+
+impl Material {
+    fn parse(jwk: &Value) -> Result<Self, String> {
+        let text = |name: &str| jwk.get(name).and_then(Value::as_str);
+        let bytes = |name: &str| {
+            let decoded = text(name).and_then(|text| BASE64.decode(text).ok());
+            decoded
+                .filter(|bytes| !bytes.is_empty())
+                .ok_or_else(|| format!("its {name} is missing or not base64url"))
+        };
+        // Some issuers write a number with a zero before it, or leave out those that it should have.
+        let number = |name: &str| {
+            let bytes = bytes(name)?;
+            let zeros = bytes.iter().take_while(|byte| **byte == 0).count();
+            Ok::<_, String>(bytes.into_iter().skip(zeros).collect::<Vec<_>>())
+        };
+        let point = |length: usize| {
+            let mut point = vec![4];
+            for name in ["x", "y"] {
+                let coordinate = number(name)?;
+                let zeros = length.checked_sub(coordinate.len()).filter(|zeros| *zeros <= 4);
+                point.resize(
+                    point.len() + zeros.ok_or_else(|| format!("its {name} has the wrong length"))?,
+                    0,
+                );
+                point.extend(coordinate);
+            }
+            Ok::<_, String>(point)
+        };
+        match (text("kty"), text("crv")) {
+            (Some("RSA"), _) => {
+                let key = RsaPublicKeyComponents { n: number("n")?, e: number("e")? };
+                let bits = key.n.len() * 8 - key.n.first().map_or(0, |byte| byte.leading_zeros() as usize);
+                if !(2048..=8192).contains(&bits) {
+                    return Err(format!("it has {bits} bits: RSA keys have 2048 to 8192"));
+                }
+                Ok(Self::Rsa(key))
+            }
+            (Some("EC"), Some("P-256")) => Ok(Self::P256(point(32)?)),
+            (Some("EC"), Some("P-384")) => Ok(Self::P384(point(48)?)),
+            (Some("OKP"), Some("Ed25519")) => match bytes("x")? {
+                key if key.len() == 32 => Ok(Self::Ed25519(key)),
+                _ => Err("its x does not have 32 bytes".into()),
+            },
+            (None, _) => Err("its kty is missing".into()),
+            (Some(kind), None) => Err(format!("its kty is {kind:?}, which is not supported")),
+            (Some(kind), Some(curve)) => {
+                Err(format!("its kty is {kind:?} with the curve {curve:?}, which is not supported"))
+            }
+        }
+    }
+
+    fn fits(&self, algorithm: Algorithm) -> bool {
+        match self {
+            Self::Rsa(_) => algorithm.rsa().is_some(),
+            Self::P256(_) => algorithm == Algorithm::Es256,
+            Self::P384(_) => algorithm == Algorithm::Es384,
+            Self::Ed25519(_) => algorithm == Algorithm::Ed25519,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use harness::issuer::{ED25519, P256, P384, RSA, SigningKey, base64};
+    use serde_json::json;
+
+    use super::*;
+
+    /// A JWK with some members changed; null takes one out.
+    fn with(key: &SigningKey, changes: &Value) -> Value {
+        let mut jwk = key.jwk("one");
+        for (name, value) in changes.as_object().unwrap() {
+            jwk[name] = value.clone();
+        }
+        jwk.as_object_mut().unwrap().retain(|_, value| !value.is_null());
+        jwk
+    }
+
+    fn bytes(jwk: &Value, name: &str) -> Vec<u8> {
+        BASE64.decode(jwk[name].as_str().unwrap()).unwrap()
+    }
+
+    #[test]
+    fn each_algorithm_checks_its_own_signatures_and_no_others() {
+        const RSAS: [&str; 6] = ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512"];
+        for (key, algorithms) in
+            [(&*RSA, &RSAS[..]), (&P256, &["ES256"]), (&P384, &["ES384"]), (&ED25519, &["EdDSA", "Ed25519"])]
+        {
+            let parsed = Key::parse(&key.jwk("one")).unwrap();
+            for of in algorithms {
+                let signature = key.sign(of, "message");
+                for tried in RSAS.iter().chain(&["ES256", "ES384", "EdDSA", "Ed25519"]) {
+                    let (same, tried) =
+                        (Algorithm::named(of) == Algorithm::named(tried), Algorithm::named(tried).unwrap());
+                    assert_eq!(
+                        parsed.fits(tried) && parsed.made(&signature, b"message", tried),
+                        same,
+                        "{of} {tried:?}"
+                    );
+                    assert!(!parsed.fits(tried) || !parsed.made(&signature, b"massage", tried));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_no_signature_by_a_private_key_has_no_name() {
+        for name in
+            ["none", "None", "", "HS256", "HS384", "HS512", "ES512", "ES256K", "Ed448", "rs256", "RSA-OAEP"]
+        {
+            assert_eq!(Algorithm::named(name), None, "{name}");
+        }
+    }
+
+    #[test]
+    fn the_forms_in_which_issuers_write_keys_are_read() {
+        let (rsa, p256) = (RSA.jwk("one"), P256.jwk("one"));
+        let padded = |bytes: &[u8]| base64::engine::general_purpose::URL_SAFE.encode(bytes);
+        for (key, changes) in [
+            (&*RSA, json!({})),
+            (&RSA, json!({ "use": "sig", "alg": "RS256", "key_ops": ["verify"], "x5c": ["…"], "more": 1 })),
+            (&RSA, json!({ "kid": null })),
+            (&RSA, json!({ "n": base64([&[0], &*bytes(&rsa, "n")].concat()) })),
+            (&RSA, json!({ "n": padded(&bytes(&rsa, "n")), "e": "AAEAAQ==" })),
+            (&P256, json!({ "x": padded(&bytes(&p256, "x")) })),
+            (&P256, json!({ "x": base64([&[0, 0], &*bytes(&p256, "x")].concat()) })),
+            (&P384, json!({ "alg": "ES384" })),
+            (&ED25519, json!({ "alg": "EdDSA" })),
+            (&ED25519, json!({ "alg": "Ed25519", "use": "sig" })),
+        ] {
+            let key_read = Key::parse(&with(key, &changes)).unwrap_or_else(|why| panic!("{changes}: {why}"));
+            let algorithm = key.algorithm();
+            let signature = key.sign(algorithm, "message");
+            assert!(key_read.made(&signature, b"message", Algorithm::named(algorithm).unwrap()), "{changes}");
+        }
+    }
+
+    #[test]
+    fn a_coordinate_that_lacks_its_zeros_is_a_number_all_the_same() {
+        let zeros = |length: usize| [vec![0; 32 - length], vec![7; length]].concat();
+        let point = |x: &[u8], y: &[u8]| match Material::parse(
+            &json!({ "kty": "EC", "crv": "P-256", "x": base64(x), "y": base64(y) }),
+        ) {
+            Ok(Material::P256(point)) => point,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(point(&[7; 31], &[7; 30]), [&[4], &*zeros(31), &*zeros(30)].concat());
+    }
+
+    #[test]
+    fn a_keys_own_alg_binds_it() {
+        let bound = Key::parse(&with(&RSA, &json!({ "alg": "PS256" }))).unwrap();
+        assert!(bound.fits(Algorithm::Ps256) && !bound.fits(Algorithm::Rs256));
+        let named = Key::parse(&with(&ED25519, &json!({ "alg": "Ed25519" }))).unwrap();
+        assert!(named.fits(Algorithm::named("EdDSA").unwrap()));
+    }
+
+    #[test]
+    fn what_cannot_check_a_signature_says_why() {
+        for (key, changes, why) in [
+            (&*RSA, json!({ "use": "enc" }), "use"),
+            (&RSA, json!({ "key_ops": ["encrypt"] }), "key_ops"),
+            (&RSA, json!({ "key_ops": [] }), "key_ops"),
+            (&RSA, json!({ "alg": "HS256" }), "alg"),
+            (&RSA, json!({ "alg": "ES256" }), "alg"),
+            (&RSA, json!({ "alg": "RSA-OAEP" }), "alg"),
+            (&RSA, json!({ "n": "not base64!" }), "n is missing"),
+            (&RSA, json!({ "e": null }), "e is missing"),
+            (&RSA, json!({ "n": base64([255; 128]) }), "1024 bits"),
+            (&RSA, json!({ "kty": "oct", "k": "c2VjcmV0" }), "kty"),
+            (&RSA, json!({ "kty": null }), "kty is missing"),
+            (&P256, json!({ "crv": "P-521" }), "P-521"),
+            (&P256, json!({ "crv": "secp256k1" }), "secp256k1"),
+            (&P256, json!({ "crv": "P-384" }), "length"),
+            (&P384, json!({ "crv": "P-256" }), "length"),
+            (&P256, json!({ "y": "" }), "y is missing"),
+            (&ED25519, json!({ "crv": "Ed448" }), "Ed448"),
+            (&ED25519, json!({ "x": "AA" }), "32 bytes"),
+        ] {
+            let error = Key::parse(&with(key, &changes)).unwrap_err();
+            assert!(error.contains(why), "{changes}: {error}");
+        }
+        for jwk in [json!(null), json!([]), json!("key")] {
+            assert!(Key::parse(&jwk).is_err(), "{jwk}");
+        }
+    }
+}
