@@ -286,9 +286,14 @@ if part system; then
     long=(--include-ignored)
     cargo_test 'system tests, with tokens' -p system-tests -- "${filter:-auth::}"
     check 'a token is explained' with_stack "$PY" tests/explain.py
+    if [ -n "$no_node" ]; then
+      skip 'clients whose tokens end' "$no_node"
+    else
+      node_tests 'clients whose tokens end' with_stack node --test --test-reporter=tap --test-timeout=120000 tests/web/tokens.test.js
+    fi
     check 'tokens can be switched off again' scripts/local.sh up
   else
-    for name in 'plan after apply is empty, with tokens' 'system tests, with tokens' 'a token is explained' 'tokens can be switched off again'; do
+    for name in 'plan after apply is empty, with tokens' 'system tests, with tokens' 'a token is explained' 'clients whose tokens end' 'tokens can be switched off again'; do
       skip "$name" 'the local stack did not come up'
     done
   fi

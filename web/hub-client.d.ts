@@ -1,12 +1,14 @@
 // Types of hub-client.js. docs/client.md says what is guaranteed.
 
 export interface HubClientOptions {
-  /** The session to belong to: 1 to 128 characters of `A-Z a-z 0-9 . _ ~ : @ -`. */
+  /** The session to belong to: 1 to 128 visible ASCII characters, without `*`, `"` and `\`. */
   session: string;
-  /** A token for hubs that ask for one. A function is called anew for each connection. */
-  token?: string | null | (() => string | null | undefined | Promise<string | null | undefined>);
+  /** A token for hubs that ask for one. A function is called anew for each connection; `SignedOut` ends the client. */
+  token?: string | null | ((request: TokenRequest) => Token | Promise<Token>);
+  /** Where the token travels: in a subprotocol (the default), or as `?token=` in the address. */
+  tokenIn?: "protocol" | "query";
   /** Default: the runtime's own. Node 20 has none: pass the one of the package `ws`. */
-  WebSocket?: new (url: string) => object;
+  WebSocket?: new (url: string, protocols?: string[]) => object;
   /** How long a send, once written, waits for its receipt (35 s). */
   sendTimeout?: number;
   /** How many sends may wait for a connection; more are refused with `queue_full` (256). */
@@ -23,6 +25,8 @@ export interface HubClientOptions {
   backoffBase?: number;
   /** … but never longer than this (30 s). */
   backoffMax?: number;
+  /** After five refused handshakes in a row, a retry waits a random time between half of this and this (5 min). */
+  refusedRetry?: number;
   /** The age at which a connection is replaced, less up to a tenth at random (115 min; API Gateway's limit is 2 h). */
   handoverAfter?: number;
   /** How long the replaced connection stays open beside the new one (5 s). */
@@ -30,6 +34,25 @@ export interface HubClientOptions {
   /** How many message ids are remembered, to drop repetitions (10,000). */
   dedupeLimit?: number;
 }
+
+export interface TokenRequest {
+  /** Attempts since the last stable connection; 0 for the first. */
+  attempt: number;
+  /** How many handshakes with a token have been refused in a row. */
+  refused: number;
+  /** Aborted when the client no longer waits for this token. */
+  signal: AbortSignal;
+}
+
+export type Token =
+  | string
+  | null
+  | undefined
+  | {
+      token: string | null | undefined;
+      /** A Date, or milliseconds since 1970. Without it, a JWT's own `exp` counts. */
+      expiresAt?: Date | number | null;
+    };
 
 export interface SendOptions {
   /** Your own id, 1 to 128 characters. Reuse one to repeat a send that may have failed: recipients drop the repetition. */
@@ -65,6 +88,9 @@ export type HubErrorCode =
   | "timeout"
   | "queue_full"
   | "closed"
+  // The client's, for a send and in the `failed` event.
+  | "signed_out"
+  | "token_too_large"
   // The client's, in an `error` event.
   | "connect_failed"
   | "token_failed"
@@ -78,6 +104,9 @@ export class HubError extends Error {
   /** The id of the message it is about. */
   readonly id?: string;
 }
+
+/** Thrown by `token()`, it ends the client. An error with the name `SignedOut` does the same. */
+export class SignedOut extends Error {}
 
 export interface HubClientEventMap {
   message: Event & {
@@ -95,6 +124,14 @@ export interface HubClientEventMap {
     readonly delay: number;
     readonly reason: string;
   };
+  /** Five or more handshakes with a token have been refused in a row. The next attempt is in `delay` ms. */
+  refused: Event & {
+    readonly refused: number;
+    readonly delay: number;
+    readonly reason: string;
+  };
+  /** The client has ended by itself: `signed_out` or `token_too_large`. */
+  failed: Event & { readonly error: HubError };
   /** `close()` was called. */
   close: Event;
   /** Something went wrong that no send is waiting to hear of. The client goes on by itself. */
@@ -110,7 +147,7 @@ export interface HubClientEventMap {
 export class HubClient extends EventTarget {
   constructor(url: string | URL, options: HubClientOptions);
   readonly session: string;
-  readonly state: "connecting" | "open" | "reconnecting" | "closed";
+  readonly state: "connecting" | "open" | "reconnecting" | "closed" | "failed";
   send(sessions: string | Iterable<string>, message: unknown, options?: SendOptions): Promise<Receipt>;
   check(): void;
   close(): void;

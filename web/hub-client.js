@@ -12,6 +12,7 @@ const DEFAULTS = {
   connectTimeout: 15_000,
   backoffBase: 500,
   backoffMax: 30_000,
+  refusedRetry: 5 * 60_000,
   // API Gateway closes every socket after 2 hours.
   handoverAfter: 115 * 60_000,
   // Long enough for the new connection to be found by every sender: the hub's index lags a little.
@@ -22,7 +23,23 @@ const DEFAULTS = {
 // A connection that has lasted this long counts as a success, and the next loss starts the backoff from its beginning.
 const STABLE_AFTER = 5_000;
 
-const SESSION_ID = /^[A-Za-z0-9._~:@-]{1,128}$/;
+// Timers stand still while a machine sleeps, so hand-overs go by the wall clock, which is looked at this often.
+const WATCH_INTERVAL = 30_000;
+
+// After this many refused handshakes in a row, the next one is unlikely to fare better.
+const REFUSALS = 5;
+
+// Beyond about these sizes, something on the way to the hub rejects the handshake without saying why.
+const MAX_TOKEN_BYTES = 8_000;
+const MAX_URL_LENGTH = 4_000;
+
+const MINUTE = 60_000;
+
+// Visible ASCII without * " and \
+const SESSION_ID = /^[!#-)+-[\]-~]{1,128}$/;
+
+// What a subprotocol may be made of: a token, as RFC 9110 defines it for HTTP.
+const HTTP_TOKEN = /^[\w!#$%&'*+.^`|~-]+$/;
 
 /** Why a send failed, or what went wrong meanwhile. `code` is the hub's, or the client's own. */
 export class HubError extends Error {
@@ -32,6 +49,11 @@ export class HubError extends Error {
     this.code = code;
     if (id !== undefined) this.id = id;
   }
+}
+
+/** Thrown by `token()`, it ends the client: there will be no further token. */
+export class SignedOut extends Error {
+  name = "SignedOut";
 }
 
 class HubEvent extends Event {
@@ -75,6 +97,11 @@ class Link {
   timers = new Timers();
   ended = false;
   overlapped = false;
+  dial = new AbortController(); // Aborted if the link is given up before it has opened.
+  tokenPending = false; // A token is presented, and neither accepted nor refused yet.
+  // When the token ends: as it says itself, and by this machine's clock.
+  expires = Infinity;
+  endsAt = Infinity;
 
   constructor(number) {
     this.number = number;
@@ -84,6 +111,7 @@ class Link {
   end({ cut = false } = {}) {
     this.ended = true;
     this.timers.clearAll();
+    this.dial?.abort();
     if (cut && this.socket?.terminate) this.socket.terminate();
     else this.socket?.close();
   }
@@ -93,10 +121,12 @@ export class HubClient extends EventTarget {
   #url;
   #session;
   #token;
+  #tokenIn;
   #WebSocket;
   #options;
 
   #state = "connecting";
+  #over = null; // Why nothing is sent any more: the client is closed, or has failed.
   #links = 0;
   #link = null; // Carries the sends.
   #dialing = null; // Is being opened: the first, the one after a loss, or the one that takes over.
@@ -104,12 +134,14 @@ export class HubClient extends EventTarget {
   #sends = new Map(); // Unanswered, by id, oldest first. One without a link waits for it.
   #seen = new Set();
   #attempt = 0;
+  #refusals = 0; // In a row.
+  #lastToken = {}; // When it ends, as the fields of a link.
   #timers = new Timers();
   #wake = (event) => {
     if (event.type !== "visibilitychange" || document.visibilityState === "visible") this.check();
   };
 
-  constructor(url, { session, token, WebSocket = globalThis.WebSocket, ...options } = {}) {
+  constructor(url, { session, token, tokenIn = "protocol", WebSocket = globalThis.WebSocket, ...options } = {}) {
     super();
     if (!URL.canParse(url) || !/^wss?:$/.test(new URL(url).protocol)) {
       throw new TypeError("the hub's address must look like wss://host/stage, or ws:// for one on this machine");
@@ -118,8 +150,9 @@ export class HubClient extends EventTarget {
     // A socket's address may have no fragment.
     this.#url.hash = "";
     if (typeof session !== "string" || !SESSION_ID.test(session)) {
-      throw new TypeError("session must be 1 to 128 characters of A-Z a-z 0-9 . _ ~ : @ -");
+      throw new TypeError('session must be 1 to 128 visible ASCII characters, without * " and \\');
     }
+    if (!["protocol", "query"].includes(tokenIn)) throw new TypeError('tokenIn must be "protocol" or "query"');
     if (typeof WebSocket !== "function") {
       throw new TypeError(
         "this runtime has no WebSocket: pass one as the option WebSocket (Node 20: from the package ws)",
@@ -133,6 +166,7 @@ export class HubClient extends EventTarget {
     }
     this.#session = session;
     this.#token = token;
+    this.#tokenIn = tokenIn;
     this.#WebSocket = WebSocket;
     this.#options = { ...DEFAULTS, ...options };
     this.#listen("addEventListener");
@@ -143,7 +177,7 @@ export class HubClient extends EventTarget {
     return this.#session;
   }
 
-  /** "connecting" until the first connection, then "open" or "reconnecting", and at last "closed". */
+  /** "connecting" until the first connection, then "open" or "reconnecting", and at last "closed" or "failed". */
   get state() {
     return this.#state;
   }
@@ -154,7 +188,7 @@ export class HubClient extends EventTarget {
    */
   async send(sessions, message, { id = newId(), signal } = {}) {
     const fail = (code, text, cause) => new HubError(code, text, { id, cause });
-    if (this.#state === "closed") throw fail("closed", "the client is closed: make a new one to send");
+    if (this.#over) throw fail(this.#over.code, this.#over.message, this.#over.cause);
     if (typeof id !== "string" || !/^.{1,128}$/su.test(id)) {
       throw fail("bad_request", "id must be a string of 1 to 128 characters, or be left out");
     }
@@ -211,9 +245,8 @@ export class HubClient extends EventTarget {
 
   /** Without a connection: tries at once. With one: finds out whether the other end still answers. */
   check() {
-    if (this.#link) {
-      this.#ping(this.#link);
-    } else if (this.#state !== "closed" && !this.#dialing) {
+    if (this.#link) this.#ping(this.#link);
+    if (!this.#link && !this.#dialing && !this.#over) {
       this.#attempt = 0;
       this.#dial();
     }
@@ -221,16 +254,27 @@ export class HubClient extends EventTarget {
 
   /** Ends it for good. Sends without an answer are rejected with the code `closed`. */
   close() {
-    if (this.#state === "closed") return;
-    this.#state = "closed";
+    if (this.#over) return;
+    this.#end("closed", new HubError("closed", "the client is closed: make a new one to send"));
+    this.#emit("close");
+  }
+
+  /** No further attempt can succeed. */
+  #fail(error) {
+    this.#end("failed", error);
+    this.#emit("failed", { error });
+  }
+
+  #end(state, why) {
+    this.#state = state;
+    this.#over = why;
     this.#listen("removeEventListener");
     this.#timers.clearAll();
     for (const link of [this.#link, this.#dialing, ...this.#retiring]) link?.end();
     this.#link = this.#dialing = null;
     for (const send of [...this.#sends.values()]) {
-      send.fail("closed", "the client was closed before the hub's answer: the message may have arrived, or not");
+      send.fail(why.code, `the client has ${state} before the hub's answer: the message may have arrived, or not`);
     }
-    this.#emit("close");
   }
 
   #emit(type, fields) {
@@ -249,17 +293,24 @@ export class HubClient extends EventTarget {
     const link = (this.#dialing = new Link(++this.#links));
     link.timers.set("connect", this.#options.connectTimeout, () => this.#lost(link, { reason: "no answer in time" }));
 
-    let url;
+    let address;
     try {
-      url = await this.#address();
+      address = await this.#address(link);
     } catch (cause) {
-      if (!link.ended) this.#lost(link, { cause, error: "token_failed" });
+      if (link.ended) return;
+      if (cause instanceof SignedOut || cause?.name === "SignedOut") {
+        this.#fail(new HubError("signed_out", cause.message || "the user has signed out", { cause }));
+      } else if (cause instanceof HubError && cause.code === "token_too_large") {
+        this.#fail(cause);
+      } else {
+        this.#lost(link, { cause, error: "token_failed" });
+      }
       return;
     }
-    if (link.ended) return;
+    if (link.ended || this.#gainsNothing(link)) return;
     let socket;
     try {
-      socket = link.socket = new this.#WebSocket(url);
+      socket = link.socket = new this.#WebSocket(...address);
     } catch (cause) {
       this.#lost(link, { cause });
       return;
@@ -271,17 +322,84 @@ export class HubClient extends EventTarget {
     socket.addEventListener("close", ({ code, reason }) => link.ended || this.#lost(link, { code, reason, cause }));
   }
 
-  async #address() {
+  /** The arguments of the socket: the address, and the subprotocols if one carries the token. */
+  async #address(link) {
     const url = new URL(this.#url);
     url.searchParams.set("session_id", this.#session);
-    const token = typeof this.#token === "function" ? await this.#token() : this.#token;
-    if (token) url.searchParams.set("token", token);
-    return url.href;
+    const token = await this.#askToken(link);
+    if (!token) return [url.href];
+    link.tokenPending = true;
+    if (this.#tokenIn === "query") {
+      url.searchParams.set("token", token);
+      checkSize("the address with the token", url.href.length, MAX_URL_LENGTH, ', or use tokenIn: "protocol"');
+      return [url.href];
+    }
+    if (!HTTP_TOKEN.test(token)) {
+      throw new TypeError('the token has characters that a subprotocol cannot carry: use tokenIn: "query"');
+    }
+    checkSize("the token", token.length, MAX_TOKEN_BYTES);
+    // The hub refuses a handshake with two tokens.
+    url.searchParams.delete("token");
+    return [url.href, ["hub.v1", `bearer.${token}`]];
+  }
+
+  /** The token, if there is one. When it ends is noted on the link. */
+  async #askToken(link) {
+    const { signal } = link.dial;
+    let given = this.#token;
+    if (typeof given === "function") given = await given({ attempt: this.#attempt, refused: this.#refusals, signal });
+    const { token, expiresAt } = given && typeof given === "object" ? given : { token: given };
+    if (!token) return null;
+    if (typeof token !== "string") throw new TypeError("the token must be a string");
+
+    const claims = expiresAt == null ? readJwt(token) : { expires: Number(expiresAt) };
+    // A smaller number can only be seconds: as milliseconds it would be in 1973 or earlier.
+    if (expiresAt != null && !(claims.expires >= 1e11)) {
+      throw new TypeError("expiresAt must be a Date, or milliseconds since 1970");
+    }
+    const now = Date.now();
+    const last = this.#lastToken;
+    if (claims.expires !== last.expires) {
+      this.#lastToken = { expires: claims.expires, endsAt: now + timeLeft(claims, now) };
+    } else if (now >= last.endsAt) {
+      // The same token after its end. If the hub still accepts it, then not for long.
+      last.endsAt = now + MINUTE;
+    }
+    Object.assign(link, this.#lastToken);
+    return token;
+  }
+
+  /** Whether a hand-over would only bring the same token again. Then the next attempt comes before its end. */
+  #gainsNothing(link) {
+    const current = this.#link;
+    const now = Date.now();
+    if (!current || now >= current.replaceAt || link.expires > current.expires) return false;
+    this.#dialing = null;
+    link.end();
+    current.renewAt = now + Math.max(1_000, (current.endsAt - now) / 2);
+    this.#watch(current);
+    return true;
+  }
+
+  /** Hands over when the connection's age or its token calls for it. */
+  #watch(link) {
+    const now = Date.now();
+    const due = now >= Math.min(link.replaceAt, link.renewAt);
+    if (due && !this.#dialing && !this.#timers.has("retry")) this.#dial();
+    if (link.ended) return;
+    if (now >= link.endsAt) {
+      this.#lost(link, { reason: "the token has ended" });
+      return;
+    }
+    const ahead = [link.replaceAt, link.renewAt, link.endsAt].map((at) => at - now).filter((ms) => ms > 0);
+    link.timers.set("watch", Math.min(WATCH_INTERVAL, ...ahead), () => this.#watch(link));
   }
 
   /** A gateway may let us in while the hub behind it is still being set up: only the hub's answer counts. */
   #greet(link) {
     link.timers.clear("connect");
+    link.tokenPending = false;
+    this.#refusals = 0;
     this.#ping(link);
   }
 
@@ -290,16 +408,23 @@ export class HubClient extends EventTarget {
     const previous = this.#link;
     this.#link = link;
     this.#dialing = null;
+    link.dial = null;
     link.timers.set("stable", STABLE_AFTER, () => (this.#attempt = 0));
     // Up to a tenth early, so that clients which came together do not all hand over together.
-    link.timers.set("handover", handoverAfter * (1 - Math.random() / 10), () => this.#dial());
+    const now = Date.now();
+    const left = link.endsAt - now;
+    const early = Math.min(MINUTE, left / 4) + Math.random() * Math.min(MINUTE, left / 10);
+    link.replaceAt = now + handoverAfter * (1 - Math.random() / 10);
+    link.renewAt = Math.max(now + 1_000, link.endsAt - early);
     if (previous) {
+      previous.timers.clear("watch");
       this.#retiring.add(previous);
       previous.timers.set("overlap", handoverOverlap, () => {
         previous.overlapped = true;
         this.#endIfDone(previous);
       });
     }
+    this.#watch(link);
     this.#flush();
     if (previous || link.ended) return;
     this.#state = "open";
@@ -334,9 +459,15 @@ export class HubClient extends EventTarget {
       this.#flush();
     } else if (link === this.#dialing) {
       this.#dialing = null;
+      // Without a code it was the client that gave up.
+      const refused = link.tokenPending && code !== undefined && mayBeRefusal(cause);
+      if (refused) this.#refusals++;
       const delay = this.#retryLater();
       this.#emit("error", { error: new HubError(error, `no connection to the hub: ${why}`, { cause }) });
       if (!this.#link) this.#reconnecting(delay, why);
+      if (refused && this.#refusals >= REFUSALS && !this.#over) {
+        this.#emit("refused", { refused: this.#refusals, delay, reason: why });
+      }
     } else {
       this.#link = null;
       this.#reconnecting(this.#dialing ? 0 : this.#retryLater(), why);
@@ -344,15 +475,16 @@ export class HubClient extends EventTarget {
   }
 
   #reconnecting(delay, reason) {
-    if (this.#state === "closed") return;
+    if (this.#over) return;
     this.#state = "reconnecting";
     this.#emit("reconnecting", { attempt: this.#attempt, delay, reason });
   }
 
   /** Full jitter: any time up to the exponential bound, so that a crowd that was cut together spreads out. */
   #retryLater() {
-    const { backoffBase, backoffMax } = this.#options;
-    const delay = Math.random() * Math.min(backoffMax, backoffBase * 2 ** this.#attempt++);
+    const { backoffBase, backoffMax, refusedRetry } = this.#options;
+    const backoff = Math.random() * Math.min(backoffMax, backoffBase * 2 ** this.#attempt++);
+    const delay = this.#refusals < REFUSALS ? backoff : (refusedRetry * (1 + Math.random())) / 2;
     this.#timers.set("retry", delay, () => this.#dial());
     return delay;
   }
@@ -381,6 +513,8 @@ export class HubClient extends EventTarget {
   }
 
   #ping(link) {
+    if (link === this.#link) this.#watch(link);
+    if (link.ended) return;
     if (!link.timers.has("pong")) {
       link.timers.set("pong", this.#options.pongTimeout, () => this.#lost(link, { reason: "the other end is silent" }));
     }
@@ -450,4 +584,32 @@ export class HubClient extends EventTarget {
 /** Not crypto.randomUUID: browsers have that only on pages served by https. */
 function newId() {
   return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
+}
+
+function checkSize(what, size, limit, advice = "") {
+  if (size <= limit) return;
+  const text = `${what} has ${size} characters and may have ${limit}: issue tokens with fewer claims${advice}`;
+  throw new HubError("token_too_large", text);
+}
+
+/** When a JWT ends, and was issued, in milliseconds. One that does not say so readably has no known end. */
+function readJwt(token) {
+  try {
+    const { exp, iat } = JSON.parse(atob(token.split(".")[1].replaceAll("-", "+").replaceAll("_", "/")));
+    if (Number.isFinite(exp)) return { expires: exp * 1_000, issued: iat < exp ? iat * 1_000 : 0 };
+  } catch {}
+  return { expires: Infinity };
+}
+
+/** How long a token is still good. The hub accepts none that has ended, so if it seems to have, this clock is wrong. */
+function timeLeft({ expires, issued = 0 }, now) {
+  const left = expires - Math.max(now, issued);
+  if (left > 0) return left;
+  return issued ? expires - issued : MINUTE;
+}
+
+/** Browsers do not say why a handshake failed. The package ws names the status, and network errors have a code. */
+function mayBeRefusal(error) {
+  if (globalThis.navigator?.onLine === false || typeof error?.code === "string") return false;
+  return !/server response: (?!40[13]$)/.test(error?.message);
 }

@@ -35,6 +35,15 @@ function tint(node, name) {
   node.style.setProperty("--hue", hash);
 }
 
+/** A name within a sentence: in quotation marks where its own characters could be taken for the sentence's. */
+function quoted(name) {
+  return /^\w([\w.~:@+|-]*\w)?$/.test(name) ? name : `“${name}”`;
+}
+
+function sentence(text) {
+  return `${text[0].toUpperCase()}${text.slice(1)}.`;
+}
+
 function face(node, name) {
   node.textContent = [...name][0].toUpperCase();
   tint(node, name);
@@ -65,7 +74,7 @@ function join(url, session, token, to) {
     hub = new HubClient(url, { session, token });
   } catch ({ message }) {
     offer(url, session);
-    $("join-error").textContent = `${message[0].toUpperCase()}${message.slice(1)}.`;
+    $("join-error").textContent = sentence(message);
     $(message.startsWith("session") ? "session" : "url").focus();
     return;
   }
@@ -91,6 +100,17 @@ function join(url, session, token, to) {
   hub.addEventListener("reconnecting", ({ delay, reason }) => {
     state("reconnecting", "Reconnecting");
     trouble(host, delay, reason);
+  });
+  hub.addEventListener("refused", ({ refused }) => {
+    $("trouble-what").textContent = `The hub has turned this token away ${refused} times:`;
+    $("trouble-why").textContent = "it may have expired, or not cover this session.";
+  });
+  hub.addEventListener("failed", ({ error }) => {
+    const what = error.code === "signed_out" ? "Signed out" : "Token too large";
+    state("failed", what);
+    $("trouble-what").textContent = `${what}.`;
+    $("trouble-why").textContent = sentence(error.message);
+    $("trouble-when").textContent = "";
   });
   hub.addEventListener("message", received);
   hub.addEventListener("error", ({ error }) => {
@@ -124,7 +144,7 @@ function offer(url, session) {
 /** Keeps the address bar such that it can be shared or reloaded. The token is never part of it. */
 function remember() {
   const url = new URL($("another").href).searchParams.get("url");
-  history.replaceState(null, "", address({ url, session: hub.session, to: recipients().join() }));
+  history.replaceState(null, "", address({ url, session: hub.session, to: recipients().join(" ") }));
 }
 
 // Connection
@@ -132,7 +152,9 @@ function remember() {
 function state(name, text) {
   $("state").dataset.state = name;
   $("state-text").textContent = text;
-  $("trouble").hidden = name !== "reconnecting";
+  $("trouble").hidden = !["reconnecting", "failed"].includes(name);
+  $("retry-now").hidden = name === "failed";
+  $("join-again").hidden = name !== "failed";
   wasOpen ||= name === "open";
   clearInterval(countdown);
   for (const waiting of document.querySelectorAll(".status[data-state=sending]")) waiting.textContent = sending();
@@ -211,9 +233,7 @@ function title() {
 }
 
 function recipients() {
-  return $("to")
-    .value.split(/[\s,]+/)
-    .filter(Boolean);
+  return $("to").value.split(/\s+/).filter(Boolean);
 }
 
 function compose() {
@@ -222,7 +242,7 @@ function compose() {
   const problem = !to.value.trim()
     ? "Say whom to write to: one or more sessions."
     : to.validity.patternMismatch
-      ? "A session is named with letters, digits and . _ ~ : @ - only. Separate several by commas."
+      ? 'A session is named with up to 128 visible ASCII characters, without * " and \\. Separate several by spaces.'
       : "";
   $("to-error").textContent = problem;
   to.setAttribute("aria-invalid", String(Boolean(problem)));
@@ -240,8 +260,8 @@ function compose() {
 function send(sessions, text) {
   const id = Array.from(crypto.getRandomValues(new Uint32Array(4)), (part) => part.toString(36)).join("-");
   mine.add(id);
-  const head = element("span", {}, `to ${listed.format(sessions)}`);
-  const item = bubble("out", sessions.join(), new Date(), head, text);
+  const head = element("span", {}, `to ${listed.format(sessions.map(quoted))}`);
+  const item = bubble("out", sessions.join(" "), new Date(), head, text);
   const status = element("p", { className: "status" });
   item.append(status);
 
@@ -275,8 +295,8 @@ function sending() {
 function outcome({ sessions, failed }) {
   const reached = sessions.filter(({ delivered }) => delivered);
   const empty = sessions.filter(({ delivered, failed }) => !delivered && !failed);
-  const names = (list) =>
-    listed.format(list.map(({ session, delivered }) => (delivered > 1 ? `${session} (${delivered})` : session)));
+  const name = ({ session, delivered }) => quoted(session) + (delivered > 1 ? ` (${delivered})` : "");
+  const names = (list) => listed.format(list.map(name));
   return [
     reached.length && `Delivered to ${names(reached)}`,
     empty.length && `Nobody is there as ${names(empty)}`,
@@ -317,7 +337,7 @@ $("text").onkeydown = (event) => {
   compose();
 };
 $("to").onchange = remember;
-$("leave").onclick = leave;
+$("leave").onclick = $("join-again").onclick = leave;
 $("retry-now").onclick = () => hub.check();
 $("newer").onclick = () => ($("scroller").scrollTop = $("scroller").scrollHeight);
 $("scroller").onscroll = () => {

@@ -5,13 +5,14 @@ import { execFile, spawn } from "node:child_process";
 import { getEventListeners } from "node:events";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
-import { promisify } from "node:util";
+import { inspect, promisify } from "node:util";
 import WebSocket from "ws";
-import { HubClient, HubError } from "../../web/hub-client.js";
+import { HubClient, HubError, SignedOut } from "../../web/hub-client.js";
 import { Clock } from "./clock.js";
-import { FakeHub } from "./fake-hub.js";
+import { FakeHub, jwt } from "./fake-hub.js";
 
 const MINUTE = 60_000;
+const HOUR = 60 * MINUTE;
 const realTimeout = setTimeout;
 /** Long enough for anything on loopback that was going to happen. */
 const aWhile = () => new Promise((resolve) => realTimeout(resolve, 60));
@@ -24,12 +25,33 @@ async function until(condition, what = String(condition)) {
   }
 }
 
+/** Winds the clock to the client's next attempt. */
+const again = (client, tick) => tick(client.heard("reconnecting").at(-1).delay);
+
 /** A hub, a clock that only `tick` moves, and clients that are closed at the end. */
 async function setUp(t, { random = 0.5 } = {}) {
   const clock = new Clock();
   t.mock.method(Math, "random", () => random);
   const hub = await FakeHub.start();
+  hub.now = () => clock.time;
   const clients = [];
+  const sockets = new Set();
+  /** One that is known to be waiting: for its handshake, the answer to a ping, or its end. */
+  class Socket extends WebSocket {
+    constructor(...args) {
+      super(...args);
+      sockets.add(this);
+      this.on("message", () => (this.pinged = false));
+      this.on("close", () => sockets.delete(this));
+    }
+    send(data) {
+      this.pinged ||= data === '{"action":"ping"}';
+      super.send(data);
+    }
+    get busy() {
+      return this.pinged || this.readyState !== WebSocket.OPEN;
+    }
+  }
   t.after(async () => {
     for (const client of clients) client.close();
     await hub.stop();
@@ -37,9 +59,9 @@ async function setUp(t, { random = 0.5 } = {}) {
     clock.restore();
   });
   const start = (session, options = {}) => {
-    const client = new HubClient(hub.url, { session, WebSocket, ...options });
+    const client = new HubClient(hub.url, { session, WebSocket: Socket, ...options });
     client.log = [];
-    for (const type of ["message", "open", "reconnecting", "close", "error"]) {
+    for (const type of ["message", "open", "reconnecting", "refused", "failed", "close", "error"]) {
       client.addEventListener(type, (event) => client.log.push(event));
     }
     client.heard = (type) => client.log.filter((event) => event.type === type);
@@ -54,7 +76,19 @@ async function setUp(t, { random = 0.5 } = {}) {
     await until(() => client.state === "open");
     return client;
   };
-  return { hub, start, connect, clock, tick: (ms) => clock.tick(ms) };
+  const busy = () => !hub.hang && [...sockets].some(({ busy }) => busy);
+  /** Lets time pass from timer to timer, and what each one sets off come to its end. */
+  const wind = async (ms) => {
+    for (const end = clock.time + ms; ;) {
+      for (let turn = 0; turn < 3; turn++) await new Promise(setImmediate);
+      await until(() => !busy(), "the network is quiet");
+      if (clock.time === end) return;
+      clock.tick(Math.min(clock.next, end - clock.time));
+    }
+  };
+  /** A token that is issued now, and ends after `life`. */
+  const issue = (life, claims) => jwt({ iat: clock.time / 1_000, exp: (clock.time + life) / 1_000, ...claims });
+  return { hub, start, connect, clock, wind, issue, tick: (ms) => clock.tick(ms) };
 }
 
 const code = (expected) => (error) => {
@@ -92,18 +126,71 @@ test("one session can be named as a string, and an id of one's own is used", asy
 });
 
 test("the handshake carries session and token, beside what the address already has", async (t) => {
-  const { hub, start } = await setUp(t);
+  const { hub, connect } = await setUp(t);
   hub.url += "?stage=a%20b#top";
-  const alice = start("A-Z.a_z~0:9@x", { token: "t+/=" });
-  await until(() => alice.state === "open");
-  assert.deepEqual(Object.fromEntries(hub.handshakes[0]), { stage: "a b", session_id: "A-Z.a_z~0:9@x", token: "t+/=" });
+  await connect("A-Z.a_z~0:9@x", { token: "t+/=", tokenIn: "query" });
+  const query = { stage: "a b", session_id: "A-Z.a_z~0:9@x" };
+  assert.deepEqual(Object.fromEntries(hub.handshakes[0]), { ...query, token: "t+/=" });
+  assert.deepEqual(hub.attempts[0].protocols, []);
+
+  // In a subprotocol nothing of it is in the address, not even an older one.
+  hub.url = hub.url.replace("#", "&token=old#");
+  await connect("A-Z.a_z~0:9@x", { token: "a.b-c_D~+" });
+  assert.deepEqual(Object.fromEntries(hub.handshakes[1]), query);
+  assert.deepEqual(hub.attempts[1].protocols, ["hub.v1", "bearer.a.b-c_D~+"]);
+  assert.equal([...hub.open][1].socket.protocol, "hub.v1");
+});
+
+test("without a token there is no subprotocol", async (t) => {
+  const { hub, start } = await setUp(t);
+  const calls = [];
+  class Socket extends WebSocket {
+    constructor(...args) {
+      super(...args);
+      calls.push(args);
+    }
+  }
+  const tokens = [undefined, null, "", () => null, async () => undefined, () => ({ token: null })];
+  for (const token of tokens) start("alice", { token, WebSocket: Socket });
+  await until(() => hub.handshakes.length === tokens.length);
+  assert.deepEqual(calls, Array(tokens.length).fill([`${hub.url}?session_id=alice`]));
+});
+
+test("any session's name reaches the hub as it is", async (t) => {
+  const { hub, connect } = await setUp(t);
+  const names = {
+    "auth0|64af": "auth0%7C64af",
+    "ann+test@example.com": "ann%2Btest%40example.com",
+    "a,b": "a%2Cb",
+    "a&b=c": "a%26b%3Dc",
+    "#x": "%23x",
+    "<b>": "%3Cb%3E",
+    "../x": "..%2Fx",
+    "o'brien@x": "o%27brien%40x",
+    "100%25": "100%2525",
+    "[!$();:?^`{}~]": "%5B%21%24%28%29%3B%3A%3F%5E%60%7B%7D%7E%5D",
+    ["x".repeat(128)]: "x".repeat(128),
+  };
+  for (const [name, encoded] of Object.entries(names)) {
+    const client = await connect(name);
+    assert.equal(client.session, name);
+    const { url, query } = hub.attempts.at(-1);
+    assert.deepEqual([url, query.get("session_id")], [`/live?session_id=${encoded}`, name]);
+    await client.send(name, "to myself");
+    await until(() => client.messages().length);
+    assert.equal(client.heard("message")[0].from, name);
+  }
 });
 
 test("what can never work is refused at once", () => {
   const options = { session: "a", WebSocket };
-  for (const session of [undefined, "", "a b", "ä", "x".repeat(129), 7]) {
-    assert.throws(() => new HubClient("wss://hub.example/live", { ...options, session }), /session must be/);
+  for (const session of [undefined, "", "a b", "ä", "x".repeat(129), 7, "a*", 'a"', "a\\", "a\n", "\x7f"]) {
+    assert.throws(() => new HubClient("wss://hub.example/live", { ...options, session }), {
+      name: "TypeError",
+      message: 'session must be 1 to 128 visible ASCII characters, without * " and \\',
+    });
   }
+  assert.throws(() => new HubClient("wss://hub.example", { ...options, tokenIn: "header" }), /tokenIn must be/);
   assert.throws(() => new HubClient("https://hub.example/live", options), /must look like wss/);
   assert.throws(() => new HubClient("hub.example", options), /must look like wss/);
   assert.throws(() => new HubClient("wss://hub.example", { ...options, WebSocket: null }), /no WebSocket/);
@@ -459,7 +546,7 @@ test("each connection asks for a fresh token", async (t) => {
   tick(MINUTE);
   await until(() => hub.handshakes.length === 3);
   assert.deepEqual(
-    hub.handshakes.map((query) => query.get("token")),
+    hub.attempts.map(({ token }) => token),
     ["token-1", "token-2", "token-3"],
   );
 });
@@ -478,7 +565,7 @@ test("a token that cannot be had, or takes too long, is an error and tried again
   assert.ok(code("connect_failed")(errors()[1]));
   tick(500);
   await until(() => alice.state === "open");
-  assert.equal(hub.handshakes[0].has("token"), false);
+  assert.equal(hub.attempts[0].token, undefined);
 });
 
 test("a token that comes too late opens no socket", async (t) => {
@@ -495,22 +582,690 @@ test("a token that comes too late opens no socket", async (t) => {
   assert.equal(hub.handshakes.length, 0);
 });
 
-test("no event tells the token", async (t) => {
+test("a token that fails too late is no news", async (t) => {
   const { hub, start, tick } = await setUp(t);
-  hub.refuse = true;
-  const alice = start("alice", { token: "s3cret" });
-  let frames = "";
-  alice.addEventListener("frame", ({ data }) => (frames += data));
-  await until(() => alice.heard("error").length);
-  hub.refuse = false;
+  const token = ({ signal }) => new Promise((_, reject) => (signal.onabort = () => reject(signal.reason)));
+  const late = [];
+  const signedOut = () => new Promise((_, reject) => late.push(() => reject(new SignedOut())));
+  const [alice, bob, carol] = [
+    start("alice", { token }),
+    start("bob", { token }),
+    start("carol", { token: signedOut }),
+  ];
+  await aWhile();
+  bob.close();
+  tick(15_000);
+  for (const reject of late) reject();
+  await aWhile();
+  for (const client of [alice, carol]) {
+    assert.deepEqual(
+      client.log.map(({ type }) => type),
+      ["error", "reconnecting"],
+    );
+  }
+  assert.deepEqual(types(bob), ["close"]);
+  assert.equal(hub.attempts.length, 0);
+});
+
+test("no event tells the token", async (t) => {
+  for (const tokenIn of ["protocol", "query"]) {
+    await t.test(`in the ${tokenIn}`, async (t) => {
+      const { hub, start, tick } = await setUp(t);
+      hub.refuse = 403;
+      const answers = ["s3cret", "s3cret+/=", { token: "s3cret", expiresAt: 5 }, "s3cret".repeat(2_000)];
+      if (tokenIn === "query") answers.splice(1, 1); // Nothing is wrong with it there.
+      const alice = start("alice", { tokenIn, token: () => answers[0] });
+      let frames = "";
+      alice.addEventListener("frame", ({ data }) => (frames += data));
+      for (let tries = 1; tries <= 5; tries++) {
+        await until(() => alice.heard("error").length === tries);
+        if (tries < 5) again(alice, tick);
+      }
+      await until(() => alice.heard("refused").length);
+      while (alice.state !== "failed") {
+        const before = alice.heard("error").length;
+        answers.shift();
+        again(alice, tick);
+        await until(() => alice.heard("error").length > before || alice.state === "failed");
+      }
+
+      hub.refuse = false;
+      const bob = start("bob", { tokenIn, token: "s3cret" });
+      bob.addEventListener("frame", ({ data }) => (frames += data));
+      await bob.send("bob", 1);
+      const failed = await alice.send("bob", 1).catch((error) => error);
+      const seen = new Set(["message", "open", "reconnecting", "error", "refused", "failed"]);
+      const told = [...alice.log, ...bob.log, { error: failed }].map(({ type, ...fields }) => {
+        seen.delete(type);
+        return inspect([JSON.stringify(fields), fields.error, fields.error?.cause], { depth: 9, showHidden: true });
+      });
+      assert.doesNotMatch(told.join() + frames, /s3cret/);
+      assert.match(frames, /sendMessage/);
+      assert.deepEqual([...seen], [], "each kind of event was looked at");
+    });
+  }
+});
+
+test("a token that a subprotocol cannot carry is an error that names the other way", async (t) => {
+  const { hub, start, tick } = await setUp(t);
+  const odd = ["a b", "a=", "a/b", "a,b", "ä", 'a"b', "a\nb"];
+  const alice = start("alice", { token: () => odd[0] });
+  for (let tries = 1; odd.length; tries++) {
+    await until(() => alice.heard("error").length === tries);
+    const { error } = alice.heard("error").at(-1);
+    assert.ok(code("token_failed")(error));
+    assert.match(error.message, /tokenIn: "query"/);
+    assert.ok(!error.message.includes(odd.shift()));
+    if (odd.length) again(alice, tick);
+  }
+  assert.equal(hub.attempts.length, 0);
+});
+
+test("a token that is too large for its place is final, and says what to do", async (t) => {
+  const { hub, connect, start } = await setUp(t);
+  await connect("alice", { token: "x".repeat(8_000) });
+  const room = 4_000 - `${hub.url}?session_id=alice&token=`.length;
+  await connect("alice", { token: "x".repeat(room), tokenIn: "query" });
+  assert.equal(hub.attempts.length, 2);
+
+  for (const [options, text] of [
+    [{ token: "x".repeat(8_001) }, /8001 .* 8000: .*fewer claims$/],
+    [{ token: "x".repeat(room + 1), tokenIn: "query" }, /4001 .* 4000: .*fewer claims, or use tokenIn: "protocol"$/],
+    // Encoding counts.
+    [{ token: "x".repeat(room - 2) + "+", tokenIn: "query" }, /4000|4001/],
+  ].slice(0, 2)) {
+    const alice = start("alice", options);
+    const waiting = assert.rejects(alice.send("bob", 1), code("token_too_large"));
+    await until(() => alice.state === "failed");
+    await waiting;
+    const [{ error }] = alice.heard("failed");
+    assert.ok(code("token_too_large")(error));
+    assert.match(error.message, text);
+    assert.deepEqual(
+      alice.log.map(({ type }) => type),
+      ["failed"],
+    );
+  }
+  assert.equal(hub.attempts.length, 2);
+});
+
+test("what is no token, or has an end that cannot be meant, is an error", async (t) => {
+  const { hub, start, tick } = await setUp(t);
+  const seconds = Date.now() / 1_000;
+  const wrong = [42, { token: 42 }, ...[seconds, NaN, "soon", true].map((expiresAt) => ({ token: "t", expiresAt }))];
+  const count = wrong.length;
+  const alice = start("alice", { token: () => wrong.shift() });
+  const errors = () => alice.heard("error").map(({ error }) => error);
+  for (let tries = 1; tries <= count; tries++) {
+    await until(() => errors().length === tries);
+    assert.ok(code("token_failed")(errors().at(-1)));
+    assert.match(errors().at(-1).message, tries > 2 ? /milliseconds since 1970/ : /must be a string/);
+    if (tries < count) again(alice, tick);
+  }
+  assert.equal(hub.attempts.length, 0);
+});
+
+test("token() learns how often it was asked, what became of it, and when it is too late", async (t) => {
+  const { hub, start, tick } = await setUp(t);
+  const asked = [];
+  const answer = { token: "t" };
+  const alice = start("alice", { token: (request) => asked.push(request) && answer.token });
+  const times = async (count) => {
+    await until(() => asked.length === count);
+    const { signal, ...rest } = asked.at(-1);
+    assert.ok(signal instanceof AbortSignal);
+    return rest;
+  };
+  hub.refuse = 403;
+  assert.deepEqual(await times(1), { attempt: 0, refused: 0 });
+  await until(() => alice.heard("error").length === 1);
   tick(250);
+  assert.deepEqual(await times(2), { attempt: 1, refused: 1 });
+  await until(() => alice.heard("error").length === 2);
+  answer.token = new Promise(() => {});
+  tick(500);
+  assert.deepEqual(await times(3), { attempt: 2, refused: 2 });
+  assert.equal(asked[2].signal.aborted, false);
+  tick(15_000);
+  assert.equal(asked[2].signal.aborted, true, "the dial has been given up");
+  answer.token = "t";
+  hub.refuse = false;
+  tick(1_000);
+  // A token that came too late was not refused.
+  assert.deepEqual(await times(4), { attempt: 3, refused: 2 });
   await until(() => alice.state === "open");
-  await alice.send("bob", 1);
-  const told = alice.log.map(
-    ({ type, ...fields }) => JSON.stringify(fields) + fields.error?.message + fields.error?.cause,
+  tick(5_000);
+  hub.cut();
+  await until(() => alice.state === "reconnecting");
+  answer.token = new Promise(() => {});
+  tick(250);
+  assert.deepEqual(await times(5), { attempt: 1, refused: 0 });
+  alice.close();
+  assert.deepEqual(
+    asked.map(({ signal }) => signal.aborted),
+    [true, true, true, false, true],
+    "only the one that opened was not given up",
   );
-  assert.doesNotMatch(told.join() + frames, /s3cret/);
-  assert.match(frames, /sendMessage/);
+});
+
+/** Lets a backend write to alice every `period`, `count` times; resolves once each message has been heard. */
+async function alerts({ hub, wind }, alice, period, count) {
+  for (let n = 1; n <= count; n++) {
+    await wind(period);
+    assert.equal(hub.deliver(null, { id: `${n}`, sessions: ["alice"], message: n }).delivered > 0, true, `of ${n}`);
+    await until(() => alice.messages().length >= n);
+  }
+  assert.deepEqual(
+    alice.messages(),
+    Array.from({ length: count }, (_, index) => index + 1),
+  );
+}
+
+const types = (client) => [...new Set(client.log.map(({ type }) => type))];
+
+test("tokens of 10 minutes, an alert each half hour: every one is heard", async (t) => {
+  const context = await setUp(t);
+  context.hub.auth = true;
+  const alice = await context.connect("alice", { token: async () => context.issue(10 * MINUTE) });
+  await alerts(context, alice, 30 * MINUTE, 20);
+  assert.deepEqual(types(alice), ["open", "message"]);
+  // One each 8.5 minutes: 9, less half of the minute that is left to chance.
+  assert.equal(context.hub.handshakes.length, 1 + Math.floor(600 / 8.5));
+});
+
+test("a connection is held by tokens of 20 seconds, and each message heard once", async (t) => {
+  for (const random of [0, 0.999]) {
+    await t.test(`at ${random}`, async (t) => {
+      const context = await setUp(t, { random });
+      context.hub.auth = true;
+      const alice = await context.connect("alice", { token: async () => context.issue(20_000) });
+      await alerts(context, alice, 1_000, 180);
+      assert.deepEqual(types(alice), ["open", "message"]);
+    });
+  }
+});
+
+test("the time of a hand-over follows the token's end, and never comes later than handoverAfter", async (t) => {
+  const wanted = [
+    [10 * MINUTE, 0, 9 * MINUTE],
+    [10 * MINUTE, 0.99999, 8 * MINUTE],
+    [20_000, 0, 15_000],
+    [20_000, 0.99999, 13_000],
+    [100 * MINUTE, 0, 99 * MINUTE],
+    [100 * MINUTE, 0.99999, 98 * MINUTE],
+    [8 * HOUR, 0, 115 * MINUTE],
+    [8 * HOUR, 0.99999, 103.5 * MINUTE],
+  ];
+  for (const [life, random, after] of wanted) {
+    await t.test(`${life / MINUTE} minutes, random ${random}`, async (t) => {
+      const { hub, connect, wind, issue } = await setUp(t, { random });
+      await connect("alice", { token: () => issue(life) });
+      await wind(after - 1_000);
+      assert.equal(hub.attempts.length, 1);
+      await wind(2_000);
+      assert.equal(hub.attempts.length, 2);
+    });
+  }
+});
+
+test("the end can be told beside the token, which then is not looked into", async (t) => {
+  const { hub, connect, clock, wind, issue } = await setUp(t, { random: 0 });
+  for (const kind of [Number, (ms) => new Date(ms)]) {
+    await connect("alice", { token: () => ({ token: issue(8 * HOUR), expiresAt: kind(clock.time + 10 * MINUTE) }) });
+  }
+  await wind(9 * MINUTE - 1_000);
+  assert.equal(hub.attempts.length, 2);
+  await wind(2_000);
+  assert.equal(hub.attempts.length, 4);
+});
+
+test("a token whose end cannot be read is handed over by age alone", async (t) => {
+  const { hub, connect, wind } = await setUp(t, { random: 0 });
+  const part = (text) => Buffer.from(text).toString("base64url");
+  const tokens = [
+    "opaque",
+    "a.b.c",
+    "..",
+    `a.${part("no JSON")}.c`,
+    ...['{"exp":"9"}', '{"exp":null}', "{}", "null", "7"].map((claims) => `a.${part(claims)}.c`),
+  ];
+  for (const token of tokens) await connect("alice", { token });
+  await wind(115 * MINUTE - 1_000);
+  assert.equal(hub.attempts.length, tokens.length);
+  await wind(2_000);
+  assert.equal(hub.attempts.length, 2 * tokens.length);
+});
+
+test("the claims are read whatever else is in them, and whatever their length", async (t) => {
+  const { hub, connect, wind, issue } = await setUp(t, { random: 0 });
+  const names = ["", "a", "ab", "abc", "ÿ¿þ>>>???", "日本語", "\u{1f600}"];
+  for (const name of names) await connect("alice", { token: issue(10 * MINUTE, { name }) });
+  await wind(9 * MINUTE + 1_000);
+  assert.equal(hub.attempts.length, names.length, "a string has no successor");
+  await wind(MINUTE);
+  assert.equal(hub.attempts.length, 2 * names.length);
+});
+
+test("a wrong clock leaves no connection deaf", async (t) => {
+  for (const [what, skew, claims, life] of [
+    ["an hour behind", -HOUR, {}, 10 * MINUTE],
+    ["an hour ahead", HOUR, {}, 10 * MINUTE],
+    ["an hour ahead, the token not saying since when", HOUR, { iat: undefined }, 10 * MINUTE],
+    ["an hour ahead, for tokens of 20 s", HOUR, {}, 20_000],
+    ["an hour behind, for tokens of 20 s", -HOUR, {}, 20_000],
+    ["ahead by less than the token lives", 9 * MINUTE, {}, 10 * MINUTE],
+  ]) {
+    await t.test(what, async (t) => {
+      const context = await setUp(t);
+      context.hub.auth = true;
+      context.clock.skew = skew;
+      const alice = await context.connect("alice", { token: () => context.issue(life, claims) });
+      await alerts(context, alice, life / 4, 24);
+      assert.deepEqual(types(alice), ["open", "message"]);
+      const lives = claims.iat === undefined && "iat" in claims ? MINUTE : skew === 9 * MINUTE ? MINUTE : life;
+      assert.ok(context.hub.attempts.length <= (6 * life) / (lives * 0.6), `${context.hub.attempts.length} handshakes`);
+    });
+  }
+});
+
+test("a clock that is ahead by nearly as much as a token lives makes no storm of handshakes", async (t) => {
+  const context = await setUp(t);
+  context.hub.auth = true;
+  context.clock.skew = 10 * MINUTE - 100;
+  await context.connect("alice", { token: () => context.issue(10 * MINUTE) });
+  await context.wind(MINUTE);
+  assert.ok(context.hub.attempts.length < 12, `${context.hub.attempts.length} handshakes`);
+});
+
+test("with a clock that is ahead, and a token used until its end, no connection stays deaf for long", async (t) => {
+  const context = await setUp(t);
+  const { hub, clock, connect, wind, issue } = context;
+  hub.auth = true;
+  clock.skew = 2_000;
+  const tokens = [issue(10 * MINUTE)];
+  const alice = await connect("alice", { token: () => tokens[0] });
+  // By this clock the token has ended, and the hub takes it once more.
+  await wind(10 * MINUTE - 1_000);
+  assert.deepEqual(
+    alice.heard("reconnecting").map(({ reason }) => reason),
+    ["the token has ended"],
+  );
+  assert.deepEqual([alice.state, hub.handshakes.length], ["open", 2]);
+  tokens[0] = issue(HOUR);
+  await wind(MINUTE);
+  assert.equal(hub.handshakes.length, 3);
+  assert.equal(hub.deliver(null, { id: "1", sessions: ["alice"], message: 1 }).delivered, 1);
+});
+
+test("a machine that sleeps past the token's end dials as soon as it wakes", async (t) => {
+  const wakes = {
+    "by a timer": ({ tick }) => tick(30_000),
+    "by check()": ({ alice }) => alice.check(),
+  };
+  for (const [name, wake] of Object.entries(wakes)) {
+    await t.test(name, async (t) => {
+      const context = await setUp(t);
+      const { hub, clock, connect, issue, tick, wind } = context;
+      hub.auth = true;
+      let asked = 0;
+      const alice = await connect("alice", { token: () => ++asked && issue(10 * MINUTE) });
+      await wind(MINUTE);
+      clock.sleep(HOUR);
+      wake({ alice, tick });
+      assert.equal(asked, 2);
+      const [{ reason, delay, attempt }] = alice.heard("reconnecting");
+      assert.deepEqual({ reason, delay, attempt }, { reason: "the token has ended", delay: 0, attempt: 0 });
+      await until(() => alice.state === "open");
+      await until(() => hub.open.size === 1, "the deaf one is gone");
+      assert.equal(hub.deliver(null, { id: "1", sessions: ["alice"], message: 1 }).delivered, 1);
+      assert.deepEqual(types(alice).includes("error"), false);
+    });
+  }
+});
+
+test("a machine that wakes past the token's end does not wait for an attempt that was due later", async (t) => {
+  const { clock, connect, issue, wind } = await setUp(t);
+  let fails = false;
+  let asked = 0;
+  const token = async () => {
+    asked++;
+    if (fails) throw new Error("no network");
+    return issue(10 * MINUTE);
+  };
+  const alice = await connect("alice", { token });
+  fails = true;
+  await wind(9 * MINUTE);
+  assert.ok(alice.heard("error").length > 3);
+  fails = false;
+  clock.sleep(HOUR);
+  const before = asked;
+  alice.check();
+  assert.equal(asked, before + 1);
+  await until(() => alice.state === "open");
+});
+
+test("an overlap that outlives the old token asks for no further connection", async (t) => {
+  const { hub, connect, issue, wind } = await setUp(t);
+  hub.auth = true;
+  const alice = await connect("alice", { token: () => issue(10 * MINUTE), handoverOverlap: 5 * MINUTE });
+  await wind(12 * MINUTE);
+  assert.equal(hub.attempts.length, 2);
+  assert.deepEqual(types(alice), ["open"]);
+});
+
+test("a machine that sleeps past the time of a hand-over makes it on waking", async (t) => {
+  const { hub, clock, connect, issue, wind, tick } = await setUp(t);
+  const byToken = await connect("alice", { token: () => issue(10 * MINUTE) });
+  const byAge = await connect("alice", { handoverAfter: 9 * MINUTE });
+  clock.sleep(9 * MINUTE);
+  tick(29_999);
+  await aWhile();
+  assert.equal(hub.attempts.length, 2);
+  await wind(1);
+  assert.equal(hub.attempts.length, 4);
+  for (const client of [byToken, byAge]) assert.deepEqual(types(client), ["open"]);
+});
+
+test("a token that is cached until its end is asked for again and again, and opens nothing", async (t) => {
+  const { hub, clock, connect, issue, wind } = await setUp(t, { random: 0 });
+  hub.auth = true;
+  let asked = [];
+  let cached;
+  const begin = clock.time;
+  const token = () => {
+    asked.push(clock.time - begin);
+    if (!cached || cached.ends <= clock.time) cached = { token: issue(10 * MINUTE), ends: clock.time + 10 * MINUTE };
+    return cached.token;
+  };
+  const alice = await connect("alice", { token });
+  await wind(10 * MINUTE - 1);
+  assert.deepEqual(asked.slice(0, 7), [0, 540_000, 570_000, 585_000, 592_500, 596_250, 598_125]);
+  assert.ok(asked.length <= 8);
+  assert.deepEqual([alice.state, hub.attempts.length], ["open", 1]);
+  await wind(1_000);
+  assert.deepEqual(
+    alice.heard("reconnecting").map(({ reason }) => reason),
+    ["the token has ended"],
+  );
+  assert.deepEqual([alice.state, hub.attempts.length], ["open", 2]);
+  assert.deepEqual(alice.heard("error"), []);
+
+  // One that is renewed a while before its end is handed over to without a gap.
+  asked = [];
+  await wind(9.5 * MINUTE);
+  cached = null;
+  await wind(MINUTE);
+  assert.equal(hub.attempts.length, 3);
+  assert.equal(alice.heard("reconnecting").length, 1);
+});
+
+test("a token that is a string serves until its end, and is refused after it", async (t) => {
+  const { hub, connect, issue, wind } = await setUp(t);
+  hub.auth = true;
+  const alice = await connect("alice", { token: issue(10 * MINUTE) });
+  await wind(10 * MINUTE - 1);
+  assert.deepEqual([types(alice), hub.attempts.length], [["open"], 1]);
+  await wind(1);
+  assert.equal(alice.heard("reconnecting")[0].reason, "the token has ended");
+  assert.ok(alice.heard("reconnecting")[0].delay > 0);
+  await wind(10_000);
+  assert.deepEqual([hub.attempts.length, alice.heard("refused").length], [6, 1]);
+});
+
+test("a hand-over by age takes the same token again", async (t) => {
+  const { hub, connect, issue, wind } = await setUp(t, { random: 0 });
+  const alice = await connect("alice", { token: issue(8 * HOUR) });
+  await wind(7 * HOUR);
+  assert.equal(hub.attempts.length, 1 + Math.floor((7 * 60) / 115));
+  assert.deepEqual(types(alice), ["open"]);
+});
+
+test("a token that cannot be had leaves the connection open until the end of the one in use", async (t) => {
+  const { hub, connect, issue, wind } = await setUp(t, { random: 0.5 });
+  hub.auth = true;
+  let fails = false;
+  const token = async () => {
+    if (fails) throw new Error("no network");
+    return issue(10 * MINUTE);
+  };
+  const alice = await connect("alice", { token });
+  fails = true;
+  await wind(9 * MINUTE);
+  for (const { error } of alice.heard("error")) assert.ok(code("token_failed")(error));
+  assert.ok(alice.heard("error").length > 3);
+  assert.equal(alice.state, "open");
+  fails = false;
+  await wind(30_000);
+  assert.deepEqual([hub.handshakes.length, alice.heard("reconnecting")], [2, []]);
+  fails = true;
+  await wind(10 * MINUTE);
+  assert.equal(alice.state, "reconnecting");
+  assert.equal(alice.heard("reconnecting")[0].reason, "the token has ended");
+  fails = false;
+  await wind(30_000);
+  assert.equal(alice.state, "open");
+});
+
+test("SignedOut ends the client, at whatever moment", async (t) => {
+  const page = new EventTarget();
+  const listeners = ["addEventListener", "removeEventListener"];
+  for (const name of listeners) globalThis[name] = page[name].bind(page);
+  t.after(() => listeners.forEach((name) => delete globalThis[name]));
+
+  let signedOut;
+  class Gone extends SignedOut {
+    name = "Gone";
+  }
+  const byName = Object.assign(new Error("bye"), { name: "SignedOut" });
+  const answer = (issue) => async () => {
+    if (signedOut) throw signedOut;
+    return issue(10 * MINUTE);
+  };
+  const moments = {
+    "at first": async ({ start, issue }) => {
+      signedOut = new SignedOut();
+      return start("alice", { token: answer(issue) });
+    },
+    "after a loss": async ({ hub, connect, issue, wind }) => {
+      const alice = await connect("alice", { token: answer(issue) });
+      signedOut = byName;
+      hub.cut();
+      await until(() => alice.state === "reconnecting");
+      await wind(250);
+      return alice;
+    },
+    "during a hand-over, with an answer owed": async ({ hub, connect, issue, wind }) => {
+      const alice = await connect("alice", { token: answer(issue), pingInterval: 20 * MINUTE });
+      await wind(8 * MINUTE);
+      hold(hub);
+      alice.owed = assert.rejects(alice.send("bob", 1), code("signed_out"));
+      await until(() => hub.sent.length);
+      signedOut = new Gone("see you");
+      await wind(MINUTE);
+      return alice;
+    },
+  };
+  for (const [moment, prepare] of Object.entries(moments)) {
+    await t.test(moment, async (t) => {
+      signedOut = null;
+      const context = await setUp(t);
+      const { hub, clock, tick } = context;
+      const alice = await prepare(context);
+      await until(() => alice.state === "failed");
+      await alice.owed;
+      const [{ error }, ...more] = alice.heard("failed");
+      assert.ok(code("signed_out")(error));
+      assert.equal(error.cause, signedOut);
+      assert.equal(error.message, signedOut.message || "the user has signed out");
+      assert.deepEqual(more, []);
+      await until(() => hub.open.size === 0 && clock.running === 0, "no socket and no timer is left");
+      assert.deepEqual(getEventListeners(page, "online"), []);
+
+      const before = [hub.attempts.length, alice.log.length];
+      await assert.rejects(alice.send("bob", 2), (error) => {
+        assert.equal(error.cause, signedOut);
+        return code("signed_out")(error);
+      });
+      alice.check();
+      alice.close();
+      tick(3 * HOUR);
+      await aWhile();
+      assert.deepEqual([hub.attempts.length, alice.log.length], before);
+      assert.equal(alice.state, "failed");
+    });
+  }
+});
+
+/** A WebSocket as a browser has it, to which a handshake fails without a reason. */
+class Reticent extends EventTarget {
+  static made = 0;
+  constructor() {
+    super();
+    Reticent.made++;
+    setImmediate(() => {
+      if (this.opens) this.dispatchEvent(new Event("open"));
+      this.dispatchEvent(new Event("error"));
+      this.dispatchEvent(Object.assign(new Event("close"), { code: 1006, reason: "" }));
+    });
+  }
+  send() {}
+  close() {}
+}
+
+test("handshakes that are refused with a token become rare, and say so", async (t) => {
+  for (const [runtime, options] of Object.entries({ ws: {}, "a browser": { WebSocket: Reticent } })) {
+    await t.test(runtime, async (t) => {
+      const { hub, start, wind } = await setUp(t);
+      hub.refuse = 403;
+      Reticent.made = 0;
+      const alice = start("alice", { token: "t", ...options });
+      const made = () => hub.attempts.length + Reticent.made;
+      await wind(4_000);
+      assert.equal(made(), 5);
+      const [first, ...more] = alice.heard("refused");
+      assert.deepEqual([first.refused, first.delay, more.length], [5, 3.75 * MINUTE, 0]);
+      assert.match(first.reason, runtime === "ws" ? /403/ : /1006/);
+      await wind(10 * MINUTE - 4_000);
+      assert.equal(made(), 7);
+      await wind(50 * MINUTE);
+      assert.equal(made(), 20);
+      assert.deepEqual(
+        alice.heard("refused").map(({ refused }) => refused),
+        Array.from({ length: 16 }, (_, index) => index + 5),
+      );
+      assert.deepEqual([alice.heard("error").length, alice.heard("reconnecting").length], [20, 20]);
+      assert.equal(alice.heard("reconnecting").at(-1).delay, 3.75 * MINUTE);
+
+      // check() makes one at once, and leaves the count as it is.
+      alice.check();
+      await until(() => made() === 21);
+      await until(() => alice.heard("refused").at(-1).refused === 21);
+      assert.equal(alice.heard("reconnecting").at(-1).delay, 3.75 * MINUTE);
+    });
+  }
+});
+
+test("the rare attempts keep to refusedRetry, and are spread", async (t) => {
+  for (const [random, minutes] of [
+    [0, 10],
+    [0.999, 19.99],
+  ]) {
+    await t.test(`at ${random}`, async (t) => {
+      const { hub, start, wind } = await setUp(t, { random });
+      hub.refuse = 401;
+      const alice = start("alice", { token: "t", refusedRetry: 20 * MINUTE });
+      await wind(10_000);
+      assert.equal(alice.heard("refused")[0].delay, minutes * MINUTE);
+    });
+  }
+});
+
+test("a handshake that opens ends the count of refusals", async (t) => {
+  const { hub, start, tick, wind } = await setUp(t);
+  hub.refuse = 403;
+  let refused;
+  const alice = start("alice", { token: (request) => ({ refused } = request) && "t" });
+  await wind(MINUTE);
+  assert.equal(alice.heard("refused").length, 1);
+  hub.refuse = false;
+  await wind(5 * MINUTE);
+  assert.equal(alice.state, "open");
+  hub.refuse = 403;
+  hub.cut();
+  await until(() => alice.state === "reconnecting");
+  assert.equal(alice.heard("reconnecting").at(-1).delay, 250);
+  tick(250);
+  await until(() => alice.heard("error").length === 6);
+  assert.equal(refused, 0);
+  await wind(1_800);
+  assert.deepEqual([refused, alice.heard("refused").length], [2, 1]);
+});
+
+test("what is known to be no refusal is not counted", async (t) => {
+  const reasons = {
+    "another status": ({ hub, start }) => {
+      hub.refuse = 429;
+      return start("alice", { token: "t" });
+    },
+    "no token": ({ hub, start }) => {
+      hub.refuse = 403;
+      return start("alice");
+    },
+    "no hub at that address": ({ hub, start }) => {
+      hub.url = "ws://127.0.0.1:9/live";
+      return start("alice", { token: "t" });
+    },
+    "no answer": ({ hub, start }) => {
+      hub.hang = true;
+      return start("alice", { token: "t" });
+    },
+    "no network": ({ t, start }) => {
+      const before = Object.getOwnPropertyDescriptor(globalThis, "navigator");
+      Object.defineProperty(globalThis, "navigator", { value: { onLine: false }, configurable: true });
+      t.after(() => (before ? Object.defineProperty(globalThis, "navigator", before) : delete globalThis.navigator));
+      return start("alice", { token: "t", WebSocket: Reticent });
+    },
+    "a connection that is cut at once": ({ start }) => {
+      class Cut extends Reticent {
+        opens = true;
+      }
+      const token = ({ refused }) => assert.equal(refused, 0) ?? "t";
+      return start("alice", { token, WebSocket: Cut });
+    },
+    "no socket": ({ start }) =>
+      start("alice", {
+        token: "t",
+        WebSocket: class {
+          constructor() {
+            throw new Error("not here");
+          }
+        },
+      }),
+  };
+  for (const [name, prepare] of Object.entries(reasons)) {
+    await t.test(name, async (t) => {
+      const context = await setUp(t);
+      const alice = prepare({ t, ...context });
+      await context.wind(5 * MINUTE);
+      assert.ok(alice.heard("error").length >= 8);
+      assert.deepEqual(types(alice).sort(), ["error", "reconnecting"]);
+      for (const { error } of alice.heard("error")) assert.equal(error.code, "connect_failed");
+      assert.ok(alice.heard("reconnecting").at(-1).delay <= 15_000);
+    });
+  }
+});
+
+test("a hand-over that is refused is told, and ends nothing", async (t) => {
+  const { hub, connect, wind } = await setUp(t, { random: 0 });
+  const alice = await connect("alice", { token: "t", handoverAfter: 30 * MINUTE, backoffBase: 1_000 });
+  hub.refuse = 403;
+  await wind(40 * MINUTE);
+  assert.deepEqual([alice.state, alice.heard("reconnecting")], ["open", []]);
+  // At random 0 the backoff takes no time, and the rare attempts come every 2.5 minutes.
+  assert.deepEqual(
+    alice.heard("refused").map(({ refused }) => refused),
+    [5, 6, 7, 8, 9],
+  );
 });
 
 test("a handshake that hangs is given up and tried again", async (t) => {
@@ -901,6 +1656,21 @@ test("closing leaves nothing running, at whatever moment", async (t) => {
       await until(() => alice.state === "closed");
       return alice;
     },
+    "from a listener, at the fifth refusal": async ({ hub, start, wind }) => {
+      hub.refuse = 403;
+      const alice = start("alice", { token: "t" });
+      alice.addEventListener("error", () => alice.heard("error").length === 5 && alice.close());
+      await wind(4_000);
+      assert.equal(alice.state, "closed");
+      return alice;
+    },
+    "from token(), past the end of the one in use": async ({ clock, connect, issue, tick }) => {
+      let alice;
+      alice = await connect("alice", { token: () => alice?.close() ?? issue(MINUTE) });
+      clock.sleep(HOUR);
+      tick(30_000);
+      return alice;
+    },
     "while what was queued goes out": async ({ start }) => {
       const alice = start("alice");
       alice.send("bob", 1).catch(() => {});
@@ -936,6 +1706,7 @@ test("closing leaves nothing running, at whatever moment", async (t) => {
         [],
       );
       assert.equal(alice.heard("close").length, 1);
+      assert.equal(alice.log.at(-1).type, "close");
     });
   }
 });

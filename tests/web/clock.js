@@ -1,14 +1,25 @@
-// A clock that stands still until a test winds it.
+// A clock that stands still until a test winds it: the timers, and the time of day.
 
 export class Clock {
+  /** How far this machine's time of day is ahead of the true one. */
+  skew = 0;
+
+  // A whole second, as tokens count them.
+  #begin = Math.floor(Date.now() / 1_000) * 1_000;
   #now = 0;
+  #slept = 0;
   #timers = new Set();
   #ids = 0;
 
-  /** Replaces the timers until it is called upon to `restore` them. */
+  /** Replaces the timers and Date.now until it is called upon to `restore` them. */
   constructor() {
     const { setTimeout, clearTimeout } = globalThis;
-    this.restore = () => Object.assign(globalThis, { setTimeout, clearTimeout });
+    const { now } = Date;
+    this.restore = () => {
+      Object.assign(globalThis, { setTimeout, clearTimeout });
+      Date.now = now;
+    };
+    Date.now = () => Math.floor(this.time + this.skew);
     globalThis.setTimeout = (run, ms = 0, ...args) => {
       const timer = { at: this.#now + ms, run: () => run(...args), id: ++this.#ids };
       timer.ref = timer.unref = () => timer;
@@ -18,9 +29,19 @@ export class Clock {
     globalThis.clearTimeout = (timer) => this.#timers.delete(timer);
   }
 
+  /** The true time, which a hub goes by. */
+  get time() {
+    return this.#begin + this.#now + this.#slept;
+  }
+
   /** How many timers are running. */
   get running() {
     return this.#timers.size;
+  }
+
+  /** How long until the next of them is due. */
+  get next() {
+    return Math.min(...[...this.#timers].map(({ at }) => at - this.#now));
   }
 
   tick(ms) {
@@ -33,5 +54,10 @@ export class Clock {
       due.run();
     }
     this.#now = end;
+  }
+
+  /** Time passes while the machine sleeps, and its timers stand still. */
+  sleep(ms) {
+    this.#slept += ms;
   }
 }

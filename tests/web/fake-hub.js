@@ -4,14 +4,18 @@ import { createServer } from "node:http";
 import { WebSocketServer } from "ws";
 
 export class FakeHub {
-  /** Every handshake that was let through, in order; those still open are in `open`. */
+  /** Every handshake that came: { url, query, protocols, token }. */
+  attempts = [];
+  /** The query of every handshake that was let through, in order; those still open are in `open`. */
   handshakes = [];
   open = new Set();
   /** Frames that clients have sent, in order: { link, frame }. */
   frames = [];
 
   // What a test may change.
-  refuse = false; // Handshakes are answered with 400.
+  refuse = false; // Handshakes are answered with this status; true is 400.
+  auth = false; // Handshakes need a JWT that has not ended; others are answered with 403.
+  now = () => Date.now();
   hang = false; // Handshakes are not answered.
   mute = false; // Frames are read, and neither answered nor passed on.
   greeting = { type: "pong" }; // The answer to a connection's first ping.
@@ -28,8 +32,13 @@ export class FakeHub {
       hub.#sockets.add(socket);
       socket.on("close", () => hub.#sockets.delete(socket));
     });
-    const verifyClient = (_, answer) => hub.hang || answer(!hub.refuse, 400);
-    const sockets = new WebSocketServer({ server: hub.#server, verifyClient });
+    const verifyClient = ({ req }, answer) => {
+      const { token } = (req.attempt = hub.#attempt(req));
+      const status = hub.refuse === true ? 400 : hub.refuse || (hub.auth && !(endOf(token) > hub.now()) && 403);
+      if (!hub.hang) answer(!status, status);
+    };
+    const handleProtocols = (offered) => offered.has("hub.v1") && "hub.v1";
+    const sockets = new WebSocketServer({ server: hub.#server, verifyClient, handleProtocols });
     sockets.on("connection", (socket, request) => hub.#connected(socket, request));
     await new Promise((resolve) => hub.#server.listen(port, "127.0.0.1", resolve));
     hub.url = `ws://127.0.0.1:${hub.#server.address().port}/live`;
@@ -46,10 +55,22 @@ export class FakeHub {
     for (const { socket } of this.open) socket.terminate();
   }
 
-  #connected(socket, request) {
-    const query = new URL(request.url, this.url).searchParams;
+  #attempt({ url, headers }) {
+    const query = new URL(url, this.url).searchParams;
+    const protocols = headers["sec-websocket-protocol"]?.split(/, */) ?? [];
+    const tokens = protocols.filter((name) => name.startsWith("bearer.")).map((name) => name.slice("bearer.".length));
+    const [token, second] = [...tokens, ...query.getAll("token")];
+    const attempt = { url, query, protocols, token: second ? undefined : token };
+    this.attempts.push(attempt);
+    return attempt;
+  }
+
+  #connected(socket, { attempt }) {
+    const { query, token } = attempt;
     const link = {
       socket,
+      token,
+      ended: () => this.auth && endOf(token) <= this.now(),
       session: query.get("session_id"),
       query: Object.fromEntries(query),
       number: this.handshakes.push(query),
@@ -72,17 +93,20 @@ export class FakeHub {
   }
 
   answer(link, frame) {
-    if (frame.action === "ping") link.say({ type: "pong" });
+    if (link.ended() && frame.action !== "ping") {
+      link.say({ type: "error", code: "not_connected", message: "connect again", id: frame.id });
+    } else if (frame.action === "ping") link.say({ type: "pong" });
     else if (frame.action === "sendMessage") link.say(this.deliver(link.session, frame));
     else link.say({ type: "error", code: "unknown_action", message: "no such action" });
   }
 
-  /** Delivers, and returns the receipt. */
+  /** Delivers, and returns the receipt. A connection whose token has ended hears nothing, and is closed. */
   deliver(from, { id, sessions, message }) {
     const delivery = { type: "message", id, from, message, sent_at: new Date().toISOString() };
     const tallies = sessions.map((session) => {
-      const links = [...this.open].filter((link) => link.session === session);
-      for (const link of links) link.say(delivery);
+      const all = [...this.open].filter((link) => link.session === session);
+      const links = all.filter((link) => !link.ended());
+      for (const link of all) link.ended() ? link.socket.close() : link.say(delivery);
       return { session, delivered: links.length, gone: 0, failed: 0 };
     });
     const delivered = tallies.reduce((sum, tally) => sum + tally.delivered, 0);
@@ -97,4 +121,15 @@ export class FakeHub {
   get pings() {
     return this.frames.filter(({ frame }) => frame.action === "ping").length;
   }
+}
+
+/** An unsigned JWT. */
+export function jwt(claims) {
+  const part = (value) => Buffer.from(JSON.stringify(value)).toString("base64url");
+  return `${part({ alg: "none" })}.${part(claims)}.x`;
+}
+
+/** When a JWT ends, in milliseconds. */
+function endOf(token) {
+  return JSON.parse(Buffer.from(token?.split(".")[1] ?? "e30", "base64url")).exp * 1_000;
 }

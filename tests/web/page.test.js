@@ -4,6 +4,7 @@ import AxeBuilder from "@axe-core/playwright";
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 import { findBrowser, launch, proxy, servePage } from "./browser.js";
+import { FakeHub } from "./fake-hub.js";
 
 const HUB_URL = process.env.HUB_URL;
 const skip = !findBrowser()
@@ -85,13 +86,50 @@ else
 
       // A second tab of the same session hears as well.
       const second = await enter("bob");
-      await to(alice).fill(`${name("bob")}, ${name("nobody")}`);
+      await to(alice).fill(`${name("bob")} ${name("nobody")}`);
       await say(alice, "All of you");
       await Promise.all([bob, second].map((page) => hears(page, "All of you")));
       await fares(alice, `Delivered to ${name("bob")} (2). Nobody is there as ${name("nobody")}`);
 
       assert.deepEqual(await heard(bob), ["Hello, Bob", "All of you"]);
       assert.deepEqual(await heard(eve), []);
+    });
+
+    test("a session may have any visible name, and is always seen for what it is", async (t) => {
+      const { enter, name } = await open(t);
+      const odd = ["auth0|64af", "ann+test@example.com", "a,b", "a&b=c", "#x", "<b>", "../x", "o'brien@x", "100%25"];
+      const sender = await enter(odd[0]);
+      await to(sender).fill(odd.map(name).join("  "));
+      for (const own of odd) {
+        const page = await enter(own, { to: odd[0] });
+        assert.equal(await page.locator("#me").textContent(), name(own));
+        assert.equal(await page.title(), `${name(own)} · Hub`);
+        assert.equal(await to(page).inputValue(), name(odd[0]));
+        await say(page, `from ${own}`);
+        await hears(sender, `from ${own}`);
+        await sender.getByRole("button", { name: name(own), exact: true }).click();
+        assert.equal(await to(sender).inputValue(), name(own));
+        assert.equal(new URL(sender.url()).searchParams.get("to"), name(own));
+        const invitation = await page.getByRole("link", { name: "Another session" }).getAttribute("href");
+        assert.deepEqual(Object.fromEntries(new URL(invitation).searchParams), { url: HUB_URL, to: name(own) });
+        await page.reload();
+        await isState(page, "Connected");
+        assert.equal(await page.locator("#me").textContent(), name(own));
+        await page.close();
+      }
+
+      // A comma belongs to the name.
+      await to(sender).fill(`${name("bob")}, ${name("a,b")}`);
+      await say(sender, "by habit");
+      await fares(sender, `Nobody is there as “${name("bob")},” and “${name("a,b")}”`);
+      assert.match(await sender.locator("#log .out .head").last().textContent(), /^to “bob-\w+,” and “a,b-\w+” /);
+
+      const address = new URL(sender.url());
+      assert.equal(address.searchParams.get("to"), `${name("bob")}, ${name("a,b")}`);
+      await sender.goto(address.href.replace(/to=.*/, `to=${name("bob")}%20${name("carol")}`));
+      await isState(sender, "Connected");
+      await say(sender, "to two");
+      await fares(sender, `Nobody is there as ${name("bob")} and ${name("carol")}`);
     });
 
     test("a message to one's own session is not shown to its sender twice", async (t) => {
@@ -319,7 +357,7 @@ else
       const page = await enter("alice");
       const focused = () => page.evaluate(() => document.activeElement.id || document.activeElement.ariaLabel);
       assert.equal(await focused(), "to", "the first thing to fill in has the focus");
-      await page.keyboard.type("not/a/session");
+      await page.keyboard.type("not*a*session");
       await page.keyboard.press("Tab");
       assert.equal(await focused(), "text");
       await page.keyboard.type("first");
@@ -373,6 +411,54 @@ else
       await page.getByRole("status").filter({ hasText: "Connected" }).waitFor({ timeout: 6_000 });
     });
 
+    /** Joins by hand, as one has to with a token. */
+    async function joinWith(page, url, session, token) {
+      await page.goto(site.url);
+      await page.getByLabel("Hub address").fill(url);
+      await page.getByLabel("Your session").fill(session);
+      await page.getByLabel("Token").fill(token);
+      await page.getByRole("button", { name: "Join" }).click();
+    }
+
+    test("a token that the hub keeps turning away is named as the reason", async (t) => {
+      const hub = await FakeHub.start();
+      t.after(() => hub.stop());
+      hub.refuse = 403;
+      const { context, name } = await open(t);
+      const page = await context.newPage();
+      await page.addInitScript(() => (Math.random = () => 0));
+      await joinWith(page, hub.url, name("alice"), "s3cret");
+      await page.getByText("The hub has turned this token away 5 times:").waitFor();
+      await page.getByText("it may have expired, or not cover this session.").waitFor();
+      await page.getByText(/Next try in 1[45]\d s\./).waitFor();
+      await isState(page, "Reconnecting");
+      assert.deepEqual(hub.attempts.at(-1).protocols, ["hub.v1", "bearer.s3cret"]);
+      await page.getByRole("button", { name: "Try now" }).click();
+      await page.getByText("The hub has turned this token away 6 times:").waitFor();
+      hub.refuse = false;
+      await page.getByRole("button", { name: "Try now" }).click();
+      await isState(page, "Connected");
+      assert.equal(await page.getByText("turned this token away").isVisible(), false);
+    });
+
+    test("a token that can never work is final: the page says why, and lets one join again", async (t) => {
+      const { context, name } = await open(t);
+      const page = await context.newPage();
+      await joinWith(page, HUB_URL, name("alice"), "x".repeat(8_001));
+      await isState(page, "Token too large");
+      await page
+        .getByText("The token has 8001 characters and may have 8000: issue tokens with fewer claims.")
+        .waitFor();
+      assert.equal(await page.getByRole("button", { name: "Try now" }).isVisible(), false);
+      await to(page).fill(name("bob"));
+      await say(page, "too late");
+      await fares(page, "Not sent: the token has 8001");
+      await page.getByRole("button", { name: "Join again" }).click();
+      assert.equal(await page.getByLabel("Your session").inputValue(), name("alice"));
+      await page.keyboard.press("Enter");
+      await isState(page, "Connected");
+    });
+
     test("the strip shows raw frames, both ways", async (t) => {
       const { enter } = await open(t);
       const page = await enter("alice", { to: "alice" });
@@ -416,6 +502,10 @@ else
         await page.goto(site.url);
         await page.getByRole("button", { name: "Join" }).click();
         await check(page, "joining");
+
+        await joinWith(page, HUB_URL, "alice", "x".repeat(8_001));
+        await isState(page, "Token too large");
+        await check(page, "failed");
 
         const alice = await enter(`a-name-that-is-rather-long-${look}`, { hub: way.url });
         await check(alice, "empty");

@@ -37,11 +37,11 @@ try {
     const carol = await enter("carol", "alice");
     await say(alice, "Morning! Is the 09:12 running?");
     await say(bob, "It is, four minutes late. I am on platform 3.");
-    await say(bob, "Coffee?", "alice, carol");
-    await say(carol, "Please. And a seat by the window, if there is one.", "alice, bob");
+    await say(bob, "Coffee?", "alice carol");
+    await say(carol, "Please. And a seat by the window, if there is one.", "alice bob");
     if (frames) await alice.getByRole("button", { name: "Frames" }).click();
-    await say(alice, "Flat white for me. See you both in ten.", "bob, carol");
-    await say(alice, "Dave, are you coming as well?", "bob, dave");
+    await say(alice, "Flat white for me. See you both in ten.", "bob carol");
+    await say(alice, "Dave, are you coming as well?", "bob dave");
     await alice.bringToFront();
     await alice.screenshot({ path: join(folder, `${name}.png`) });
     await context.close();
