@@ -97,10 +97,11 @@ variable "detailed_metrics" {
 
 # What the rules of `auth` have in common.
 locals {
-  # Where keys are fetched: over HTTPS, or on the same machine.
-  key_origin        = "(https://[^/:\\s\\p{Cc}?#@]+|http://(127\\.0\\.0\\.1|localhost))(:[0-9]+)?"
-  discovery_pattern = "^${local.key_origin}(/[^\\s\\p{Cc}?#]*)?$"
-  jwks_url_pattern  = "^${local.key_origin}([/?][^\\s\\p{Cc}#]*)?$"
+  # Where keys are fetched: over HTTPS, or on the same machine. A placeholder such as {tenant} is no host, and <tenant> no path.
+  port              = "(:([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5]))?"
+  key_origin        = "(https://[A-Za-z0-9._-]+|http://(127\\.0\\.0\\.1|localhost))${local.port}"
+  discovery_pattern = "^${local.key_origin}(/[^\\s\\p{Cc}?#\"<>`{}]*)?$"
+  jwks_url_pattern  = "^${local.key_origin}([/?][^\\s\\p{Cc}#\"<>`{}]*)?$"
 
   issuer_pattern      = "^[^\\p{Z}\\p{Cc}]([^\\p{Cc}]*[^\\p{Z}\\p{Cc}])?$"
   claim_names         = ["audience_claim", "session_claim", "send_claim", "subscribe_claim"]

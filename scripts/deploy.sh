@@ -16,8 +16,8 @@
 #
 # Settings, region and state are those of infra/environments/<environment> (scripts/new-environment.sh makes one);
 # credentials come from the environment, as for any Terraform run there. Where the hub asks for tokens, the smoke test needs
-# one that may join and send to the session smoke-test, or it only sees itself refused: in HUB_TOKEN, or printed by the
-# executable infra/environments/<environment>/smoke-token, if there is one.
+# one that may join and send to the session smoke-test, or to the one that HUB_SESSION names, or it only sees itself refused: in
+# HUB_TOKEN, or printed by the executable infra/environments/<environment>/smoke-token, if there is one.
 
 # shellcheck source=scripts/lib/common.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib/common.sh"
@@ -139,8 +139,10 @@ expect=(--asks-for-token)
   say "This hub is OPEN TO EVERYONE: whoever knows the address can join any session and send to any."
 }
 if [[ -n ${expect[*]-} && -z ${HUB_TOKEN:-} && -e $INFRA/smoke-token ]]; then
-  HUB_TOKEN=$("$INFRA/smoke-token") || die "deployed, but not tested: ${INFRA#"$ROOT"/}/smoke-token failed, see above"
-  export HUB_TOKEN
+  smoke=$("$INFRA/smoke-token") || die "deployed, but not tested: ${INFRA#"$ROOT"/}/smoke-token failed, see above"
+  HUB_TOKEN=$(sed -n 1p <<<"$smoke")
+  HUB_SESSION=$(sed -n 2p <<<"$smoke")
+  export HUB_TOKEN HUB_SESSION
 fi
 # The API's own address: a custom domain works only once its DNS record does.
 run "$ROOT/scripts/smoke.sh" "$(hub 'hub["connections_endpoint"].replace("http", "ws", 1)')" ${expect[@]+"${expect[@]}"} \

@@ -201,15 +201,15 @@ REFUSED_ISSUERS = [
     ("must be what tokens have as their iss, to the letter", ".issuer", {"issuer": " https://login.example.com/"}),
     *(("set jwks_url, since this issuer is no https:// URL", "", {"issuer": text}) for text in
       ("accounts.example.com", "urn:a", "https://", "https:///a", "https://:443/", "HTTPS://a", "https://a b/", "https://a?", "https://a/?b", "https://a/#", "https://u@a/",
-       "https://u:p@a/", "https://a:x/", "http://a", "http://127.0.0.1.example.com", "http://127.0.0.10/", "http://localhost:1@a/", "http://169.254.169.254/")),
+       "https://u:p@a/", "https://a:x/", "https://a:65536/", "https://{tenant}.example.com/", "https://a/<tenant>/v2.0", "https://b\u00fccher.example/", "http://a", "http://127.0.0.1.example.com", "http://127.0.0.10/", "http://localhost:1@a/", "http://169.254.169.254/")),
     *(("must be an https:// URL without a fragment or user", ".jwks_url", {"jwks_url": text}) for text in
-      ("", "keys", "http://a/", "https://", "https:///a", "https://u@a/", "https://a:1@b/", "https://a/#b", "https://a/ b", "https://a/\u0007")),
+      ("", "keys", "http://a/", "https://", "https:///a", "https://u@a/", "https://a:1@b/", "https://a:0/", "https://a/{tenant}", 'https://a?"', "https://a/#b", "https://a/ b", "https://a/\u0007")),
     *(("must list at least one audience", ".audiences", {"audiences": some}) for some in (None, [], [""], ["chat", " "], [None])),
     *(("must not be empty: write the name of a claim", f".{name}", {name: text}) for name in CLAIMS for text in ("", " \t")),
     *(("~ is written ~0 in a JSON pointer", f".{name}", {name: text}) for name in CLAIMS for text in ("/~", "/a~b", "/a/~2", "/~0~", "/a\n~")),
 ]  # fmt: skip
 ACCEPTED_ISSUERS = [
-    *({"issuer": text} for text in ("https://a", "https://a/", "https://a:8443/b/v2.0/", "https://a/b@c", "http://localhost", "http://127.0.0.1:8081/mobile")),
+    *({"issuer": text} for text in ("https://a", "https://a/", "https://a:65535/b/v2.0/", "https://a/b@c", "http://localhost", "http://127.0.0.1:8081/mobile")),
     *({"issuer": text, "jwks_url": KEYS} for text in ("a", "my app", "my-app", "http://a/", "https://a?b#c", "https://login.example.com/é")),
     *({"jwks_url": text} for text in ("https://a", "https://a?b=c@d", "http://localhost:1/a", f"{KEYS}a/b@c.example.com")),
     *({name: text} for name in CLAIMS for text in (None, "a", "a~", "https://a/~b", "/", "/a/b", "/~0/~1~01")),
@@ -367,7 +367,9 @@ def issuers(work: str) -> str:
     defaults = {"audience_claim": "aud", "session_claim": "session_id", "send_claim": "send_to", "subscribe_claim": "subscribe_to", "patterns": False}
     nothing = {"issuer": None, "audiences": None, "jwks_url": None}
     whole = [nothing | defaults | {name: value for name, value in entry.items() if value is not None} for entry in entries]
-    size = len(json.dumps(whole, separators=(",", ":"), ensure_ascii=False).encode())
+    text = json.dumps(whole, separators=(",", ":"), ensure_ascii=False)
+    # As jsonencode has them.
+    size = len(re.sub("[<>&]", lambda sign: f"\\u{ord(sign[0]):04x}", text).encode())
     assert f"takes {size} bytes" in of("bytes as JSON"), f"{size}: {said}"
     assert len(said) == len(reasons) + 2, said
     return f"{len(accepted)} issuers are accepted, those of the document among them, and {len(REFUSED_ISSUERS)} are refused by name"
@@ -461,7 +463,7 @@ def applied(folder: str, tags: "dict[str, str]", token: "Callable[[str], str]") 
         assert tags["ms-custom-id"] in address, address
         done = subprocess.run(
             [f"{ROOT}/scripts/smoke.sh", address, "--asks-for-token"],
-            env={**os.environ, "HUB_TOKEN": token("smoke-test")}, capture_output=True, text=True, check=False,
+            env={**os.environ, "HUB_TOKEN": token("auth0|smoke+test"), "HUB_SESSION": "auth0|smoke+test"}, capture_output=True, text=True, check=False,
         )
         assert done.returncode == 0, f"scripts/smoke.sh: {done.stdout}{done.stderr}"
 

@@ -171,7 +171,7 @@ class NewEnvironment(unittest.TestCase):
 
     def test_values_that_hcl_would_read(self) -> None:
         hostile = 'a"b\\c${d}$${e}%{f}%%{g}$$${h}\\${i}$%{ é😀\''
-        issuer = hostile.replace(" ", "")
+        issuer = "a\\b$$c%%d%%%e$\\$é😀'"
         self.written("demo", "--region", "eu-west-1", "--yes", "--issuer", f"https://login.example.com/{issuer}", "--audience", hostile)
         terraform("fmt", "-check", "-diff", str(self.environments))
         self.assertEqual(self.read("demo")["demo"]["hub"]["auth"], {"issuers": [{"issuer": f"https://login.example.com/{issuer}", "audiences": [hostile]}]})
@@ -243,8 +243,8 @@ class NewEnvironment(unittest.TestCase):
         found = re.findall(r'regex\(("(?:[^"\\]|\\.)*"), (?:try\()?var\.([a-z_.]+)', (ROOT / "infra/variables.tf").read_text(encoding="utf-8"))
         module = {path: pattern for pattern, path in found}
         same = {"name": "name", "region": "region", "table_name": "table-name", "websocket_endpoint": "endpoint"}
-        parts = [["https://", "http://", "wss://", ""], ["a.example.com", "localhost", "127.0.0.1", "u@a", ""], ["", ":1", ":x"]]
-        parts += [["", "/", "/b", "/b/", "/b//c", "/b c", "?q", "/#f", "?q@", "/b@c"]]
+        parts = [["https://", "http://", "wss://", ""], ["a.example.com", "localhost", "127.0.0.1", "u@a", ""], ["", ":1", ":x", ":65535", ":65536"]]
+        parts += [["", "/", "/b", "/b/", "/b//c", "/b c", "?q", "/#f", "?q@", "/b@c", "/<b>", "/{b}", '?"']]
         addresses = ["".join(one) for one in itertools.product(*parts)]
         values = [*addresses, "chat", "1chat", "a" * 32, "a" * 33, "a_b", "a.b", "ab"]
         values += ["c" * 255, "c" * 256, "a-b-1", "eu-west-1", "us-gov-east-12", "eu-west-", "EU-west-1", "eu-1"]

@@ -64,7 +64,7 @@ port=$("$PY" "$ROOT/scripts/lib/stack.py" port 8082)
 on_exit "kill $! 2>/dev/null; rm -rf $work"
 environment staging --anonymous
 environment production --issuer "http://127.0.0.1:$port" --audience hub
-printf '#!/bin/sh\nexec %q %q token %q http://127.0.0.1:%s --session smoke-test\n' "$PY" "$ROOT/scripts/lib/issuer.py" "$work/key" "$port" >"$work/one/infra/environments/production/smoke-token"
+printf '#!/bin/sh\n%q %q token %q http://127.0.0.1:%s --session "smoke|1" && echo "smoke|1"\n' "$PY" "$ROOT/scripts/lib/issuer.py" "$work/key" "$port" >"$work/one/infra/environments/production/smoke-token"
 chmod +x "$work/one/infra/environments/production/smoke-token"
 new() { "$work/one/scripts/new-environment.sh" "$1" --region "$AWS_REGION" --architecture "$(host_arch)" --anonymous --state-bucket "$bucket" --permissions-boundary "$boundary" --yes "${@:2}" >&2; }
 new misnamed --name other --state-key staging/misnamed.tfstate
@@ -220,7 +220,7 @@ for told in 'handshake without a token was rejected' 'a message reached both cli
 done
 ! grep -q 'OPEN TO EVERYONE' "$work/log" || die "a hub that asks for tokens is said to be open"
 handshake() { # TOKEN
-  "$PY" - "$(cat "$work/out")?session_id=smoke-test" "$1" <<'HANDSHAKE'
+  "$PY" - "$(cat "$work/out")?session_id=smoke%7C1" "$1" <<'HANDSHAKE'
 import asyncio, sys
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
@@ -235,7 +235,7 @@ print(asyncio.run(main(*sys.argv[1:])))
 HANDSHAKE
 }
 [[ $(handshake '') == 40[13] && $(handshake x.y.z) == 40[13] ]] || die "a handshake without a token, or with a false one, is not refused"
-[ "$(handshake "$("$work/clone/infra/environments/production/smoke-token")")" = 101 ] || die "a handshake with a token is refused"
+[ "$(handshake "$("$work/clone/infra/environments/production/smoke-token" | head -n 1)")" = 101 ] || die "a handshake with a token is refused"
 say "--- a plan that is out of date is not applied"
 ! as "$producer" "$production_job" "${deploy[@]}" --apply "$work/second.plan" --yes --allow-endpoint "${r2[@]}" 2>"$work/log" || die "a plan from before another apply was applied"
 grep -q 'another apply came between: re-run all jobs' "$work/log" || { cat "$work/log" >&2 && die "a plan that is out of date was refused for another reason"; }

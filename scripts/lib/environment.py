@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Callable, NamedTuple, NoReturn
 
 ROOT = Path(__file__).resolve().parents[2]
-ORIGIN = r"(https://[^/:\s?#@]+|http://(127\.0\.0\.1|localhost))(:[0-9]+)?"
+PORT = r"(:([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5]))?"
+ORIGIN = rf"(https://[A-Za-z0-9._-]+|http://(127\.0\.0\.1|localhost)){PORT}"
 REGION = r"[a-z]+(-[a-z]+)+-[0-9]+", "must look like eu-west-1"
 BOUNDARY = r"arn:aws[a-z-]*:iam::([0-9]{12}|aws):policy/[a-zA-Z0-9+=,.@_/-]+", "must be the ARN of an IAM policy: arn:aws:iam::123456789012:policy/…"
 ROLE = r"arn:aws[a-z-]*:iam::[0-9]{12}:role/[a-zA-Z0-9+=,.@_/-]+", "must be the ARN of an IAM role: arn:aws:iam::123456789012:role/…"
@@ -52,11 +53,11 @@ QUESTIONS = [
     Question("endpoint", "WebSocket endpoint, if the functions must post to one that is not the API's own: https://host/path.",
              r"(https://[^/\s?#]+|http://(127\.0\.0\.1|localhost)(:[0-9]+)?)(/[^/\s?#]+)*",
              "must be https://host/path without a slash at the end (http:// only for 127.0.0.1 and localhost)", lambda known: "", "the API's own"),
-    Question("issuer", f"Who may connect: the URL of the issuer whose tokens are required, or 'anonymous', which makes the hub\n{OPEN}.", ORIGIN + r"(/[^\s?#]*)?",
+    Question("issuer", f"Who may connect: the URL of the issuer whose tokens are required, or 'anonymous', which makes the hub\n{OPEN}.", ORIGIN + r'(/[^\s?#"<>`{}]*)?',
              "must be the https:// URL that tokens have as their iss, without a query string (http:// only for 127.0.0.1 and localhost)",
              word="anonymous", word_flag="anonymous"),
     Question("audience", "Audience of the tokens: their aud.", r".*\S.*", "must not be empty or hold control characters", part_of="issuer"),
-    Question("jwks-url", "URL of the issuer's keys, if its OpenID discovery document does not name it.", ORIGIN + r"([/?][^\s#]*)?",
+    Question("jwks-url", "URL of the issuer's keys, if its OpenID discovery document does not name it.", ORIGIN + r'([/?][^\s#"<>`{}]*)?',
              "must be an https:// URL without a fragment or user (http:// only for 127.0.0.1 and localhost)", lambda known: "", "looked up", part_of="issuer"),
     Question("state-bucket", "Where Terraform's state is: an S3 bucket, such as infra/bootstrap makes, or 'local' for a file that only this folder knows.",
              r"(?!local$)[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]",

@@ -23,7 +23,7 @@ def meaning(why: str) -> str:
 
 def main() -> None:
     arn, session = sys.argv[1:]
-    token = sys.stdin.read().strip().removeprefix("Bearer ")
+    token = re.sub(r"^bearer\s+", "", sys.stdin.read().strip(), flags=re.I)
     question = {"explain": {"token": token, "session_id": session or None}}
     config = botocore.config.Config(read_timeout=60, retries={"total_max_attempts": 1})
     client = botocore.session.get_session().create_client("lambda", region_name=arn.split(":")[3], config=config)
@@ -43,7 +43,7 @@ def main() -> None:
     # What the answer leaves out: the claim that it is about, or why there are no keys.
     lines = [json.loads(line) for line in log.splitlines() if line.startswith("{")]
     details = [line[key] for key in ("claim", "error") for line in lines if line.get("message") == "explained" and line.get(key)]
-    text = f"refused, {answer['why']}{''.join(f' ({detail})' for detail in details)}: {meaning(answer['why'])}"
+    text = f"not admitted, {answer['why']}{''.join(f' ({detail})' for detail in details)}: {meaning(answer['why'])}"
     sys.exit(textwrap.fill(text, 110, break_long_words=False, break_on_hyphens=False))
 
 

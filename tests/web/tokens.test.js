@@ -10,8 +10,8 @@ import { HubClient } from "../../web/hub-client.js";
 import { findBrowser, launch, servePage } from "./browser.js";
 
 const { HUB_URL } = process.env;
-const life = Number(process.env.TOKEN_SECONDS ?? 10);
-const stay = Number(process.env.LISTEN_SECONDS ?? 40);
+const life = Number(process.env.TOKEN_SECONDS ?? 8);
+const stay = Number(process.env.LISTEN_SECONDS ?? 24);
 const script = new URL("../../scripts/local.sh", import.meta.url).pathname;
 const skip = !HUB_URL && 'HUB_URL is not set: run scripts/local.sh up --auth, and then eval "$(scripts/local.sh env)"';
 

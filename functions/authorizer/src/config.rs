@@ -159,6 +159,9 @@ pub(crate) fn key_url(text: &str) -> Result<Uri, &'static str> {
     if uri.authority().is_some_and(|authority| authority.as_str().contains('@')) || text.contains('#') {
         return Err("it must be a plain URL, without a user and without a #");
     }
+    if uri.authority().is_some_and(|authority| authority.as_str() != host && authority.port_u16().is_none()) {
+        return Err("its port must be a number up to 65535");
+    }
     match uri.scheme_str() {
         Some("https") => Ok(uri),
         Some("http") if ["127.0.0.1", "[::1]", "localhost"].contains(&host) => Ok(uri),
@@ -281,6 +284,7 @@ mod tests {
             (jwks("file:///etc/passwd"), "jwks_url"),
             (jwks("https://user@keys.example.com/"), "jwks_url"),
             (jwks("https://keys.example.com/#one"), "jwks_url"),
+            (jwks("https://keys.example.com:99999/"), "port"),
         ] {
             let error = parse(&json!([with(&changes)]).to_string()).expect_err(&changes.to_string());
             let error = error.to_string();

@@ -255,8 +255,8 @@ async fn grant(
 ) -> Result<Grant, Stop> {
     match keys.check(token.signed()).await.map_err(Stop::Failed)? {
         Verdict::Good => {}
-        Verdict::Bad => return Err("bad_signature".into()),
-        Verdict::Unknown => return Err("unknown_key".into()),
+        Verdict::Bad | Verdict::Unknown { tried: true } => return Err("bad_signature".into()),
+        Verdict::Unknown { tried: false } => return Err("unknown_key".into()),
     }
     let claims = token.read(issuer)?;
     let session = choose(session, &claims)?;

@@ -86,8 +86,13 @@ impl Key {
     ///
     /// Why it cannot check tokens' signatures. Most sets hold some that are for other uses.
     pub(crate) fn parse(jwk: &Value) -> Result<Self, String> {
-        let text = |name: &str| jwk.get(name).and_then(Value::as_str);
-        if let Some(of) = text("use").filter(|of| *of != "sig") {
+        // What binds a key must not be overlooked because it is written in an unusual way.
+        let text = |name: &str| match jwk.get(name) {
+            None | Some(Value::Null) => Ok(None),
+            Some(value) => value.as_str().map(Some).ok_or_else(|| format!("its {name} is no string")),
+        };
+        let (id, of, alg) = (text("kid")?, text("use")?, text("alg")?);
+        if let Some(of) = of.filter(|of| *of != "sig") {
             return Err(format!("its use is {of:?} and not \"sig\""));
         }
         let for_checks =
@@ -96,12 +101,11 @@ impl Key {
             return Err("its key_ops do not include \"verify\"".into());
         }
         let material = Material::parse(jwk)?;
-        let alg = text("alg");
         let only = alg.and_then(Algorithm::named);
-        if alg.is_some() && !only.is_some_and(|algorithm| material.fits(algorithm)) {
-            return Err(format!("its alg is {:?}, which is not supported for it", alg.unwrap_or_default()));
+        if let Some(alg) = alg.filter(|_| !only.is_some_and(|algorithm| material.fits(algorithm))) {
+            return Err(format!("its alg is {alg:?}, which is not supported for it"));
         }
-        Ok(Self { id: text("kid").map(str::to_owned), only, material })
+        Ok(Self { id: id.map(str::to_owned), only, material })
     }
 
     /// Whether signatures of this algorithm may be checked with it.
@@ -163,6 +167,10 @@ impl Material {
                 let bits = key.n.len() * 8 - key.n.first().map_or(0, |byte| byte.leading_zeros() as usize);
                 if !(2048..=8192).contains(&bits) {
                     return Err(format!("it has {bits} bits: RSA keys have 2048 to 8192"));
+                }
+                let is_odd = |number: &[u8]| number.last().is_some_and(|byte| byte % 2 == 1);
+                if !is_odd(&key.n) || !is_odd(&key.e) || key.e == [1] || key.e.len() > 4 {
+                    return Err("its n and e are no RSA key".into());
                 }
                 Ok(Self::Rsa(key))
             }
@@ -295,6 +303,14 @@ mod tests {
             (&RSA, json!({ "alg": "HS256" }), "alg"),
             (&RSA, json!({ "alg": "ES256" }), "alg"),
             (&RSA, json!({ "alg": "RSA-OAEP" }), "alg"),
+            (&RSA, json!({ "use": ["enc"] }), "use is no string"),
+            (&RSA, json!({ "alg": ["RS256"] }), "alg is no string"),
+            (&RSA, json!({ "kid": 5 }), "kid is no string"),
+            (&RSA, json!({ "key_ops": "verify" }), "key_ops"),
+            (&RSA, json!({ "e": "AQ" }), "no RSA key"),
+            (&RSA, json!({ "e": "Ag" }), "no RSA key"),
+            (&RSA, json!({ "e": base64([255; 5]) }), "no RSA key"),
+            (&RSA, json!({ "n": base64([254; 256]) }), "no RSA key"),
             (&RSA, json!({ "n": "not base64!" }), "n is missing"),
             (&RSA, json!({ "e": null }), "e is missing"),
             (&RSA, json!({ "n": base64([255; 128]) }), "1024 bits"),

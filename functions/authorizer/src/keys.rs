@@ -30,9 +30,10 @@ const FIRST_RETRY: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(600);
 /// A key that the issuer has withdrawn serves no longer than this, if the issuer can be asked.
 const MAX_AGE: Duration = Duration::from_secs(600);
-/// Where keys are known, nobody waits longer to hear whether there are newer ones.
+/// Where known keys have an answer, nobody waits longer to hear whether newer ones have another. But when an attempt has
+/// been cut short by this, the next one is not: an issuer that is slow must be heard at last.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// Two requests, discovery and keys, fit into the function's time-out.
+/// Two requests, discovery and keys, fit into the function's timeout.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(3);
 /// A key set is a few KiB.
 const MAX_ANSWER_BYTES: usize = 256 * 1024;
@@ -54,10 +55,12 @@ pub(crate) struct Signed<'a> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Verdict {
     Good,
-    /// Not that of any key that it could be.
+    /// It is not that of the key that the token names.
     Bad,
-    /// There is no key that it could be.
-    Unknown,
+    /// It is that of no key here. `tried` are keys without an id, or for a token that names none, which could have been.
+    Unknown {
+        tried: bool,
+    },
 }
 
 /// The key set of one issuer.
@@ -89,13 +92,13 @@ struct State {
 #[derive(Debug)]
 struct Problem {
     error: anyhow::Error,
-    /// How long the issuer wants to be left alone.
-    retry_after: Option<Duration>,
+    /// The issuer is where it was, and wants to be left alone for this long.
+    throttled: Option<Duration>,
 }
 
 impl From<anyhow::Error> for Problem {
     fn from(error: anyhow::Error) -> Self {
-        Self { error, retry_after: None }
+        Self { error, throttled: None }
     }
 }
 
@@ -104,32 +107,35 @@ impl Keys {
         Self { issuer: issuer.name.clone(), keys_at: issuer.keys_at.clone(), tls, state: RefCell::default() }
     }
 
-    /// Checks a signature, with newer keys where the known ones are old or do not know it.
+    /// Checks a signature, with newer keys where the known ones are old or do not find it good.
     ///
     /// # Errors
     ///
-    /// It may be good, but there is no key that it could be, and the issuer's keys cannot be had.
+    /// It may be good, but it is that of no known key, and the issuer's keys cannot be had.
     pub(crate) async fn check(&self, signed: Signed<'_>) -> Result<Verdict, Failure> {
-        let (verdict, settled) = self.look(signed);
-        if settled {
+        let verdict = self.look(signed);
+        let fresh = self.state.borrow().fetched.is_some_and(|fetched| fetched.age() < MAX_AGE);
+        if fresh && verdict == Verdict::Good {
             return Ok(verdict);
         }
-        let failure = match verdict {
-            Verdict::Unknown => self.refresh().await,
-            Verdict::Good | Verdict::Bad => timeout(PATIENCE, self.refresh()).await.unwrap_or_else(|_| {
+        let answered = !matches!(verdict, Verdict::Unknown { .. });
+        let failure = if answered && self.state.borrow().failures == 0 {
+            timeout(PATIENCE, self.refresh()).await.unwrap_or_else(|_| {
                 let error = format!("no answer within {PATIENCE:?}: the former keys serve on");
                 tracing::warn!(issuer = self.issuer, error, "keys not refreshed");
                 None
-            }),
+            })
+        } else {
+            self.refresh().await
         };
-        match (self.look(signed).0, failure) {
-            (Verdict::Unknown, Some(failure)) => Err(no_keys(&failure)),
+        match (self.look(signed), failure) {
+            (Verdict::Unknown { .. }, Some(failure)) => Err(no_keys(&failure)),
             (verdict, _) => Ok(verdict),
         }
     }
 
-    /// What the known keys say, and whether newer ones could say nothing else.
-    fn look(&self, signed: Signed<'_>) -> (Verdict, bool) {
+    /// What the known keys say.
+    fn look(&self, signed: Signed<'_>) -> Verdict {
         let state = self.state.borrow();
         let has_that_id = |key: &&Key| signed.key_id.is_some() && key.id.as_deref() == signed.key_id;
         let named = state.known.iter().any(|key| has_that_id(&key));
@@ -137,14 +143,13 @@ impl Keys {
             |key: &&Key| if named { has_that_id(key) } else { signed.key_id.is_none() || key.id.is_none() };
         let fitting = state.known.iter().filter(could_be).filter(|key| key.fits(signed.algorithm));
         let mut fitting = fitting.take(MOST_TRIED).peekable();
-        let fresh = state.fetched.is_some_and(|fetched| fetched.age() < MAX_AGE);
-        if fitting.peek().is_none() {
-            (Verdict::Unknown, false)
-        } else if fitting.any(|key| key.made(signed.signature, signed.message, signed.algorithm)) {
-            (Verdict::Good, fresh)
+        let tried = fitting.peek().is_some();
+        if fitting.any(|key| key.made(signed.signature, signed.message, signed.algorithm)) {
+            Verdict::Good
+        } else if tried && named {
+            Verdict::Bad
         } else {
-            // A key without an id may have been replaced by another.
-            (Verdict::Bad, fresh && named)
+            Verdict::Unknown { tried }
         }
     }
 
@@ -156,39 +161,38 @@ impl Keys {
             if state.attempt.is_some_and(|newest| newest.age() < state.pause) {
                 return state.failure.clone();
             }
+            state.failures = state.failures.saturating_add(1);
             // Ahead of the question, so that one which is cut short counts too: else each handshake would ask again.
-            state.failed("the newest attempt was cut short, and it is too early for another".into());
+            state.failed("the newest attempt was cut short, and it is too early for another", Duration::ZERO);
         }
         let outcome = self.fetch().await;
         let mut state = self.state.borrow_mut();
-        state.attempt = Some(Moment::now());
-        let problem = match outcome {
-            Ok((known, jwks_uri, why_none)) => {
+        let Problem { error, throttled } = match outcome {
+            Ok((known, why_none)) => {
                 // Without a usable key too: what the issuer has withdrawn is not served.
                 state.known = known;
                 state.fetched = Some(Moment::now());
-                state.jwks_uri = Some(jwks_uri);
                 if !state.known.is_empty() {
+                    state.attempt = state.fetched;
                     (state.pause, state.failures, state.failure) = (REFRESH_EVERY, 0, None);
                     return None;
                 }
-                Problem::from(anyhow!(why_none))
+                anyhow!(why_none).into()
             }
-            Err(problem) => {
-                // It may have moved.
-                state.jwks_uri = None;
-                problem
-            }
+            Err(problem) => problem,
         };
-        let error = format!("{:#}", problem.error);
+        if throttled.is_none() {
+            // They may have moved.
+            state.jwks_uri = None;
+        }
+        let error = format!("{error:#}");
         tracing::warn!(issuer = self.issuer, error, "keys not refreshed");
-        state.pause = state.pause.max(problem.retry_after.unwrap_or_default().min(LONGEST_PAUSE));
-        state.failure = Some(error.clone());
+        state.failed(&error, throttled.unwrap_or_default());
         Some(error)
     }
 
-    /// The usable keys of the set, where that is, and why the others are not usable.
-    async fn fetch(&self) -> Result<(Vec<Key>, Uri, String), Problem> {
+    /// The usable keys of the set, and why the others are not usable.
+    async fn fetch(&self) -> Result<(Vec<Key>, String), Problem> {
         #[derive(Deserialize)]
         struct Document {
             keys: Vec<Value>,
@@ -197,7 +201,11 @@ impl Keys {
         let url = match (&self.keys_at, discovered) {
             (KeysAt::Url(url), _) => url.clone(),
             (KeysAt::Discovery(_), Some(url)) => url,
-            (KeysAt::Discovery(url), None) => self.discover(url).await?,
+            (KeysAt::Discovery(url), None) => {
+                let found = self.discover(url).await?;
+                self.state.borrow_mut().jwks_uri = Some(found.clone());
+                found
+            }
         };
         let document: Document = self.get(&url).await?;
         let mut known = Vec::new();
@@ -217,7 +225,7 @@ impl Keys {
                 brief(&reasons.join("; "))
             ),
         };
-        Ok((known, url, why_none))
+        Ok((known, why_none))
     }
 
     /// Where the issuer's own document says that its keys are.
@@ -242,8 +250,9 @@ impl Keys {
         let fetching = async {
             // For this one request: a connection would not outlive the freeze between two invocations.
             let host = Host::new(url, self.tls.clone(), Duration::ZERO)?;
-            let path = url.path_and_query().map_or("/", uri::PathAndQuery::as_str);
-            let request = Request::get(path)
+            // With a slash, which an address may leave out before its query string.
+            let query = url.query().map_or_else(String::new, |query| format!("?{query}"));
+            let request = Request::get(format!("{}{query}", url.path()))
                 .header(header::ACCEPT, "application/json")
                 .header(header::USER_AGENT, concat!("websocket-hub/", env!("CARGO_PKG_VERSION")))
                 .body(Default::default())
@@ -252,8 +261,10 @@ impl Keys {
                 host.request(request, MAX_ANSWER_BYTES).await.map_err(|error| anyhow!(chain(&error)))?;
             if response.status() != StatusCode::OK {
                 let error = anyhow!("the answer is {} (redirects are not followed)", response.status());
-                let retry_after = response.headers().get(header::RETRY_AFTER);
-                return Err(Problem { error, retry_after: retry_after.and_then(pause) });
+                let retry_after = response.headers().get(header::RETRY_AFTER).and_then(pause);
+                let busy = [StatusCode::TOO_MANY_REQUESTS, StatusCode::SERVICE_UNAVAILABLE];
+                let throttled = busy.contains(&response.status()).then(|| retry_after.unwrap_or_default());
+                return Err(Problem { error, throttled });
             }
             // serde's own text may quote the document: say only where it stopped.
             serde_json::from_slice(response.body()).map_err(|error| {
@@ -272,13 +283,14 @@ impl Keys {
 }
 
 impl State {
-    /// Another attempt has failed: the next one waits, and those of a crowd of instances not all equally long.
-    fn failed(&mut self, why: String) {
-        let doubled = FIRST_RETRY * 2_u32.saturating_pow(self.failures);
-        self.pause = doubled.min(REFRESH_EVERY).mul_f64(1.0 + fastrand::f64() / 4.0);
-        self.failures = self.failures.saturating_add(1);
+    /// The newest attempt has failed: the next one waits, for as long as the issuer asks for too, and those of a crowd of
+    /// instances not all equally long.
+    fn failed(&mut self, why: &str, asked_for: Duration) {
+        let doubled = FIRST_RETRY * 2_u32.saturating_pow(self.failures.saturating_sub(1));
+        let pause = doubled.min(REFRESH_EVERY).max(asked_for.min(LONGEST_PAUSE));
+        self.pause = pause.mul_f64(1.0 + fastrand::f64() / 4.0);
         self.attempt = Some(Moment::now());
-        self.failure = Some(why);
+        self.failure = Some(why.to_owned());
     }
 }
 

@@ -5,6 +5,7 @@ mod handler;
 mod jwk;
 mod keys;
 mod token;
+mod unique;
 mod verify;
 
 use std::process::ExitCode;

@@ -1,20 +1,18 @@
 //! Whether a token is one, whose it is, and what it allows.
 
-use std::fmt;
-
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use hub::{
     clock::now_seconds,
     failure::Failure,
     grant::{Patterns, Unreadable},
 };
-use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, Visitor};
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use crate::{
     config::{Claim, Issuer},
     jwk::Algorithm,
     keys::Signed,
+    unique::Unique,
 };
 
 /// API Gateway takes headers and query strings of about this size and no more. Checked before anything is decoded.
@@ -86,7 +84,7 @@ impl<'a> Token<'a> {
         let header = object(header).ok_or(MALFORMED)?;
         let claims = object(claims).ok_or(MALFORMED)?;
         let signature = URL_SAFE_NO_PAD.decode(signature).map_err(|_| MALFORMED)?;
-        if header.contains_key("crit") {
+        if header.get("crit").is_some() {
             // What its issuer holds to be critical, and this function does not know.
             return Err("critical_header");
         }
@@ -96,7 +94,7 @@ impl<'a> Token<'a> {
             None | Some(Value::Null) => None,
             Some(id) => Some(id.as_str().ok_or(MALFORMED)?.to_owned()),
         };
-        Ok(Self { algorithm, key_id, message: message.as_bytes(), signature, claims: claims.into() })
+        Ok(Self { algorithm, key_id, message: message.as_bytes(), signature, claims })
     }
 
     /// Whose it says that it is.
@@ -180,34 +178,10 @@ fn seconds(number: &Value) -> Option<i64> {
 }
 
 /// A part of a token that must be a JSON object.
-fn object(part: &str) -> Option<Map<String, Value>> {
+fn object(part: &str) -> Option<Value> {
     let json = URL_SAFE_NO_PAD.decode(part).ok()?;
-    serde_json::from_slice(&json).ok().map(|Object(members)| members)
-}
-
-/// An object that says nothing twice: its issuer and this function might go by another of the two.
-struct Object(Map<String, Value>);
-
-impl<'de> Deserialize<'de> for Object {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Members;
-        impl<'de> Visitor<'de> for Members {
-            type Value = Map<String, Value>;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object")
-            }
-            fn visit_map<A: MapAccess<'de>>(self, mut object: A) -> Result<Self::Value, A::Error> {
-                let mut members = Map::new();
-                while let Some((name, value)) = object.next_entry::<String, Value>()? {
-                    if members.insert(name, value).is_some() {
-                        return Err(A::Error::custom("a name stands there twice"));
-                    }
-                }
-                Ok(members)
-            }
-        }
-        deserializer.deserialize_map(Members).map(Self)
-    }
+    let Unique(value) = serde_json::from_slice(&json).ok()?;
+    value.is_object().then_some(value)
 }
 
 #[cfg(test)]

@@ -29,7 +29,6 @@ static AMAZON_ROOTS: LazyLock<anyhow::Result<RootCertStore>> =
 ///
 /// The certificates cannot be read, or there are none.
 pub fn config(addresses: &[Option<String>], variables: &Variables) -> anyhow::Result<Tls> {
-    // Named, because the library that checks tokens links another provider, and rustls would not choose between the two.
     let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()));
     let roots = roots(addresses, variables)?;
     let config = builder.with_safe_default_protocol_versions()?.with_root_certificates(roots);

@@ -157,7 +157,7 @@ fn check_sessions(grant: &Grant, sessions: &[SessionId], id: &str) -> Result<(),
     match sessions.iter().find(|session| !grant.send_to.covers(session)) {
         None => Ok(()),
         Some(session) => {
-            let text = format!("the token of this connection does not allow it to send to {session}");
+            let text = format!("the token of this connection does not allow it to send to \"{session}\"");
             Err(Refusal::new(Code::Forbidden, text, Some(id.to_owned())))
         }
     }

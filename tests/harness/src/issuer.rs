@@ -5,6 +5,7 @@ use std::{
     collections::HashMap,
     future::pending,
     sync::{Arc, LazyLock, Mutex},
+    time::Duration,
 };
 
 use aws_lc_rs::{
@@ -18,6 +19,7 @@ use aws_lc_rs::{
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use hyper::header::{LOCATION, RETRY_AFTER};
 use serde_json::{Value, json};
+use tokio::time::sleep;
 
 use crate::http::{self, Cut, Server};
 
@@ -136,6 +138,8 @@ pub enum Document {
     Redirect(&'static str),
     /// 429 with a `Retry-After`.
     Throttled(String),
+    /// The same as another, after a pause.
+    After(Duration, Box<Document>),
     /// Nothing ever.
     Silence,
 }
@@ -209,9 +213,13 @@ impl Issuer {
     }
 }
 
-async fn answer(document: Option<Document>) -> Result<http::Reply, Cut> {
+async fn answer(mut document: Option<Document>) -> Result<http::Reply, Cut> {
+    if let Some(Document::After(pause, then)) = document {
+        sleep(pause).await;
+        document = Some(*then);
+    }
     Ok(match document {
-        None => http::reply(404, ""),
+        None | Some(Document::After(..)) => http::reply(404, ""),
         Some(Document::Text(status, text)) => http::reply(status, text),
         Some(Document::Silence) => pending().await,
         Some(Document::Redirect(to)) => {
