@@ -157,12 +157,12 @@ variable "auth" {
 
   validation {
     condition     = alltrue([for one in flatten(var.auth[*].issuers) : try(one.jwks_url, null) != null || !can(regex(local.issuer_pattern, one.issuer)) || can(regex(local.discovery_pattern, one.issuer))])
-    error_message = "${join(", ", [for index, one in flatten(var.auth[*].issuers) : "auth.issuers[${index}]" if try(one.jwks_url, null) == null && can(regex(local.issuer_pattern, one.issuer)) && !can(regex(local.discovery_pattern, one.issuer))])}: set jwks_url, since this issuer is no https:// URL. Keys are looked up only at one without a query string, fragment or user (http:// only for 127.0.0.1 and localhost)."
+    error_message = "${join(", ", [for index, one in flatten(var.auth[*].issuers) : "auth.issuers[${index}]" if try(one.jwks_url, null) == null && can(regex(local.issuer_pattern, one.issuer)) && !can(regex(local.discovery_pattern, one.issuer))])}: set jwks_url, since this issuer is no https:// URL at which keys can be looked up: without a query string, fragment or user, and without a placeholder such as {tenant} or <tenant> (http:// only for 127.0.0.1 and localhost)."
   }
 
   validation {
     condition     = alltrue([for one in flatten(var.auth[*].issuers) : try(one.jwks_url, null) == null || can(regex(local.jwks_url_pattern, one.jwks_url))])
-    error_message = "${join(", ", [for index, one in flatten(var.auth[*].issuers) : "auth.issuers[${index}].jwks_url" if try(one.jwks_url, null) != null && !can(regex(local.jwks_url_pattern, one.jwks_url))])} must be an https:// URL without a fragment or user (http:// only for 127.0.0.1 and localhost); leave it out to have it looked up."
+    error_message = "${join(", ", [for index, one in flatten(var.auth[*].issuers) : "auth.issuers[${index}].jwks_url" if try(one.jwks_url, null) != null && !can(regex(local.jwks_url_pattern, one.jwks_url))])} must be an https:// URL without a fragment or user, and without a placeholder such as {tenant} or <tenant> (http:// only for 127.0.0.1 and localhost); leave it out to have it looked up."
   }
 
   validation {

@@ -25,7 +25,8 @@ while [ $# -gt 0 ]; do
     --allow-endpoint) allow_endpoint=1 ;;
     -h | --help) usage && exit ;;
     *)
-      [[ -z $environment && $1 != -* ]] || die "unknown argument $1: see --help (the token comes on standard input)"
+      # It may be a token, which is not repeated.
+      [[ -z $environment && $1 =~ ^[a-z][a-z0-9-]{0,31}$ ]] || die "an argument that is unknown or no environment: see --help (the token comes on standard input)"
       environment=$1
       ;;
   esac

@@ -294,6 +294,10 @@ print(*([groups[sys.argv[2]]] if sys.argv[2] else groups.values()))' "$STATE/out
 }
 
 token() {
+  [[ " $* " != *' --help '* ]] || {
+    python_tools auth
+    exec "$PY" "$ROOT/scripts/lib/issuer.py" token '' '' --help
+  }
   need_up
   [ -e "$STATE/issuer.pid" ] || die "this stack asks for no token: run scripts/local.sh up --auth"
   alive issuer || die "the issuer has died (its log is $STATE/issuer.log): run scripts/local.sh up --auth"
@@ -337,6 +341,7 @@ print(value if isinstance(value, str) else "" if value is None else json.dumps(v
 
 command=${1:-help}
 shift || true
+[[ $command == token || ! ${1:-} =~ ^(-h|--help)$ ]] || command=help
 case $command in
   up) up "$@" ;;
   down)

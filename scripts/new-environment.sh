@@ -12,6 +12,7 @@
 #   --anonymous             the hub is OPEN TO EVERYONE: whoever knows the address can join any session and send to any
 #   --issuer URL            or: only connections with a token of this issuer, the tokens' iss
 #   --audience NAME         with --issuer: the tokens' aud
+#   --session-claim NAME    with --issuer: the claim that names the sessions a token may join (default: session_id)
 #   --jwks-url URL          with --issuer: where its keys are (default: where its OpenID discovery document says)
 #
 #   --state-bucket BUCKET   keep Terraform's state in this S3 bucket, with a lock; scripts/bootstrap.sh makes one

@@ -105,7 +105,7 @@ class NewEnvironment(unittest.TestCase):
         choices = [
             [[], ["--table-name", "other.Table_1"]],
             [[], ["--endpoint", "https://hub.example.com/live"]],
-            [OPEN, TOKENS, [*TOKENS, "--jwks-url", "https://login.example.com/keys/a@b?v=1"]],
+            [OPEN, TOKENS, [*TOKENS, "--jwks-url", "https://login.example.com/keys/a@b?v=1", "--session-claim", "/app/sub~1a"]],
             [["--local-state"], ["--state-bucket", "states-1"], ["--state-bucket", "states-1", "--state-key", "a/b.tfstate", "--state-region", "eu-west-9"]],
             [[], ["--plan-role-arn", "arn:aws:iam::123456789012:role/plan", "--deploy-role-arn", ROLE, "--architecture", "arm64", "--permissions-boundary", BOUNDARY]],
         ]
@@ -118,7 +118,7 @@ class NewEnvironment(unittest.TestCase):
         for name, flags in all_flags.items():
             given = {flag: value for flag, value in zip(flags, flags[1:] + [""])}
             issuer = {"issuer": "https://login.example.com/", "audiences": ["chat"]}
-            issuer |= {"jwks_url": given["--jwks-url"]} if "--jwks-url" in given else {}
+            issuer |= {"jwks_url": given["--jwks-url"], "session_claim": given["--session-claim"]} if "--jwks-url" in given else {}
             hub = {"source": "../..", "name": "chat", "region": "eu-west-1", "architecture": given.get("--architecture", "x86_64")}
             hub |= {key: given[flag] for key, flag in {"table_name": "--table-name", "websocket_endpoint": "--endpoint", "permissions_boundary": "--permissions-boundary"}.items() if flag in given}
             hub |= {"allow_anonymous": True} if "--anonymous" in given else {"auth": {"issuers": [issuer]}}
@@ -182,6 +182,7 @@ class NewEnvironment(unittest.TestCase):
             "table-name": ["ab", "a b", "rows"],
             "endpoint": ["wss://hub.example.com/live", "http://hub.example.com", "https://hub.example.com/", "https://hub.example.com/live"],
             "issuer": ["", "login.example.com", "http://login.example.com", "https://a/?b", "https://login.example.com/ "], "audience": ["", "\x07", " chat "],
+            "session-claim": ["/a~", "/a~2b", "sub"],
             "jwks-url": ["keys", "https://login.example.com/keys"], "state-bucket": ["", "No_Bucket", "ab", "states-1"],
         }  # fmt: skip
         done = self.script("demo", stdin="".join(f"{answer}\n" for some in answers.values() for answer in some))
@@ -191,7 +192,7 @@ class NewEnvironment(unittest.TestCase):
         for word in ("[websocket-hub-demo]", "[x86_64]", "[chat-connections]", "OPEN TO EVERYONE", "infra/bootstrap", "only this folder knows"):
             self.assertIn(word, done.stderr)
         read = self.read("demo")["demo"]
-        auth = {"issuers": [{"issuer": "https://login.example.com/", "audiences": ["chat"], "jwks_url": "https://login.example.com/keys"}]}
+        auth = {"issuers": [{"issuer": "https://login.example.com/", "audiences": ["chat"], "jwks_url": "https://login.example.com/keys", "session_claim": "sub"}]}
         hub = {"source": "../..", "name": "chat", "region": "eu-west-1", "architecture": "arm64"}
         hub |= {"table_name": "rows", "websocket_endpoint": "https://hub.example.com/live"}
         self.assertEqual(read["hub"], {**hub, "auth": auth})
@@ -207,9 +208,9 @@ class NewEnvironment(unittest.TestCase):
 
     def test_what_a_flag_says_is_not_asked(self) -> None:
         some = ["--name", "chat", "--region", "eu-west-1", "--architecture", "arm64", "--table-name", "rows"]
-        done = self.script("demo", *some, "--issuer", "https://a", "--local-state", stdin="https://b/c\nchat\n\n")
+        done = self.script("demo", *some, "--issuer", "https://a", "--local-state", stdin="https://b/c\nchat\n\n\n")
         self.assertEqual(done.returncode, 0, done.stderr)
-        self.assertEqual(re.findall(r"^([a-z-]+).*: ", done.stderr, re.M), ["endpoint", "audience", "jwks-url"])
+        self.assertEqual(re.findall(r"^([a-z-]+).*: ", done.stderr, re.M), ["endpoint", "audience", "session-claim", "jwks-url"])
         every = [*some, "--endpoint", "https://b/c", *OPEN, "--local-state"]
         self.assertEqual(self.script("more", *every).stderr, "")
 
@@ -227,6 +228,7 @@ class NewEnvironment(unittest.TestCase):
             "--architecture": ["", "arm", "x86_64 "], "--table-name": ["", "ab", "a" * 256, "a/b"],
             "--endpoint": ["", "wss://a/b", "https://a/", "https://a/b?c", "http://a/b", "https://a b"],
             "--issuer": ["", "anonymous", "a", "http://a", "https://a?b", "https://a b", "https://a@b", "https://a/\x07", "accounts.example.com"], "--audience": ["", " ", "a\nb"],
+            "--session-claim": ["", " ", "/a~", "/~2"],
             "--jwks-url": ["", "a", "http://a/b", "https://a/b#c", "https://a@b/c"], "--state-bucket": ["", "local", "ab", "A-bucket", "a/b", "a" * 64, "bucket-"],
             "--state-key": ["", "/a", "a/", "a//b"], "--state-region": ["", "x"],
             "--permissions-boundary": ["", "boundary", ROLE, "arn:aws:iam::1:policy/a"],
@@ -258,6 +260,9 @@ class NewEnvironment(unittest.TestCase):
         self.assertEqual([value for value in addresses if questions["issuer"].allows(value)], accepted([{"issuer": value} for value in addresses], "issuer"))
         keys = [{"issuer": f"https://login.example.com/{index}", "jwks_url": value} for index, value in enumerate(addresses)]
         self.assertEqual([value for value in addresses if questions["jwks-url"].allows(value)], accepted(keys, "jwks_url"))
+        claims = ["sub", "", " ", "/", "/a~", "/~0", "/~01~1", "/a/~2b", "a~"]
+        some = [{"issuer": f"https://login.example.com/{index}", "session_claim": value} for index, value in enumerate(claims)]
+        self.assertEqual([value for value in claims if questions["session-claim"].allows(value)], accepted(some, "session_claim"))
         audiences = ["chat", "", " ", " chat ", "é", "a b"]
         some = [{"issuer": f"https://login.example.com/{index}", "audiences": [value]} for index, value in enumerate(audiences)]
         self.assertEqual([[value] for value in audiences if questions["audience"].allows(value)], accepted(some, "audiences"))
@@ -266,6 +271,7 @@ class NewEnvironment(unittest.TestCase):
         rest = ["demo", "--region", "eu-west-1", "--yes"]
         self.refused("not allowed with", *rest, *OPEN, "--issuer", "https://a", "--audience", "b")
         self.refused("not allowed with", *rest, *OPEN, "--local-state", "--state-bucket", "states-1")
+        self.refused("--audience is given twice", *rest, *TOKENS, "--audience", "b")
         self.refused("--audience needs --issuer", *rest, *OPEN, "--audience", "b")
         self.refused("--jwks-url needs --issuer", *rest, *OPEN, "--jwks-url", "https://a/b")
         self.refused("--state-key needs --state-bucket", *rest, *OPEN, "--state-key", "a")

@@ -17,6 +17,7 @@ const listed = new Intl.ListFormat("en", { type: "conjunction" });
 
 let hub = null;
 let wasOpen = false;
+let tokenEnded = false;
 let unread = 0;
 let countdown;
 /** Ids of what this tab has sent: where it names its own session, it comes back too. */
@@ -66,16 +67,19 @@ function join(url, session, token, to) {
   // An address that was copied from a program may hold what belongs into no address bar.
   if (URL.canParse(url)) {
     const bare = new URL(url);
-    token ||= bare.searchParams.get("token");
+    token ||= bare.searchParams.get("token") ?? "";
     for (const name of ["token", "session_id"]) bare.searchParams.delete(name);
     url = bare.href;
   }
+  token = token.trim();
   try {
+    // Copied over several lines, say.
+    if (/[^!-~]/.test(token)) throw new TypeError("token must be one line of visible ASCII characters: copy it whole");
     hub = new HubClient(url, { session, token });
   } catch ({ message }) {
     offer(url, session);
     $("join-error").textContent = sentence(message);
-    $(message.startsWith("session") ? "session" : "url").focus();
+    $(["session", "token"].find((id) => message.startsWith(id)) ?? "url").focus();
     return;
   }
   $("token").value = "";
@@ -89,14 +93,17 @@ function join(url, session, token, to) {
   $("frame-list").replaceChildren();
   $("empty").hidden = false;
   mine = new Set();
-  wasOpen = false;
+  wasOpen = tokenEnded = false;
   unread = 0;
   title();
   remember();
   show("chat");
   $(to ? "text" : "to").focus();
 
-  hub.addEventListener("open", () => state("open", "Connected"));
+  hub.addEventListener("open", () => {
+    tokenEnded = false;
+    state("open", "Connected");
+  });
   hub.addEventListener("reconnecting", ({ delay, reason }) => {
     state("reconnecting", "Reconnecting");
     trouble(host, delay, reason);
@@ -104,6 +111,7 @@ function join(url, session, token, to) {
   hub.addEventListener("refused", ({ refused }) => {
     $("trouble-what").textContent = `The hub has turned this token away ${refused} times:`;
     $("trouble-why").textContent = "it may have expired, or not cover this session.";
+    offerToken(true);
   });
   hub.addEventListener("failed", ({ error }) => {
     const what = error.code === "signed_out" ? "Signed out" : "Token too large";
@@ -154,17 +162,30 @@ function state(name, text) {
   $("state-text").textContent = text;
   $("trouble").hidden = !["reconnecting", "failed"].includes(name);
   $("retry-now").hidden = name === "failed";
-  $("join-again").hidden = name !== "failed";
+  offerToken(name === "failed");
   wasOpen ||= name === "open";
   clearInterval(countdown);
   for (const waiting of document.querySelectorAll(".status[data-state=sending]")) waiting.textContent = sending();
 }
 
+function offerToken(offered) {
+  $("join-again").hidden = !offered;
+}
+
 function trouble(host, delay, reason) {
-  $("trouble-what").textContent = wasOpen ? "The connection is lost." : `${host} cannot be reached.`;
-  $("trouble-why").textContent = wasOpen
-    ? "What you write now is sent when it is back."
-    : `Is the address right, and does the hub ask for a token? (${reason})`;
+  // The only one that this page had: what comes after it is refused.
+  tokenEnded ||= reason === "the token has ended";
+  offerToken(tokenEnded || !wasOpen);
+  if (tokenEnded) {
+    $("trouble-what").textContent = "The token has ended.";
+    $("trouble-why").textContent = "Join again with a new one.";
+  } else if (wasOpen) {
+    $("trouble-what").textContent = "The connection is lost.";
+    $("trouble-why").textContent = "What you write now is sent when it is back.";
+  } else {
+    $("trouble-what").textContent = `${host} does not let us in, or cannot be reached.`;
+    $("trouble-why").textContent = `Does the hub ask for a token, and is the address right? (${reason})`;
+  }
   const next = Date.now() + delay;
   const tell = () => {
     const seconds = Math.ceil((next - Date.now()) / 1000);

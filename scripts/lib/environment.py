@@ -57,6 +57,9 @@ QUESTIONS = [
              "must be the https:// URL that tokens have as their iss, without a query string (http:// only for 127.0.0.1 and localhost)",
              word="anonymous", word_flag="anonymous"),
     Question("audience", "Audience of the tokens: their aud.", r".*\S.*", "must not be empty or hold control characters", part_of="issuer"),
+    Question("session-claim", "Claim that names the sessions a token may join: sub is the user's id with most providers (docs/identity-providers.md).",
+             r"(?!/.*~([^01]|$)).*\S.*", "must be the name of a claim, or a JSON pointer to one, which begins with / and has ~0 for ~",
+             lambda known: "session_id", part_of="issuer"),
     Question("jwks-url", "URL of the issuer's keys, if its OpenID discovery document does not name it.", ORIGIN + r'([/?][^\s#"<>`{}]*)?',
              "must be an https:// URL without a fragment or user (http:// only for 127.0.0.1 and localhost)", lambda known: "", "looked up", part_of="issuer"),
     Question("state-bucket", "Where Terraform's state is: an S3 bucket, such as infra/bootstrap makes, or 'local' for a file that only this folder knows.",
@@ -130,7 +133,8 @@ def main_tf(known: dict) -> str:
                        table_name=table, websocket_endpoint=given.get("endpoint"), permissions_boundary=given.get("permissions_boundary"))
     access = f"  # {OPEN}.\n  allow_anonymous = true"
     if "issuer" in given:
-        tokens = aligned("    ", issuer=given["issuer"], audiences=f"[{given['audience']}]", jwks_url=given.get("jwks_url"))
+        tokens = aligned("    ", issuer=given["issuer"], audiences=f"[{given['audience']}]", jwks_url=given.get("jwks_url"),
+                         session_claim=given["session_claim"] if known["session-claim"] != "session_id" else None)
         access = f"  auth = {{ issuers = [{{\n    # {MORE}\n{tokens}\n  }}] }}"
     backend = '  # The state is only in this folder: the hub can be changed from nowhere else.\n  backend "local" {\n    path = "terraform.tfstate"\n  }'
     if "state_bucket" in given:
@@ -190,6 +194,15 @@ def write(folder: Path, files: dict) -> None:
         draft.rename(folder)
 
 
+class Once(argparse.Action):
+    """A flag whose second value would silently take the place of the first."""
+
+    def __call__(self, parser, namespace, value, flag=None) -> None:
+        if getattr(namespace, self.dest) is not None:
+            parser.error(f"{flag} is given twice: more than one of it is for main.tf")
+        setattr(namespace, self.dest, value)
+
+
 def answers_by_flag() -> "tuple[dict, bool]":
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.error = lambda message: die(f"{message}: see --help")
@@ -197,7 +210,7 @@ def answers_by_flag() -> "tuple[dict, bool]":
     parser.add_argument("--yes", action="store_true")
     for question in QUESTIONS:
         one_of = parser.add_mutually_exclusive_group()
-        one_of.add_argument(f"--{question.flag}", dest=question.flag)
+        one_of.add_argument(f"--{question.flag}", dest=question.flag, action=Once)
         if question.word:
             one_of.add_argument(f"--{question.word_flag}", dest=question.word, action="store_true")
     known = vars(parser.parse_args())

@@ -18,7 +18,37 @@ DOCUMENT = Path(__file__).resolve().parents[2] / "docs/identity-providers.md"
 def meaning(why: str) -> str:
     """What docs/identity-providers.md says of a word for a refusal."""
     row = re.search(rf"^\| `{re.escape(why)}` \| (.*) \|$", DOCUMENT.read_text(encoding="utf-8"), re.M)
-    return row[1].replace(" | ", " ").replace("`", "") if row else f"{DOCUMENT.name} does not know this word"
+    return row[1].replace(" | ", " ").replace("`", "'") if row else f"{DOCUMENT.name} does not know this word"
+
+
+def payload(token: str) -> dict:
+    """The token's own claims, for the terminal of whoever holds it; nothing where they cannot be read."""
+    try:
+        part = token.split(".")[1]
+        claims = json.loads(base64.urlsafe_b64decode(part + "=" * (-len(part) % 4)))
+        return claims if isinstance(claims, dict) else {}
+    except (IndexError, ValueError):
+        return {}
+
+
+def value(claims: object, name: str) -> object:
+    for part in name[1:].split("/") if name.startswith("/") else [name]:
+        part = part.replace("~1", "/").replace("~0", "~") if name.startswith("/") else part
+        claims = claims.get(part) if isinstance(claims, dict) else None
+    return claims
+
+
+# The claim that a word is about, where the authorizer does not name one of the settings.
+ABOUT = {"wrong_issuer": "iss", "expired": "exp", "not_yet_valid": "nbf"}
+
+
+def fact(why: str, claim: "str | None", claims: dict) -> str:
+    claim = claim or ABOUT.get(why)
+    if not claim or (found := value(claims, claim)) is None:
+        return claim or ""
+    if claim in ("exp", "nbf") and isinstance(found, (int, float)):
+        found = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(max(0, min(found, 253402300799))))
+    return f"{claim}: {json.dumps(found, ensure_ascii=False)}"
 
 
 def main() -> None:
@@ -42,7 +72,8 @@ def main() -> None:
         return
     # What the answer leaves out: the claim that it is about, or why there are no keys.
     lines = [json.loads(line) for line in log.splitlines() if line.startswith("{")]
-    details = [line[key] for key in ("claim", "error") for line in lines if line.get("message") == "explained" and line.get(key)]
+    line = next((line for line in lines if line.get("message") == "explained"), {})
+    details = [detail for detail in (fact(answer["why"], line.get("claim"), payload(token)), line.get("error")) if detail]
     text = f"not admitted, {answer['why']}{''.join(f' ({detail})' for detail in details)}: {meaning(answer['why'])}"
     sys.exit(textwrap.fill(text, 110, break_long_words=False, break_on_hyphens=False))
 

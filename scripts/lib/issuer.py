@@ -78,7 +78,7 @@ def signature(key: Key, message: bytes) -> bytes:
 
 def token(key_file: str, issuer: str, *arguments: str) -> None:
     parser = argparse.ArgumentParser(prog="local.sh token", description="Prints a token for the local stack.", allow_abbrev=False)
-    parser.add_argument("--session", action="append", required=True, metavar="NAME", help="a session that its bearer may join; room-* is all that begin so")
+    parser.add_argument("--session", action="append", required=True, metavar="NAME", help="a session that its bearer may join; room-* stands for all that begin with room-")
     parser.add_argument("--send-to", action="append", metavar="NAME", help="a session that its bearer may send to (default: its own)")
     parser.add_argument("--expires-in", type=int, default=3600, metavar="SECONDS", help="how long it is good for (default: an hour)")
     parser.add_argument("--mobile", action="store_true", help="of the other issuer, whose tokens have another form and no patterns such as room-*")

@@ -404,7 +404,7 @@ else
       // Waits that leave time to see that it was not the clock.
       await page.addInitScript(() => (Math.random = () => 9));
       await page.goto(address("alice", "", way.url));
-      await page.getByText(`${new URL(way.url).host} cannot be reached.`).waitFor();
+      await page.getByText(`${new URL(way.url).host} does not let us in, or cannot be reached.`).waitFor();
       await page.getByText("Next try in 9 s.").waitFor();
       way.restore();
       await page.getByRole("button", { name: "Try now" }).click();

@@ -117,5 +117,21 @@ test(
 
     await join("x".repeat(8_001));
     await page.getByText("Token too large.").waitFor();
+
+    await join("copied over two lines");
+    await page.getByRole("alert").filter({ hasText: "Token must be one line" }).waitFor();
+
+    // A link that joins at once has no token to join with.
+    await page.goto(`${site.url}?${new URLSearchParams({ url: HUB_URL, session })}`);
+    const again = async (text) => {
+      await page.getByRole("button", { name: "Join again" }).click();
+      await page.getByLabel("Token").fill(text);
+      await page.keyboard.press("Enter");
+    };
+    await again(await token(session, "--expires-in", "6"));
+    await page.getByRole("status").filter({ hasText: "Connected" }).waitFor();
+    await page.getByText("The token has ended.").waitFor();
+    await again(await token(session));
+    await page.getByRole("status").filter({ hasText: "Connected" }).waitFor();
   },
 );

@@ -145,7 +145,7 @@ async fn a_session_that_the_token_does_not_cover_is_forbidden_and_nobody_hears_o
         let hub = hub().await;
         let frame = hub.frame(&granted(send_to, LATER)).await;
         assert_eq!((&frame["code"], &frame["id"]), (&json!("forbidden"), &json!("m-1")), "{send_to}");
-        assert!(frame["message"].as_str().unwrap().ends_with(&format!("send to {named}")), "{frame}");
+        assert!(frame["message"].as_str().unwrap().ends_with(&format!("send to \"{named}\"")), "{frame}");
         assert!(hub.posts().is_empty());
     }
 }
