@@ -25,7 +25,7 @@ export interface HubClientOptions {
   backoffBase?: number;
   /** … but never longer than this (30 s). */
   backoffMax?: number;
-  /** After five refused handshakes in a row, a retry waits a random time between half of this and this (5 min). */
+  /** After five refused handshakes in a row, the wait before a retry grows from a minute to this, less up to half at random (5 min). */
   refusedRetry?: number;
   /** The age at which a connection is replaced, less up to a tenth at random (115 min; API Gateway's limit is 2 h). */
   handoverAfter?: number;

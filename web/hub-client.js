@@ -102,6 +102,9 @@ class Link {
   // When the token ends: as it says itself, and by this machine's clock.
   expires = Infinity;
   endsAt = Infinity;
+  // When #watch last looked, by either clock.
+  seen = NaN;
+  seenAt = NaN;
 
   constructor(number) {
     this.number = number;
@@ -152,6 +155,9 @@ export class HubClient extends EventTarget {
     if (typeof session !== "string" || !SESSION_ID.test(session)) {
       throw new TypeError('session must be 1 to 128 visible ASCII characters, without * " and \\');
     }
+    if (token != null && !["string", "function"].includes(typeof token)) {
+      throw new TypeError("token must be a string, or a function that returns one");
+    }
     if (!["protocol", "query"].includes(tokenIn)) throw new TypeError('tokenIn must be "protocol" or "query"');
     if (typeof WebSocket !== "function") {
       throw new TypeError(
@@ -162,7 +168,8 @@ export class HubClient extends EventTarget {
       if (!(name in DEFAULTS)) throw new TypeError(`there is no option ${name}`);
       if (value === undefined) delete options[name];
       // Timers overflow at 2^31 and would fire at once.
-      else if (!(value >= 0 && value < 2 ** 31)) throw new TypeError(`${name} must be a number from 0 to 2147483647`);
+      else if (typeof value !== "number" || !(value >= 0 && value < 2 ** 31))
+        throw new TypeError(`${name} must be a number from 0 to 2147483647`);
     }
     this.#session = session;
     this.#token = token;
@@ -348,6 +355,9 @@ export class HubClient extends EventTarget {
     const { signal } = link.dial;
     let given = this.#token;
     if (typeof given === "function") given = await given({ attempt: this.#attempt, refused: this.#refusals, signal });
+    if (given && typeof given === "object" && !("token" in given)) {
+      throw new TypeError("token() must return a string, or an object with a token");
+    }
     const { token, expiresAt } = given && typeof given === "object" ? given : { token: given };
     if (!token) return null;
     if (typeof token !== "string") throw new TypeError("the token must be a string");
@@ -384,6 +394,17 @@ export class HubClient extends EventTarget {
   /** Hands over when the connection's age or its token calls for it. */
   #watch(link) {
     const now = Date.now();
+    const at = performance.now();
+    // A wall clock that is set back takes its marks along.
+    const back = link.seen + (at - link.seenAt) - now;
+    const slept = now - link.seen > 3 * WATCH_INTERVAL;
+    Object.assign(link, { seen: now, seenAt: at });
+    if (back > 1_000) {
+      for (const mark of ["replaceAt", "renewAt", "endsAt"]) link[mark] -= back;
+      if (this.#lastToken.expires === link.expires) this.#lastToken.endsAt = link.endsAt;
+    }
+    if (slept) this.#ping(link);
+    if (link.ended) return;
     const due = now >= Math.min(link.replaceAt, link.renewAt);
     if (due && !this.#dialing && !this.#timers.has("retry")) this.#dial();
     if (link.ended) return;
@@ -414,7 +435,7 @@ export class HubClient extends EventTarget {
     const now = Date.now();
     const left = link.endsAt - now;
     const early = Math.min(MINUTE, left / 4) + Math.random() * Math.min(MINUTE, left / 10);
-    link.replaceAt = now + handoverAfter * (1 - Math.random() / 10);
+    link.replaceAt = now + Math.max(1_000, handoverAfter * (1 - Math.random() / 10));
     link.renewAt = Math.max(now + 1_000, link.endsAt - early);
     if (previous) {
       previous.timers.clear("watch");
@@ -440,6 +461,8 @@ export class HubClient extends EventTarget {
   /** A link has ended, or never came to be. What it carried without an answer goes to the next one. */
   #lost(link, { code, reason, cause, error = "connect_failed" }) {
     link.end({ cut: code === undefined });
+    // Closed by whoever listens to the signal.
+    if (this.#over) return;
     const carried = this.#carriedBy(link);
     for (const send of carried) {
       clearTimeout(send.timer);
@@ -461,8 +484,8 @@ export class HubClient extends EventTarget {
       this.#dialing = null;
       // Without a code it was the client that gave up.
       const refused = link.tokenPending && code !== undefined && mayBeRefusal(cause);
-      if (refused) this.#refusals++;
-      const delay = this.#retryLater();
+      if (link.tokenPending) this.#refusals = refused ? this.#refusals + 1 : 0;
+      const delay = this.#retryLater({ refused });
       this.#emit("error", { error: new HubError(error, `no connection to the hub: ${why}`, { cause }) });
       if (!this.#link) this.#reconnecting(delay, why);
       if (refused && this.#refusals >= REFUSALS && !this.#over) {
@@ -480,11 +503,15 @@ export class HubClient extends EventTarget {
     this.#emit("reconnecting", { attempt: this.#attempt, delay, reason });
   }
 
-  /** Full jitter: any time up to the exponential bound, so that a crowd that was cut together spreads out. */
-  #retryLater() {
+  /**
+   * Full jitter: any time up to the exponential bound, so that a crowd that was cut together spreads out. After refusals
+   * it is minutes in the end, but not at once: in a browser, a hub that is out of reach for a moment looks the same.
+   */
+  #retryLater({ refused = false } = {}) {
     const { backoffBase, backoffMax, refusedRetry } = this.#options;
     const backoff = Math.random() * Math.min(backoffMax, backoffBase * 2 ** this.#attempt++);
-    const delay = this.#refusals < REFUSALS ? backoff : (refusedRetry * (1 + Math.random())) / 2;
+    const slow = Math.min(refusedRetry, MINUTE * 2 ** (this.#refusals - REFUSALS));
+    const delay = refused && this.#refusals >= REFUSALS ? (slow * (1 + Math.random())) / 2 : backoff;
     this.#timers.set("retry", delay, () => this.#dial());
     return delay;
   }
@@ -515,9 +542,9 @@ export class HubClient extends EventTarget {
   #ping(link) {
     if (link === this.#link) this.#watch(link);
     if (link.ended) return;
-    if (!link.timers.has("pong")) {
-      link.timers.set("pong", this.#options.pongTimeout, () => this.#lost(link, { reason: "the other end is silent" }));
-    }
+    link.timers.set("ping", this.#options.pingInterval, () => this.#ping(link));
+    if (link.timers.has("pong")) return;
+    link.timers.set("pong", this.#options.pongTimeout, () => this.#lost(link, { reason: "the other end is silent" }));
     this.#write(link, '{"action":"ping"}');
   }
 
@@ -569,9 +596,10 @@ export class HubClient extends EventTarget {
 
   #refused(link, { code, message, id }) {
     const send = this.#sends.get(id);
-    if (code === "not_connected" && send && !send.retried) {
+    if (code === "not_connected") {
       // The hub has lost sight of this connection, so no message reaches it any more: a new one is known again.
-      send.retried = true;
+      if (send?.retried) send.fail(code, message);
+      else if (send) send.retried = true;
       this.#lost(link, { reason: "the hub no longer knows this connection" });
     } else if (send) {
       send.fail(code, message);
@@ -604,7 +632,8 @@ function readJwt(token) {
 /** How long a token is still good. The hub accepts none that has ended, so if it seems to have, this clock is wrong. */
 function timeLeft({ expires, issued = 0 }, now) {
   const left = expires - Math.max(now, issued);
-  if (left > 0) return left;
+  // Never so little that this clock could not tell it from nothing.
+  if (left > 0) return Math.max(left, 5_000);
   return issued ? expires - issued : MINUTE;
 }
 

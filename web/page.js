@@ -77,7 +77,7 @@ function join(url, session, token, to) {
     if (/[^!-~]/.test(token)) throw new TypeError("token must be one line of visible ASCII characters: copy it whole");
     hub = new HubClient(url, { session, token });
   } catch ({ message }) {
-    offer(url, session);
+    offer(url, session, token);
     $("join-error").textContent = sentence(message);
     $(["session", "token"].find((id) => message.startsWith(id)) ?? "url").focus();
     return;
@@ -110,7 +110,7 @@ function join(url, session, token, to) {
   });
   hub.addEventListener("refused", ({ refused }) => {
     $("trouble-what").textContent = `The hub has turned this token away ${refused} times:`;
-    $("trouble-why").textContent = "it may have expired, or not cover this session.";
+    $("trouble-why").textContent = "it may have expired, or not cover this session. Or the hub is out of reach.";
     offerToken(true);
   });
   hub.addEventListener("failed", ({ error }) => {
@@ -140,10 +140,10 @@ function leave() {
   offer(url, session);
 }
 
-function offer(url, session) {
+function offer(url, session, token = "") {
   $("url").value = url ?? "";
   $("session").value = session ?? "";
-  $("token").value = "";
+  $("token").value = token;
   $("join-error").textContent = "";
   show("join");
   $(url ? "session" : "url").focus();
@@ -234,7 +234,8 @@ function received({ id, from, message, sentAt }) {
     };
   }
   tint(head, name);
-  const item = bubble("in", name, sentAt, head, message);
+  // A session may be named backend, but not with nothing.
+  const item = bubble("in", from ?? "", sentAt, head, message);
   item.prepend(face(element("span", { className: "face", ariaHidden: "true" }), name));
   add(item);
   if (from && !$("to").value) {

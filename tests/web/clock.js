@@ -11,14 +11,17 @@ export class Clock {
   #timers = new Set();
   #ids = 0;
 
-  /** Replaces the timers and Date.now until it is called upon to `restore` them. */
+  /** Replaces the timers, Date.now and performance.now until it is called upon to `restore` them. */
   constructor() {
     const { setTimeout, clearTimeout } = globalThis;
     const { now } = Date;
     this.restore = () => {
       Object.assign(globalThis, { setTimeout, clearTimeout });
       Date.now = now;
+      delete performance.now;
     };
+    // As the timers do, it stands still while the machine sleeps.
+    performance.now = () => this.#now;
     Date.now = () => Math.floor(this.time + this.skew);
     globalThis.setTimeout = (run, ms = 0, ...args) => {
       const timer = { at: this.#now + ms, run: () => run(...args), id: ++this.#ids };
