@@ -542,14 +542,20 @@ export class HubClient extends EventTarget {
   #ping(link) {
     if (link === this.#link) this.#watch(link);
     if (link.ended) return;
-    link.timers.set("ping", this.#options.pingInterval, () => this.#ping(link));
-    if (link.timers.has("pong")) return;
+    if (link.timers.has("pong")) {
+      this.#pingLater(link);
+      return;
+    }
     link.timers.set("pong", this.#options.pongTimeout, () => this.#lost(link, { reason: "the other end is silent" }));
     this.#write(link, '{"action":"ping"}');
   }
 
-  #write(link, data) {
+  #pingLater(link) {
     link.timers.set("ping", this.#options.pingInterval, () => this.#ping(link));
+  }
+
+  #write(link, data) {
+    this.#pingLater(link);
     link.socket.send(data);
     this.#emit("frame", { direction: "out", connection: link.number, data });
   }

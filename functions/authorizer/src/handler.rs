@@ -147,29 +147,33 @@ impl Authorizer {
     ///
     /// The event is neither, or the issuer's keys cannot be had.
     pub(crate) async fn handle(&self, payload: &RawValue, deadline: Deadline) -> Result<Answer, Failure> {
-        /// `{"explain":{"token":…,"session_id":…?}}`
+        let started = Instant::now();
+        let failure = match Admission::parse(payload) {
+            Ok(admission) => return self.admit(&admission, deadline, started).await.map(Answer::Handshake),
+            Err(failure) => failure,
+        };
+        /// `{"explain":{"token":…,"session_id":…?}}`, which API Gateway never sends: only an operator can ask, by IAM.
         #[derive(Deserialize)]
         struct Question {
             explain: Option<Value>,
         }
-        // API Gateway's events have no such key, and nothing that a client sends can put one there: only an operator can
-        // ask, by IAM.
-        match serde_json::from_str(payload.get()) {
-            Ok(Question { explain: Some(about) }) => {
-                Ok(Answer::Explanation(self.explain(&about, deadline).await))
-            }
-            _ => self.admit(payload, deadline).await.map(Answer::Handshake),
+        if let Ok(Question { explain: Some(about) }) = serde_json::from_str(payload.get()) {
+            return Ok(Answer::Explanation(self.explain(&about, deadline).await));
         }
+        telemetry::failed(ROUTE, "", &failure, started);
+        Err(failure)
     }
 
     /// Whoever is turned away, for whatever reason, gets the same 403: the reason is in the log. Only where the
     /// issuer's keys cannot be had is it a failure of ours, a 500, since the token may well be good.
-    async fn admit(&self, payload: &RawValue, deadline: Deadline) -> Result<Handshake, Failure> {
-        let started = Instant::now();
-        let admission = Admission::parse(payload)
-            .inspect_err(|failure| telemetry::failed(ROUTE, "", failure, started))?;
-        let Admission { method_arn, connection_id, .. } = &admission;
-        let Finding { issuer, result } = match token::find(&admission) {
+    async fn admit(
+        &self,
+        admission: &Admission,
+        deadline: Deadline,
+        started: Instant,
+    ) -> Result<Handshake, Failure> {
+        let Admission { method_arn, connection_id, .. } = admission;
+        let Finding { issuer, result } = match token::find(admission) {
             Ok(token) => self.judge(token, &admission.session, deadline).await,
             Err(why) => Finding { issuer: None, result: Err(why.into()) },
         };

@@ -168,16 +168,10 @@ impl Keys {
         let outcome = self.fetch().await;
         let mut state = self.state.borrow_mut();
         let Problem { error, throttled } = match outcome {
-            Ok((known, why_none)) => {
-                // Without a usable key too: what the issuer has withdrawn is not served.
-                state.known = known;
-                state.fetched = Some(Moment::now());
-                if !state.known.is_empty() {
-                    state.attempt = state.fetched;
-                    (state.pause, state.failures, state.failure) = (REFRESH_EVERY, 0, None);
-                    return None;
-                }
-                anyhow!(why_none).into()
+            Ok(()) => {
+                state.attempt = state.fetched;
+                (state.pause, state.failures, state.failure) = (REFRESH_EVERY, 0, None);
+                return None;
             }
             Err(problem) => problem,
         };
@@ -191,8 +185,8 @@ impl Keys {
         Some(error)
     }
 
-    /// The usable keys of the set, and why the others are not usable.
-    async fn fetch(&self) -> Result<(Vec<Key>, String), Problem> {
+    /// Fetches the set, and keeps its usable keys in place of the former ones.
+    async fn fetch(&self) -> Result<(), Problem> {
         #[derive(Deserialize)]
         struct Document {
             keys: Vec<Value>,
@@ -217,15 +211,22 @@ impl Keys {
                 Err(reason) => reasons.push(reason),
             }
         }
-        let why_none = match reasons.as_slice() {
-            [] => format!("the key set at {} is empty", shown(&url)),
-            reasons => format!(
-                "the key set at {} has no key that can check a token: {}",
-                shown(&url),
-                brief(&reasons.join("; "))
-            ),
-        };
-        Ok((known, why_none))
+        let is_usable = !known.is_empty();
+        let mut state = self.state.borrow_mut();
+        // Without a usable key too: what the issuer has withdrawn is not served.
+        state.known = known;
+        state.fetched = Some(Moment::now());
+        if is_usable {
+            return Ok(());
+        }
+        let at = shown(&url);
+        Err(if reasons.is_empty() {
+            anyhow!("the key set at {at} is empty")
+        } else {
+            let reasons = reasons.join("; ");
+            anyhow!("the key set at {at} has no key that can check a token: {}", brief(&reasons))
+        }
+        .into())
     }
 
     /// Where the issuer's own document says that its keys are.

@@ -83,14 +83,9 @@ struct Shape {
     foreign: Vec<(&'static str, Value)>,
 }
 
-/// A key with more members than its numbers, or without some (`null`).
 #[allow(clippy::needless_pass_by_value, reason = "the table below is easier to read without")]
 fn jwk(key: &SigningKey, id: &str, more: Value) -> Value {
-    let mut jwk = key.jwk(id);
-    let members = jwk.as_object_mut().expect("a key is an object");
-    members.extend(more.as_object().expect("members").clone());
-    members.retain(|_, value| !value.is_null());
-    jwk
+    key.jwk_with(id, &more)
 }
 
 /// A key for something else than signatures.

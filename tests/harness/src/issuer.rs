@@ -95,6 +95,20 @@ impl SigningKey {
         jwk
     }
 
+    /// The same with other members; `null` takes one out.
+    ///
+    /// # Panics
+    ///
+    /// If `changes` is no object.
+    #[must_use]
+    pub fn jwk_with(&self, id: &str, changes: &Value) -> Value {
+        let mut jwk = self.jwk(id);
+        let members = jwk.as_object_mut().expect("a key is an object");
+        members.extend(changes.as_object().expect("changes are an object").clone());
+        members.retain(|_, value| !value.is_null());
+        jwk
+    }
+
     /// A signature by `algorithm`, of those that an RSA key has; others have one.
     #[must_use]
     pub fn sign(&self, algorithm: &str, message: &str) -> Vec<u8> {
@@ -185,10 +199,7 @@ impl Issuer {
         })
         .await;
         let issuer = Self { url: format!("http://{}", server.address), state, _server: server };
-        issuer.set(
-            Self::DISCOVERY,
-            json!({ "issuer": issuer.url, "jwks_uri": format!("{}{}", issuer.url, Self::KEYS) }),
-        );
+        issuer.point_to(Self::KEYS);
         issuer.set_keys(keys);
         issuer
     }
@@ -197,6 +208,12 @@ impl Issuer {
     pub fn set(&self, path: &str, document: impl Into<Document>) {
         let mut state = self.state.lock().expect("nothing panics with the lock");
         state.documents.insert(path.to_owned(), document.into());
+    }
+
+    /// Has its discovery document name a path of its own for the keys.
+    pub fn point_to(&self, path: &str) {
+        let jwks_uri = format!("{}{path}", self.url);
+        self.set(Self::DISCOVERY, json!({ "issuer": self.url, "jwks_uri": jwks_uri }));
     }
 
     /// Changes its keys.
