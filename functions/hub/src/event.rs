@@ -278,7 +278,7 @@ pub struct GatewayAnswer {
     /// Of a handshake's answer: the chosen subprotocol is the only one that the gateway takes.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub headers: BTreeMap<&'static str, &'static str>,
-    /// Empty where there is nothing to say.
+    /// Empty where there is nothing to say: the client then gets no frame, or an empty one, which it ignores.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub body: String,
 }

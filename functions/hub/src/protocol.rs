@@ -102,6 +102,8 @@ pub struct Message<'a> {
     pub content: &'a RawValue,
     /// The sender's own id for it: 1 to 128 characters.
     pub id: Option<String>,
+    /// Whether success is answered too. Errors always are.
+    pub wants_receipt: bool,
 }
 
 /// The frame with each part still unread, so that one bad part does not hide the others.
@@ -113,6 +115,19 @@ struct Parts<'a> {
     message: Option<&'a RawValue>,
     #[serde(borrow, default, deserialize_with = "present")]
     id: Option<&'a RawValue>,
+}
+
+/// The same of a client's frame, which has a key more. To a backend that key is unknown, and not even looked at.
+#[derive(Deserialize)]
+struct ClientParts<'a> {
+    #[serde(borrow, default, deserialize_with = "present")]
+    sessions: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "present")]
+    message: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "present")]
+    id: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "present")]
+    receipt: Option<&'a RawValue>,
 }
 
 /// Whether a JSON text is an object, if it is JSON at all: serde reads a struct from an array too.
@@ -133,27 +148,51 @@ impl<'a> Message<'a> {
         self.id.clone().unwrap_or_else(|| request_id.to_owned())
     }
 
-    /// Reads a `sendMessage` frame, or the same object from a backend. Unknown keys are ignored.
-    pub fn parse(text: &'a str) -> Result<Self, Refusal> {
-        let bad = |message: String, id: Option<String>| Refusal::new(Code::BadRequest, message, id);
-        let no_object =
-            |why: String| bad(format!("send one JSON object with `sessions` and `message`: {why}"), None);
-        if !is_object(text) {
-            return Err(no_object("it does not begin with {".into()));
+    /// Reads a client's `sendMessage` frame. Unknown keys are ignored.
+    pub fn parse_frame(text: &'a str) -> Result<Self, Refusal> {
+        let ClientParts { sessions, message, id, receipt } = parse_object(text)?;
+        let id = id.map_or(Ok(None), parse_id)?;
+        match receipt.map_or(Ok(true), |raw| serde_json::from_str(raw.get())) {
+            Ok(wants_receipt) => Ok(Self { wants_receipt, ..Self::of_parts(sessions, message, id)? }),
+            Err(_) => Err(bad("`receipt` must be true or false, or be left out", id)),
         }
-        let parts: Parts = serde_json::from_str(text).map_err(|error| no_object(error.to_string()))?;
-        let id = parts.id.map_or(Ok(None), parse_id)?;
-        let Some(sessions) = parts.sessions else {
-            return Err(bad("`sessions` is missing: give a list of 1 to 100 session ids".into(), id));
+    }
+
+    /// Reads a backend's request: the same object, whose receipt is the result. Unknown keys are ignored.
+    pub fn parse_request(text: &'a str) -> Result<Self, Refusal> {
+        let Parts { sessions, message, id } = parse_object(text)?;
+        Self::of_parts(sessions, message, id.map_or(Ok(None), parse_id)?)
+    }
+
+    fn of_parts(
+        sessions: Option<&'a RawValue>,
+        message: Option<&'a RawValue>,
+        id: Option<String>,
+    ) -> Result<Self, Refusal> {
+        let Some(sessions) = sessions else {
+            return Err(bad("`sessions` is missing: give a list of 1 to 100 session ids", id));
         };
-        let Some(content) = parts.message else {
-            return Err(bad("`message` is missing: give any JSON value; null is one".into(), id));
+        let Some(content) = message else {
+            return Err(bad("`message` is missing: give any JSON value; null is one", id));
         };
         match parse_sessions(sessions) {
-            Ok(sessions) => Ok(Self { sessions, content, id }),
+            Ok(sessions) => Ok(Self { sessions, content, id, wants_receipt: true }),
             Err(refusal) => Err(Refusal { id, ..refusal }),
         }
     }
+}
+
+fn bad(message: impl Into<String>, id: Option<String>) -> Refusal {
+    Refusal::new(Code::BadRequest, message, id)
+}
+
+fn parse_object<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, Refusal> {
+    let no_object =
+        |why: String| bad(format!("send one JSON object with `sessions` and `message`: {why}"), None);
+    if !is_object(text) {
+        return Err(no_object("it does not begin with {".into()));
+    }
+    serde_json::from_str(text).map_err(|error| no_object(error.to_string()))
 }
 
 fn parse_id(raw: &RawValue) -> Result<Option<String>, Refusal> {
@@ -309,7 +348,7 @@ mod tests {
     use super::*;
 
     fn refused(frame: &str) -> Refusal {
-        Message::parse(frame).expect_err(frame)
+        Message::parse_frame(frame).expect_err(frame)
     }
 
     #[test]
@@ -340,7 +379,7 @@ mod tests {
             &format!("{}1{}", "[".repeat(500), "]".repeat(500)),
         ] {
             let frame = format!("{{\"sessions\":[\"a\"],\"message\":{message}}}");
-            let read = Message::parse(&frame).unwrap();
+            let read = Message::parse_frame(&frame).unwrap();
             let delivery = delivery_frame("1", None, read.content, SystemTime::UNIX_EPOCH, 32_768).unwrap();
             let expected = format!(
                 "{{\"type\":\"message\",\"id\":\"1\",\"from\":null,\"message\":{message},\"sent_at\":\"1970-01-01T00:00:00.000Z\"}}"
@@ -351,7 +390,8 @@ mod tests {
 
     #[test]
     fn sessions_count_once_and_keep_their_order() {
-        let send = Message::parse(r#"{"sessions":["b","a","b"],"message":1,"id":"x","more":true}"#).unwrap();
+        let send =
+            Message::parse_frame(r#"{"sessions":["b","a","b"],"message":1,"id":"x","more":true}"#).unwrap();
         let names: Vec<_> = send.sessions.iter().map(SessionId::as_str).collect();
         assert_eq!((names, send.id.as_deref()), (vec!["b", "a"], Some("x")));
     }
@@ -362,7 +402,7 @@ mod tests {
             let names: Vec<_> = (0..different).chain(0..50).map(|n| format!("s{n}")).collect();
             serde_json::json!({ "sessions": names, "message": 1, "id": "x" }).to_string()
         };
-        assert_eq!(Message::parse(&frame(100)).unwrap().sessions.len(), 100);
+        assert_eq!(Message::parse_frame(&frame(100)).unwrap().sessions.len(), 100);
         let refusal = refused(&frame(101));
         assert_eq!((refusal.code, refusal.id.as_deref()), (Code::TooManySessions, Some("x")));
     }
@@ -386,6 +426,11 @@ mod tests {
             (r#"{"sessions":["a","b c"],"message":1}"#, "`sessions[1]`"),
             (r#"{"sessions":["a"],"message":1,"id":7}"#, "`id` must be a string"),
             (r#"{"sessions":["a"],"message":1,"id":""}"#, "`id` has 0"),
+            (r#"{"sessions":["a"],"message":1,"receipt":null}"#, "`receipt` must be true or false"),
+            (r#"{"sessions":["a"],"message":1,"receipt":"false"}"#, "`receipt` must be true or false"),
+            (r#"{"sessions":["a"],"message":1,"receipt":0}"#, "`receipt` must be true or false"),
+            (r#"{"sessions":["a"],"message":1,"receipt":[false]}"#, "`receipt` must be true or false"),
+            (r#"{"sessions":["a"],"message":1,"receipt":false,"receipt":false}"#, "duplicate"),
         ] {
             let refusal = refused(frame);
             assert_eq!(refusal.code, Code::BadRequest, "{frame}");
@@ -397,14 +442,38 @@ mod tests {
     fn an_id_is_measured_in_characters_and_null_means_none() {
         let frame = |id: &str| format!(r#"{{"sessions":["a"],"message":1,"id":{id}}}"#);
         let longest = "é".repeat(128);
-        assert_eq!(Message::parse(&frame(&format!("\"{longest}\""))).unwrap().id, Some(longest.clone()));
+        assert_eq!(
+            Message::parse_frame(&frame(&format!("\"{longest}\""))).unwrap().id,
+            Some(longest.clone())
+        );
         assert_eq!(refused(&frame(&format!("\"{longest}x\""))).code, Code::BadRequest);
-        assert_eq!(Message::parse(&frame("null")).unwrap().id, None);
+        assert_eq!(Message::parse_frame(&frame("null")).unwrap().id, None);
     }
 
     #[test]
     fn a_refusal_returns_the_id_it_could_read() {
-        assert_eq!(refused(r#"{"id":"mine","message":1}"#).id.as_deref(), Some("mine"));
+        for frame in
+            [r#"{"id":"mine","message":1}"#, r#"{"receipt":0,"id":"mine","sessions":["a"],"message":1}"#]
+        {
+            assert_eq!(refused(frame).id.as_deref(), Some("mine"), "{frame}");
+        }
+    }
+
+    #[test]
+    fn a_client_may_do_without_a_receipt_and_to_a_backend_the_key_is_unknown() {
+        let frame = |rest: &str| format!(r#"{{"sessions":["a"],"message":1{rest}}}"#);
+        for (rest, wants_receipt) in [
+            ("", true),
+            (r#","receipt":true"#, true),
+            (r#","receipt":false"#, false),
+            (r#","\u0072eceipt" : false ,"id":"x""#, false),
+            (r#","Receipt":false"#, true),
+        ] {
+            assert_eq!(Message::parse_frame(&frame(rest)).unwrap().wants_receipt, wants_receipt, "{rest}");
+        }
+        for rest in [r#","receipt":false"#, r#","receipt":null"#, r#","receipt":0,"receipt":0"#] {
+            assert!(Message::parse_request(&frame(rest)).unwrap().wants_receipt, "{rest}");
+        }
     }
 
     #[test]

@@ -39,6 +39,7 @@ fn key() -> impl Strategy<Value = String> {
             "sessions",
             "message",
             "id",
+            "receipt",
             "requestContext",
             "authorizer",
             "exp",
@@ -73,10 +74,17 @@ fn frame() -> impl Strategy<Value = String> {
         any_json(),
     ];
     let id = prop_oneof![Just(None), "\\PC{0,140}".prop_map(|id| Some(json!(id))), any_json().prop_map(Some)];
-    (names, any_json(), id).prop_map(|(sessions, message, id)| {
+    let receipt = prop_oneof![
+        Just(None),
+        any::<bool>().prop_map(|wanted| Some(json!(wanted))),
+        any_json().prop_map(Some)
+    ];
+    (names, any_json(), id, receipt).prop_map(|(sessions, message, id, receipt)| {
         let mut frame = json!({ "action": "sendMessage", "sessions": sessions, "message": message });
-        if let (Some(id), Some(frame)) = (id, frame.as_object_mut()) {
-            frame.insert("id".into(), id);
+        for (key, value) in [("id", id), ("receipt", receipt)] {
+            if let (Some(value), Some(frame)) = (value, frame.as_object_mut()) {
+                frame.insert(key.into(), value);
+            }
         }
         frame.to_string()
     })
@@ -87,14 +95,16 @@ proptest! {
 
     #[test]
     fn any_text_is_a_frame_or_a_bad_request(text in any::<String>()) {
-        if let Err(refusal) = Message::parse(&text) {
-            prop_assert_eq!(refusal.code, Code::BadRequest);
+        for parsed in [Message::parse_frame(&text), Message::parse_request(&text)] {
+            if let Err(refusal) = parsed {
+                prop_assert_eq!(refusal.code, Code::BadRequest);
+            }
         }
     }
 
     #[test]
     fn a_parsed_frame_keeps_every_promise_of_its_type(text in frame()) {
-        match Message::parse(&text) {
+        match Message::parse_frame(&text) {
             Ok(send) => {
                 prop_assert!((1..=MAX_SESSIONS).contains(&send.sessions.len()));
                 let mut names: Vec<_> = send.sessions.iter().map(SessionId::as_str).collect();
@@ -104,6 +114,8 @@ proptest! {
                 prop_assert_eq!(names.len(), send.sessions.len());
                 prop_assert!(send.id.is_none_or(|id| (1..=128).contains(&id.chars().count())));
                 prop_assert!(text.contains(send.content.get()), "the message is a slice of the frame");
+                let receipt = serde_json::from_str::<Value>(&text).unwrap()["receipt"].take();
+                prop_assert_eq!(json!(send.wants_receipt), if receipt.is_null() { json!(true) } else { receipt });
             }
             Err(refusal) => prop_assert!(matches!(refusal.code, Code::BadRequest | Code::TooManySessions)),
         }
@@ -151,27 +163,31 @@ proptest! {
 fn extremes_are_answered_and_not_choked_on() {
     let deep = format!("{}{}", "[".repeat(50_000), "]".repeat(50_000));
     let frame = format!(r#"{{"sessions":["a"],"message":{deep}}}"#);
-    assert_eq!(Message::parse(&frame).unwrap().content.get(), deep, "depth is the recipient's business");
+    assert_eq!(
+        Message::parse_frame(&frame).unwrap().content.get(),
+        deep,
+        "depth is the recipient's business"
+    );
 
     let huge = "9".repeat(100_000);
     let frame = format!(r#"{{"sessions":["a"],"message":{huge}}}"#);
-    assert_eq!(Message::parse(&frame).unwrap().content.get(), huge);
+    assert_eq!(Message::parse_frame(&frame).unwrap().content.get(), huge);
 
     for deep_part in [
         format!(r#"{{"sessions":{deep},"message":1}}"#),
         format!(r#"{{"sessions":["a"],"message":1,"id":{deep}}}"#),
     ] {
-        assert_eq!(Message::parse(&deep_part).unwrap_err().code, Code::BadRequest);
+        assert_eq!(Message::parse_frame(&deep_part).unwrap_err().code, Code::BadRequest);
     }
 
     let frame = format!(r#"{{"sessions":["a"],"message":"{}"}}"#, "x".repeat(128 * 1024));
-    let send = Message::parse(&frame).unwrap();
+    let send = Message::parse_frame(&frame).unwrap();
     let refused =
         delivery_frame("1", None, send.content, std::time::SystemTime::now(), 32 * 1024).unwrap_err();
     assert_eq!(refused.code, Code::MessageTooLarge);
 
     let lone_surrogate = r#"{"sessions":["a"],"message":"\ud800"}"#;
-    assert_eq!(Message::parse(lone_surrogate).unwrap().content.get(), r#""\ud800""#);
+    assert_eq!(Message::parse_frame(lone_surrogate).unwrap().content.get(), r#""\ud800""#);
 }
 
 /// The fuzz target's questions, asked of every sample event in thousands of damaged forms: cut off, with bytes

@@ -63,7 +63,7 @@ fn read(payload: &str) -> Result<Message<'_>, Refusal> {
         );
         return Err(Refusal::new(Code::BadRequest, text, None));
     }
-    Message::parse(payload).map_err(|refusal| {
+    Message::parse_request(payload).map_err(|refusal| {
         let text = if has("sessions") {
             return refusal;
         } else if has("Records") || has("records") {

@@ -1,4 +1,4 @@
-//! The `sendMessage` route: answers a frame with a receipt, or with an error frame.
+//! The `sendMessage` route: answers a frame with a receipt if its sender wants one, or with an error frame.
 
 use std::{sync::Arc, time::Instant};
 
@@ -46,7 +46,7 @@ impl Handler {
         let origin = Origin { route: ROUTE, connection_id: Some(&sender.connection_id), deadline, started };
 
         let binary = || Refusal::new(Code::BadRequest, "the frame must be text: send JSON, not binary", None);
-        let message = text.as_deref().ok_or_else(binary).and_then(Message::parse);
+        let message = text.as_deref().ok_or_else(binary).and_then(Message::parse_frame);
         // Whatever the frame is like: a connection that is over stays open for none.
         if let Some(why) = self.why_over(&sender) {
             let id = message.map_or_else(|refusal| refusal.id, |message| message.id);
@@ -58,6 +58,7 @@ impl Handler {
             return Ok(if told { GatewayAnswer::ok() } else { GatewayAnswer::frame(&refusal) });
         }
 
+        let is_silent = message.as_ref().is_ok_and(|message| !message.wants_receipt);
         let mut known_id = None;
         let sending = async {
             let message = message?;
@@ -65,6 +66,7 @@ impl Handler {
             self.send(&origin, &sender, message, id).await
         };
         match sending.await {
+            Ok(_) if is_silent => Ok(GatewayAnswer::ok()),
             Ok(receipt) => Ok(GatewayAnswer::frame(&receipt)),
             Err(Stop::Refused(refusal)) => {
                 origin.log_refusal(&refusal);

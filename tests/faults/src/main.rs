@@ -22,6 +22,7 @@ mod panics;
 mod posts;
 mod publish;
 mod races;
+mod receipts;
 mod startup;
 mod stragglers;
 mod table;

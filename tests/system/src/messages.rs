@@ -4,8 +4,8 @@ use serde_json::{Value, json};
 
 use crate::{
     client::Client,
-    frames::{assert_delivery, receipt},
-    stack::unique,
+    frames::{assert_delivery, assert_error, receipt},
+    stack::{Stack, unique},
 };
 
 #[tokio::test]
@@ -74,6 +74,38 @@ async fn a_receipt_lists_each_session_once_in_the_order_of_the_request_and_nobod
         assert_eq!(recipient.receive().await["message"], "hello");
         recipient.assert_heard_nothing().await;
     }
+}
+
+#[tokio::test]
+async fn a_sender_who_wants_no_receipt_hears_of_errors_and_of_nothing_else() {
+    let (mut alice, mut bob) = (Client::new("alice").await, Client::new("bob").await);
+    let (to, nobody) = (bob.session.clone(), unique("nobody"));
+    let frame = |session: &str, receipt: Value, id: &str| json!({"action": "sendMessage", "sessions": [session], "message": "hello", "id": id, "receipt": receipt});
+    alice.send(frame(&nobody, json!(false), "to nobody")).await;
+    alice.send(frame(&to, json!(false), "without")).await;
+    assert_delivery(bob.receive().await, &json!("without"), &json!(alice.session), &json!("hello"));
+    let mut without_id = frame(&to, json!(false), "");
+    without_id.as_object_mut().expect("an object").remove("id");
+    alice.send(without_id).await;
+    assert_eq!(bob.receive().await["message"], "hello");
+
+    // Each answer is the first frame since the last one: what was sent before has none.
+    let answer = alice.ask(frame(&to, json!(true), "with")).await;
+    assert_eq!(answer, receipt(&json!("with"), &[(&to, [1, 0, 0])]));
+    assert_eq!(bob.receive().await["id"], "with");
+    for wrong in [json!(null), json!("false"), json!(0)] {
+        let answer = alice.ask(frame(&to, wrong, "wrong")).await;
+        assert!(assert_error(&answer, "bad_request").contains("true or false"), "{answer}");
+        assert_eq!(answer["id"], "wrong");
+    }
+    let answer = alice.ask(frame("white space", json!(false), "malformed")).await;
+    assert_error(&answer, "bad_request");
+    assert_eq!(answer["id"], "malformed");
+    let stack = Stack::new().await;
+    stack.delete_row(&stack.connection_id_of(&alice).await).await;
+    let answer = alice.ask(frame(&to, json!(false), "too late")).await;
+    assert_error(&answer, "not_connected");
+    bob.assert_heard_nothing().await;
 }
 
 #[tokio::test]

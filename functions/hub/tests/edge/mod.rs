@@ -14,12 +14,21 @@ use serde_json::value::RawValue;
 /// If a parser does, or answers with an error that is not one of its own.
 pub(crate) fn check(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
-    let check_message = |text: &str| match Message::parse(text) {
-        Ok(message) => {
-            assert!(text.contains(message.content.get()), "what is delivered is a slice of the frame");
-        }
-        Err(refusal) => {
-            assert!(matches!(refusal.code, Code::BadRequest | Code::TooManySessions), "{refusal:?}");
+    let check_message = |text: &str| {
+        let (of_client, of_backend) = (Message::parse_frame(text), Message::parse_request(text));
+        assert!(of_client.is_err() || of_backend.is_ok(), "a backend may send whatever a client may");
+        for parsed in [of_client, of_backend] {
+            match parsed {
+                Ok(message) => {
+                    assert!(
+                        text.contains(message.content.get()),
+                        "what is delivered is a slice of the frame"
+                    );
+                }
+                Err(refusal) => {
+                    assert!(matches!(refusal.code, Code::BadRequest | Code::TooManySessions), "{refusal:?}");
+                }
+            }
         }
     };
     check_message(text);

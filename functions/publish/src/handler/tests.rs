@@ -76,6 +76,15 @@ async fn an_invocation_that_lambda_repeats_keeps_its_message_id() {
 }
 
 #[tokio::test]
+async fn the_key_that_spares_a_client_its_receipt_is_none_of_a_backends() {
+    let hub = hub().await;
+    for receipt in ["false", "null", r#"false,"receipt":7"#] {
+        let payload = format!(r#"{{"sessions":["bob"],"message":1,"receipt":{receipt}}}"#);
+        assert_eq!(hub.answer(&payload).await.unwrap()["delivered"], 1, "{payload}");
+    }
+}
+
+#[tokio::test]
 async fn a_refusal_is_a_function_error_whose_type_is_its_code() {
     let sessions: Vec<_> = (0..101).map(|n| format!("s{n}")).collect();
     let many = json!({ "sessions": sessions, "message": 1 }).to_string();

@@ -77,6 +77,66 @@ async fn a_message_is_delivered_in_its_senders_name_and_a_receipt_returned() {
 }
 
 #[tokio::test]
+async fn a_sender_who_wants_no_receipt_gets_no_answer_and_the_recipients_the_same_delivery() {
+    let (answered, silent) = (hub().await, hub().await);
+    answered.frame(event!("")).await;
+    assert_eq!(silent.answer(event!("-no-receipt")).await.unwrap(), json!({ "statusCode": 200 }));
+    let deliveries = |hub: &Hub| {
+        let mut posts = hub.posts();
+        posts.sort_by_key(|(to, _)| to.clone());
+        posts.iter_mut().for_each(|(_, frame)| frame["sent_at"] = Value::Null);
+        posts
+    };
+    assert_eq!(deliveries(&silent), deliveries(&answered));
+}
+
+#[tokio::test]
+async fn no_answer_follows_where_nobody_is_there_or_can_be_reached_either() {
+    let hub = hub().await;
+    hub.world.gateway.script(|_, _| Answer::Error(413, "PayloadTooLargeException"));
+    for sessions in [json!(["nobody"]), json!(["bob"])] {
+        let event = changed(event!(""), &[("sessions", &sessions), SILENT]);
+        assert_eq!(hub.answer(&event).await.unwrap(), json!({ "statusCode": 200 }), "{sessions}");
+    }
+    assert_eq!(hub.frame(event!("")).await["failed"], 2, "and the next message has its receipt");
+}
+
+/// What spares the sender its receipt.
+const SILENT: (&str, &Value) = ("receipt", &Value::Bool(false));
+
+/// The event with these keys in its frame.
+fn changed(event: &str, keys: &[(&str, &Value)]) -> String {
+    let mut event: Value = serde_json::from_str(event).unwrap();
+    let mut frame: Value = serde_json::from_str(event["body"].as_str().unwrap()).unwrap();
+    for (key, value) in keys {
+        frame[key] = (*value).clone();
+    }
+    event["body"] = json!(frame.to_string());
+    event.to_string()
+}
+
+#[tokio::test]
+async fn a_sender_who_wants_no_receipt_gets_every_error() {
+    for event in [
+        event!("-no-sessions"),
+        event!("-empty-sessions"),
+        event!("-bad-session"),
+        event!("-no-message"),
+        event!("-bad-id"),
+        event!("-too-many-sessions"),
+        event!("-too-large"),
+        event!("-unknown-connection"),
+        &granted(r#"["alice"]"#, LATER),
+    ] {
+        let hub = hub().await;
+        let silent = hub.frame(&changed(event, &[SILENT])).await;
+        let answered = hub.frame(event).await;
+        assert_eq!((&silent["type"], silent.to_string()), (&json!("error"), answered.to_string()));
+        assert!(hub.posts().is_empty());
+    }
+}
+
+#[tokio::test]
 async fn each_fault_of_the_caller_is_an_error_frame_and_nothing_is_delivered() {
     for (event, code) in [
         (event!("-not-json"), "bad_request"),
@@ -104,15 +164,17 @@ async fn a_binary_frame_is_refused() {
 
 #[tokio::test]
 async fn a_failure_of_ours_is_an_error_and_the_sender_is_told_no_internals() {
-    let hub = hub().await;
-    hub.world.table.script(|operation, _| match operation {
-        Operation::Query => Answer::Error(400, "ResourceNotFoundException"),
-        _ => Answer::Serve,
-    });
-    let failure = hub.answer(event!("")).await.unwrap_err();
-    assert!(matches!(failure, Failure::Table { .. }));
-    let expected = json!({ "type": "error", "code": "internal", "message": PUBLIC_TEXT, "id": "m-1" });
-    assert_eq!(hub.posts(), [(ALICE.to_owned(), expected)]);
+    for event in [event!(""), event!("-no-receipt")] {
+        let hub = hub().await;
+        hub.world.table.script(|operation, _| match operation {
+            Operation::Query => Answer::Error(400, "ResourceNotFoundException"),
+            _ => Answer::Serve,
+        });
+        let failure = hub.answer(event).await.unwrap_err();
+        assert!(matches!(failure, Failure::Table { .. }));
+        let expected = json!({ "type": "error", "code": "internal", "message": PUBLIC_TEXT, "id": "m-1" });
+        assert_eq!(hub.posts(), [(ALICE.to_owned(), expected)]);
+    }
 }
 
 /// The sample message with what the hub's authorizer adds to it.
@@ -152,12 +214,15 @@ async fn a_session_that_the_token_does_not_cover_is_forbidden_and_nobody_hears_o
 
 #[tokio::test]
 async fn a_sender_whose_token_has_ended_is_told_so_and_then_disconnected() {
-    let hub = hub().await;
-    let answer = hub.answer(&granted(r#"["*"]"#, 1)).await.unwrap();
-    assert_eq!(answer, json!({ "statusCode": 200 }), "the frame has gone ahead");
-    let [(told, frame)] = hub.posts().try_into().unwrap();
-    assert_eq!((&frame["code"], &frame["id"]), (&json!("not_connected"), &json!("m-1")));
-    assert_eq!((told.as_str(), hub.world.gateway.closings()), (ALICE, vec![ALICE.to_owned()]));
+    let ended = granted(r#"["*"]"#, 1);
+    for event in [&ended, &changed(&ended, &[SILENT])] {
+        let hub = hub().await;
+        let answer = hub.answer(event).await.unwrap();
+        assert_eq!(answer, json!({ "statusCode": 200 }), "the frame has gone ahead");
+        let [(told, frame)] = hub.posts().try_into().unwrap();
+        assert_eq!((&frame["code"], &frame["id"]), (&json!("not_connected"), &json!("m-1")));
+        assert_eq!((told.as_str(), hub.world.gateway.closings()), (ALICE, vec![ALICE.to_owned()]));
+    }
 }
 
 #[tokio::test]
