@@ -1,0 +1,255 @@
+// Types of hub.js. docs/client.md says what is guaranteed.
+
+/** Connects to a hub. What can never work, such as a malformed address or option, throws a `TypeError` at once. */
+export function connect<Message = any>(options: HubOptions): HubClient<Message>;
+
+export interface HubOptions {
+  /** The hub's address, `wss://…`. A function is called anew for each connection. */
+  url: string | URL | (() => string | URL | Promise<string | URL>);
+  /** The session to belong to: 1 to 128 visible ASCII characters, without `*`, `"` and `\`. May be left out where the token names one. */
+  session?: string;
+  /** A token for hubs that ask for one. A function is called anew for each connection; `SignedOut` ends the client. */
+  token?: string | null | ((request: TokenRequest) => Token | Promise<Token>);
+  /** Where the token travels: in a subprotocol (the default), or as `?token=` in the address. */
+  tokenIn?: "protocol" | "query";
+  /** Whether to connect at once (`true`). Otherwise the client is paused until `resume()`. */
+  autoConnect?: boolean;
+  /** Default: the runtime's own. Node 20 has none: pass the one of the package `ws`. */
+  WebSocket?: new (url: string, protocols?: string[]) => object;
+  /** Default: the runtime's own. Tests can pass the one of `/testing`. */
+  clock?: HubClock;
+  /** How long a send may take altogether (60 s). `false`: as long as it takes. */
+  ttl?: number | false;
+  /** How many sends may be unanswered; more are refused with `queue_full` (256). */
+  queueLimit?: number;
+  /** How many messages wait in each loop over `messages()`; the oldest go first (1,000). */
+  bufferLimit?: number;
+  /** The largest frame a send may become, in bytes (32 KiB, API Gateway's limit). */
+  maxFrameBytes?: number;
+  /** A ping goes out after this long without sending (4 min; API Gateway's idle limit is 10 min). At least 10 s. */
+  pingInterval?: number | false;
+  /** How long the answer to a ping may take before the connection counts as dead (10 s). At least 1 s. */
+  pongTimeout?: number;
+  /** How long a handshake and the hub's first answer may take (15 s). At least 1 s. */
+  connectTimeout?: number;
+  /** How long `token` and `url`, where they are functions, may take (30 s). At least 1 s. */
+  tokenTimeout?: number;
+  /** The n-th retry waits a random time up to `backoffBase` · 2ⁿ (500 ms), but never longer than `backoffMax`. At least 100 ms. */
+  backoffBase?: number;
+  /** The longest wait before a retry (30 s). At least 1 s. */
+  backoffMax?: number;
+  /** After five refused handshakes in a row, the wait before a retry grows from a minute to this, less up to half at random (5 min). At least 1 s. */
+  refusedRetry?: number;
+  /** The age at which a connection is replaced, less up to a tenth at random (115 min; API Gateway's limit is 2 h). At least 1 min. */
+  handoverAfter?: number | false;
+  /** How long the replaced connection stays open beside the new one (35 s, longer than any fan-out that was under way). */
+  handoverOverlap?: number;
+  /** How many message ids are remembered, for ten minutes at most, to drop repetitions (10,000). */
+  dedupeLimit?: number;
+}
+
+export interface TokenRequest {
+  /** Attempts since the last stable connection; 0 for the first. */
+  attempt: number;
+  /** How many handshakes with a token have been refused in a row. */
+  refused: number;
+  /** Aborted when the client no longer waits for this token. */
+  signal: AbortSignal;
+}
+
+export type Token =
+  | string
+  | null
+  | undefined
+  | {
+      token: string | null | undefined;
+      /** A Date, or milliseconds since 1970. Without it, a JWT's own `exp` counts. */
+      expiresAt?: Date | number | null;
+    };
+
+export interface HubClock {
+  /** The time of day, in milliseconds since 1970. */
+  now(): number;
+  /** Milliseconds that never go back. */
+  uptime(): number;
+  setTimeout(run: () => void, ms: number): unknown;
+  clearTimeout(timer: any): void;
+}
+
+export interface SendOptions {
+  /** Your own id, 1 to 128 characters. Reuse one to repeat a send that may have failed: recipients drop the repetition for ten minutes. */
+  id?: string;
+  /** How long it may take altogether, in milliseconds, instead of the client's `ttl`. */
+  ttl?: number | false;
+  /** Gives up waiting when aborted; the send rejects with the signal's reason. */
+  signal?: AbortSignal;
+}
+
+export interface Count {
+  delivered: number;
+  /** Connections that no longer exist. */
+  gone: number;
+  /** Connections that could not be reached in time. */
+  failed: number;
+  /** `false` where not every connection could be reached or counted. */
+  complete?: false;
+}
+
+export interface Receipt extends Count {
+  id: string;
+  /** In the order asked for. All zeros: no connection has joined that session. */
+  sessions: (Count & { session: string })[];
+  /** Whether each of the sessions was reached, and no connection was missed that is there. */
+  readonly reachedAll: boolean;
+}
+
+export interface Message<T = any> {
+  readonly id: string;
+  /** The sender's session; null for a backend. */
+  readonly from: string | null;
+  /** The session that the message was sent to; null if the client has joined without naming one. */
+  readonly session: string | null;
+  readonly message: T;
+  /** When the hub sent it, by the hub's clock. */
+  readonly sentAt: Date;
+  /** When it came, by this machine's clock. */
+  readonly receivedAt: Date;
+}
+
+export type HubStateName = "connecting" | "open" | "waiting" | "paused" | "failed" | "closed";
+
+/** A snapshot; each change makes a new one. */
+export interface HubState {
+  /**
+   * `connecting`: a connection is being opened. `open`. `waiting`: for the next attempt, or for the network. `paused`: until
+   * `resume()`, or the page comes back from the browser's page cache. Final: `failed`, by itself, and `closed`, by `close()`.
+   */
+  readonly name: HubStateName;
+  readonly since: Date;
+  /** Why it is not open, in words; null if there is nothing to say. */
+  readonly reason: string | null;
+  /** Why it has failed, or why the last attempt did; otherwise null. */
+  readonly error: HubError | null;
+  /** Attempts since the last stable connection. */
+  readonly attempt: number;
+  /** Handshakes with a token that were refused in a row. */
+  readonly refused: number;
+  /** The next attempt, while waiting for one; otherwise null. */
+  readonly retryAt: Date | null;
+  /** When the connection's token ends, if that is known and it is open; otherwise null. */
+  readonly expiresAt: Date | null;
+}
+
+export interface HubStats {
+  /** Milliseconds from the last ping to its answer; null before the first. */
+  readonly rtt: number | null;
+  /** Sends that have no answer yet. */
+  readonly unanswered: number;
+  /** Connections that were opened, first ones and later ones. */
+  readonly connections: number;
+  /** Of them, those that took over from one that was still open. */
+  readonly handovers: number;
+  /** Frames that were sent again. */
+  readonly resent: number;
+  /** Messages that were dropped as repetitions. */
+  readonly duplicates: number;
+  /** Posts that were not sent. */
+  readonly dropped: number;
+}
+
+export type HubErrorCode =
+  // The hub's.
+  | "bad_request"
+  | "too_many_sessions"
+  | "message_too_large"
+  | "unknown_action"
+  | "not_connected"
+  | "forbidden"
+  | "internal"
+  // The client's, for a send.
+  | "timeout"
+  | "connection_lost"
+  | "queue_full"
+  | "closed"
+  // The client's, for a send and in the state `failed`.
+  | "signed_out"
+  | "token_too_large"
+  | "cannot_connect"
+  // The client's, in an `error` event; `gateway` for a send too.
+  | "connect_failed"
+  | "token_failed"
+  | "gateway"
+  | "bad_frame"
+  | "overflow";
+
+export class HubError extends Error {
+  constructor(
+    code: HubErrorCode,
+    message: string,
+    details?: { id?: string; cause?: unknown; retryable?: boolean; mayHaveArrived?: boolean },
+  );
+  readonly name: "HubError";
+  readonly code: HubErrorCode;
+  /** The id of the message it is about. */
+  readonly id?: string;
+  /** Whether the same again may succeed later. */
+  readonly retryable: boolean;
+  /** Whether the message it is about may have reached someone. */
+  readonly mayHaveArrived: boolean;
+  readonly cause?: unknown;
+}
+
+/** Thrown by `token()`, it ends the client. An error with the name `SignedOut` does the same. */
+export class SignedOut extends Error {}
+
+export interface HubEvents<T = any> {
+  /** A message has come, for the first time. */
+  message: [message: Message<T>];
+  /** The state has changed. */
+  state: [now: HubState, before: HubState];
+  /** A message has come again, within ten minutes, and is dropped. */
+  duplicate: [message: Message<T>];
+  /** Five or more handshakes with a token have been refused in a row. */
+  refused: [refusal: { refused: number; retryAt: Date | null; reason: string }];
+  /** Something went wrong that no send is waiting to be told. The client goes on by itself. */
+  error: [error: HubError];
+  /** A raw frame, for debugging. `connection` counts the sockets. */
+  frame: [frame: { direction: "in" | "out"; connection: number; data: string }];
+}
+
+export interface Session<T = any> {
+  readonly name: string;
+  send(message: unknown, options?: SendOptions): Promise<Receipt>;
+  post(message: unknown): boolean;
+  on(type: "message", listener: (message: Message<T>) => void): () => void;
+  messages(options?: { signal?: AbortSignal }): AsyncIterableIterator<Message<T>>;
+}
+
+/** A connection to a hub that comes back by itself. `connect()` makes one. */
+export class HubClient<T = any> {
+  constructor(options: HubOptions);
+  /** The session that was asked for; null if it was left to the token. */
+  readonly name: string | null;
+  readonly state: HubState;
+  readonly stats: HubStats;
+  /** Calls the listener at each event of that type until the function that it returns is called. */
+  on<K extends keyof HubEvents>(type: K, listener: (...args: HubEvents<T>[K]) => void): () => void;
+  /** Messages as they come, from now on. The loop ends when the client ends, or the signal is aborted. */
+  messages(options?: { signal?: AbortSignal }): AsyncIterableIterator<Message<T>>;
+  /** Resolves when the client is open; rejects when it has ended, or the signal is aborted. */
+  ready(options?: { signal?: AbortSignal }): Promise<void>;
+  /** Sends `message`, any JSON, to every connection of the sessions. Resolves with the hub's receipt. */
+  send(sessions: string | Iterable<string>, message: unknown, options?: SendOptions): Promise<Receipt>;
+  /** Sends without a receipt, once, and only if the client is open. Returns whether it was sent. */
+  post(sessions: string | Iterable<string>, message: unknown): boolean;
+  /** One session's messages, and sends to it. */
+  session(name: string): Session<T>;
+  /** Without a connection: connects at once. With one: finds out whether it still works. */
+  check(): void;
+  /** Closes the connection, and keeps what is unanswered for `resume()`. */
+  pause(): void;
+  resume(): void;
+  /** Ends the client for good. With `drain`, in milliseconds, it first waits that long for what is unanswered. */
+  close(options?: { drain?: number }): Promise<void>;
+  [Symbol.asyncDispose](): Promise<void>;
+}

@@ -1,0 +1,139 @@
+"use client";
+
+// The client as React hooks. There is no JSX here, so nothing has to be built.
+
+import {
+  createContext,
+  createElement,
+  useContext,
+  useEffect,
+  useInsertionEffect,
+  useMemo,
+  useRef,
+  useState,
+  useSyncExternalStore,
+} from "react";
+import { connect } from "./hub.js";
+
+const HubContext = createContext(null);
+
+// What a client shows that nothing has started yet. Server and browser have to show the same while they hydrate.
+const STARTING = Object.freeze({
+  name: "connecting",
+  since: new Date(0),
+  reason: null,
+  error: null,
+  attempt: 0,
+  refused: 0,
+  retryAt: null,
+  expiresAt: null,
+});
+
+/** Clients of useConnect() whose component has not been mounted yet. They are paused, which would be wrong to show. */
+const starting = new WeakSet();
+
+/** Clients of useConnect() that were closed when their component was unmounted. */
+const retired = new WeakSet();
+
+/** Lets a client be made, and never connected, on a server whose runtime has no WebSocket. */
+class NoWebSocket {
+  constructor() {
+    throw new Error("this runtime has no WebSocket: pass one as the option WebSocket");
+  }
+}
+
+export function HubProvider({ client, children }) {
+  return createElement(HubContext.Provider, { value: client }, children);
+}
+
+function useClient(client, hook) {
+  const provided = useContext(HubContext);
+  const found = client ?? provided;
+  if (!found)
+    throw new Error(`${hook} needs a <HubProvider client={…}> around the component, or a client as its argument`);
+  return found;
+}
+
+/** Always holds what the last committed render has passed, for functions that are called later. */
+function useLatest(value) {
+  const latest = useRef(value);
+  // Runs before all other effects, so that none of them calls an older function; and silently does nothing on a server.
+  useInsertionEffect(() => {
+    latest.current = value;
+  });
+  return latest;
+}
+
+export function useHub(client) {
+  const hub = useClient(client, "useHub()");
+  const [subscribe, getState, actions] = useMemo(
+    () => [
+      (changed) => hub.on("state", changed),
+      () => (starting.has(hub) ? STARTING : hub.state),
+      { send: (...args) => hub.send(...args), post: (...args) => hub.post(...args) },
+    ],
+    [hub],
+  );
+  const state = useSyncExternalStore(subscribe, getState, () => STARTING);
+  return { client: hub, state, ...actions };
+}
+
+export function useMessages(...args) {
+  const all = typeof args[0] === "function";
+  const [session, listener, client] = all ? [null, ...args] : args;
+  const hub = useClient(client, "useMessages()");
+  const latest = useLatest(listener);
+  useEffect(() => {
+    if (!all && session == null) return;
+    const source = all ? hub : hub.session(session);
+    return source.on("message", (message) => latest.current(message));
+  }, [hub, all, session, latest]);
+}
+
+export function useConnect(options, deps = []) {
+  const latest = useLatest(options);
+  const { url, session, token } = options;
+  const [generation, setGeneration] = useState(0);
+
+  // A paused client costs nothing, so it may be made while rendering, even in a render that React discards: a child can use
+  // it in its first effect, and there is never a `null` to check for.
+  const client = useMemo(() => {
+    const current = {
+      ...options,
+      autoConnect: false,
+      WebSocket: options.WebSocket ?? globalThis.WebSocket ?? NoWebSocket,
+    };
+    if (typeof url === "function") current.url = () => latest.current.url();
+    if (token != null) {
+      current.token = (request) => {
+        const { token } = latest.current;
+        return typeof token === "function" ? token(request) : token;
+      };
+    }
+    const made = connect(current);
+    if (options.autoConnect ?? true) starting.add(made);
+    return made;
+  }, [typeof url === "function" ? null : String(url), session, token != null, generation, ...deps]);
+
+  // StrictMode mounts twice, and a hidden <Activity> unmounts what it shows again later. Both cannot be told from the end
+  // when it happens, only afterwards: hence the microtasks.
+  const mounted = useRef(null);
+  useEffect(() => {
+    // It was closed while hidden. Another one takes its place.
+    if (retired.has(client)) return setGeneration((number) => number + 1);
+    mounted.current = client;
+    queueMicrotask(() => {
+      if (mounted.current === client && starting.delete(client)) client.resume();
+    });
+    return () => {
+      mounted.current = null;
+      queueMicrotask(() => {
+        if (mounted.current === client) return;
+        retired.add(client);
+        client.close();
+      });
+    };
+  }, [client]);
+
+  return client;
+}

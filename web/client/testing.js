@@ -1,0 +1,500 @@
+// A hub and a clock for tests: in memory, without a network, a dependency or a wait.
+
+// Taken before a test puts fake ones in their place.
+const { setImmediate, setTimeout, MessageChannel } = globalThis;
+const realNow = Date.now.bind(Date);
+
+const CONNECTING = 0;
+const OPEN = 1;
+const CLOSING = 2;
+const CLOSED = 3;
+
+// A longer delay overflows in every runtime, and fires at once.
+const LONGEST_DELAY = 2 ** 31 - 1;
+
+// A timer that starts itself again without a delay would never let the clock get on.
+const MOST_RUNS = 100_000;
+
+// What a subprotocol may be made of: a token, as RFC 9110 defines it for HTTP.
+const HTTP_TOKEN = /^[\w!#$%&'*+.^`|~-]+$/;
+
+const encoder = new TextEncoder();
+
+/** Runs a function in a task of its own, after those that were queued before it. */
+const enqueue = setImmediate ?? (MessageChannel ? overChannel() : (run) => setTimeout(run, 0));
+
+/** For browsers: their timers wait for 4 ms. */
+function overChannel() {
+  let ports;
+  const queue = [];
+  return (run) => {
+    if (!ports) {
+      ports = new MessageChannel();
+      ports.port1.onmessage = () => queue.shift()();
+    }
+    queue.push(run);
+    ports.port2.postMessage(null);
+  };
+}
+
+/** How many events in memory are queued. */
+let queued = 0;
+
+/** Each event is a task, as in a browser: what it sets off in promises ends before the next event. */
+function later(run) {
+  queued++;
+  enqueue(() => {
+    queued--;
+    run();
+  });
+}
+
+/** Time that stands still until a test moves it: timers, and the time of day. */
+export class Clock {
+  skew = 0;
+  #begin;
+  #now = 0;
+  #slept = 0;
+  #timers = new Set();
+  #count = 0;
+
+  constructor({ time = realNow() } = {}) {
+    // A whole second, as tokens count them.
+    this.#begin = Math.floor(Number(time) / 1_000) * 1_000;
+  }
+
+  get time() {
+    return this.#begin + this.#now + this.#slept;
+  }
+
+  get running() {
+    return this.#timers.size;
+  }
+
+  get next() {
+    return Math.min(...[...this.#timers].map(({ at }) => at - this.#now));
+  }
+
+  now() {
+    return Math.floor(this.time + this.skew);
+  }
+
+  uptime() {
+    return this.#now;
+  }
+
+  setTimeout(run, ms = 0) {
+    const delay = ms > LONGEST_DELAY ? 1 : Math.max(0, ms) || 0;
+    const timer = { at: this.#now + delay, number: ++this.#count, run };
+    this.#timers.add(timer);
+    return timer;
+  }
+
+  clearTimeout(timer) {
+    this.#timers.delete(timer);
+  }
+
+  tick(ms) {
+    this.#runUntil(this.#now + ms);
+  }
+
+  async advance(ms) {
+    for (const end = this.#now + ms; ;) {
+      await this.settle();
+      if (this.#now >= end) return;
+      this.#runUntil(Math.min(this.#now + this.next, end));
+    }
+  }
+
+  async settle() {
+    do await new Promise(enqueue);
+    while (queued > 0);
+  }
+
+  sleep(ms) {
+    this.#slept += ms;
+  }
+
+  #runUntil(end) {
+    for (let runs = 0; ; runs++) {
+      const due = [...this.#timers].filter(({ at }) => at <= end).sort((a, b) => a.at - b.at || a.number - b.number)[0];
+      if (!due) break;
+      if (runs >= MOST_RUNS) throw new Error(`more than ${MOST_RUNS} timers ran: one starts itself again at once`);
+      this.#timers.delete(due);
+      this.#now = Math.max(this.#now, due.at);
+      due.run();
+    }
+    this.#now = Math.max(this.#now, end);
+  }
+}
+
+export class FakeHub {
+  attempts = [];
+  handshakes = [];
+  open = new Set();
+  frames = [];
+
+  refuse = false;
+  auth = false;
+  hang = false;
+  mute = false;
+  greeting = { type: "pong" };
+  intercept = () => false;
+  now;
+
+  #transport;
+
+  constructor({ clock, terminate = false, transport = new Memory({ terminate }) } = {}) {
+    this.now = () => clock?.time ?? clock?.now() ?? realNow();
+    this.#transport = transport;
+    this.url = transport.url;
+    this.WebSocket = transport.WebSocket;
+    transport.serve((request) => this.#handshake(request));
+  }
+
+  get silent() {
+    return this.#transport.silent;
+  }
+
+  set silent(silent) {
+    this.#transport.silent = silent;
+  }
+
+  cut() {
+    for (const link of this.open) link.terminate();
+  }
+
+  async stop() {
+    await this.#transport.stop();
+  }
+
+  async start() {
+    await this.#transport.start();
+  }
+
+  get sent() {
+    return this.frames.map(({ frame }) => frame).filter(({ action }) => action === "sendMessage");
+  }
+
+  get pings() {
+    return this.frames.filter(({ frame }) => frame.action === "ping").length;
+  }
+
+  answer(link, frame) {
+    const { action, id, receipt } = frame;
+    if (link.ended() && action !== "ping") {
+      link.say({ type: "error", code: "not_connected", message: "connect again", id });
+    } else if (action === "ping") {
+      link.say({ type: "pong" });
+    } else if (action === "sendMessage") {
+      const answer = this.deliver(link.session, frame);
+      if (receipt !== false) link.say(answer);
+    } else {
+      link.say({ type: "error", code: "unknown_action", message: "no such action" });
+    }
+  }
+
+  deliver(from, { id, sessions, message }) {
+    const sent_at = new Date(this.now()).toISOString();
+    const counts = sessions.map((session) => {
+      const all = [...this.open].filter((link) => link.session === session);
+      const links = all.filter((link) => !link.ended());
+      const delivery = { type: "message", id, from, session, message, sent_at };
+      // As the hub does, when a message meets a connection whose token has ended.
+      for (const link of all) link.ended() ? link.close() : link.say(delivery);
+      return { session, delivered: links.length, gone: 0, failed: 0 };
+    });
+    const delivered = counts.reduce((sum, count) => sum + count.delivered, 0);
+    return { type: "receipt", id, delivered, gone: 0, failed: 0, sessions: counts };
+  }
+
+  /** The answer to a handshake: null to leave it open, a status to refuse it, or what becomes of its connection. */
+  #handshake({ url, protocols }) {
+    const query = new URL(url, this.url).searchParams;
+    const tokens = protocols.filter((name) => name.startsWith("bearer.")).map((name) => name.slice("bearer.".length));
+    const [token, second] = [...tokens, ...query.getAll("token")];
+    const attempt = { url, query, protocols, token: second === undefined ? token : undefined };
+    this.attempts.push(attempt);
+    if (this.hang) return null;
+    const status = this.refuse === true ? 400 : this.refuse || (this.auth && !(endOf(attempt.token) > this.now()) && 403);
+    if (status) return { status };
+    const protocol = protocols.includes("hub.v1") ? "hub.v1" : "";
+    return { protocol, connect: (wire) => this.#connected(wire, attempt) };
+  }
+
+  #connected(wire, { query, protocols, token }) {
+    const link = {
+      token,
+      protocols,
+      session: query.get("session_id") ?? claimsOf(token).session_id ?? null,
+      query: Object.fromEntries(query),
+      number: this.handshakes.push(query),
+      greeted: false,
+      ended: () => this.auth && endOf(token) <= this.now(),
+      say: (frame) => wire.send(typeof frame === "string" || isBinary(frame) ? frame : JSON.stringify(frame)),
+      close: (code, reason) => wire.close(code, reason),
+      terminate: () => wire.terminate(),
+      pause: () => wire.pause(),
+      resume: () => wire.resume(),
+    };
+    this.open.add(link);
+    return {
+      received: (data) => this.#received(link, data),
+      closed: () => this.open.delete(link),
+    };
+  }
+
+  #received(link, data) {
+    let frame;
+    try {
+      frame = JSON.parse(typeof data === "string" ? data : new TextDecoder().decode(data));
+    } catch {
+      link.say({ type: "error", code: "unknown_action", message: "this is not JSON" });
+      return;
+    }
+    // The ping that every connection begins with is not counted.
+    if (!link.greeted && frame.action === "ping") {
+      link.greeted = true;
+      if (!this.mute) link.say(this.greeting);
+      return;
+    }
+    this.frames.push({ link, frame });
+    if (!this.mute && !this.intercept(link, frame)) this.answer(link, frame);
+  }
+}
+
+export function jwt(claims) {
+  const part = (value) => {
+    const bytes = encoder.encode(JSON.stringify(value));
+    const binary = Array.from(bytes, (byte) => String.fromCharCode(byte)).join("");
+    return btoa(binary).replaceAll("+", "-").replaceAll("/", "_").replace(/=+$/, "");
+  };
+  return `${part({ alg: "none" })}.${part(claims)}.x`;
+}
+
+function claimsOf(token) {
+  try {
+    const binary = atob(token.split(".")[1].replaceAll("-", "+").replaceAll("_", "/"));
+    return JSON.parse(new TextDecoder().decode(Uint8Array.from(binary, (char) => char.charCodeAt(0)))) ?? {};
+  } catch {
+    return {};
+  }
+}
+
+/** When a JWT ends, in milliseconds since 1970; NaN if it does not say. */
+function endOf(token) {
+  return claimsOf(token).exp * 1_000;
+}
+
+const isBinary = (data) => data instanceof ArrayBuffer || ArrayBuffer.isView(data);
+
+/** The way to a hub in memory. A transport over real sockets has the same members. */
+class Memory {
+  static #count = 0;
+
+  silent = false;
+  /** What cuts each of the sockets. */
+  cuts = new Set();
+  #answer;
+  #listening = true;
+
+  constructor({ terminate }) {
+    // No name under .invalid exists, so a client that takes another WebSocket reaches nothing.
+    this.url = `wss://hub${++Memory.#count}.invalid/live`;
+    const network = this;
+    this.WebSocket = class WebSocket extends MemorySocket {
+      constructor(url, protocols = []) {
+        super(url, protocols, network);
+        if (terminate) this.terminate = () => this[TERMINATE]();
+      }
+    };
+  }
+
+  serve(answer) {
+    this.#answer = answer;
+  }
+
+  async stop() {
+    this.#listening = false;
+    for (const cut of this.cuts) cut();
+  }
+
+  async start() {
+    this.#listening = true;
+  }
+
+  handshake({ host, pathname, search }, protocols) {
+    const reached = this.#listening && host === new URL(this.url).host;
+    return reached ? this.#answer({ url: pathname + search, protocols }) : { status: 0 };
+  }
+}
+
+const TERMINATE = Symbol("terminate");
+
+class MemorySocket extends EventTarget {
+  binaryType = "blob";
+  onopen = null;
+  onmessage = null;
+  onerror = null;
+  onclose = null;
+  #network;
+  #url;
+  #protocol = "";
+  #readyState = CONNECTING;
+  #bufferedAmount = 0;
+  #hub = null; // Its end of the connection, while it has one.
+  #unread = null; // What waits while the hub does not read.
+  #cut = () => this.#ended(1006);
+
+  constructor(url, protocols, network) {
+    super();
+    this.#url = new URL(url);
+    const offered = [protocols].flat();
+    const valid = /^wss?:$/.test(this.#url.protocol) && !this.#url.hash && offered.every((name) => HTTP_TOKEN.test(name));
+    if (!valid || new Set(offered).size < offered.length) {
+      throw new DOMException("the address or a subprotocol is invalid", "SyntaxError");
+    }
+    this.#network = network;
+    later(() => this.#dial(offered));
+  }
+
+  get url() {
+    return this.#url.href;
+  }
+
+  get protocol() {
+    return this.#protocol;
+  }
+
+  get extensions() {
+    return "";
+  }
+
+  get readyState() {
+    return this.#readyState;
+  }
+
+  get bufferedAmount() {
+    return this.#bufferedAmount;
+  }
+
+  send(data) {
+    if (this.#readyState === CONNECTING) throw new DOMException("the socket is not open yet", "InvalidStateError");
+    const frame = isBinary(data) ? bytesOf(data).slice() : String(data);
+    const size = isBinary(data) ? frame.length : encoder.encode(frame).length;
+    this.#bufferedAmount += size;
+    if (this.#readyState !== OPEN) return;
+    this.#toHub(() => {
+      this.#bufferedAmount -= size;
+      this.#hub?.received(frame);
+    });
+  }
+
+  close(code, reason = "") {
+    if (code !== undefined && code !== 1000 && !(code >= 3000 && code <= 4999)) {
+      throw new DOMException("the code must be 1000, or from 3000 to 4999", "InvalidAccessError");
+    }
+    if (encoder.encode(reason).length > 123) {
+      throw new DOMException("the reason has more than 123 bytes", "SyntaxError");
+    }
+    const before = this.#readyState;
+    if (before === CLOSING || before === CLOSED) return;
+    this.#readyState = CLOSING;
+    if (before === CONNECTING) {
+      later(() => this.#ended(1006, "", { failed: true }));
+      return;
+    }
+    this.#toHub(() => {
+      if (this.#network.silent) return;
+      this.#leaveHub();
+      later(() => this.#ended(code ?? 1005, reason));
+    });
+  }
+
+  [TERMINATE]() {
+    if (this.#readyState === CLOSED) return;
+    this.#readyState = CLOSING;
+    later(this.#cut);
+  }
+
+  #dial(protocols) {
+    if (this.#readyState !== CONNECTING) return;
+    const answer = this.#network.handshake(this.#url, protocols);
+    this.#network.cuts.add(this.#cut);
+    if (!answer) return;
+    if (!answer.connect) {
+      later(this.#cut);
+      return;
+    }
+    this.#hub = answer.connect({
+      send: (data) => this.#hub && later(() => this.#received(data)),
+      close: (code, reason) => this.#hub && later(() => this.#closedByHub(code, reason)),
+      terminate: () => {
+        this.#leaveHub();
+        later(this.#cut);
+      },
+      pause: () => (this.#unread ??= []),
+      resume: () => {
+        const unread = this.#unread ?? [];
+        this.#unread = null;
+        unread.forEach(later);
+      },
+    });
+    later(() => this.#opened(answer.protocol));
+  }
+
+  #opened(protocol) {
+    if (this.#readyState !== CONNECTING) return;
+    this.#readyState = OPEN;
+    this.#protocol = protocol;
+    this.#emit("open");
+  }
+
+  #received(data) {
+    if (this.#readyState !== OPEN) return;
+    if (!isBinary(data)) this.#emit("message", { data });
+    else if (this.binaryType === "blob") this.#emit("message", { data: new Blob([data]) });
+    else this.#emit("message", { data: bytesOf(data).slice().buffer });
+  }
+
+  #closedByHub(code = 1005, reason = "") {
+    if (this.#readyState === OPEN) this.#readyState = CLOSING;
+    this.#leaveHub();
+    later(() => this.#ended(code, reason));
+  }
+
+  #ended(code, reason = "", { failed = this.#readyState === CONNECTING } = {}) {
+    if (this.#readyState === CLOSED) return;
+    this.#readyState = CLOSED;
+    this.#network.cuts.delete(this.#cut);
+    this.#leaveHub();
+    if (failed) this.#emit("error");
+    this.#emit("close", { code, reason, wasClean: code !== 1006 });
+  }
+
+  #leaveHub() {
+    const hub = this.#hub;
+    this.#hub = null;
+    hub?.closed();
+  }
+
+  /** What the socket has sent reaches the hub in its order. */
+  #toHub(run) {
+    if (this.#unread) this.#unread.push(run);
+    else later(run);
+  }
+
+  #emit(type, fields) {
+    const event = Object.assign(new Event(type), fields);
+    this[`on${type}`]?.(event);
+    this.dispatchEvent(event);
+  }
+}
+
+for (const [name, value] of Object.entries({ CONNECTING, OPEN, CLOSING, CLOSED })) {
+  MemorySocket[name] = MemorySocket.prototype[name] = value;
+}
+
+function bytesOf(data) {
+  return data instanceof ArrayBuffer ? new Uint8Array(data) : new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
+}
