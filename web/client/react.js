@@ -35,13 +35,6 @@ const starting = new WeakSet();
 /** Clients of useConnect() that were closed when their component was unmounted. */
 const retired = new WeakSet();
 
-/** Lets a client be made, and never connected, on a server whose runtime has no WebSocket. */
-class NoWebSocket {
-  constructor() {
-    throw new Error("this runtime has no WebSocket: pass one as the option WebSocket");
-  }
-}
-
 export function HubProvider({ client, children }) {
   return createElement(HubContext.Provider, { value: client }, children);
 }
@@ -98,11 +91,7 @@ export function useConnect(options, deps = []) {
   // A paused client costs nothing, so it may be made while rendering, even in a render that React discards: a child can use
   // it in its first effect, and there is never a `null` to check for.
   const client = useMemo(() => {
-    const current = {
-      ...options,
-      autoConnect: false,
-      WebSocket: options.WebSocket ?? globalThis.WebSocket ?? NoWebSocket,
-    };
+    const current = { ...options, autoConnect: false };
     if (typeof url === "function") current.url = () => latest.current.url();
     if (token != null) {
       current.token = (request) => {
