@@ -1,0 +1,258 @@
+// The package as its users get it: what is in it, what it weighs, its types, and where it runs.
+
+import { checkPackage, createPackageFromTarballData } from "@arethetypeswrong/core";
+import assert from "node:assert/strict";
+import * as esbuild from "esbuild";
+import { cp, readFile, writeFile } from "node:fs/promises";
+import { basename, join } from "node:path";
+import { after, before, describe, test } from "node:test";
+import { gzipSync } from "node:zlib";
+import { publint } from "publint";
+import { findBrowser, launch } from "./browser.js";
+import { install, PACKAGE, run } from "./installed.js";
+import { runInOldRuntime } from "./old-runtime.js";
+
+const NAME = "@websocket-hub/client";
+const ENTRIES = { [NAME]: "hub", [`${NAME}/react`]: "react", [`${NAME}/testing`]: "testing" };
+const TSC = join(import.meta.dirname, "node_modules/typescript/bin/tsc");
+const LINKS = Object.fromEntries(
+  ["react", "@types/react", "@types/node", "@types/ws", "ws"].map((name) => [name, name]),
+);
+
+describe("the package", () => {
+  let folder, packed;
+  const undo = [];
+
+  before(async () => {
+    ({ folder, packed } = await install({ after: (run) => undo.push(run) }, LINKS));
+  });
+  after(() => Promise.all(undo.map((run) => run())));
+
+  /** What a bundler makes of a module that is written in the folder. */
+  const bundle = async (contents, options = {}) => {
+    const stdin = { contents, resolveDir: folder, loader: "js" };
+    const built = await esbuild.build({
+      stdin,
+      absWorkingDir: folder,
+      bundle: true,
+      format: "esm",
+      write: false,
+      metafile: true,
+      logLevel: "silent",
+      ...options,
+    });
+    const inputs = Object.keys(built.metafile.inputs).filter((path) => path !== "<stdin>");
+    return { code: built.outputFiles[0].text, inputs };
+  };
+
+  test("it holds its modules, their types, the README and the licence, and nothing else", async () => {
+    const { inputs } = await bundle(
+      Object.keys(ENTRIES)
+        .map((path, index) => `export * as entry${index} from "${path}";`)
+        .join("\n"),
+      { external: ["react"] },
+    );
+    const wanted = [
+      "LICENSE",
+      "README.md",
+      "package.json",
+      ...inputs.map((path) => basename(path)),
+      ...Object.values(ENTRIES).map((entry) => `${entry}.d.ts`),
+    ];
+    assert.deepEqual(packed.files.map(({ path }) => path).sort(), wanted.sort());
+    assert.ok(packed.size < 50_000, `the tarball has ${packed.size} bytes`);
+  });
+
+  test("its licence is the repository's", async () => {
+    const [own, root] = [join(PACKAGE, "LICENSE"), join(PACKAGE, "../../LICENSE")];
+    assert.equal(await readFile(own, "utf8"), await readFile(root, "utf8"));
+  });
+
+  test("Node imports it, and React only where it is asked for", async () => {
+    const script = `
+      import { connect, HubClient, HubError, SignedOut } from "${NAME}";
+      import { FakeHub } from "${NAME}/testing";
+      console.log([connect, HubClient, HubError, SignedOut, FakeHub].map((one) => typeof one).join());`;
+    const { stdout } = await run(process.execPath, ["--input-type=module", "--eval", script], { cwd: folder });
+    assert.equal(stdout, "function,function,function,function,function\n");
+    const { inputs } = await bundle(`export * from "${NAME}"; export * from "${NAME}/testing";`);
+    assert.deepEqual(
+      inputs.filter((path) => /react/.test(path)),
+      [],
+    );
+  });
+
+  test("it names no file of its own in public, so that all of them can move", async () => {
+    await assert.rejects(bundle(`import "${NAME}/hub.js";`), /Could not resolve/);
+  });
+
+  test("the client alone has at most 6,000 bytes, minified and compressed", async (t) => {
+    const { code, inputs } = await bundle(`export { connect } from "${NAME}";`, { minify: true });
+    const size = gzipSync(code, { level: 9 }).length;
+    t.diagnostic(`${size} bytes, ${code.length} before compression`);
+    assert.ok(size <= 6_000, `the client has ${size} bytes`);
+    assert.deepEqual(
+      inputs.filter((path) => /react|testing/.test(path)),
+      [],
+    );
+  });
+
+  test("an import that is not used leaves nothing", async () => {
+    const imports = Object.keys(ENTRIES).map((path, index) => `import * as unused${index} from "${path}";`);
+    const { code } = await bundle(imports.join("\n"), { minify: true });
+    assert.equal(code.trim(), "");
+  });
+
+  test("publint has nothing to say", async () => {
+    const tarball = await readFile(packed.path);
+    const pack = { tarball: tarball.buffer.slice(tarball.byteOffset, tarball.byteOffset + tarball.byteLength) };
+    const { messages } = await publint({ pack, strict: true, level: "suggestion" });
+    assert.deepEqual(messages, []);
+  });
+
+  test("its types are found however they are looked for, in ES modules", async () => {
+    const analysis = await checkPackage(createPackageFromTarballData(new Uint8Array(await readFile(packed.path))));
+    assert.deepEqual(Object.keys(analysis.entrypoints).sort(), [".", "./react", "./testing"]);
+    // Node 10 knew no "exports", and CommonJS can only import() this package.
+    const known = (problem) => ["node10", "node16-cjs"].includes(problem.resolutionKind);
+    assert.deepEqual(
+      analysis.problems.filter((problem) => !known(problem)),
+      [],
+    );
+  });
+
+  describe("types", { concurrency: true }, () => {
+    before(() => cp(join(import.meta.dirname, "consumer"), folder, { recursive: true }));
+    const strict = { strict: true, noEmit: true, skipLibCheck: false, target: "es2022", jsx: "react-jsx" };
+    const page = { lib: ["es2022", "dom", "dom.iterable"], types: [] };
+    const both = ["client.ts", "react.tsx"];
+    for (const [name, compilerOptions, files] of [
+      ["for a bundler", { ...page, module: "esnext", moduleResolution: "bundler" }, both],
+      ["for Node 16", { ...page, module: "node16", moduleResolution: "node16" }, both],
+      ["for a newer Node", { ...page, module: "nodenext", moduleResolution: "nodenext" }, both],
+      ["for Node, without a page", { lib: ["es2022"], types: ["node"], module: "nodenext" }, ["client.ts"]],
+      ["with exact optional properties", { ...page, module: "nodenext", exactOptionalPropertyTypes: true }, both],
+    ])
+      test(name, async () => {
+        const config = join(folder, `tsconfig.${name.replace(/\W/g, "")}.json`);
+        await writeFile(config, JSON.stringify({ compilerOptions: { ...strict, ...compilerOptions }, files }));
+        const { stdout } = await run(process.execPath, [TSC, "--project", config]).catch((error) => error);
+        assert.equal(stdout, "");
+      });
+  });
+
+  test("it has no syntax that Safari 15 lacks", async () => {
+    const modules = packed.files.map(({ path }) => path).filter((path) => path.endsWith(".js"));
+    assert.ok(modules.includes("hub.js"));
+    for (const path of modules) {
+      const source = await readFile(join(folder, "node_modules", NAME, path), "utf8");
+      const [old, newest] = await Promise.all(
+        ["safari15", "esnext"].map(async (target) => (await esbuild.transform(source, { target })).code),
+      );
+      assert.equal(old, newest, path);
+    }
+  });
+
+  describe("in a runtime that has little", () => {
+    const script = async (body) => {
+      const source = `import { connect, HubError } from "${NAME}";
+        const url = "wss://hub.example/live";
+        export const done = (async () => { ${body} })();`;
+      const { code } = await bundle(source, { format: "iife", globalName: "script" });
+      return `${code}; script.done;`;
+    };
+
+    test("it connects, sends, hears and gets its receipt", async () => {
+      const body = `
+        const hub = connect({ url, session: "alice" });
+        const states = [hub.state.name];
+        hub.on("state", ({ name }) => states.push(name));
+        const heard = [];
+        hub.on("message", ({ message, from, sentAt }) => heard.push({ message, from, dated: !isNaN(sentAt) }));
+        const loop = hub.messages();
+        const next = loop.next();
+        const receipt = await hub.send(["alice", "bob"], { text: "h\u00e9llo \u2028" });
+        const looped = (await next).value.message;
+        await hub.close();
+        return JSON.stringify({ states, heard, receipt, all: receipt.reachedAll, looped, handshakes });`;
+      const { states, heard, receipt, all, looped, handshakes } = await runInOldRuntime(await script(body));
+      assert.deepEqual(states, ["connecting", "open", "closed"]);
+      assert.deepEqual(heard, [{ message: { text: "h\u00e9llo \u2028" }, from: "alice", dated: true }]);
+      assert.deepEqual(looped, heard[0].message);
+      assert.deepEqual([receipt.delivered, receipt.sessions.length, all], [1, 2, false]);
+      assert.equal(handshakes.length, 1);
+      assert.match(handshakes[0].url, /^wss:\/\/hub\.example\/live\?.*session_id=alice/);
+    });
+
+    test("it reads a token's end, measures frames, aborts, and keeps the cause of an error", async () => {
+      const body = `
+        const end = Math.floor(Date.now() / 1000) + 3600;
+        // { "alg": "none" } . { "exp": end, "name": "\u00e9" }, encoded here by hand.
+        const hub = connect({ url, session: "alice", token: () => encode(end) });
+        await hub.ready();
+        const expires = hub.state.expiresAt?.getTime() / 1000 - end;
+        const large = await hub.send("bob", "\u00e9".repeat(20000)).catch(({ code }) => code);
+        const controller = new AbortController();
+        const aborted = hub.send("nobody", null, { signal: controller.signal }).catch((error) => String(error));
+        controller.abort();
+        const error = new HubError("timeout", "late", { id: "1", cause: "why" });
+        const kept = [error.name, error.code, error.id, error.cause, error.message, error instanceof Error];
+        const abort = await aborted;
+        hub.pause();
+        hub.resume();
+        await hub.ready();
+        const ids = new Set();
+        for (let n = 0; n < 100; n++) ids.add((await hub.send("bob", n)).id);
+        await hub.close({ drain: 100 });
+        return JSON.stringify({ expires, large, abort, kept, ids: ids.size, handshakes });`;
+      const encode = (exp) => {
+        const part = (value) => Buffer.from(JSON.stringify(value)).toString("base64url");
+        return `${part({ alg: "none" })}.${part({ exp, name: "\u00e9\u00e8\u00ff" })}.x`;
+      };
+      const found = await runInOldRuntime(await script(body), { encode });
+      assert.deepEqual([found.expires, found.large, found.ids], [0, "message_too_large", 100]);
+      assert.deepEqual(found.kept, ["HubError", "timeout", "1", "why", "late", true]);
+      assert.ok(found.abort);
+      assert.equal(found.handshakes.length, 2);
+      assert.match(found.handshakes[0].protocols.join(), /^hub\.v1,bearer\.e/);
+    });
+  });
+
+  describe("the example of the README", () => {
+    const example = async (url) => {
+      const readme = await readFile(join(folder, "node_modules", NAME, "README.md"), "utf8");
+      const code = /```js\n(.*?)```/s.exec(readme)[1];
+      const found = [...code.matchAll(/"wss:[^"]*"/g)];
+      assert.equal(found.length, 1, "one address is to be replaced");
+      assert.ok(code.trim().split("\n").length <= 10, "it is ten lines");
+      return code.replace(found[0][0], JSON.stringify(url)).replaceAll('"alice"', `"alice-${Date.now()}"`);
+    };
+    const { HUB_URL } = process.env;
+    const noHub =
+      !HUB_URL && 'HUB_URL is not set: start a hub (scripts/local.sh up) and run eval "$(scripts/local.sh env)"';
+    const noBrowser = !findBrowser() && "there is no browser: install Chromium, or name one with CHROMIUM";
+    const said = (lines) =>
+      assert.deepEqual(lines.sort(), [/alice-\d+: hello/.exec(lines[0])?.[0], "reached 1 connections"]);
+
+    test("runs in Node, against a hub", { skip: noHub }, async () => {
+      await writeFile(join(folder, "example.js"), await example(HUB_URL));
+      await writeFile(join(folder, "ws.js"), 'import WebSocket from "ws"; globalThis.WebSocket ??= WebSocket;');
+      const { stdout, stderr } = await run(process.execPath, ["--import", "./ws.js", "example.js"], { cwd: folder });
+      assert.equal(stderr, "");
+      said(stdout.trim().split("\n"));
+    });
+
+    test("runs in a browser, against a hub", { skip: noHub || noBrowser }, async (t) => {
+      const { code } = await bundle(await example(HUB_URL), { minify: true });
+      const browser = await launch();
+      t.after(() => browser.close());
+      const page = await browser.newPage();
+      const lines = [];
+      page.on("console", (message) => lines.push(message.text()));
+      page.on("pageerror", (error) => lines.push(String(error)));
+      await page.addScriptTag({ type: "module", content: `${code}; document.title = "done";` });
+      await page.waitForFunction(() => document.title === "done");
+      said(lines);
+    });
+  });
+});
