@@ -107,8 +107,10 @@ export class Clock {
   }
 
   async settle() {
-    do await new Promise(enqueue);
-    while (queued > 0);
+    do {
+      this.tick(0);
+      await new Promise(enqueue);
+    } while (queued > 0 || this.next <= 0);
   }
 
   sleep(ms) {
@@ -216,7 +218,8 @@ export class FakeHub {
     const attempt = { url, query, protocols, token: second === undefined ? token : undefined };
     this.attempts.push(attempt);
     if (this.hang) return null;
-    const status = this.refuse === true ? 400 : this.refuse || (this.auth && !(endOf(attempt.token) > this.now()) && 403);
+    const status =
+      this.refuse === true ? 400 : this.refuse || (this.auth && !(endOf(attempt.token) > this.now()) && 403);
     if (status) return { status };
     const protocol = protocols.includes("hub.v1") ? "hub.v1" : "";
     return { protocol, connect: (wire) => this.#connected(wire, attempt) };
@@ -350,7 +353,8 @@ class MemorySocket extends EventTarget {
     super();
     this.#url = new URL(url);
     const offered = [protocols].flat();
-    const valid = /^wss?:$/.test(this.#url.protocol) && !this.#url.hash && offered.every((name) => HTTP_TOKEN.test(name));
+    const valid =
+      /^wss?:$/.test(this.#url.protocol) && !this.#url.hash && offered.every((name) => HTTP_TOKEN.test(name));
     if (!valid || new Set(offered).size < offered.length) {
       throw new DOMException("the address or a subprotocol is invalid", "SyntaxError");
     }
@@ -496,5 +500,7 @@ for (const [name, value] of Object.entries({ CONNECTING, OPEN, CLOSING, CLOSED }
 }
 
 function bytesOf(data) {
-  return data instanceof ArrayBuffer ? new Uint8Array(data) : new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
+  return data instanceof ArrayBuffer
+    ? new Uint8Array(data)
+    : new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
 }

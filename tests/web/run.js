@@ -1,0 +1,153 @@
+// Runs the client's tests in every runtime that can be had, and reports in TAP.
+//
+//   node run.js [--runtime NAME]... [filter]
+//
+//   --runtime  only this one: memory, ws, node-22, node-24, bun, deno or chromium
+//   filter     only the tests whose name contains it
+
+import * as esbuild from "esbuild";
+import { spawn } from "node:child_process";
+import { createServer } from "node:http";
+import { join } from "node:path";
+import { createInterface } from "node:readline";
+import { parseArgs } from "node:util";
+import { findBrowser, launch } from "./browser.js";
+import { startRelay } from "./relay.js";
+import { programs } from "./runtimes.js";
+
+const MAIN = join(import.meta.dirname, "main.js");
+// The whole suite in one runtime.
+const TIME_LIMIT = 10 * 60_000;
+
+const { values, positionals } = parseArgs({
+  options: { runtime: { type: "string", multiple: true }, memory: { type: "boolean" } },
+  allowPositionals: true,
+});
+const chosen = [...(values.runtime ?? []), ...(values.memory ? ["memory"] : [])];
+const filter = positionals.join(" ");
+
+const host = programs.find(({ ws }) => ws);
+const runtimes = [
+  {
+    ...host,
+    id: "memory",
+    name: `${host.name.replace(/ with .*/, "")}, in memory`,
+    ws: false,
+    memory: true,
+    start: program,
+  },
+  ...programs.map((runtime) => ({ ...runtime, start: program })),
+  { id: "chromium", name: "Chromium", start: browser, missing: findBrowser() ? undefined : "no browser is installed" },
+];
+for (const id of chosen) {
+  if (!runtimes.some((runtime) => runtime.id === id)) throw new Error(`there is no runtime ${id}`);
+}
+
+/** Runs the suite in a process. Calls `line` with each line that it says, and returns what went wrong, if anything did. */
+async function program({ path, flags, ...configuration }, line) {
+  const { stop, url } = await startRelay();
+  const child = spawn(path, [...flags, MAIN, JSON.stringify({ ...configuration, relay: url, filter })], {
+    cwd: import.meta.dirname,
+    stdio: ["ignore", "pipe", "inherit"],
+  });
+  const timer = setTimeout(() => child.kill("SIGKILL"), TIME_LIMIT);
+  createInterface({ input: child.stdout }).on("line", line);
+  const [code, signal] = await new Promise((resolve) => {
+    child.on("error", (error) => resolve([error.message]));
+    child.on("close", (...ended) => resolve(ended));
+  });
+  clearTimeout(timer);
+  await stop();
+  // 1 says that tests have failed.
+  if (code !== 0 && code !== 1) return `it ended with ${signal ?? code}`;
+}
+
+/** The same in a page. */
+async function browser(runtime, line) {
+  const built = await esbuild.build({
+    entryPoints: [MAIN],
+    bundle: true,
+    format: "esm",
+    write: false,
+    sourcemap: "inline",
+    // The browser has no module for assertions, and its own WebSocket.
+    alias: { "node:assert/strict": "@jspm/core/nodelibs/assert/strict" },
+    external: ["ws"],
+  });
+  const files = {
+    "/": ["text/html", '<!doctype html><meta charset="utf-8"><script type="module" src="suite.js"></script>'],
+    "/suite.js": ["text/javascript", built.outputFiles[0].contents],
+  };
+  const server = createServer(({ url }, response) => {
+    const [type, content] = files[url] ?? ["text/plain", ""];
+    response.writeHead(files[url] ? 200 : 404, { "content-type": type }).end(content);
+  });
+  await new Promise((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const { stop, url } = await startRelay();
+  const opened = await launch();
+  try {
+    const page = await opened.newPage();
+    // Other types are the browser's own.
+    page.on("console", (message) => message.type() === "log" && line(message.text()));
+    const crashed = new Promise((resolve) => page.on("crash", () => resolve("the page has crashed")));
+    const failed = new Promise((resolve) => page.on("pageerror", (error) => resolve(error.stack)));
+    await page.addInitScript(`globalThis.suiteConfiguration = ${JSON.stringify({ ...runtime, relay: url, filter })}`);
+    await page.goto(`http://127.0.0.1:${server.address().port}/`);
+    const over = page.waitForFunction("globalThis.suiteIsOver", null, { timeout: TIME_LIMIT });
+    return await Promise.race([over.then(() => undefined), crashed, failed]);
+  } catch (error) {
+    return error.message;
+  } finally {
+    await opened.close();
+    await stop();
+    server.close();
+  }
+}
+
+const totals = { pass: 0, fail: 0, skipped: 0 };
+let count = 0;
+
+console.log("TAP version 13");
+for (const { missing, start, ...runtime } of runtimes) {
+  if (chosen.length && !chosen.includes(runtime.id)) continue;
+  let { name } = runtime;
+  if (missing) {
+    totals.skipped++;
+    console.log(`ok ${++count} - ${name}: the client's tests # SKIP ${missing}`);
+    continue;
+  }
+  if (start === browser) {
+    const opened = await launch();
+    name = `Chromium ${opened.version()}`;
+    await opened.close();
+  }
+  const started = Date.now();
+  console.log(`# --- ${name}`);
+  const counts = {};
+  let ran = 0;
+  const problem = await start(runtime, (line) => {
+    const [, is, rest] = /^(ok|not ok) \d+ - (.*)/.exec(line) ?? [];
+    const [, kind, number] = /^# (pass|fail|skipped) (\d+)$/.exec(line) ?? [];
+    if (is) {
+      ran++;
+      console.log(`${is} ${++count} - ${name}: ${rest}`);
+    } else if (kind) {
+      counts[kind] = Number(number);
+    } else {
+      console.log(line);
+    }
+  });
+  // Without its totals, it has not come to its end.
+  const wrong =
+    problem ??
+    (counts.skipped === undefined ? "it has ended before its tests" : !ran && !filter && "it has run no test");
+  if (wrong) {
+    totals.fail++;
+    console.log(`not ok ${++count} - ${name}: ${wrong}`);
+  }
+  for (const kind of Object.keys(totals)) totals[kind] += counts[kind] ?? 0;
+  console.log(`# ${name}: ${counts.pass ?? 0} of ${ran} passed in ${((Date.now() - started) / 1_000).toFixed(1)} s`);
+}
+console.log(`1..${count}`);
+for (const [kind, number] of Object.entries(totals)) console.log(`# ${kind} ${number}`);
+process.exit(totals.fail ? 1 : 0);
