@@ -3,68 +3,57 @@
 import { HubError } from "./errors.js";
 import { readUrl } from "./options.js";
 
-// Beyond about these sizes, something on the way to the hub rejects the handshake without saying why.
-const MAX_TOKEN_BYTES = 8_000;
-const MAX_URL_LENGTH = 4_000;
-
 const MINUTE = 60_000;
-
-// What a subprotocol may be made of: a token, as RFC 9110 defines it for HTTP.
-const HTTP_TOKEN = /^[\w!#$%&'*+.^`|~-]+$/;
 
 export class Credentials {
   #options;
-  #asked = null; // The last call of token().
+  #stopwatch;
+  #asked; // The last call of the functions.
   #last = {}; // When the last token ends.
 
-  constructor(options) {
+  constructor(options, stopwatch) {
     this.#options = options;
+    this.#stopwatch = stopwatch;
   }
 
   /**
    * The arguments of the socket: the address, and the subprotocols if one carries the token. Notes on the link whether it
-   * presents a token, and when that ends: `expires` as it says itself, `endsAt` by this machine's clock.
+   * presents a token, and when that ends: `expires` as it says itself, `endsAt` by the stopwatch.
    */
   async present(link, request) {
-    // A client that is closed in the same breath asks for no token.
-    await null;
-    if (link.ended) return [];
-    const { tokenIn, session } = this.#options;
+    const { session, tokenIn } = this.#options;
     const [address, given] = await this.#ask(link, request);
-    if (link.ended) return [];
-    const bearer = this.#read(link, given);
-    const [base, query = ""] = readUrl(address).split(/\?(.*)/s);
-    // The hub refuses a handshake that names its session, or has a token, twice.
-    const replaced = [...(session ? ["session_id"] : []), ...(bearer ? ["token"] : [])];
-    const parameters = query.split("&").filter((part) => part && !replaced.includes(part.split("=")[0]));
-    if (session) parameters.push(`session_id=${encodeURIComponent(session)}`);
-    if (bearer && tokenIn === "query") parameters.push(`token=${encodeURIComponent(bearer)}`);
-    const target = parameters.length ? `${base}?${parameters.join("&")}` : base;
-    if (!bearer) return [target];
-
+    const token = this.#read(link, given);
+    let url = readUrl(address);
+    if (session) url = withParameter(url, "session_id", session);
+    if (!token) return [url];
     link.presented = true;
-    if (tokenIn === "query") {
-      checkSize("the address with the token", target.length, MAX_URL_LENGTH, ', or use tokenIn: "protocol"');
-      return [target];
+    const inQuery = tokenIn === "query";
+    // The hub refuses a handshake with two tokens.
+    url = withParameter(url, "token", inQuery ? token : undefined);
+    // Beyond about these sizes, something on the way to the hub rejects the handshake without saying why.
+    const [size, limit] = inQuery ? [url.length, 4_000] : [token.length, 8_000];
+    if (size > limit) {
+      const what = inQuery ? 'the address with the token (tokenIn: "query")' : "the token";
+      const text = `${what} has ${size} characters and may have ${limit}: issue tokens with fewer claims`;
+      throw new HubError("token_too_large", text);
     }
-    if (!HTTP_TOKEN.test(bearer)) {
-      throw new TypeError('the token has characters that a subprotocol cannot carry: use tokenIn: "query"');
+    if (inQuery) return [url];
+    // What RFC 9110 calls a token.
+    if (!/^[\w!#$%&'*+.^`|~-]+$/.test(token)) {
+      throw new TypeError('a subprotocol cannot carry this token: use tokenIn: "query"');
     }
-    checkSize("the token", bearer.length, MAX_TOKEN_BYTES);
-    return [target, ["hub.v1", `bearer.${bearer}`]];
-  }
-
-  /** This machine's clock was set back, and takes its marks along. */
-  shift(link, back) {
-    if (this.#last.expires === link.expires) this.#last.endsAt -= back;
+    return [url, ["hub.v1", `bearer.${token}`]];
   }
 
   /** What the functions return. A call that is under way is not made a second time, unless it takes for ever. */
   async #ask(link, request) {
-    const { url, token, clock, tokenTimeout } = this.#options;
-    const now = clock.uptime();
+    // A client that is closed in the same breath asks for nothing.
+    await null;
+    const { url, token, tokenTimeout } = this.#options;
+    const now = this.#stopwatch();
     const last = this.#asked;
-    if (last?.pending && now - last.at < 2 * tokenTimeout) {
+    if (last?.isPending && now - last.at < 2 * tokenTimeout) {
       try {
         return await last.answer;
       } catch (error) {
@@ -73,32 +62,29 @@ export class Credentials {
       }
     }
     const { signal } = link.dial;
-    const call = (what, ...args) => (typeof what === "function" ? what(...args) : what);
-    const asked = (this.#asked = { at: now, signal, pending: true });
-    const done = () => (asked.pending = false);
-    asked.answer = Promise.all([call(url), (async () => call(token, { ...request, signal }))()]);
-    asked.answer.then(done, done);
+    const call = async (what) => (typeof what === "function" ? what({ ...request, signal }) : what);
+    const asked = (this.#asked = { at: now, signal, isPending: true, answer: Promise.all([call(url), call(token)]) });
+    const settled = () => (asked.isPending = false);
+    asked.answer.then(settled, settled);
     return asked.answer;
   }
 
   /** The token, if there is one. When it ends is noted on the link. */
   #read(link, given) {
-    if (given && typeof given === "object" && !("token" in given)) {
-      throw new TypeError("token() must return a string, or an object with a token");
-    }
-    const { token, expiresAt } = given && typeof given === "object" ? given : { token: given };
+    const isObject = Object(given) === given;
+    if (isObject && !("token" in given)) throw new TypeError("token() has returned an object without a token");
+    const { token, expiresAt } = isObject ? given : { token: given };
     if (!token) return null;
     if (typeof token !== "string") throw new TypeError("the token must be a string");
-
     const claims = expiresAt == null ? readJwt(token) : { expires: Number(expiresAt) };
     // A smaller number can only be seconds: as milliseconds it would be in 1973 or earlier.
-    if (expiresAt != null && !(claims.expires >= 1e11)) {
+    if (!(claims.expires >= (expiresAt == null ? -Infinity : 1e11))) {
       throw new TypeError("expiresAt must be a Date, or milliseconds since 1970");
     }
-    const now = this.#options.clock.now();
+    const now = this.#stopwatch();
     const last = this.#last;
     if (claims.expires !== last.expires) {
-      this.#last = { expires: claims.expires, endsAt: now + timeLeft(claims, now) };
+      this.#last = { expires: claims.expires, endsAt: now + timeLeft(claims, this.#options.clock.now()) };
     } else if (now >= last.endsAt) {
       // The same token after its end. If the hub still accepts it, then not for long.
       last.endsAt = now + MINUTE;
@@ -108,32 +94,19 @@ export class Credentials {
   }
 }
 
-function checkSize(what, size, limit, advice = "") {
-  if (size <= limit) return;
-  const text = `${what} has ${size} characters and may have ${limit}: issue tokens with fewer claims${advice}`;
-  throw new HubError("token_too_large", text);
+/** The address with that parameter once, or without it. */
+function withParameter(url, name, value) {
+  const bare = url.replace(new RegExp(`([?&])${name}=[^&]*`, "g"), "$1").replace(/([?&])&+/g, "$1").replace(/[?&]$/, "");
+  return value === undefined ? bare : `${bare}${bare.includes("?") ? "&" : "?"}${name}=${encodeURIComponent(value)}`;
 }
 
 /** When a JWT ends, and was issued, in milliseconds. One that does not say so readably has no known end. */
 function readJwt(token) {
   try {
-    const { exp, iat } = JSON.parse(decodeBase64(token.split(".")[1]));
+    const { exp, iat } = JSON.parse(atob(token.split(".")[1].replace(/-/g, "+").replace(/_/g, "/")));
     if (Number.isFinite(exp)) return { expires: exp * 1_000, issued: iat < exp ? iat * 1_000 : 0 };
   } catch {}
   return { expires: Infinity };
-}
-
-/** The bytes as characters: what is not ASCII stays unreadable, which numbers do not mind. */
-function decodeBase64(text) {
-  const digits = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-  let bits = 0;
-  let decoded = "";
-  [...text].forEach((digit, index) => {
-    bits = ((bits & 0xfff) << 6) | digits.indexOf(digit);
-    const left = ((index + 1) * 6) % 8;
-    if (index % 4) decoded += String.fromCharCode((bits >> left) & 0xff);
-  });
-  return decoded;
 }
 
 /** How long a token is still good. The hub accepts none that has ended, so if it seems to have, this clock is wrong. */

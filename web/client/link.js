@@ -9,68 +9,66 @@ const CLOSE_TIMEOUT = 1_000;
 /** Once it has ended, whatever its socket still says is ignored. */
 export class Link {
   ended = false;
-  timers;
   dial = new AbortController(); // Aborted if the link is given up before it has opened.
   presented = false; // A token is presented, and neither accepted nor refused yet.
-  // When its token ends: as it says itself, and by this machine's clock.
+  // When its token ends: as it says itself, and by the stopwatch.
   expires = Infinity;
   endsAt = Infinity;
-  // When it is to be replaced, for its age and for its token.
-  replaceAt = Infinity;
-  renewAt = Infinity;
-  overlapped = false;
-  heardAt = -Infinity; // By the wall clock.
-  throttled = 0; // Pings in a row that the gateway refused.
-  #socket = null;
-  #cut;
+  heardAt = -Infinity;
+  throttled = 0; // Refusals by the gateway, in a row.
   #options;
-  #clock;
   #on;
-  #pingedAt = null;
-  #pongDue;
+  #socket;
+  #cut;
+  #pongAt; // When the answer to a ping is due.
 
-  /** `on` has the functions `admitted()`, `heard(data, rtt)`, `wrote(data)` and `lost({ code, reason, cause })`. */
+  /** `on` has `admitted()`, `heard(data)`, `wrote(data)` and `lost({ code, reason, cause })`. */
   constructor(number, options, on) {
     this.number = number;
-    this.#options = options;
-    this.#clock = options.clock;
-    this.#on = on;
     this.timers = new Timers(options.clock);
-    this.dialedAt = this.#clock.uptime();
+    this.#options = options;
+    this.#on = on;
   }
 
   open(url, protocols) {
-    this.dialedAt = this.#clock.uptime();
     this.#expectAnswer();
     const { socket, cut } = openSocket(this.#options.WebSocket, url, protocols);
     this.#socket = socket;
     this.#cut = cut;
     socket.binaryType = "arraybuffer";
-    const listen = (type, listener) => socket.addEventListener(type, (event) => this.ended || listener(event));
+    const on = (type, listener) => socket.addEventListener(type, (event) => this.ended || listener(event));
     let cause; // Comes in an error event, before the close event that tells the rest.
-    listen("error", (event) => {
-      cause = event.error;
+    on("error", ({ error, message }) => {
+      cause = error;
       // Node 22 leaves out the close event where a handshake fails.
-      this.timers.set("fault", 0, () => this.#on.lost({ code: 1006, reason: event.message, cause }));
+      this.timers.set("fault", 0, () => this.#on.lost({ code: 1006, reason: message, cause }));
     });
-    listen("open", () => {
-      // A gateway may let us in while the hub behind it is still being set up: only the hub's answer counts.
+    on("open", () => {
       this.presented = false;
-      this.#expectAnswer();
       this.#on.admitted();
+      // A gateway may let us in while the hub behind it is still being set up: only the hub's answer counts.
+      this.#expectAnswer();
       this.ping();
     });
-    listen("message", ({ data }) => this.#received(data));
-    listen("close", ({ code, reason }) => this.#on.lost({ code, reason, cause }));
+    on("message", ({ data }) => {
+      this.timers.clear("pong");
+      this.timers.clear("doubt");
+      this.#on.heard(data);
+    });
+    on("close", ({ code, reason }) => this.#on.lost({ code, reason, cause }));
     socket.addEventListener("close", () => this.timers.clear("cut"));
   }
 
-  get isOpening() {
+  get isConnecting() {
     return this.#socket?.readyState === 0;
   }
 
   get buffered() {
-    return this.#socket?.bufferedAmount ?? 0;
+    return this.#socket.bufferedAmount ?? 0;
+  }
+
+  get awaitsPong() {
+    return this.timers.has("pong");
   }
 
   write(data) {
@@ -79,60 +77,45 @@ export class Link {
     this.#on.wrote(data);
   }
 
-  /** A frame that the other end has to answer: silence after it is the first sign of a dead peer. */
+  /** Writes what the other end has to answer: silence is the first sign of a dead peer. */
   ask(data) {
     if (!this.timers.has("doubt")) this.timers.set("doubt", this.#options.pongTimeout, () => this.ping());
     this.write(data);
   }
 
   ping(within = this.#options.pongTimeout) {
-    if (this.ended || this.#socket?.readyState !== 1) return;
-    const now = this.#clock.uptime();
-    const pending = this.timers.has("pong");
-    if (pending && this.#pongDue <= now + within) return;
-    this.#pongDue = now + within;
+    if (this.#socket?.readyState !== 1) return;
+    const dueAt = this.#options.clock.uptime() + within;
+    const isPending = this.awaitsPong;
+    if (isPending && this.#pongAt <= dueAt) return;
+    this.#pongAt = dueAt;
     this.timers.set("pong", within, () => this.#on.lost({ reason: "the other end is silent" }));
-    if (pending) return;
-    this.#pingedAt = now;
-    this.write('{"action":"ping"}');
+    if (!isPending) this.write('{"action":"ping"}');
   }
 
-  /** The gateway has refused something, perhaps a ping: it is sent once more, on the same socket. */
-  pingAgain() {
-    if (this.timers.has("again")) return;
+  /** The gateway has refused something, perhaps a ping. */
+  pingLater() {
     const delay = 250 * 2 ** Math.min(this.throttled++, 5) * (1 + Math.random());
-    this.timers.set("again", delay, () => this.ping());
+    if (!this.timers.has("again")) this.timers.set("again", delay, () => this.ping());
   }
 
-  /** The hub has answered: the link is up. */
+  /** The hub has answered. */
   up() {
     this.dial = null;
     this.timers.clear("connect");
   }
 
   /** `cut` is for a peer that does not answer: it would not answer a closing handshake either. */
-  end({ cut = false } = {}) {
-    if (this.ended) return;
+  end({ cut } = {}) {
     this.ended = true;
     this.timers.clearAll();
     this.dial?.abort();
-    const socket = this.#socket;
-    if (!socket || socket.readyState === 3) return;
     if (cut) this.#cut?.();
-    socket.close();
-    if (this.#cut && socket.readyState !== 3) this.timers.set("cut", CLOSE_TIMEOUT, this.#cut);
+    this.#socket?.close();
+    if (this.#cut && this.#socket.readyState !== 3) this.timers.set("cut", CLOSE_TIMEOUT, this.#cut);
   }
 
   #expectAnswer() {
-    const { connectTimeout } = this.#options;
-    this.timers.set("connect", connectTimeout, () => this.#on.lost({ reason: "no answer in time" }));
-  }
-
-  #received(data) {
-    const asked = this.timers.has("pong") ? this.#pingedAt : null;
-    this.timers.clear("pong");
-    this.timers.clear("doubt");
-    this.heardAt = this.#clock.now();
-    this.#on.heard(data, asked === null ? null : this.#clock.uptime() - asked);
+    this.timers.set("connect", this.#options.connectTimeout, () => this.#on.lost({ reason: "no answer in time" }));
   }
 }
