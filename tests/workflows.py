@@ -204,12 +204,14 @@ class Rules(unittest.TestCase):
                     self.assertNotIn("-var ", step.get("run", ""))
 
     def test_no_settings_outside_of_the_repository(self) -> None:
+        # But for the client's name on npm, which is each fork's own,.
         for path in GITHUB.rglob("*.yml"):
-            self.assertNotRegex(path.read_text(), r"\bvars\.|-var[ =]", path.name)
+            text = path.read_text() if path.name != "release.yml" else path.read_text().replace("${{ vars.NPM_PACKAGE }}", "")
+            self.assertNotRegex(text, r"\bvars\.|-var[ =]", path.name)
 
     def test_jobs_that_hold_a_role_or_sign(self) -> None:
         privileged = {name: job for name, job in JOBS.items() if job["permissions"].get("id-token") == "write"}
-        self.assertGreaterEqual(set(privileged), {"deploy: staging", "deploy: production", "deploy: plan", "deploy: attest", "pull-request: plan", "rollback: rollback"})
+        self.assertGreaterEqual(set(privileged), {"deploy: staging", "deploy: production", "deploy: plan", "deploy: attest", "pull-request: plan", "rollback: rollback", "release: publish", "release: npm"})
         for name, job in privileged.items():
             with self.subTest(name):
                 used = " ".join(step.get("uses", "") for step in steps(job))
@@ -218,6 +220,14 @@ class Rules(unittest.TestCase):
                 self.assertNotRegex(ran, r"scripts/(test|build|local)\.sh|\b(cargo|npm|pip)\b")
                 written = {key for key, value in job["permissions"].items() if value == "write"} - {"id-token", "attestations"}
                 self.assertEqual(written, {"contents"} if name == "release: publish" else set())
+
+    def test_what_npm_gets_was_tested_packed_elsewhere_and_released(self) -> None:
+        jobs = WORKFLOWS["release"]["jobs"]
+        self.assertEqual((jobs["npm"]["needs"], set(jobs["publish"]["needs"])), ("publish", {"test", "build", "client"}))
+        self.assertEqual((jobs["npm"]["permissions"], jobs["client"]["permissions"]), ({"contents": "read", "id-token": "write"}, {"contents": "read"}))
+        names = {job: [step["env"].get("NPM_PACKAGE") for step in jobs[job]["steps"] if "client_package.py" in step.get("run", "")] for job in ("client", "npm")}
+        self.assertEqual(names, {job: ["${{ vars.NPM_PACKAGE }}"] for job in names})
+        self.assertNotIn("secrets.", (GITHUB / "workflows/release.yml").read_text())
 
     def test_concurrency_of_deploys(self) -> None:
         for name in ("deploy", "rollback"):

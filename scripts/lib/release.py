@@ -1,4 +1,4 @@
-"""Checks what a release consists of and packs it: release.py TAG X86_64 ARM64 OUT, as scripts/release.sh says."""
+"""Checks what a release consists of and packs it: release.py TAG X86_64 ARM64 CLIENT OUT, as scripts/release.sh says."""
 
 import base64
 import gzip
@@ -50,6 +50,18 @@ def build(tag: str, architecture: str, folder: Path) -> dict[str, bytes]:
     return files
 
 
+def client(tag: str, path: Path) -> dict[str, bytes]:
+    """The client's tarball, by its name."""
+    try:
+        with tarfile.open(path) as tar:
+            version = json.load(tar.extractfile("package/package.json"))["version"]
+    except (OSError, KeyError, ValueError, tarfile.TarError) as error:
+        die(f"{path} is not the client's package: {error}. scripts/lib/client_package.py pack {tag} FOLDER makes it")
+    if tag != f"v{version}":
+        die(f"{path} has the version {version}, and the tag is {tag}: scripts/lib/client_package.py pack {tag} FOLDER makes it")
+    return {path.name: path.read_bytes()}
+
+
 def archive(files: dict[str, bytes]) -> bytes:
     """The same bytes for the same files: no time, no owner."""
     packed = io.BytesIO()
@@ -61,12 +73,13 @@ def archive(files: dict[str, bytes]) -> bytes:
     return packed.getvalue()
 
 
-def main(tag: str, x86_64: str, arm64: str, out: str) -> None:
+def main(tag: str, x86_64: str, arm64: str, package: str, out: str) -> None:
     text = notes(tag)
     found = {"x86_64": build(tag, "x86_64", Path(x86_64)), "arm64": build(tag, "arm64", Path(arm64))}
     if {path for path in found["x86_64"]} != {path for path in found["arm64"]}:
         die("the two builds are not of the same functions")
     archives = {f"websocket-hub-{tag}-{architecture}.tar.gz": archive(files) for architecture, files in found.items()}
+    archives |= client(tag, Path(package))
     try:
         Path(out).mkdir(parents=True)
     except FileExistsError:
