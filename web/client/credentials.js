@@ -22,6 +22,9 @@ export class Credentials {
    */
   async present(link, request) {
     const { session, tokenIn } = this.#options;
+    // A client that is closed in the same breath asks for nothing.
+    await null;
+    if (link.ended) return [];
     const [address, given] = await this.#ask(link, request);
     const token = this.#read(link, given);
     let url = readUrl(address);
@@ -48,8 +51,6 @@ export class Credentials {
 
   /** What the functions return. A call that is under way is not made a second time, unless it takes for ever. */
   async #ask(link, request) {
-    // A client that is closed in the same breath asks for nothing.
-    await null;
     const { url, token, tokenTimeout } = this.#options;
     const now = this.#stopwatch();
     const last = this.#asked;

@@ -67,7 +67,8 @@ export class HubClient {
   #attempt = 0;
   #refusals = 0; // In a row.
   #checkedUntil = 0; // The time by which the dials that check() asked for would be one a second.
-  #stats = { rtt: null, dials: 0, connections: 0, handovers: 0, duplicates: 0, dropped: 0 };
+  #dials = 0;
+  #stats = { connections: 0, handovers: 0, duplicates: 0, dropped: 0 };
 
   constructor(options) {
     this.#options = readOptions(options);
@@ -99,7 +100,8 @@ export class HubClient {
   }
 
   get stats() {
-    return { ...this.#stats, resent: this.#outbox.resent, unanswered: this.#outbox.size };
+    const { resent, size } = this.#outbox;
+    return { ...this.#stats, rtt: this.#link?.rtt ?? null, resent, unanswered: size };
   }
 
   on(type, listener) {
@@ -164,7 +166,10 @@ export class HubClient {
       name,
       send: (message, options) => this.send(name, message, options),
       post: (message) => this.post(name, message),
-      on: (type, listener) => this.on(type, (event) => isMine(event) && listener(event)),
+      on: (type, listener) => {
+        if (type !== "message") throw new TypeError("a session has one event, message");
+        return this.on(type, (message) => isMine(message) && listener(message));
+      },
       messages: (options) => this.#stream(isMine, options),
     };
   }
@@ -311,7 +316,7 @@ export class HubClient {
 
   async #dial() {
     this.#timers.clear("retry");
-    const number = ++this.#stats.dials;
+    const number = ++this.#dials;
     const link = new Link(number, this.#options, {
       admitted: () => (this.#refusals = 0),
       heard: (data) => this.#heard(link, data),
@@ -323,6 +328,7 @@ export class HubClient {
     if (!this.#link) {
       const { name, reason, error } = this.#state;
       this.#become("connecting", name === "waiting" && { reason, error });
+      if (link.ended) return;
     }
     const { tokenTimeout } = this.#options;
     link.timers.set("token", tokenTimeout, () => {

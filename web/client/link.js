@@ -16,11 +16,13 @@ export class Link {
   endsAt = Infinity;
   heardAt = -Infinity;
   throttled = 0; // Refusals by the gateway, in a row.
+  rtt = null; // From the last ping to what was heard next.
   #options;
   #on;
   #socket;
   #cut;
-  #pongAt; // When the answer to a ping is due.
+  #pingedAt;
+  #pongAt; // When the answer is due.
 
   /** `on` has `admitted()`, `heard(data)`, `wrote(data)` and `lost({ code, reason, cause })`. */
   constructor(number, options, on) {
@@ -51,6 +53,7 @@ export class Link {
       this.ping();
     });
     on("message", ({ data }) => {
+      if (this.timers.has("pong")) this.rtt = this.#options.clock.uptime() - this.#pingedAt;
       this.timers.clear("pong");
       this.timers.clear("doubt");
       this.#on.heard(data);
@@ -67,10 +70,6 @@ export class Link {
     return this.#socket.bufferedAmount ?? 0;
   }
 
-  get awaitsPong() {
-    return this.timers.has("pong");
-  }
-
   write(data) {
     this.timers.set("ping", this.#options.pingInterval, () => this.ping());
     this.#socket.send(data);
@@ -85,12 +84,14 @@ export class Link {
 
   ping(within = this.#options.pongTimeout) {
     if (this.#socket?.readyState !== 1) return;
-    const dueAt = this.#options.clock.uptime() + within;
-    const isPending = this.awaitsPong;
-    if (isPending && this.#pongAt <= dueAt) return;
-    this.#pongAt = dueAt;
+    const now = this.#options.clock.uptime();
+    const isPending = this.timers.has("pong");
+    if (isPending && this.#pongAt <= now + within) return;
+    this.#pongAt = now + within;
     this.timers.set("pong", within, () => this.#on.lost({ reason: "the other end is silent" }));
-    if (!isPending) this.write('{"action":"ping"}');
+    if (isPending) return;
+    this.#pingedAt = now;
+    this.write('{"action":"ping"}');
   }
 
   /** The gateway has refused something, perhaps a ping. */

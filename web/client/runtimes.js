@@ -29,6 +29,7 @@ export function openSocket(WebSocket, url, protocols = []) {
   // The package ws, and Bun.
   if (socket.terminate) return { socket, cut: () => socket.terminate() };
   const { Deno } = globalThis;
-  const resource = isNative && Deno && Object.getOwnPropertySymbols(socket).find((key) => key.description === "[[rid]]");
-  return { socket, cut: resource && (() => Deno[Deno.internal]?.core?.tryClose?.(socket[resource])) };
+  if (!isNative || !Deno) return { socket };
+  const resource = Object.getOwnPropertySymbols(socket).find((key) => key.description === "[[rid]]");
+  return { socket, cut: () => Deno[Deno.internal]?.core?.tryClose?.(socket[resource]) };
 }
