@@ -6,7 +6,7 @@
 #   scripts/local.sh status                    say what runs (exit code 0: all of it, 1: crashed or half started, 3: nothing)
 #   scripts/local.sh logs [function] [--follow]  print the functions' log lines (JSON), oldest first
 #   scripts/local.sh open [session]            open the page in a browser, as that session (default: demo)
-#   scripts/local.sh client <session>          connect as that session: what you type is sent, what comes is printed
+#   scripts/local.sh client <session>          connect as that session: each line of input is sent, each frame that comes is printed
 #   scripts/local.sh url                       print the WebSocket address and nothing else
 #   scripts/local.sh output NAME               print one of the module's outputs (infra/outputs.tf)
 #   scripts/local.sh token --session NAME      print a token for a stack that is up with --auth (see token --help)
@@ -324,7 +324,7 @@ client() {
   need_up
   session=$(encoded "$1") || exit
   [ ! -e "$STATE/issuer.pid" ] || token=$(token --session "$1" --send-to '*')
-  exec "$PY" -m websockets "$(url)?session_id=$session${token:+&token=$token}"
+  HUB_TOKEN=$token exec "$PY" -X utf8 "$ROOT/scripts/lib/client.py" "$(url)?session_id=$session"
 }
 
 output() {

@@ -1,5 +1,5 @@
 """Has scripts/explain-token.sh ask the local stack's authorizer: its answer, its words, its exit code, and that neither holds
-the token.
+the token. Then scripts/local.sh client, which brings a token of its own.
 
     explain.py      (in the environment of scripts/local.sh env, of a stack that is up with --auth)
 """
@@ -8,6 +8,8 @@ import json
 import os
 import subprocess
 import time
+
+import client
 
 SCRIPTS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../scripts")
 
@@ -61,6 +63,7 @@ def main() -> None:
     ):
         done = run("explain-token.sh", *arguments, stdin=stdin)
         assert done.returncode == 1 and done.stdout == "" and said in done.stderr and "a.b.c" not in done.stderr, done
+    client.check_on_the_stack()
 
 
 if __name__ == "__main__":

@@ -1,5 +1,5 @@
 """Has scripts/invoke-local.sh run the stack's functions: what it prints, when it fails, and that each function has its
-own role's permissions and no others.
+own role's permissions and no others. Then scripts/local.sh client, as client.py says.
 
     invoke.py      (in the environment of scripts/local.sh env, without --auth)
 """
@@ -11,6 +11,7 @@ import subprocess
 import tempfile
 
 import botocore.session
+import client
 
 ROOT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..")
 
@@ -94,6 +95,9 @@ def main() -> None:
     a_connection_comes_sends_and_goes(connection)
     what_cannot_be_run_is_explained()
     print("invoke-local.sh runs the stack's functions, each under its own role")
+    client.check_against_a_scripted_hub()
+    client.check_on_the_stack()
+    print("local.sh client sends what it is given and prints what comes")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,104 @@
+"""Holds scripts/local.sh client to what it promises of its input, its output and its end.
+
+invoke.py asks this of a stack without --auth, and explain.py the last part of one with it.
+"""
+
+import http
+import json
+import os
+import pty
+import subprocess
+import sys
+import threading
+import uuid
+
+from websockets.sync.server import serve
+
+SCRIPTS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../scripts")
+TOKEN = "header.claims.signature"
+CLIENT = [sys.executable, "-X", "utf8", f"{SCRIPTS}/lib/client.py"]
+ENVIRONMENT = {**os.environ, "HUB_TOKEN": TOKEN}
+
+
+class Hub:
+    """A hub that answers each frame with one of two lines and an empty one, and `close` with the connection's end."""
+
+    def __init__(self) -> None:
+        self.frames: list = []
+        self.handshakes: list = []
+        self.server = serve(self.serve, "127.0.0.1", 0, process_request=self.request, subprotocols=["hub.v1"])
+        self.address = f"ws://127.0.0.1:{self.server.socket.getsockname()[1]}"
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def request(self, connection, request):
+        self.handshakes.append((request.path, request.headers.get("Sec-WebSocket-Protocol")))
+        return connection.respond(http.HTTPStatus.FORBIDDEN, "no") if request.path == "/refused" else None
+
+    def serve(self, socket) -> None:
+        for frame in socket:
+            self.frames.append(frame)
+            if frame == "close":
+                return
+            socket.send('{"got":\n"☃"}')
+            socket.send("")
+
+
+def piped(url: str, text: str) -> tuple:
+    done = subprocess.run([*CLIENT, url], env=ENVIRONMENT, input=text, capture_output=True, encoding="utf-8", timeout=30, check=False)
+    return done.returncode, done.stdout, done.stderr
+
+
+def in_a_terminal(url: str, last: bytes) -> tuple:
+    ours, terminal = pty.openpty()
+    # In a session of its own the terminal is the client's, so that Ctrl-C reaches it.
+    attach = "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); os.execv(sys.argv[1], sys.argv[1:])"
+    client = subprocess.Popen(
+        [sys.executable, "-c", attach, *CLIENT, url],
+        env=ENVIRONMENT, stdin=terminal, stdout=terminal, stderr=terminal, start_new_session=True,
+    )
+    os.close(terminal)
+    shown = b""
+    for awaited, keys in ((b"> ", b"hello\n"), ('< {"got": "☃"}\r\n> '.encode(), last)):
+        while awaited not in shown:
+            shown += os.read(ours, 1024)
+        os.write(ours, keys)
+    try:
+        while more := os.read(ours, 1024):
+            shown += more
+    except OSError:  # The terminal has no process left.
+        pass
+    return client.wait(timeout=30), shown.decode()
+
+
+def check_against_a_scripted_hub() -> None:
+    hub = Hub()
+    assert piped(f"{hub.address}/?session_id=a", "one\n\n  two") == (0, '{"got": "☃"}\n' * 2, "")
+    assert hub.frames == ["one", "two"], hub.frames
+    assert hub.handshakes == [("/?session_id=a", f"hub.v1, bearer.{TOKEN}")], hub.handshakes
+    for address, text, said in (
+        (hub.address, "close\n", "the connection has ended: "),
+        (f"{hub.address}/refused", "", f"cannot connect to {hub.address}/refused: "),
+        ("ws://127.0.0.1:1", "", "cannot connect to ws://127.0.0.1:1: "),
+    ):
+        code, out, err = piped(address, text)
+        assert (code, out, err.count("\n")) == (1, "", 1) and err.startswith(said), (code, out, err)
+    for keys, code in ((b"\x04", 0), (b"\x03", 130)):
+        ended, shown = in_a_terminal(hub.address, keys)
+        assert ended == code and "Traceback" not in shown and "has ended" not in shown, (ended, shown)
+    hub.server.shutdown()
+
+
+def check_on_the_stack() -> None:
+    session = f"auth0|{uuid.uuid4().hex}+a"
+    client = subprocess.Popen(
+        [f"{SCRIPTS}/local.sh", "client", session], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8",
+    )
+    client.stdin.write('{"action":"ping"}\n')
+    client.stdin.flush()
+    # The answer is there while the input is still open.
+    assert client.stdout.readline() == '{"type":"pong"}\n'
+    frame = {"action": "sendMessage", "sessions": [session], "message": "é ☃", "id": "m-1"}
+    out, err = client.communicate(json.dumps(frame, ensure_ascii=False) + "\n", timeout=30)
+    frames = sorted((json.loads(line) for line in out.splitlines()), key=lambda frame: frame["type"])
+    assert (client.returncode, err) == (0, "") and [frame["type"] for frame in frames] == ["message", "receipt"], (client.returncode, out, err)
+    assert (frames[0]["from"], frames[0]["message"], frames[1]["delivered"]) == (session, "é ☃", 1), frames
