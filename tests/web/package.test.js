@@ -46,17 +46,16 @@ describe("the package", () => {
   };
 
   test("it holds its modules, their types, the README and the licence, and nothing else", async () => {
-    const { inputs } = await bundle(
-      Object.keys(ENTRIES)
-        .map((path, index) => `export * as entry${index} from "${path}";`)
-        .join("\n"),
-      { external: ["react"] },
+    const entries = Object.keys(ENTRIES).map((path, index) => `export * as entry${index} from "${path}";`);
+    const bundles = ["browser", "node"].map((platform) =>
+      bundle(entries.join("\n"), { external: ["react"], platform }),
     );
+    const modules = (await Promise.all(bundles)).flatMap(({ inputs }) => inputs.map((path) => basename(path)));
     const wanted = [
       "LICENSE",
       "README.md",
       "package.json",
-      ...inputs.map((path) => basename(path)),
+      ...new Set(modules),
       ...Object.values(ENTRIES).map((entry) => `${entry}.d.ts`),
     ];
     assert.deepEqual(packed.files.map(({ path }) => path).sort(), wanted.sort());
@@ -107,7 +106,12 @@ describe("the package", () => {
     const tarball = await readFile(packed.path);
     const pack = { tarball: tarball.buffer.slice(tarball.byteOffset, tarball.byteOffset + tarball.byteLength) };
     const { messages } = await publint({ pack, strict: true, level: "suggestion" });
-    assert.deepEqual(messages, []);
+    // It would have "imports" in place of "browser": browsers without a bundler cannot load a module called "#runtimes".
+    const known = ({ code }) => code === "USE_EXPORTS_OR_IMPORTS_BROWSER";
+    assert.deepEqual(
+      messages.filter((message) => !known(message)),
+      [],
+    );
   });
 
   test("its types are found however they are looked for, in ES modules", async () => {
@@ -184,11 +188,11 @@ describe("the package", () => {
       assert.match(handshakes[0].url, /^wss:\/\/hub\.example\/live\?.*session_id=alice/);
     });
 
-    test("it reads a token's end, measures frames, aborts, and keeps the cause of an error", async () => {
+    test("it is told a token's end, measures frames, aborts, and keeps the cause of an error", async () => {
       const body = `
         const end = Math.floor(Date.now() / 1000) + 3600;
-        // { "alg": "none" } . { "exp": end, "name": "\u00e9" }, encoded here by hand.
-        const hub = connect({ url, session: "alice", token: () => encode(end) });
+        // Without atob() it cannot read the token itself.
+        const hub = connect({ url, session: "alice", token: () => ({ token: jwt, expiresAt: end * 1000 }) });
         await hub.ready();
         const expires = hub.state.expiresAt?.getTime() / 1000 - end;
         const large = await hub.send("bob", "\u00e9".repeat(20000)).catch(({ code }) => code);
@@ -205,16 +209,12 @@ describe("the package", () => {
         for (let n = 0; n < 100; n++) ids.add((await hub.send("bob", n)).id);
         await hub.close({ drain: 100 });
         return JSON.stringify({ expires, large, abort, kept, ids: ids.size, handshakes });`;
-      const encode = (exp) => {
-        const part = (value) => Buffer.from(JSON.stringify(value)).toString("base64url");
-        return `${part({ alg: "none" })}.${part({ exp, name: "\u00e9\u00e8\u00ff" })}.x`;
-      };
-      const found = await runInOldRuntime(await script(body), { encode });
+      const found = await runInOldRuntime(await script(body), { jwt: "e30.e30.x" });
       assert.deepEqual([found.expires, found.large, found.ids], [0, "message_too_large", 100]);
       assert.deepEqual(found.kept, ["HubError", "timeout", "1", "why", "late", true]);
       assert.ok(found.abort);
       assert.equal(found.handshakes.length, 2);
-      assert.match(found.handshakes[0].protocols.join(), /^hub\.v1,bearer\.e/);
+      assert.match(found.handshakes[0].protocols.join(), /^hub\.v1,bearer\.e30/);
     });
   });
 

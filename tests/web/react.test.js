@@ -328,7 +328,7 @@ for (const [version, links] of [
       const App = () => hooks.useConnect({ url: "http://hub.example", session: "alice", WebSocket }) && null;
       render(h(Boundary, { key: 1 }, h(App)));
       await until(() => text() === "caught");
-      assert.match(caught.at(-1), /address/);
+      assert.match(caught.at(-1), /must look like wss:/);
       render(
         h(
           Boundary,
