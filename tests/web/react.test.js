@@ -285,7 +285,7 @@ for (const [version, links] of [
       await until(() => sockets.length === before + 2 && opened() === 1);
     });
 
-    test("a token that is a string is the last one given", async () => {
+    test("a token that is a string is the last one given, and none at all is another client's", async () => {
       function App({ token }) {
         const { state } = hooks.useHub(hooks.useConnect({ url, session: "alice", token, WebSocket }));
         return state.name;
@@ -296,7 +296,10 @@ for (const [version, links] of [
       await aWhile();
       hub.cut();
       await until(() => sockets.length === 2 && opened() === 1);
-      assert.deepEqual(hub.attempts.map(({ token }) => token), ["one", "two"]); // prettier-ignore
+      // Signed out, there is another client, without one.
+      render(h(App, { token: null }));
+      await until(() => sockets.length === 3 && opened() === 1);
+      assert.deepEqual(hub.attempts.map(({ token }) => token), ["one", "two", undefined]); // prettier-ignore
     });
 
     test("it stays paused where it is not to connect, until it is resumed", async () => {
