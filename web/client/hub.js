@@ -66,7 +66,7 @@ export class HubClient {
   #retiring = new Set(); // Have been taken over from, and stay until what they carry has been answered.
   #attempt = 0;
   #refusals = 0; // In a row.
-  #checkedUntil = 0; // The time by which the dials that check() asked for would be one a second.
+  #checkedUntil = -Infinity; // The time by which the dials that check() asked for would be one a second.
   #dials = 0;
   #stats = { connections: 0, handovers: 0, duplicates: 0, dropped: 0 };
 
@@ -482,6 +482,8 @@ export class HubClient {
     let frame;
     try {
       if (typeof data !== "string") data = new TextDecoder().decode(data);
+      // API Gateway may answer so where a function answers nothing.
+      if (!data) return;
       frame = JSON.parse(data);
     } catch (cause) {
       this.#problem("bad_frame", "the hub sent a frame that is not JSON", { cause });

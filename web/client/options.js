@@ -55,8 +55,9 @@ export function readOptions({ url, session, token, tokenIn, autoConnect, clock, 
   const canConnect = typeof options.WebSocket === "function" || !options.autoConnect;
   check(canConnect, "there is no WebSocket here: pass one as the option WebSocket (Node 20: from the package ws)");
   options.clock ??= systemClock;
-  for (const name of Object.keys(numbers)) check(name in NUMBERS, `there is no option ${name}`);
-  for (const name of Object.keys(NUMBERS)) options[name] = readNumber(name, numbers[name]);
+  const names = Object.keys(NUMBERS);
+  for (const name of names) options[name] = readNumber(name, numbers[name]);
+  for (const name of Object.keys(numbers)) check(names.includes(name), `there is no option ${name}`);
   return options;
 }
 
