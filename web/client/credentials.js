@@ -97,7 +97,10 @@ export class Credentials {
 
 /** The address with that parameter once, or without it. */
 function withParameter(url, name, value) {
-  const bare = url.replace(new RegExp(`([?&])${name}=[^&]*`, "g"), "$1").replace(/([?&])&+/g, "$1").replace(/[?&]$/, "");
+  const bare = url
+    .replace(new RegExp(`([?&])${name}=[^&]*`, "g"), "$1")
+    .replace(/([?&])&+/g, "$1")
+    .replace(/[?&]$/, "");
   return value === undefined ? bare : `${bare}${bare.includes("?") ? "&" : "?"}${name}=${encodeURIComponent(value)}`;
 }
 

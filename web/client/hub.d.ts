@@ -1,5 +1,7 @@
 // Types of hub.js. docs/client.md says what is guaranteed.
 
+/// <reference lib="esnext.disposable" />
+
 /** Connects to a hub. What can never work, such as a malformed address or option, throws a `TypeError` at once. */
 export function connect<Message = any>(options: HubOptions): HubClient<Message>;
 

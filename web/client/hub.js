@@ -79,14 +79,6 @@ export class HubClient {
     this.#credentials = new Credentials(this.#options, this.#stopwatch);
     this.#recent = new Recent(dedupeLimit);
     this.#outbox = new Outbox(this.#options, this.#stopwatch, (link) => this.#settled(link));
-    this.#unwatch = watchMachine({
-      wake: () => this.#check(0, WAKE_TIMEOUT),
-      look: () => this.#check(FRESH),
-      offline: () => this.#doubt("the network is gone"),
-      // With an open socket, browsers keep no page in their cache.
-      hide: () => this.#halt("page", "the page is in the browser's page cache"),
-      show: () => this.#proceed("page"),
-    });
     if (autoConnect) this.#dial();
     else this.#halt("user", "not connected yet: call resume()");
   }
@@ -139,7 +131,8 @@ export class HubClient {
     const fail = (code, text, details) => {
       throw new HubError(code, text, { id, ...details });
     };
-    if (typeof id !== "string" || !/^.{1,128}$/su.test(id)) fail("bad_request", "id must be a string of 1 to 128 characters");
+    if (typeof id !== "string" || !/^.{1,128}$/su.test(id))
+      fail("bad_request", "id must be a string of 1 to 128 characters");
     const limit = readNumber("ttl", ttl);
     const frame = this.#encode({ sessions, message, id });
     const over = this.#over ?? (this.#drained && CLOSED);
@@ -147,7 +140,8 @@ export class HubClient {
     if (this.#outbox.has(id)) fail("bad_request", "a send with this id is still unanswered: use another id");
     if (signal?.aborted) throw signal.reason;
     const { queueLimit } = this.#options;
-    if (this.#outbox.size >= queueLimit) fail("queue_full", `${queueLimit} sends are unanswered (queueLimit): try again later`);
+    if (this.#outbox.size >= queueLimit)
+      fail("queue_full", `${queueLimit} sends are unanswered (queueLimit): try again later`);
     return this.#outbox.add(id, frame, limit, signal);
   }
 
@@ -240,7 +234,7 @@ export class HubClient {
   #end(name, error) {
     if (this.#over) return;
     this.#over = error;
-    this.#unwatch();
+    this.#unwatch?.();
     this.#drop();
     this.#outbox.end(error.code, `the client has ${name} before the hub's answer: ${error.message}`);
     this.#become(name, { reason: error.message, error });
@@ -279,6 +273,18 @@ export class HubClient {
 
   // Connections
 
+  /** From the first attempt on: a client that never makes one leaves nothing behind. */
+  #watchMachine() {
+    this.#unwatch ??= watchMachine({
+      wake: () => this.#check(0, WAKE_TIMEOUT),
+      look: () => this.#check(FRESH),
+      offline: () => this.#doubt("the network is gone"),
+      // With an open socket, browsers keep no page in their cache.
+      hide: () => this.#halt("page", "the page is in the browser's page cache"),
+      show: () => this.#proceed("page"),
+    });
+  }
+
   /** Without a connection: dials. With one: asks whether it still works, unless it was heard `lately`. */
   #check(lately, within) {
     if (this.#isStopped) return;
@@ -315,6 +321,7 @@ export class HubClient {
   }
 
   async #dial() {
+    this.#watchMachine();
     this.#timers.clear("retry");
     const number = ++this.#dials;
     const link = new Link(number, this.#options, {
@@ -347,7 +354,8 @@ export class HubClient {
       }
     } catch (cause) {
       if (link.ended) return;
-      if (cause?.name === "SignedOut") this.#fail("signed_out", cause.message || "signed out", cause);
+      const isSignedOut = cause instanceof SignedOut || cause?.name === "SignedOut";
+      if (isSignedOut) this.#fail("signed_out", cause.message || "the user has signed out", cause);
       else if (cause?.code === "token_too_large") this.#end("failed", cause);
       else this.#lost(link, { cause, error: "token_failed" });
     }
@@ -475,7 +483,9 @@ export class HubClient {
     // Of characters that are escaped, each byte is written as three.
     const size = encodeURIComponent(frame).replace(/%../g, "x").length;
     if (size <= limit) return frame;
-    throw new HubError("message_too_large", `the frame has ${size} bytes of ${limit}: send a link, or split it`, { id });
+    throw new HubError("message_too_large", `the frame has ${size} bytes of ${limit}: send a link, or split it`, {
+      id,
+    });
   }
 
   #heard(link, data) {
@@ -548,7 +558,10 @@ export class HubClient {
       return () => off.forEach((run) => run());
     };
     const onOverflow = () => {
-      this.#problem("overflow", `messages() is read too slowly: of more than ${limit} (bufferLimit), the oldest are dropped`);
+      this.#problem(
+        "overflow",
+        `messages() is read too slowly: of more than ${limit} (bufferLimit), the oldest are dropped`,
+      );
     };
     return stream(listen, { limit, signal, onOverflow });
   }
@@ -563,7 +576,9 @@ function newId() {
 /** Beside what the hub says, and not part of it as JSON. */
 function withReachedAll(receipt) {
   const isReached = ({ delivered, failed, complete = true }) => complete && delivered > 0 && !failed;
-  return Object.defineProperty(receipt, "reachedAll", { value: [receipt, ...(receipt.sessions ?? [])].every(isReached) });
+  return Object.defineProperty(receipt, "reachedAll", {
+    value: [receipt, ...(receipt.sessions ?? [])].every(isReached),
+  });
 }
 
 /** Browsers do not say why a handshake failed. The package ws names the status, and network errors have a code. */
