@@ -287,12 +287,12 @@ export class HubClient {
 
   /** Without a connection: dials. With one: asks whether it still works, unless it was heard `lately`. */
   #check(lately, within) {
+    if (this.#link) this.#watch(this.#link);
     if (this.#isStopped) return;
     const now = this.#stopwatch();
     const dialing = this.#dialing;
     if (this.#link) {
-      this.#watch(this.#link);
-      if (this.#link && now - this.#link.heardAt >= lately) this.#link.ping(within);
+      if (now - this.#link.heardAt >= lately) this.#link.ping(within);
     } else if (dialing) {
       // It may hang in a network that is gone.
       this.#timers.set("redial", Math.max(0, dialing.dialedAt + STALE_DIAL - now), () => {
@@ -428,7 +428,9 @@ export class HubClient {
     link.end({ cut: code === undefined });
     // Whoever listens to the signal may have closed the client.
     if (this.#isStopped) return;
-    const why = [code, reason || cause?.message].filter(Boolean).join(" ") || "no reason given";
+    let why = [code, reason || cause?.message].filter(Boolean).join(" ") || "no reason given";
+    // Some runtimes name the whole address.
+    if (/[?&]token=/.test(`${why} ${cause?.message}`)) [why, cause] = ["the handshake has failed"];
     const wasRetiring = this.#retiring.delete(link);
     const wasCurrent = link === this.#link;
     if (wasCurrent) this.#link = null;
@@ -514,8 +516,9 @@ export class HubClient {
       return this.#lost(link, { reason: rest.message ?? "the other end is no hub" });
     }
     link.heardAt = this.#stopwatch();
-    if (link === this.#dialing) this.#opened(link);
-    if (link === this.#link && this.#state.name !== "open") {
+    const isNew = link === this.#dialing;
+    if (isNew) this.#opened(link);
+    if (link === this.#link && (isNew || this.#state.name !== "open")) {
       this.#become("open");
       if (link === this.#link) this.#outbox.use(link);
     }

@@ -31,5 +31,6 @@ export function openSocket(WebSocket, url, protocols = []) {
   const { Deno } = globalThis;
   if (!isNative || !Deno) return { socket };
   const resource = Object.getOwnPropertySymbols(socket).find((key) => key.description === "[[rid]]");
-  return { socket, cut: () => Deno[Deno.internal]?.core?.tryClose?.(socket[resource]) };
+  // Until it is connected, it has none.
+  return { socket, cut: () => socket[resource] >= 0 && Deno[Deno.internal]?.core?.tryClose?.(socket[resource]) };
 }
