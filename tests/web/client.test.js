@@ -1,3 +1,12 @@
 // The client's own tests. run.js runs them in each runtime, and over each kind of socket.
 
 import "./client/sockets.js";
+import "./client/connecting.js";
+import "./client/sending.js";
+import "./client/receiving.js";
+import "./client/tokens.js";
+import "./client/renewal.js";
+import "./client/refusals.js";
+import "./client/handover.js";
+import "./client/ending.js";
+import "./client/promises.js";

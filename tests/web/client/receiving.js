@@ -1,0 +1,159 @@
+// Messages as they come: once each, with what they carry, to listeners, loops and sessions.
+
+import assert from "node:assert/strict";
+import { test } from "../suite.js";
+import { code, MINUTE, setUp } from "./setup.js";
+
+const frame = (id, from, message) => ({ type: "message", id, from, message, sent_at: "2030-01-01T00:00:00.000Z" });
+
+test("a repeated message is dropped, one with the same id from another sender is not", async (t) => {
+  const { hub, connect, settle } = await setUp(t);
+  const bob = await connect("bob");
+  const [link] = hub.open;
+  for (const [id, from] of [
+    ["1", "a"],
+    ["2", "a"],
+    ["1", "a"],
+    ["1", "b"],
+    ["1", null],
+    ["2", "a"],
+    ["1", null],
+    ["3", "a"],
+  ]) {
+    link.say(frame(id, from, `${id}${from}`));
+  }
+  await settle();
+  assert.deepEqual(bob.got(), ["1a", "2a", "1b", "1null", "3a"]);
+  assert.deepEqual(
+    bob.heard("duplicate").map(({ message }) => message),
+    ["1a", "2a", "1null"],
+  );
+  assert.equal(bob.stats.duplicates, 3);
+});
+
+test("an id that comes again after ten minutes is no repetition", async (t) => {
+  const { hub, connect, settle, wind } = await setUp(t);
+  const bob = await connect("bob");
+  const [link] = hub.open;
+  const say = async (message) => {
+    link.say(frame("order-7", null, message));
+    await settle();
+  };
+  await say("created");
+  await wind(9 * MINUTE);
+  await say("a repetition");
+  await wind(2 * MINUTE);
+  await say("shipped");
+  await wind(30 * MINUTE);
+  await say("delivered");
+  assert.deepEqual(bob.got(), ["created", "shipped", "delivered"]);
+});
+
+test("as many ids are remembered as dedupeLimit says, at least", async (t) => {
+  const { hub, connect, settle } = await setUp(t);
+  const bob = await connect("bob", { dedupeLimit: 3 });
+  const [link] = hub.open;
+  for (const id of ["1", "2", "3", "1", "4", "2", "3"]) link.say(frame(id, "a", id));
+  await settle();
+  assert.deepEqual(bob.got(), ["1", "2", "3", "4"]);
+  for (let n = 5; n <= 12; n++) link.say(frame(`${n}`, "a", `${n}`));
+  link.say(frame("1", "a", "1 again"));
+  await settle();
+  assert.equal(bob.got().at(-1), "1 again", "and not for ever");
+});
+
+test("a message without a session came to the client's own", async (t) => {
+  const { hub, connect, settle } = await setUp(t);
+  const [alice, unnamed] = [await connect("alice"), await connect(undefined, { token: "t" })];
+  for (const link of hub.open) link.say(frame("1", null, 1));
+  await settle();
+  assert.deepEqual([alice.heard("message")[0].session, unnamed.heard("message")[0].session], ["alice", null]);
+});
+
+test("a listener is called until it is taken off, and the fault of one is not another's", async (t) => {
+  const { hub, connect, settle } = await setUp(t);
+  const alice = await connect("alice");
+  const [link] = hub.open;
+  const heard = [];
+  const off = [1, 2].map((n) => alice.on("message", ({ message }) => heard.push(`${n}: ${message}`)));
+  link.say(frame("1", null, "a"));
+  await settle();
+  off[0]();
+  off[0]();
+  link.say(frame("2", null, "b"));
+  await settle();
+  assert.deepEqual(heard, ["1: a", "2: a", "2: b"]);
+  assert.throws(() => alice.on("mesage", () => {}), TypeError);
+  assert.throws(() => alice.on("message"), TypeError);
+});
+
+test("a loop over messages() takes them in their order, and ends with the client", async (t) => {
+  const { hub, connect, settle } = await setUp(t);
+  const alice = await connect("alice");
+  const [link] = hub.open;
+  const read = async (messages) => {
+    const taken = [];
+    for await (const { message } of messages) taken.push(message);
+    return taken;
+  };
+  const abort = new AbortController();
+  const [whole, part] = [read(alice.messages()), read(alice.messages({ signal: abort.signal }))];
+  for (const n of [1, 2, 3]) link.say(frame(`${n}`, null, n));
+  await settle();
+  abort.abort();
+  assert.deepEqual(await part, [1, 2, 3]);
+  link.say(frame("4", null, 4));
+  await settle();
+  alice.close();
+  assert.deepEqual(await whole, [1, 2, 3, 4]);
+  assert.deepEqual(await read(alice.messages()), []);
+});
+
+test("a loop that is too slow loses the oldest, and is told so", async (t) => {
+  const { hub, connect, settle } = await setUp(t);
+  const alice = await connect("alice", { bufferLimit: 3 });
+  const [link] = hub.open;
+  const messages = alice.messages();
+  for (let n = 1; n <= 5; n++) link.say(frame(`${n}`, null, n));
+  await settle();
+  const taken = [];
+  for (let n = 0; n < 3; n++) taken.push((await messages.next()).value.message);
+  assert.deepEqual(taken, [3, 4, 5]);
+  await messages.return();
+  const [error, ...more] = alice.heard("error");
+  assert.ok(code("overflow")(error));
+  assert.deepEqual(more, []);
+});
+
+test("a session has its own messages, and sends to it", async (t) => {
+  const { hub, connect, settle } = await setUp(t);
+  const [alice, bob] = [await connect("alice"), await connect("bob")];
+  const room = bob.session("bob");
+  const other = bob.session("room");
+  const heard = [];
+  room.on("message", ({ message }) => heard.push(["bob", message]));
+  other.on("message", ({ message }) => heard.push(["room", message]));
+  await alice.session("bob").send(1);
+  assert.equal(alice.session("bob").post(2), true);
+  await settle();
+  const [, link] = hub.open;
+  link.say({ ...frame("9", "x", 3), session: "room" });
+  await settle();
+  assert.deepEqual(heard, [
+    ["bob", 1],
+    ["bob", 2],
+    ["room", 3],
+  ]);
+  assert.equal(room.name, "bob");
+  assert.throws(() => bob.session("a b"), TypeError);
+  assert.throws(() => room.on("state", () => {}), TypeError);
+});
+
+test("a frame in binary is read as text", async (t) => {
+  const { hub, connect, settle } = await setUp(t);
+  const alice = await connect("alice");
+  const [link] = hub.open;
+  link.say(new TextEncoder().encode(JSON.stringify(frame("1", null, "é"))));
+  await settle();
+  assert.deepEqual([alice.got(), alice.heard("error")], [["é"], []]);
+});

@@ -1,0 +1,151 @@
+// What the client's tests share: a hub, a clock that stands still until it is wound, and clients that write down their events.
+
+import assert from "node:assert/strict";
+import { connect as connectClient, HubError } from "../../../web/client/hub.js";
+import { jwt } from "../../../web/client/testing.js";
+import { forgetSockets, newClock, startHub } from "../environment.js";
+import { turn } from "../sockets.js";
+
+export const SECOND = 1_000;
+export const MINUTE = 60 * SECOND;
+export const HOUR = 60 * MINUTE;
+
+const EVENTS = ["message", "state", "duplicate", "refused", "error", "frame"];
+
+const { performance } = globalThis;
+
+export async function until(condition, what = String(condition)) {
+  const end = performance.now() + 10_000;
+  while (!condition()) {
+    assert.ok(performance.now() < end, `this never came true: ${what}`);
+    await turn();
+  }
+}
+
+/** A hub, a clock that only the test moves, and clients that are closed at the end. `random` is what chance comes to. */
+export async function setUp(t, { random = 0.5 } = {}) {
+  const clock = newClock();
+  const { random: chance } = Math;
+  Math.random = () => random;
+  const { hub, options: standard } = await startHub({ clock });
+  const clients = [];
+  const wind = (ms) => clock.advance(ms);
+  const settle = () => clock.settle();
+
+  t.after(async () => {
+    Math.random = chance;
+    for (const client of clients) client.close();
+    hub.silent = false;
+    await hub.stop();
+    // A socket whose closing handshake has no answer is cut after a second.
+    await wind(SECOND);
+    assert.deepEqual([clock.running, hub.open.size], [0, 0], "timers and connections that are left");
+    forgetSockets();
+  });
+
+  /** A client, with what it has told: `log` holds each event as [type, ...what it carries], but frames. */
+  const start = (session, options = {}) => {
+    const client = connectClient({ url: hub.url, session, clock, ...standard, ...options });
+    client.log = [];
+    client.frames = [];
+    for (const type of EVENTS) {
+      client.on(type, (...carried) =>
+        type === "frame" ? client.frames.push(...carried) : client.log.push([type, ...carried]),
+      );
+    }
+    client.heard = (type) => client.log.filter((event) => event[0] === type).map((event) => event[1]);
+    /** The messages that have come. */
+    client.got = () => client.heard("message").map(({ message }) => message);
+    /** The names of the states that it has come to since it was made. */
+    client.states = () => client.heard("state").map(({ name }) => name);
+    /** How long it waits before its next attempt. */
+    client.delay = () => client.state.retryAt - clock.now();
+    clients.push(client);
+    return client;
+  };
+  /** The same, once it is open. */
+  const connect = async (...args) => {
+    const client = start(...args);
+    await settle();
+    assert.equal(client.state.name, "open");
+    return client;
+  };
+  /** Cuts every connection. */
+  const cut = async () => {
+    hub.cut();
+    await settle();
+  };
+  const tick = (ms) => clock.tick(ms);
+  return { hub, clock, start, connect, wind, settle, tick, cut, standard };
+}
+
+/** For `assert.rejects` and `assert.throws`. */
+export const code = (expected) => (error) => {
+  assert.ok(error instanceof HubError, String(error));
+  assert.equal(error.code, expected);
+  return true;
+};
+
+/** Makes the hub keep its answers to messages; returns them as functions. */
+export function hold(hub) {
+  const held = [];
+  hub.intercept = (link, frame) => frame.action === "sendMessage" && held.push(() => hub.answer(link, frame));
+  return held;
+}
+
+/** Which kinds of event a client has told of. */
+export const types = (client) => [...new Set(client.log.map(([type]) => type))];
+
+/** What a page tells its client: a stand-in for `globalThis` and `document`, which counts its listeners. */
+export function fakePage(t) {
+  const listeners = new Set();
+  const stand = () => {
+    const target = new EventTarget();
+    const count = (method, change) => (type, listener) => {
+      listeners[change](`${target === page ? "page" : "document"} ${type}`);
+      target[method](type, listener);
+    };
+    return [
+      target,
+      {
+        addEventListener: count("addEventListener", "add"),
+        removeEventListener: count("removeEventListener", "delete"),
+      },
+    ];
+  };
+  const [page, ofPage] = stand();
+  const [other, ofDocument] = stand();
+  const real = globalThis.document;
+  const document = real ?? {};
+  let visibility = "visible";
+  const changes = [
+    ...Object.entries(ofPage).map(([name, value]) => [globalThis, name, { value }]),
+    ...Object.entries(ofDocument).map(([name, value]) => [document, name, { value }]),
+    [document, "visibilityState", { get: () => visibility }],
+    ...(real ? [] : [[globalThis, "document", { value: document }]]),
+  ];
+  for (const [target, name, change] of changes) {
+    const before = Object.getOwnPropertyDescriptor(target, name);
+    Object.defineProperty(target, name, { ...change, configurable: true });
+    t.after(() => (before ? Object.defineProperty(target, name, before) : delete target[name]));
+  }
+  const tell = (target, type, fields) => target.dispatchEvent(Object.assign(new Event(type), fields));
+  return {
+    tell: (type, fields) => tell(page, type, fields),
+    tellDocument: (type) => tell(other, type),
+    show: (state) => (visibility = state),
+    listeners,
+  };
+}
+
+/** Puts another value in the place of one that the runtime has, until the test is over. */
+export function replace(t, target, name, value) {
+  const before = Object.getOwnPropertyDescriptor(target, name);
+  Object.defineProperty(target, name, { value, configurable: true });
+  t.after(() => (before ? Object.defineProperty(target, name, before) : delete target[name]));
+}
+
+/** A token that is issued now, and ends after `life`. */
+export function issue(clock, life, claims) {
+  return jwt({ iat: clock.time / 1_000, exp: (clock.time + life) / 1_000, ...claims });
+}
