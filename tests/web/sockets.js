@@ -63,6 +63,7 @@ export class Sockets {
     const end = Date.now() + 10_000;
     for (let calm = 0; calm < 3; calm++) {
       await turn();
+      for (const [number, state] of this.#tracked) if (isOver(state)) this.#tracked.delete(number);
       const busy = this.#calls.size ? { calls: this.#calls.size } : [...this.#tracked.values()].find(isBusy);
       if (!busy) continue;
       calm = -1;
@@ -95,7 +96,7 @@ export class Sockets {
   }
 
   #handshake(id, { hub, url, protocols }) {
-    const [, number] = url.match(/[?&]socket=(\d+)$/);
+    const [, number] = url.match(/[?&]socket=(\d+)$/) ?? []; // None, if it comes from another program.
     const state = this.#tracked.get(Number(number)) ?? {};
     const transport = (state.transport = this.#transports.get(hub));
     const tell = (command, rest) => this.#control.send(JSON.stringify({ id, command, ...rest }));
@@ -208,11 +209,16 @@ function trackedClass(WebSocket, tracked, nextNumber) {
   };
 }
 
+/** Closed at both ends. */
+function isOver({ socket, joined, left }) {
+  return socket.readyState === 3 && !(joined && !left);
+}
+
 function isBusy(state) {
   const { readyState } = state.socket;
   if (state.paused) return false;
   if (state.failed) return false;
-  if (state.closed) return Boolean(state.joined && !state.left);
+  if (readyState === 3) return true;
   if (readyState === 0) return !state.hangs;
   if (readyState === 2) return !state.transport?.silent;
   if (state.left || state.closing) return true;

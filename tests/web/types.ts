@@ -1,50 +1,42 @@
-// Compiled, never run: the types of the client fit how it is used, and refuse how it is not.
+// Compiled, never run: the types of /testing fit how it is used with the client, and refuse how it is not.
+// Those of the client itself are compiled as its users do it, in package.test.js.
 
-import { HubClient, HubError, SignedOut, type Receipt } from "../../web/hub-client.js";
+import { connect, type HubClient, type HubClock } from "../../web/client/hub.js";
+import { Clock, FakeHub, jwt, type FakeHubLink, type FakeHubTransport } from "../../web/client/testing.js";
 
-const hub = new HubClient("wss://hub.example/live", { session: "alice", token: async () => "t", sendTimeout: 1_000 });
-new HubClient(new URL("wss://hub.example/live"), { session: "alice", token: () => null, WebSocket });
-new HubClient("wss://hub.example/live", {
-  session: "alice",
-  tokenIn: "query",
-  refusedRetry: 60_000,
-  token: async ({ attempt, refused, signal }) => {
-    if (attempt + refused > 9 || signal.aborted) throw new SignedOut("gone", { cause: attempt });
-    return refused ? { token: "t", expiresAt: new Date() } : { token: "t", expiresAt: Date.now() };
-  },
-});
-new HubClient("wss://hub.example/live", { session: "alice", token: () => ({ token: "t" }) });
+const clock = new Clock();
+new Clock({ time: new Date() });
+const hub = new FakeHub({ clock, terminate: true });
+const client: HubClient = connect({ url: hub.url, session: "alice", WebSocket: hub.WebSocket, clock });
 
-hub.addEventListener("message", ({ id, from, message, sentAt }) => {
-  const sender: string | null = from;
-  console.log(id.length, sender?.length, message.anything, sentAt.toISOString());
-});
-hub.addEventListener("reconnecting", ({ attempt, delay, reason }) => attempt + delay + reason.length);
-hub.addEventListener("error", ({ error }) => error.code === "gateway");
-hub.addEventListener("frame", ({ direction, connection, data }) => direction === "in" && connection + data.length);
-hub.addEventListener("refused", ({ refused, delay, reason }) => refused + delay + reason.length);
-hub.addEventListener("failed", ({ error }) => error.code === "signed_out" && hub.state === "failed");
-hub.addEventListener("close", () => hub.state === "closed", { once: true });
+hub.auth = true;
+hub.refuse = 403;
+hub.intercept = (link: FakeHubLink, { action, sessions }) => action === "sendMessage" && sessions.length > link.number;
+const token: string = jwt({ sub: "alice", exp: clock.time / 1_000 + 60 });
+await clock.advance(1_000);
+clock.tick(clock.next + hub.pings + hub.attempts.filter((attempt) => attempt.token === token).length);
+for (const { session, number } of hub.open) console.log(session?.length, number);
+for (const { link, frame } of hub.frames) hub.answer(link, frame);
+const { delivered } = hub.deliver(null, { id: "1", sessions: ["alice"], message: { text: "hello" } });
+console.log(delivered, hub.sent[0].message);
+await hub.stop();
+await client.close();
 
-const receipt: Receipt = await hub.send(["bob"], { text: "hello" }, { id: "1", signal: AbortSignal.timeout(1_000) });
-const names: string[] = receipt.sessions.map(
-  ({ session, delivered, gone, failed }) => session + delivered + gone + failed,
-);
-await hub.send("bob", names).catch((error) => error instanceof HubError && error.code === "timeout");
-hub.check();
-hub.close();
+const system: HubClock = clock;
+const transport: FakeHubTransport = {
+  url: "ws://127.0.0.1:1/",
+  WebSocket,
+  silent: false,
+  serve: (answer) =>
+    answer({ url: "/", protocols: [] })
+      ?.connect?.({} as never)
+      .closed(),
+  stop: async () => {},
+  start: async () => {},
+};
+new FakeHub({ clock: system, transport });
 
-// @ts-expect-error A session is required.
-new HubClient("wss://hub.example/live", {});
-// @ts-expect-error There is no such option.
-new HubClient("wss://hub.example/live", { session: "alice", sendTimeOut: 1 });
-// @ts-expect-error There is no such place.
-new HubClient("wss://hub.example/live", { session: "alice", tokenIn: "header" });
-// @ts-expect-error A string is no time.
-new HubClient("wss://hub.example/live", { session: "alice", token: () => ({ token: "t", expiresAt: "soon" }) });
-// @ts-expect-error There is no such event.
-hub.addEventListener("mesage", () => {});
-// @ts-expect-error There is no such code.
-new HubError("late", "text").code === "late";
-// @ts-expect-error The state only reads.
-hub.state = "open";
+// @ts-expect-error There is no such knob.
+new FakeHub({ port: 0 });
+// @ts-expect-error The time only passes by the clock's methods.
+clock.time = 0;
