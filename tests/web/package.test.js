@@ -225,6 +225,8 @@ describe("the package", () => {
       const found = [...code.matchAll(/"wss:[^"]*"/g)];
       assert.equal(found.length, 1, "one address is to be replaced");
       assert.ok(code.trim().split("\n").length <= 10, "it is ten lines");
+      const other = await readFile(join(import.meta.dirname, "../../README.md"), "utf8");
+      assert.ok(other.includes(code), "the README of the hub has the same");
       return code.replace(found[0][0], JSON.stringify(url)).replaceAll('"alice"', `"alice-${Date.now()}"`);
     };
     const { HUB_URL } = process.env;
