@@ -196,7 +196,7 @@ encoded() {
 page() {
   local session
   session=$(encoded "$1") || exit
-  printf 'http://127.0.0.1:%s/?url=%s&session=%s' "$(recall page.port)" "$(url)" "$session"
+  printf 'http://127.0.0.1:%s/page/?url=%s&session=%s' "$(recall page.port)" "$(url)" "$session"
 }
 
 addresses() {
@@ -244,7 +244,7 @@ up() {
     rm -f "$STATE"/issuer.key*
   fi
   apply "$zips"
-  serve page 8080 -m http.server --bind 127.0.0.1 --directory "$ROOT/web"
+  serve page 8080 "$ROOT/scripts/lib/page.py" "$ROOT/web"
   on_exit :
   addresses
 }

@@ -1,0 +1,48 @@
+"""Serves the folder web/ on loopback: the page stands at /page/, and the address without a path leads there.
+
+    page.py FOLDER PORT      (0: any free port; the address is printed)
+"""
+
+import sys
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import urlsplit
+
+HEADERS = {
+    # A page cannot say this in its markup: no other page may show it in a frame, where clicks could be captured.
+    "Content-Security-Policy": "frame-ancestors 'none'",
+    "X-Frame-Options": "DENY",
+    "X-Content-Type-Options": "nosniff",
+    # A file that has been edited is loaded anew.
+    "Cache-Control": "no-cache",
+}
+
+
+class Handler(SimpleHTTPRequestHandler):
+    # Whatever this machine's own tables of types say.
+    extensions_map = SimpleHTTPRequestHandler.extensions_map | {".js": "text/javascript", ".svg": "image/svg+xml"}
+
+    def send_head(self):
+        path, query = urlsplit(self.path)[2:4]
+        if path == "/":
+            self.send_response(302)
+            self.send_header("Location", "/page/" + (f"?{query}" if query else ""))
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+            return None
+        return super().send_head()
+
+    def list_directory(self, path):
+        self.send_error(404)
+
+    def end_headers(self) -> None:
+        for name, value in HEADERS.items():
+            self.send_header(name, value)
+        super().end_headers()
+
+
+if __name__ == "__main__":
+    folder, port = sys.argv[1:]
+    with ThreadingHTTPServer(("127.0.0.1", int(port)), partial(Handler, directory=folder)) as server:
+        print(f"http://127.0.0.1:{server.server_port}/page/", flush=True)
+        server.serve_forever()
