@@ -1,14 +1,12 @@
 // What the browser tests need around them: a browser, the page on a web server, and a network that can fail.
 
+import { spawn } from "node:child_process";
 import { accessSync, constants } from "node:fs";
-import { readFile } from "node:fs/promises";
-import { createServer as createHttpServer } from "node:http";
 import { connect, createServer } from "node:net";
-import { delimiter, extname, join } from "node:path";
+import { delimiter, join } from "node:path";
 import { chromium } from "playwright-core";
 
-const WEB = join(import.meta.dirname, "../../web");
-const TYPES = { ".html": "text/html", ".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml" };
+const ROOT = join(import.meta.dirname, "../..");
 
 /** The path of a browser, or undefined: $CHROMIUM, or the first known one on $PATH. */
 export function findBrowser() {
@@ -44,62 +42,59 @@ export function launch() {
   });
 }
 
-async function listening(server) {
-  await new Promise((resolve, reject) => server.once("error", reject).listen(0, "127.0.0.1", resolve));
-  return server.address().port;
-}
-
-/** Serves the folder web/ as any static host would. */
+/** Serves the folder web/ as scripts/local.sh does. */
 export async function servePage() {
-  const server = createHttpServer(async (request, response) => {
-    const { pathname } = new URL(request.url, "http://localhost");
-    const file = pathname === "/" ? "index.html" : pathname.slice(1);
-    try {
-      const content = await readFile(join(WEB, file));
-      response.writeHead(200, { "content-type": TYPES[extname(file)] }).end(content);
-    } catch {
-      response.writeHead(404).end();
-    }
+  const server = spawn("python3", [join(ROOT, "scripts/lib/page.py"), join(ROOT, "web"), "0"], {
+    stdio: ["ignore", "pipe", "ignore"],
   });
-  const port = await listening(server);
-  return {
-    url: `http://127.0.0.1:${port}/`,
-    stop: () => new Promise((resolve) => server.close(resolve).closeAllConnections()),
-  };
+  const url = await new Promise((resolve, reject) => {
+    server.once("error", reject);
+    server.once("exit", () => reject(new Error("the page could not be served")));
+    server.stdout.once("data", (line) => resolve(String(line).trim()));
+  });
+  return { url, stop: () => void server.kill() };
 }
 
-/** A way to the hub that can be cut and restored, while the hub itself stays as it is. */
+/** A way to the hub that can be cut or refuse handshakes, while the hub itself stays as it is. */
 export async function proxy(hubUrl) {
   const target = new URL(hubUrl);
   const port = Number(target.port) || (target.protocol === "wss:" ? 443 : 80);
-  const pairs = new Set();
-  let isCut = false;
+  const sockets = new Set();
+  const refused = []; // The handshakes.
+  let mode = "open";
   const server = createServer((client) => {
-    if (isCut) return client.destroy();
-    const hub = connect(port, target.hostname);
-    const pair = [client, hub];
-    pairs.add(pair);
-    for (const [from, to] of [pair, [hub, client]]) {
-      from.on("error", () => {});
-      from.on("close", () => {
-        to.destroy();
-        pairs.delete(pair);
+    sockets.add(client);
+    client.on("error", () => {});
+    client.on("close", () => sockets.delete(client));
+    if (mode === "cut") return client.destroy();
+    if (mode === "refuse") {
+      client.once("data", (handshake) => {
+        refused.push(String(handshake));
+        client.end("HTTP/1.1 403 Forbidden\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
       });
-      from.pipe(to);
+      return;
     }
+    const hub = connect(port, target.hostname);
+    hub.on("error", () => {});
+    hub.on("close", () => client.destroy());
+    client.on("close", () => hub.destroy());
+    client.pipe(hub).pipe(client);
   });
+  await new Promise((resolve, reject) => server.once("error", reject).listen(0, "127.0.0.1", resolve));
   const url = new URL(target);
-  url.port = await listening(server);
-  const drop = () => [...pairs].flat().forEach((socket) => socket.destroy());
+  url.port = server.address().port;
+  const become = (next) => {
+    mode = next;
+    if (mode !== "open") for (const socket of sockets) socket.destroy();
+  };
   return {
     url: url.href,
-    cut: () => {
-      isCut = true;
-      drop();
-    },
-    restore: () => (isCut = false),
+    refused,
+    cut: () => become("cut"),
+    refuse: () => become("refuse"),
+    restore: () => become("open"),
     stop: () => {
-      drop();
+      become("cut");
       return new Promise((resolve) => server.close(resolve));
     },
   };

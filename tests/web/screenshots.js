@@ -26,7 +26,7 @@ try {
       return tab;
     };
     const say = async (tab, text, to) => {
-      if (to) await tab.getByRole("textbox", { name: "To" }).fill(to);
+      if (to) await tab.getByRole("textbox", { name: "To", exact: true }).fill(to);
       const message = tab.getByLabel("Message", { exact: true });
       await message.fill(text);
       await message.press("Enter");

@@ -6,7 +6,7 @@ import { execFile } from "node:child_process";
 import { test } from "node:test";
 import { promisify } from "node:util";
 import WebSocket from "ws";
-import { HubClient } from "../../web/hub-client.js";
+import { connect } from "../../web/client/hub.js";
 import { findBrowser, launch, servePage } from "./browser.js";
 
 const { HUB_URL } = process.env;
@@ -28,38 +28,37 @@ async function token(session, ...options) {
 /** What a listener has heard and seen by the end. */
 function watch(client) {
   const seen = { heard: [], trouble: [], connections: new Set() };
-  client.addEventListener("message", ({ message }) => seen.heard.push(message));
-  for (const type of ["reconnecting", "error", "refused", "failed"]) {
-    client.addEventListener(type, (event) => seen.trouble.push(event.reason ?? event.error.message));
-  }
-  client.addEventListener("frame", ({ connection }) => seen.connections.add(connection));
+  client.on("message", ({ message }) => seen.heard.push(message));
+  client.on("state", ({ name, reason }) => name !== "open" && seen.trouble.push(`${name}: ${reason}`));
+  client.on("error", ({ message }) => seen.trouble.push(message));
+  client.on("frame", ({ connection }) => seen.connections.add(connection));
   return seen;
 }
 
 test("a client whose tokens end stays connected, and hears each message once", { skip }, async (t) => {
   const [from, to] = [name("sender"), name("listener")];
   const short = ["--expires-in", String(life)];
-  const listener = new HubClient(HUB_URL, {
+  const listener = connect({
+    url: HUB_URL,
     session: to,
     token: () => token(to, ...short, "--mobile"),
     WebSocket,
   });
-  const sender = new HubClient(HUB_URL, {
+  const sender = connect({
+    url: HUB_URL,
     session: from,
     token: () => token(from, ...short, "--send-to", to),
     WebSocket,
   });
   t.after(() => [listener, sender].forEach((client) => client.close()));
+  await Promise.all([listener, sender].map((client) => client.ready()));
   const seen = [listener, sender].map(watch);
-  await Promise.all(
-    [listener, sender].map((client) => new Promise((resolve) => client.addEventListener("open", resolve))),
-  );
 
   const sent = [];
   const end = Date.now() + stay * 1_000;
   while (Date.now() < end) {
-    const { delivered, failed } = await sender.send(to, sent.length);
-    assert.ok(delivered >= 1 && failed === 0, `message ${sent.length} was delivered to ${delivered}`);
+    const { delivered, reachedAll } = await sender.send(to, sent.length);
+    assert.ok(reachedAll, `message ${sent.length} was delivered to ${delivered}`);
     sent.push(sent.length);
     await pause(life / 4);
   }
@@ -94,13 +93,15 @@ test(
       await page.goto(site.url);
       await page.getByLabel("Hub address").fill(HUB_URL);
       await page.getByLabel("Your session").fill(session);
-      await page.getByLabel("Token").fill(text);
+      await field().fill(text);
       await page.getByRole("button", { name: "Join" }).click();
     };
+    const field = () => page.getByRole("textbox", { name: "Token" });
+    const isState = (text) => page.locator("#state").filter({ hasText: text }).waitFor();
 
     await join(await token(session));
-    await page.getByRole("status").filter({ hasText: "Connected" }).waitFor();
-    await page.getByRole("textbox", { name: "To" }).fill(session);
+    await isState("Connected");
+    await page.getByRole("textbox", { name: "To", exact: true }).fill(session);
     await page.getByRole("textbox", { name: "Message" }).fill("note to self");
     await page.keyboard.press("Enter");
     await page.locator("#log .out .status").filter({ hasText: "Delivered to" }).waitFor();
@@ -121,17 +122,37 @@ test(
     await join("copied over two lines");
     await page.getByRole("alert").filter({ hasText: "Token must be one line" }).waitFor();
 
-    // A link that joins at once has no token to join with.
-    await page.goto(`${site.url}?${new URLSearchParams({ url: HUB_URL, session })}`);
-    const again = async (text) => {
-      await page.getByRole("button", { name: "Join again" }).click();
-      await page.getByLabel("Token").fill(text);
+    // A link that joins at once has no token to join with, and the page asks for one. So it does when that ends.
+    const enter = async (text) => {
+      await field().fill(text);
       await page.keyboard.press("Enter");
     };
-    await again(await token(session, "--expires-in", "6"));
-    await page.getByRole("status").filter({ hasText: "Connected" }).waitFor();
+    const isFocused = () => page.waitForFunction(() => document.activeElement.id === "new-token");
+    const link = `${site.url}?${new URLSearchParams({ url: HUB_URL, session, to: session })}`;
+    await page.goto(link);
+    await page.getByText("does not let us in").waitFor();
+    await isFocused();
+    await enter(await token(session, "--expires-in", "6"));
+    await isState("Connected");
+    await page.getByRole("textbox", { name: "Message" }).fill("before");
+    await page.keyboard.press("Enter");
+    await page.locator("#log .out .status").filter({ hasText: "Delivered to" }).waitFor();
     await page.getByText("The token has ended.").waitFor();
-    await again(await token(session));
-    await page.getByRole("status").filter({ hasText: "Connected" }).waitFor();
+    await page.getByRole("textbox", { name: "Message" }).fill("meanwhile");
+    await page.keyboard.press("Enter");
+    await enter(await token(session));
+    await isState("Connected");
+    await page.locator("#log .out .status").last().filter({ hasText: "Delivered to" }).waitFor();
+    assert.deepEqual(await page.locator("#log .bubble").allTextContents(), ["before", "meanwhile"]);
+
+    // The token is not kept, so a page that is loaded anew asks for it without another attempt.
+    const before = addresses.length;
+    await page.reload();
+    await page.getByText("Enter your token again.").waitFor();
+    await isFocused();
+    assert.equal(addresses.length, before);
+    assert.equal(page.url(), link);
+    await enter(await token(session));
+    await isState("Connected");
   },
 );

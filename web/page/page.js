@@ -1,60 +1,40 @@
-// The page: joins a hub as one session, and shows what comes, what goes and how it fared. As text, never as markup.
+// The page: joins a hub as one session, and says how the connection fares.
 
-import { HubClient } from "./hub-client.js";
+import { connect } from "../client/hub.js";
+import * as conversation from "./conversation.js";
 
-// What the page keeps on show; older ones go.
-const MAX_MESSAGES = 1_000;
-const MAX_FRAMES = 200;
-// Within this time, a further message from the same sender stands under the same name.
-const GROUP_MS = 3 * 60_000;
+// How long a send may wait for a connection. Recipients drop repetitions for as long.
+const SEND_TTL = 10 * 60_000;
+// How many of this tab's own messages are known again when they come back.
+const MAX_MINE = 1_000;
+// A hub that has not let the page in after so many attempts may want a token.
+const ATTEMPTS = 2;
+
+const FAILED = { signed_out: "Signed out", token_too_large: "Token too large", cannot_connect: "Cannot connect" };
 
 const $ = (id) => document.getElementById(id);
-const clock = new Intl.DateTimeFormat(undefined, {
-  hour: "2-digit",
-  minute: "2-digit",
-});
-const listed = new Intl.ListFormat("en", { type: "conjunction" });
 
 let hub = null;
+let place = {}; // The url and the session that were joined.
+let token = "";
+let isForgotten = false; // The page was joined with a token before it was loaded anew.
 let wasOpen = false;
-let tokenEnded = false;
+let hasTokenEnded = false;
+let turnedAway = 0; // Handshakes with this token, in a row.
+let asksForToken = false;
 let unread = 0;
 let countdown;
 /** Ids of what this tab has sent: where it names its own session, it comes back too. */
 let mine = new Set();
 
-function element(tag, properties, ...children) {
-  const node = Object.assign(document.createElement(tag), properties);
-  node.append(...children);
-  return node;
-}
-
-/** A colour of its own for each name. */
-function tint(node, name) {
-  let hash = 7;
-  for (const character of name) hash = (hash * 31 + character.codePointAt(0)) % 360;
-  node.style.setProperty("--hue", hash);
-}
-
-/** A name within a sentence: in quotation marks where its own characters could be taken for the sentence's. */
-function quoted(name) {
-  return /^\w([\w.~:@+|-]*\w)?$/.test(name) ? name : `“${name}”`;
-}
-
 function sentence(text) {
   return `${text[0].toUpperCase()}${text.slice(1)}.`;
-}
-
-function face(node, name) {
-  node.textContent = [...name][0].toUpperCase();
-  tint(node, name);
-  return node;
 }
 
 // Joining and leaving
 
 function show(view) {
-  for (const id of ["unserved", "join", "chat"]) $(id).hidden = id !== view;
+  document.documentElement.dataset.view = view;
 }
 
 function address(parameters) {
@@ -63,185 +43,211 @@ function address(parameters) {
   return page.href;
 }
 
-function join(url, session, token, to) {
-  // An address that was copied from a program may hold what belongs into no address bar.
-  if (URL.canParse(url)) {
-    const bare = new URL(url);
-    token ||= bare.searchParams.get("token") ?? "";
-    for (const name of ["token", "session_id"]) bare.searchParams.delete(name);
-    url = bare.href;
-  }
-  token = token.trim();
+/** An address that was copied from a program may hold what belongs into no address bar. */
+function withoutToken(url) {
+  const [base, query] = url.split(/\?(.*)/s);
+  const parameters = new URLSearchParams(query);
+  const hidden = parameters.get("token") ?? "";
+  for (const name of ["token", "session_id"]) parameters.delete(name);
+  return [`${parameters}` ? `${base}?${parameters}` : base, hidden];
+}
+
+function join(url, session, givenToken, to) {
+  const [bare, hidden] = withoutToken(url);
+  place = { url: bare, session };
+  token = (givenToken || hidden).trim();
+  isForgotten = Boolean(history.state?.hadToken && !token);
+  wasOpen = hasTokenEnded = asksForToken = false;
+  turnedAway = unread = 0;
+  mine = new Set();
   try {
     // Copied over several lines, say.
     if (/[^!-~]/.test(token)) throw new TypeError("token must be one line of visible ASCII characters: copy it whole");
-    hub = new HubClient(url, { session, token });
+    start({ autoConnect: !isForgotten });
   } catch ({ message }) {
-    offer(url, session, token);
-    $("join-error").textContent = sentence(message);
-    $(["session", "token"].find((id) => message.startsWith(id)) ?? "url").focus();
+    offer(token);
+    blame(["session", "token"].find((id) => message.startsWith(id)) ?? "url", sentence(message));
     return;
   }
   $("token").value = "";
-  const host = new URL(url).host;
-  face($("me-face"), session);
+  conversation.face($("me-face"), session);
   $("me").textContent = session;
-  $("host").textContent = host;
+  $("host").textContent = new URL(bare).host;
   $("to").value = to;
-  for (const id of ["another", "another-too"]) $(id).href = address({ url, to: session });
-  $("log").replaceChildren();
-  $("frame-list").replaceChildren();
-  $("empty").hidden = false;
-  mine = new Set();
-  wasOpen = tokenEnded = false;
-  unread = 0;
+  for (const id of ["another", "another-too"]) $(id).href = address({ url: bare, to: session });
+  conversation.clear();
   title();
   remember();
   show("chat");
   $(to ? "text" : "to").focus();
-
-  hub.addEventListener("open", () => {
-    tokenEnded = false;
-    state("open", "Connected");
-  });
-  hub.addEventListener("reconnecting", ({ delay, reason }) => {
-    state("reconnecting", "Reconnecting");
-    trouble(host, delay, reason);
-  });
-  hub.addEventListener("refused", ({ refused }) => {
-    $("trouble-what").textContent = `The hub has turned this token away ${refused} times:`;
-    $("trouble-why").textContent = "it may have expired, or not cover this session. Or the hub is out of reach.";
-    offerToken(true);
-  });
-  hub.addEventListener("failed", ({ error }) => {
-    const what = error.code === "signed_out" ? "Signed out" : "Token too large";
-    state("failed", what);
-    $("trouble-what").textContent = `${what}.`;
-    $("trouble-why").textContent = sentence(error.message);
-    $("trouble-when").textContent = "";
-  });
-  hub.addEventListener("message", received);
-  hub.addEventListener("error", ({ error }) => {
-    // These come with `reconnecting`, which says more.
-    if (!["connect_failed", "token_failed"].includes(error.code))
-      add(element("li", { className: "notice" }, error.message));
-  });
-  hub.addEventListener("frame", frame);
-  state("connecting", "Connecting");
+  render(hub.state);
 }
 
-function leave() {
-  const [url, { session }] = [new URL(location).searchParams.get("url"), hub];
-  hub.close();
+function start({ autoConnect = true } = {}) {
+  const client = connect({ ...place, token: () => token, ttl: SEND_TTL, autoConnect });
+  hub = client;
+  // One that was left, or replaced, has nothing more to say.
+  client.on("state", (now, before) => client === hub && render(now, before));
+  client.on("refused", ({ refused }) => {
+    turnedAway = refused;
+    render(client.state);
+  });
+  client.on("message", received);
+  client.on("error", ({ code, message }) => {
+    // With these comes a state, which says more.
+    if (!["connect_failed", "token_failed"].includes(code)) conversation.showNotice(message);
+  });
+  client.on("frame", (frame) => {
+    conversation.showFrame(frame);
+    queueMicrotask(() => conversation.showStats(client.stats));
+  });
+}
+
+function leave({ to = "" } = {}) {
+  const left = hub;
   hub = null;
+  left.close();
   clearInterval(countdown);
-  history.replaceState(null, "", address({ url }));
+  history.replaceState(null, "", address({ url: place.url, to }));
   document.title = "Hub";
-  offer(url, session);
+  offer();
 }
 
-function offer(url, session, token = "") {
-  $("url").value = url ?? "";
-  $("session").value = session ?? "";
-  $("token").value = token;
-  $("join-error").textContent = "";
+function offer(typed = "") {
+  $("url").value = place.url ?? "";
+  $("session").value = place.session ?? "";
+  $("token").value = typed;
   show("join");
-  $(url ? "session" : "url").focus();
+  blame();
+  $(asksForToken ? "token" : place.url ? "session" : "url").focus();
 }
 
-/** Keeps the address bar such that it can be shared or reloaded. The token is never part of it. */
+/** What is wrong with which field of the form; without arguments, nothing is. */
+function blame(wrong, problem = "") {
+  $("join-error").textContent = problem;
+  for (const id of ["url", "session", "token"]) {
+    $(id).setAttribute("aria-invalid", String(id === wrong));
+    if (id === wrong) $(id).setAttribute("aria-describedby", "join-error");
+    else $(id).removeAttribute("aria-describedby");
+  }
+  if (wrong) $(wrong).focus();
+}
+
+/** Keeps the address bar such that it can be shared or reloaded. The token is never part of it, only that there was one. */
 function remember() {
-  const url = new URL($("another").href).searchParams.get("url");
-  history.replaceState(null, "", address({ url, session: hub.session, to: recipients().join(" ") }));
+  const hadToken = isForgotten || token !== "";
+  const href = address({ ...place, to: recipients().join(" ") });
+  // Browsers let a page do this now and then only.
+  if (href !== location.href || hadToken !== history.state?.hadToken) history.replaceState({ hadToken }, "", href);
 }
 
 // Connection
 
-function state(name, text) {
+function render(now, before) {
+  const { name, attempt, retryAt } = now;
+  const isOpen = name === "open";
+  if (isOpen) {
+    wasOpen = true;
+    hasTokenEnded = asksForToken = false;
+    turnedAway = 0;
+  } else {
+    hasTokenEnded ||= before?.expiresAt && before.expiresAt <= Date.now();
+    const isShut = !wasOpen && attempt >= ATTEMPTS && navigator.onLine;
+    const isAsking = isForgotten || hasTokenEnded || turnedAway || isShut || name === "failed";
+    asksForToken ||= Boolean(isAsking);
+  }
+
+  const [brief, what = "", why = ""] = describe(now);
   $("state").dataset.state = name;
-  $("state-text").textContent = text;
-  $("trouble").hidden = !["reconnecting", "failed"].includes(name);
-  $("retry-now").hidden = name === "failed";
-  offerToken(name === "failed");
-  wasOpen ||= name === "open";
+  tell("state-text", brief);
+  tell("trouble-what", what);
+  tell("trouble-why", why);
+  $("retry-now").hidden = !what || ["failed", "closed", "paused"].includes(name);
+  $("join-again").hidden = !what || (wasOpen && name !== "failed") || !asksForToken;
+  const hadFocus = $("token-form").contains(document.activeElement);
+  $("token-form").hidden = !what || !asksForToken;
+  if ($("token-form").hidden) {
+    if (hadFocus) $($("to").value ? "text" : "to").focus();
+  } else if (!wasOpen && !document.activeElement.value) {
+    $("new-token").focus();
+  }
+
   clearInterval(countdown);
+  const count = () => {
+    const seconds = Math.ceil((retryAt - Date.now()) / 1000);
+    tell("trouble-when", what && retryAt ? (seconds > 0 ? `Next attempt in ${seconds} s.` : "Trying…") : "");
+  };
+  count();
+  if (retryAt) countdown = setInterval(count, 250);
   for (const waiting of document.querySelectorAll(".status[data-state=sending]")) waiting.textContent = sending();
 }
 
-function offerToken(offered) {
-  $("join-again").hidden = !offered;
+/** What is said again is not announced again. */
+function tell(id, text) {
+  if ($(id).textContent !== text) $(id).textContent = text;
 }
 
-function trouble(host, delay, reason) {
-  // The only one that this page had: what comes after it is refused.
-  tokenEnded ||= reason === "the token has ended";
-  offerToken(tokenEnded || !wasOpen);
-  if (tokenEnded) {
-    $("trouble-what").textContent = "The token has ended.";
-    $("trouble-why").textContent = "Join again with a new one.";
-  } else if (wasOpen) {
-    $("trouble-what").textContent = "The connection is lost.";
-    $("trouble-why").textContent = "What you write now is sent when it is back.";
-  } else {
-    $("trouble-what").textContent = `${host} does not let us in, or cannot be reached.`;
-    $("trouble-why").textContent = `Does the hub ask for a token, and is the address right? (${reason})`;
+/** The state in a word or two, what is the matter, and what to do about it. */
+function describe({ name, error, reason }) {
+  const brief = wasOpen ? "Reconnecting" : "Connecting";
+  if (name === "open") return ["Connected"];
+  if (name === "closed") return ["Closed", "The connection is closed."];
+  if (name === "failed") return [FAILED[error.code], `${FAILED[error.code]}.`, sentence(error.message)];
+  if (isForgotten) {
+    return [
+      "Token needed",
+      "Enter your token again.",
+      "You had joined with one, and the page keeps none when it reloads.",
+    ];
   }
-  const next = Date.now() + delay;
-  const tell = () => {
-    const seconds = Math.ceil((next - Date.now()) / 1000);
-    $("trouble-when").textContent = seconds > 0 ? `Next try in ${seconds} s.` : "Trying…";
-  };
-  tell();
-  countdown = setInterval(tell, 250);
+  if (name === "paused") return ["Paused", "The connection is paused."];
+  if (!navigator.onLine) return ["Offline", "There is no network.", "What you write now is sent when it is back."];
+  if (!reason) return [brief];
+  if (turnedAway) {
+    const why = "it may have expired, or not cover this session. Or the hub is out of reach.";
+    return [brief, `The hub has turned this token away ${turnedAway} times:`, why];
+  }
+  if (hasTokenEnded) return [brief, "The token has ended.", "Enter a new one."];
+  if (!asksForToken && wasOpen) {
+    return [brief, "The connection is lost.", "What you write now is sent when it is back."];
+  }
+  const what = `${$("host").textContent} does not let us in, or cannot be reached.`;
+  const hint = asksForToken ? " If the hub asks for a token, enter one." : "";
+  // 1006 is all that a browser tells of most failures.
+  const cause = reason === "1006" ? "" : ` (${reason})`;
+  return [brief, what, `Is the address right?${hint}${cause}`];
+}
+
+function useToken(given) {
+  token = given;
+  isForgotten = hasTokenEnded = false;
+  turnedAway = 0;
+  remember();
+  if (hub.state.name === "failed") {
+    start();
+    render(hub.state);
+  } else {
+    // What is unanswered stays, and goes out over the next connection.
+    hub.pause();
+    hub.resume();
+  }
 }
 
 // Messages
 
-function add(item) {
-  const scroller = $("scroller");
-  const following = scroller.scrollHeight - scroller.scrollTop - scroller.clientHeight < 80;
-  const log = $("log");
-  log.append(item);
-  if (log.childElementCount > MAX_MESSAGES) log.firstElementChild.remove();
-  $("empty").hidden = true;
-  if (following || item.classList.contains("out")) scroller.scrollTop = scroller.scrollHeight;
-  else $("newer").hidden = false;
-  return item;
-}
-
-function bubble(direction, who, at, head, message) {
-  const text = typeof message === "string" ? message : JSON.stringify(message, null, 2);
-  const body = element(typeof message === "string" ? "p" : "pre", { className: "bubble", dir: "auto" }, text);
-  const time = element("time", { dateTime: at.toISOString(), title: at.toLocaleString() }, clock.format(at));
-  const item = element("li", { className: direction }, element("p", { className: "head" }, head, " ", time), body);
-  const before = $("log").lastElementChild;
-  if (before?.dataset.who === `${direction} ${who}` && at - before.dataset.at < GROUP_MS) item.classList.add("more");
-  item.dataset.who = `${direction} ${who}`;
-  item.dataset.at = Number(at);
-  return item;
-}
-
-function received({ id, from, message, sentAt }) {
-  if (mine.has(id) && from === hub.session) return;
-  const name = from ?? "backend";
-  let head = element("strong", {}, name);
-  if (from) {
-    head = element("button", { type: "button", className: "name", title: `Write to ${from}` }, from);
-    head.onclick = () => {
-      $("to").value = from;
-      remember();
-      $("text").focus();
-    };
-  }
-  tint(head, name);
-  // A session may be named backend, but not with nothing.
-  const item = bubble("in", from ?? "", sentAt, head, message);
-  item.prepend(face(element("span", { className: "face", ariaHidden: "true" }), name));
-  add(item);
-  if (from && !$("to").value) {
-    $("to").value = from;
+function received(message) {
+  const { id, from } = message;
+  if (mine.has(id) && from === hub.name) return;
+  const to = $("to");
+  conversation.showReceived(message, () => {
+    to.value = from;
+    remember();
+    $("text").focus();
+  });
+  if (from && !to.value) {
+    to.value = from;
     // Whoever was about to type a name types over this one.
-    if (document.activeElement === $("to")) $("to").select();
+    if (document.activeElement === to) to.select();
     remember();
   }
   if (document.hidden) {
@@ -251,7 +257,7 @@ function received({ id, from, message, sentAt }) {
 }
 
 function title() {
-  document.title = `${unread ? `(${unread}) ` : ""}${hub.session} · Hub`;
+  document.title = `${unread ? `(${unread}) ` : ""}${place.session} · Hub`;
 }
 
 function recipients() {
@@ -272,73 +278,55 @@ function compose() {
     to.focus();
     return;
   }
+  text.focus();
   if (!text.value.trim()) return;
   send(recipients(), text.value);
   text.value = "";
-  text.focus();
+  grow();
   remember();
+}
+
+/** Only Chrome and Safari can do this by style. */
+function grow() {
+  const text = $("text");
+  text.style.height = "auto";
+  if (text.scrollHeight) text.style.height = `${text.scrollHeight}px`;
 }
 
 function send(sessions, text) {
   const id = Array.from(crypto.getRandomValues(new Uint32Array(4)), (part) => part.toString(36)).join("-");
   mine.add(id);
-  const head = element("span", {}, `to ${listed.format(sessions.map(quoted))}`);
-  const item = bubble("out", sessions.join(" "), new Date(), head, text);
-  const status = element("p", { className: "status" });
-  item.append(status);
-
+  if (mine.size > MAX_MINE) mine.delete(mine.values().next().value);
+  const status = conversation.showSent(sessions, text);
   const attempt = async () => {
     status.dataset.state = "sending";
     status.textContent = sending();
     try {
-      const receipt = await hub.send(sessions, text, { id });
-      status.dataset.state = receipt.delivered && !receipt.failed ? "delivered" : "nobody";
-      status.textContent = outcome(receipt);
+      conversation.showReceipt(status, await hub.send(sessions, text, { id }));
     } catch (error) {
-      status.dataset.state = "failed";
-      const again = element("button", { type: "button" }, "Send again");
       // The same id: whoever did get it drops the repetition.
-      again.onclick = () => void attempt();
-      status.replaceChildren(
-        error.code === "timeout" ? "No answer; it may have arrived. " : `Not sent: ${error.message}. `,
-        again,
-      );
+      conversation.showFailure(status, error, attempt);
     }
   };
   void attempt();
-  add(item);
 }
 
 function sending() {
-  return hub.state === "open" ? "Sending…" : "Waits for the connection";
+  return hub.state.name === "open" ? "Sending…" : "Waits for the connection";
 }
 
-/** A receipt in words: "Delivered to bob and carol (2). Nobody is there as dave. 1 failed." */
-function outcome({ sessions, failed }) {
-  const reached = sessions.filter(({ delivered }) => delivered);
-  const empty = sessions.filter(({ delivered, failed }) => !delivered && !failed);
-  const name = ({ session, delivered }) => quoted(session) + (delivered > 1 ? ` (${delivered})` : "");
-  const names = (list) => listed.format(list.map(name));
-  return [
-    reached.length && `Delivered to ${names(reached)}`,
-    empty.length && `Nobody is there as ${names(empty)}`,
-    failed && `${failed} failed`,
-  ]
-    .filter(Boolean)
-    .join(". ");
-}
-
-function frame({ direction, connection, data }) {
-  const now = new Date();
-  const time = now.toTimeString().slice(0, 8);
-  const arrow = element("strong", {}, direction === "in" ? "← in" : "→ out");
-  const list = $("frame-list");
-  const following = list.scrollHeight - list.scrollTop - list.clientHeight < 40;
-  list.append(
-    element("li", {}, element("p", {}, arrow, ` ${time} · connection ${connection}`), element("code", {}, data)),
-  );
-  if (list.childElementCount > MAX_FRAMES) list.firstElementChild.remove();
-  if (following) list.scrollTop = list.scrollHeight;
+async function invite() {
+  const button = $("invite");
+  try {
+    await navigator.clipboard.writeText($("another").href);
+  } catch {
+    conversation.showNotice(
+      "The browser does not let this page copy. Copy the address of the link “Another session” instead.",
+    );
+    return;
+  }
+  button.textContent = "Copied";
+  setTimeout(() => (button.textContent = "Copy invitation"), 2_000);
 }
 
 // Wiring
@@ -348,43 +336,42 @@ $("join-form").onsubmit = (event) => {
   const to = new URL(location).searchParams.get("to") ?? "";
   join($("url").value.trim(), $("session").value.trim(), $("token").value, to);
 };
+$("token-form").onsubmit = (event) => {
+  event.preventDefault();
+  const given = $("new-token").value.trim();
+  $("new-token").value = "";
+  useToken(given);
+};
 $("compose").onsubmit = (event) => {
   event.preventDefault();
   compose();
 };
 $("text").onkeydown = (event) => {
-  // A keypress that ends the composition of a character sends nothing.
-  if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
+  // A keypress that ends the composition of a character sends nothing; Safari tells it by its code.
+  if (event.key !== "Enter" || event.shiftKey || event.isComposing || event.keyCode === 229) return;
   event.preventDefault();
   compose();
 };
+$("text").oninput = grow;
 $("to").onchange = remember;
-$("leave").onclick = $("join-again").onclick = leave;
+$("leave").onclick = () => leave();
+$("join-again").onclick = () => leave({ to: recipients().join(" ") });
 $("retry-now").onclick = () => hub.check();
-$("newer").onclick = () => ($("scroller").scrollTop = $("scroller").scrollHeight);
-$("scroller").onscroll = () => {
-  const { scrollHeight, scrollTop, clientHeight } = $("scroller");
-  if (scrollHeight - scrollTop - clientHeight < 80) $("newer").hidden = true;
-};
-$("show-frames").onclick = () => {
-  const open = $("frames").hidden;
-  $("frames").hidden = !open;
-  $("show-frames").setAttribute("aria-expanded", String(open));
-};
-$("clear-frames").onclick = () => $("frame-list").replaceChildren();
 // Browsers let a page write to the clipboard only if it was served by https or from this machine.
 $("invite").hidden = !navigator.clipboard;
-$("invite").onclick = async () => {
-  await navigator.clipboard.writeText($("another").href);
-  $("invite").textContent = "Copied";
-  setTimeout(() => ($("invite").textContent = "Copy invitation"), 2_000);
-};
+$("invite").onclick = invite;
 document.addEventListener("visibilitychange", () => {
   if (document.hidden || !hub) return;
   unread = 0;
   title();
 });
+for (const type of ["online", "offline"]) addEventListener(type, () => hub && render(hub.state));
+addEventListener("resize", grow);
 
 const given = new URL(location).searchParams;
-if (given.get("url") && given.get("session")) join(given.get("url"), given.get("session"), "", given.get("to") ?? "");
-else offer(given.get("url"), given.get("session"));
+const [url, hidden] = withoutToken(given.get("url") ?? "");
+const [session, to] = ["session", "to"].map((name) => given.get(name) ?? "");
+history.replaceState(history.state, "", address({ url, session, to }));
+place = { url, session };
+if (url && session) join(url, session, given.get("token") ?? hidden, to);
+else offer(given.get("token") ?? hidden);
