@@ -1,6 +1,6 @@
 // A client for the hub, for browsers and programs: a connection that comes back by itself, and sends that always end.
 
-import { Credentials } from "./credentials.js";
+import { readCredentials } from "./credentials.js";
 import { HubError, SignedOut } from "./errors.js";
 import { Link } from "./link.js";
 import { watchMachine } from "./machine.js";
@@ -76,7 +76,7 @@ export class HubClient {
     this.#clock = clock;
     this.#stopwatch = stopwatch(clock);
     this.#timers = new Timers(clock);
-    this.#credentials = new Credentials(this.#options, this.#stopwatch);
+    this.#credentials = readCredentials(this.#options, this.#stopwatch);
     this.#recent = new Recent(dedupeLimit);
     this.#outbox = new Outbox(this.#options, this.#stopwatch, (link) => this.#settled(link));
     if (autoConnect) this.#dial();
@@ -343,7 +343,10 @@ export class HubClient {
       this.#lost(link, { reason, error: "token_failed" });
     });
     try {
-      const target = await this.#credentials.present(link, { attempt: this.#attempt, refused: this.#refusals });
+      // A client that is closed in the same breath asks for nothing.
+      await null;
+      if (link.ended) return;
+      const target = await this.#credentials(link, { attempt: this.#attempt, refused: this.#refusals });
       if (link.ended || this.#gainsNothing(link)) return;
       link.timers.clear("token");
       link.dialedAt = this.#stopwatch();

@@ -3,9 +3,6 @@
 import { openSocket } from "./runtimes.js";
 import { Timers } from "./timers.js";
 
-// How long the other end may take to answer a closing handshake.
-const CLOSE_TIMEOUT = 1_000;
-
 /** Once it has ended, whatever its socket still says is ignored. */
 export class Link {
   ended = false;
@@ -20,7 +17,7 @@ export class Link {
   #options;
   #on;
   #socket;
-  #cut;
+  #endSocket;
   #pingedAt;
   #pongAt; // When the answer is due.
 
@@ -34,9 +31,9 @@ export class Link {
 
   open(url, protocols) {
     this.#expectAnswer();
-    const { socket, cut } = openSocket(this.#options.WebSocket, url, protocols);
+    const { socket, end } = openSocket(this.#options.WebSocket, url, protocols, this.timers);
     this.#socket = socket;
-    this.#cut = cut;
+    this.#endSocket = end;
     socket.binaryType = "arraybuffer";
     const on = (type, listener) => socket.addEventListener(type, (event) => this.ended || listener(event));
     let cause; // Comes in an error event, before the close event that tells the rest.
@@ -59,7 +56,6 @@ export class Link {
       this.#on.heard(data);
     });
     on("close", ({ code, reason }) => this.#on.lost({ code, reason, cause }));
-    socket.addEventListener("close", () => this.timers.clear("cut"));
   }
 
   get isConnecting() {
@@ -111,9 +107,7 @@ export class Link {
     this.ended = true;
     this.timers.clearAll();
     this.dial?.abort();
-    if (cut) this.#cut?.();
-    this.#socket?.close();
-    if (this.#cut && this.#socket.readyState !== 3) this.timers.set("cut", CLOSE_TIMEOUT, this.#cut);
+    this.#endSocket?.(cut);
   }
 
   #expectAnswer() {

@@ -38,33 +38,36 @@ export function readNumber(name, value) {
   if (value === undefined) return standard;
   if (canBeOff && (value === false || value === Infinity)) return Infinity;
   const isWithin = typeof value === "number" && value >= least && value < 2 ** 31;
-  check(isWithin, `${name} must be a number from ${least} to 2147483647${canBeOff ? ", or false" : ""}`);
+  check(isWithin, `${name} must be a number from ${least} to 2^31${canBeOff ? ", or false" : ""}`);
   return value;
 }
 
-export function readOptions({ url, session, token, tokenIn, autoConnect, clock, WebSocket, ...numbers } = {}) {
-  const options = { url, session, token, tokenIn, clock };
-  if (typeof url !== "function") options.url = readUrl(url);
-  if (session !== undefined || token == null) checkSession(session);
-  check(token == null || /^(string|function)$/.test(typeof token), "token must be a string or a function");
-  options.tokenIn ??= "protocol";
-  check(/^(protocol|query)$/.test(options.tokenIn), 'tokenIn must be "protocol" or "query"');
-  options.autoConnect = autoConnect ?? true;
+export function readOptions({
+  url,
+  session,
+  token,
+  tokenIn = "protocol",
+  autoConnect = true,
+  clock = systemClock,
   // A server that renders a page has none, and needs none.
-  options.WebSocket = WebSocket ?? globalThis.WebSocket;
-  const canConnect = typeof options.WebSocket === "function" || !options.autoConnect;
-  check(canConnect, "there is no WebSocket here: pass one as the option WebSocket (Node 20: from the package ws)");
-  options.clock ??= systemClock;
+  WebSocket = globalThis.WebSocket,
+  ...numbers
+} = {}) {
+  if (typeof url !== "function") url = readUrl(url);
+  if (session !== undefined || token == null) checkSession(session);
+  check(token == null || /string|function/.test(typeof token), "token must be a string or a function");
+  check(/^(protocol|query)$/.test(tokenIn), 'tokenIn must be "protocol" or "query"');
+  check(typeof WebSocket === "function" || !autoConnect, "there is no WebSocket here: pass one (Node 20: from the package ws)");
   const names = Object.keys(NUMBERS);
-  for (const name of names) options[name] = readNumber(name, numbers[name]);
   for (const name of Object.keys(numbers)) check(names.includes(name), `there is no option ${name}`);
-  return options;
+  for (const name of names) numbers[name] = readNumber(name, numbers[name]);
+  return { url, session, token, tokenIn, autoConnect, clock, WebSocket, ...numbers };
 }
 
 /** The address without a fragment, which a socket's may not have. */
 export function readUrl(url) {
   const text = String(url).replace(/#.*/s, "");
-  check(/^wss?:\/\/[^\s/?]+(\/|\?|$)/i.test(text), "url must look like wss://host/stage, or ws:// on this machine");
+  check(/^wss?:\/\/[^\s/?]+(\/|\?|$)/i.test(text), "url must look like wss://host/stage");
   return text;
 }
 

@@ -1,5 +1,6 @@
 // The browsers' part of runtimes.js: they let a page go, whatever its sockets wait for.
 
 export function openSocket(WebSocket, url, protocols) {
-  return { socket: protocols ? new WebSocket(url, protocols) : new WebSocket(url) };
+  const socket = new WebSocket(url, protocols);
+  return { socket, end: () => socket.close() };
 }

@@ -1,10 +1,25 @@
-// Cutting a socket: what every runtime can do, and no standard describes.
+// Opening and ending a socket: what every runtime can do, and no standard describes.
+
+// How long the other end may take to answer a closing handshake.
+const CLOSE_TIMEOUT = 1_000;
 
 /**
- * Opens a socket. Returns it with a function that cuts it, where the runtime has a way. Without one, a process lives on
- * until the other end answers the closing handshake.
+ * Opens a socket. Returns it with a function that ends it; one whose peer does not answer is cut, as that would not answer
+ * a closing handshake either.
  */
-export function openSocket(WebSocket, url, protocols = []) {
+export function openSocket(WebSocket, url, protocols, timers) {
+  const { socket, cut } = open(WebSocket, url, protocols);
+  socket.addEventListener("close", () => timers.clear("cut"));
+  const end = (isSilent) => {
+    if (isSilent) cut?.();
+    socket.close();
+    if (cut && socket.readyState !== 3) timers.set("cut", CLOSE_TIMEOUT, cut);
+  };
+  return { socket, end };
+}
+
+/** The socket, and a way to cut it if the runtime has one. Without, a process lives on until the other end has answered. */
+function open(WebSocket, url, protocols = []) {
   const isNative = WebSocket === globalThis.WebSocket;
   // Node puts it there when its WebSocket is first looked at.
   const undici = isNative && globalThis[Symbol.for("undici.globalDispatcher.1")];
