@@ -4,7 +4,7 @@ import { readCredentials } from "./credentials.js";
 import { HubError, SignedOut } from "./errors.js";
 import { Link } from "./link.js";
 import { watchMachine } from "./machine.js";
-import { checkSession, readNumber, readOptions } from "./options.js";
+import { checkSession, readOptions } from "./options.js";
 import { Outbox } from "./outbox.js";
 import { Recent } from "./recent.js";
 import { stream } from "./stream.js";
@@ -127,26 +127,12 @@ export class HubClient {
   }
 
   /** Without a connection it waits for one; if one is lost before the answer, it is sent again with the same id. */
-  async send(sessions, message, { id = newId(), ttl = this.#options.ttl, signal } = {}) {
-    const fail = (code, text, details) => {
-      throw new HubError(code, text, { id, ...details });
-    };
-    if (typeof id !== "string" || !/^.{1,128}$/su.test(id))
-      fail("bad_request", "id must be a string of 1 to 128 characters");
-    const limit = readNumber("ttl", ttl);
-    const frame = this.#encode({ sessions, message, id });
-    const over = this.#over ?? (this.#drained && CLOSED);
-    if (over) fail(over.code, over.message, { cause: over.cause, retryable: false });
-    if (this.#outbox.has(id)) fail("bad_request", "a send with this id is still unanswered: use another id");
-    if (signal?.aborted) throw signal.reason;
-    const { queueLimit } = this.#options;
-    if (this.#outbox.size >= queueLimit)
-      fail("queue_full", `${queueLimit} sends are unanswered (queueLimit): try again later`);
-    return this.#outbox.add(id, frame, limit, signal);
+  send(sessions, message, options) {
+    return this.#outbox.add(sessions, message, options);
   }
 
   post(sessions, message) {
-    const frame = this.#encode({ sessions, message, receipt: false });
+    const frame = this.#outbox.encode({ sessions, message, receipt: false });
     const isReady = this.#state.name === "open" && this.#link.buffered < BACKED_UP;
     if (isReady) this.#link.write(frame);
     else this.#stats.dropped++;
@@ -184,6 +170,7 @@ export class HubClient {
     if (drain > 0 && this.#outbox.size && !this.#isStopped && !this.#drained) {
       await new Promise((resolve) => {
         this.#drained = resolve;
+        this.#outbox.over = CLOSED;
         this.#timers.set("drain", drain, resolve);
       });
     }
@@ -236,7 +223,7 @@ export class HubClient {
     this.#over = error;
     this.#unwatch?.();
     this.#drop();
-    this.#outbox.end(error.code, `the client has ${name} before the hub's answer: ${error.message}`);
+    this.#outbox.end(error);
     this.#become(name, { reason: error.message, error });
   }
 
@@ -473,26 +460,6 @@ export class HubClient {
 
   // Frames
 
-  /** The frame of a send or a post, as text. */
-  #encode({ sessions, message, ...rest }) {
-    const { id } = rest;
-    let frame;
-    try {
-      if (JSON.stringify(message) === undefined) throw new TypeError(`a ${typeof message} is not JSON`);
-      const list = typeof sessions === "string" ? [sessions] : [...sessions];
-      frame = JSON.stringify({ action: "sendMessage", sessions: list, message, ...rest });
-    } catch (cause) {
-      throw new HubError("bad_request", `this cannot be sent: ${cause.message}`, { id, cause });
-    }
-    const limit = this.#options.maxFrameBytes;
-    // Of characters that are escaped, each byte is written as three.
-    const size = encodeURIComponent(frame).replace(/%../g, "x").length;
-    if (size <= limit) return frame;
-    throw new HubError("message_too_large", `the frame has ${size} bytes of ${limit}: send a link, or split it`, {
-      id,
-    });
-  }
-
   #heard(link, data) {
     let frame;
     try {
@@ -511,9 +478,9 @@ export class HubClient {
       link.throttled = 0;
     } else if (typeof rest.message === "string" && (link !== this.#dialing || rest.message !== "Forbidden")) {
       // The gateway's own: {"message":"Too Many Requests",…}. It has no id, so it may be the answer to anything.
-      link.pingLater();
-      this.#outbox.repeat(link);
-      this.#problem("gateway", `the gateway says: ${rest.message}`);
+      const carried = this.#outbox.carriedBy(link);
+      link.pingLater(() => this.#outbox.repeat(link, carried));
+      this.#problem("gateway", rest.message);
       return;
     } else if (link === this.#dialing) {
       return this.#lost(link, { reason: rest.message ?? "the other end is no hub" });
@@ -571,12 +538,6 @@ export class HubClient {
     };
     return stream(listen, { limit, signal, onOverflow });
   }
-}
-
-/** Not crypto.randomUUID: browsers have that only on pages served by https. */
-function newId() {
-  const numbers = globalThis.crypto?.getRandomValues(new Uint32Array(4)) ?? [1, 2, 3, 4].map(Math.random);
-  return numbers.join("-");
 }
 
 /** Beside what the hub says, and not part of it as JSON. */

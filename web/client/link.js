@@ -90,10 +90,14 @@ export class Link {
     this.write('{"action":"ping"}');
   }
 
-  /** The gateway has refused something, perhaps a ping. */
-  pingLater() {
+  /** The gateway has refused something, perhaps a ping: what was written is `repeat`ed after a while. */
+  pingLater(repeat) {
+    if (this.timers.has("again")) return;
     const delay = 250 * 2 ** Math.min(this.throttled++, 5) * (1 + Math.random());
-    if (!this.timers.has("again")) this.timers.set("again", delay, () => this.ping());
+    this.timers.set("again", delay, () => {
+      this.ping();
+      repeat();
+    });
   }
 
   /** The hub has answered. */

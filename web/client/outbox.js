@@ -1,6 +1,7 @@
 // Sends that have no answer yet: how many are written at once, which are written again, and when one is given up.
 
 import { HubError } from "./errors.js";
+import { readNumber } from "./options.js";
 import { Timers } from "./timers.js";
 
 // How many may be written and unanswered, and how many of a backlog are written at once.
@@ -11,17 +12,22 @@ const SLICE = 10;
 const LOSSES = 3;
 const REPEATS = 3;
 
+const TOO_LARGE = "message_too_large";
+
 export class Outbox {
   resent = 0;
+  over = null; // Why nothing more is taken.
   #sends = new Map(); // By id, oldest first. One without a link waits for it.
   #link = null; // Carries what is written.
+  #options;
   #stopwatch;
   #timers;
   #onSettled;
 
   /** Calls `onSettled` with the link that carried a send, or null, when it no longer does. */
-  constructor({ clock }, stopwatch, onSettled) {
-    this.#timers = new Timers(clock);
+  constructor(options, stopwatch, onSettled) {
+    this.#timers = new Timers(options.clock);
+    this.#options = options;
     this.#stopwatch = stopwatch;
     this.#onSettled = onSettled;
   }
@@ -30,18 +36,48 @@ export class Outbox {
     return this.#sends.size;
   }
 
-  has(id) {
-    return this.#sends.has(id);
-  }
-
   carriedBy(link) {
     return [...this.#sends.values()].filter((send) => send.link === link);
   }
 
+  /** The frame of a send or a post, as text. */
+  encode({ sessions, message, ...rest }) {
+    const fail = (code, text, cause) => {
+      throw new HubError(code, text, { id: rest.id, cause });
+    };
+    let frame;
+    try {
+      if (JSON.stringify(message) === undefined) throw new TypeError(`a ${typeof message} is not JSON`);
+      const list = typeof sessions === "string" ? [sessions] : [...sessions];
+      frame = JSON.stringify({ action: "sendMessage", sessions: list, message, ...rest });
+    } catch (cause) {
+      fail("bad_request", cause.message, cause);
+    }
+    const { maxFrameBytes } = this.#options;
+    // Of characters that are escaped, each byte is written as three.
+    const size = encodeURIComponent(frame).replace(/%../g, "x").length;
+    if (size > maxFrameBytes) fail(TOO_LARGE, `${size} bytes of ${maxFrameBytes}: send a link, or split it`);
+    return frame;
+  }
+
   /** Resolves with the receipt. */
-  add(id, frame, ttl, signal) {
+  add(sessions, message, { id = newId(), ttl = this.#options.ttl, signal } = {}) {
     return new Promise((resolve, reject) => {
-      const send = { id, frame, link: null, writes: 0, losses: 0, repeats: 0, deadline: this.#stopwatch() + ttl };
+      const refuse = (code, text, cause) => {
+        throw new HubError(code, text, { id, cause });
+      };
+      if (typeof id !== "string" || !/^.{1,128}$/su.test(id)) {
+        refuse("bad_request", "id must be a string of 1 to 128 characters");
+      }
+      const limit = readNumber("ttl", ttl);
+      const frame = this.encode({ sessions, message, id });
+      if (this.over) refuse(this.over.code, this.over.message, this.over.cause);
+      if (this.#sends.has(id)) refuse("bad_request", "this id is still unanswered: use another");
+      const { queueLimit } = this.#options;
+      if (this.size >= queueLimit)
+        refuse("queue_full", `${queueLimit} sends are unanswered (queueLimit): try again later`);
+
+      const send = { frame, link: null, writes: 0, losses: 0, repeats: 0, deadline: this.#stopwatch() + limit };
       const settle = (how, value) => {
         if (this.#sends.get(id) !== send) return;
         this.#timers.clear(send);
@@ -54,13 +90,11 @@ export class Outbox {
       send.succeed = (receipt) => settle(resolve, receipt);
       send.fail = (code, text, details) =>
         settle(reject, new HubError(code, text, { id, mayHaveArrived: send.writes > 0, ...details }));
-      send.expire = () => {
-        const fate = send.writes ? "it may have arrived, or not" : "it was never sent";
-        send.fail("timeout", `no answer within ${ttl / 1_000} s (ttl): ${fate}`);
-      };
-      this.#timers.set(send, ttl, send.expire);
-      signal?.addEventListener("abort", abort);
+      send.expire = () => send.fail("timeout", "no answer in time (ttl)");
       this.#sends.set(id, send);
+      if (signal?.aborted) return abort();
+      signal?.addEventListener("abort", abort);
+      this.#timers.set(send, limit, send.expire);
       this.flush();
     });
   }
@@ -91,47 +125,43 @@ export class Outbox {
     const carried = this.carriedBy(link);
     for (const send of carried) send.link = null;
     // 1009 says that a frame was too large. It was the largest; sent again, it would close the next connection too.
-    const [largest] = carried.slice().sort((a, b) => b.frame.length - a.frame.length);
-    if (code === 1009 && largest) {
-      const text = "the gateway refused a frame of this size: send a link, or split it";
-      largest.fail("message_too_large", text, { mayHaveArrived: false });
-      carried.splice(carried.indexOf(largest), 1);
+    if (code === 1009) {
+      carried.sort((a, b) => a.frame.length - b.frame.length);
+      carried
+        .pop()
+        ?.fail(TOO_LARGE, "the gateway refused its size: send a link, or split it", { mayHaveArrived: false });
     }
     // Without a code nobody but the client itself has ended it.
     for (const send of code === null ? [] : carried) {
-      const text = `${LOSSES} connections were lost with it: perhaps something on the way rejects this message`;
-      if (++send.losses >= LOSSES) send.fail(...(send.refusal ?? ["connection_lost", text]));
+      if (++send.losses < LOSSES) continue;
+      send.fail(
+        ...(send.refusal ?? ["connection_lost", `${LOSSES} connections were lost with it, perhaps because of it`]),
+      );
     }
   }
 
-  /** The gateway has refused a frame without saying which: what is still unanswered after a while is written again. */
-  repeat(link) {
-    const carried = this.carriedBy(link);
-    const delay = 250 * 2 ** link.throttled * (1 + Math.random());
-    if (this.#timers.has(link)) return;
-    this.#timers.set(link, delay, () => {
-      for (const send of carried.filter(({ id, link: by }) => by === link && this.has(id))) {
-        send.link = null;
-        if (++send.repeats > REPEATS) send.fail("gateway", "the gateway keeps refusing this message: try again later");
-      }
-      this.#onSettled(link);
-    });
+  /** The gateway has refused a frame without saying which: what the link still carries of these is written again. */
+  repeat(link, sends) {
+    for (const send of sends) {
+      if (send.link !== link) continue;
+      send.link = null;
+      if (++send.repeats > REPEATS) send.fail("gateway", "the gateway keeps refusing it: try again later");
+    }
+    this.#onSettled(link);
   }
 
   /** A backlog is written in slices with pauses, so that a crowd that comes back does not come all at once. */
   flush() {
     if (this.#timers.has("flush")) return;
     let slice = SLICE;
-    for (const send of this.carriedBy(null)) {
+    for (const send of this.#sends.values()) {
+      if (send.link) continue;
       const carried = this.carriedBy(this.#link);
       // Whoever listens to frames may have ended the link.
       if (!this.#link || carried.length >= WINDOW) return;
       // What went down with a connection may be the reason: such sends go one at a time.
       if (send.losses && carried.some(({ losses }) => losses)) continue;
-      if (!slice--) {
-        this.#timers.set("flush", 50 + 100 * Math.random(), () => this.flush());
-        return;
-      }
+      if (!slice--) return this.#timers.set("flush", 50 + 100 * Math.random(), () => this.flush());
       // Timers stand still while a machine sleeps.
       if (this.#stopwatch() >= send.deadline) {
         send.expire();
@@ -143,10 +173,16 @@ export class Outbox {
     }
   }
 
-  /** Ends every send. */
-  end(code, text) {
-    this.#link = null;
-    for (const { fail } of this.carriedBy(null)) fail(code, text, { retryable: false });
+  /** Ends every send, and takes no more. */
+  end(error) {
+    this.over = error;
+    for (const { fail } of [...this.#sends.values()]) fail(error.code, error.message, { cause: error.cause });
     this.#timers.clearAll();
   }
+}
+
+/** Not crypto.randomUUID: browsers have that only on pages served by https. */
+function newId() {
+  const numbers = globalThis.crypto?.getRandomValues(new Uint32Array(4)) ?? [1, 2, 3, 4].map(Math.random);
+  return numbers.join("-");
 }
