@@ -7,7 +7,7 @@ import { watchMachine } from "./machine.js";
 import { checkSession, readOptions } from "./options.js";
 import { Outbox } from "./outbox.js";
 import { Recent } from "./recent.js";
-import { stream } from "./stream.js";
+import { stream, watch } from "./stream.js";
 import { stopwatch, Timers } from "./timers.js";
 
 export { HubError, SignedOut };
@@ -37,9 +37,12 @@ const BACKED_UP = 64 * 1024;
 
 const MINUTE = 60_000;
 
+// What no further attempt can change.
+const HOPELESS = /^(token_too_large|cannot_connect)$/;
+
 const EVENTS = ["message", "state", "duplicate", "refused", "error", "frame"];
 
-const CLOSED = new HubError("closed", "the client is closed: make a new one to send");
+const CLOSED = new HubError("closed", "the client is closed");
 
 /** Connects to a hub. */
 export function connect(options) {
@@ -55,7 +58,7 @@ export class HubClient {
   #recent;
   #timers;
   #unwatch;
-  #listeners = new Map(EVENTS.map((type) => [type, new Set()]));
+  #listeners = new Set();
 
   #state = {};
   #over = null; // Why nothing is sent any more: the client is closed, or has failed.
@@ -80,7 +83,7 @@ export class HubClient {
     this.#recent = new Recent(dedupeLimit);
     this.#outbox = new Outbox(this.#options, this.#stopwatch, (link) => this.#settled(link));
     if (autoConnect) this.#dial();
-    else this.#halt("user", "not connected yet: call resume()");
+    else this.pause();
   }
 
   get name() {
@@ -97,13 +100,12 @@ export class HubClient {
   }
 
   on(type, listener) {
-    const listeners = this.#listeners.get(type);
-    if (!listeners || typeof listener !== "function") {
-      throw new TypeError(`on() takes one of the events ${EVENTS.join(", ")}, and a function`);
+    if (!EVENTS.includes(type) || typeof listener !== "function") {
+      throw new TypeError(`on() takes ${EVENTS.join(" or ")}, and a function`);
     }
-    const entry = { listener };
-    listeners.add(entry);
-    return () => void listeners.delete(entry);
+    const entry = { type, listener };
+    this.#listeners.add(entry);
+    return () => void this.#listeners.delete(entry);
   }
 
   messages(options) {
@@ -113,15 +115,13 @@ export class HubClient {
   ready({ signal } = {}) {
     return new Promise((resolve, reject) => {
       const look = () => {
-        const { name } = this.#state;
-        if (name !== "open" && !this.#over && !signal?.aborted) return;
+        if (this.#state.name === "open") resolve();
+        else if (this.#over) reject(this.#over);
+        else if (signal?.aborted) reject(signal.reason ?? new Error("aborted"));
+        else return;
         off();
-        signal?.removeEventListener("abort", look);
-        if (name === "open") resolve();
-        else reject(this.#over ?? signal.reason);
       };
-      const off = this.on("state", look);
-      signal?.addEventListener("abort", look);
+      const off = watch(this, signal, look);
       look();
     });
   }
@@ -159,7 +159,7 @@ export class HubClient {
   }
 
   pause() {
-    this.#halt("user", "paused");
+    this.#halt("user", "paused: call resume()");
   }
 
   resume() {
@@ -205,10 +205,10 @@ export class HubClient {
     this.#emit("state", this.#state, before);
   }
 
-  #emit(type, ...args) {
-    for (const { listener } of [...this.#listeners.get(type)]) {
+  #emit(event, ...args) {
+    for (const { type, listener } of [...this.#listeners]) {
       try {
-        listener(...args);
+        if (type === event) listener(...args);
       } catch (error) {
         // A listener's fault is its owner's to see, and none of the client's.
         setTimeout(() => {
@@ -225,11 +225,6 @@ export class HubClient {
     this.#drop();
     this.#outbox.end(error);
     this.#become(name, { reason: error.message, error });
-  }
-
-  /** No further attempt can succeed. */
-  #fail(code, text, cause) {
-    this.#end("failed", new HubError(code, text, { cause }));
   }
 
   /** Ends every connection and timer. */
@@ -267,7 +262,7 @@ export class HubClient {
       look: () => this.#check(FRESH),
       offline: () => this.#doubt("the network is gone"),
       // With an open socket, browsers keep no page in their cache.
-      hide: () => this.#halt("page", "the page is in the browser's page cache"),
+      hide: () => this.#halt("page", "the page is cached"),
       show: () => this.#proceed("page"),
     });
   }
@@ -282,8 +277,8 @@ export class HubClient {
       if (now - this.#link.heardAt >= lately) this.#link.ping(within);
     } else if (dialing) {
       // It may hang in a network that is gone.
-      this.#timers.set("redial", Math.max(0, dialing.dialedAt + STALE_DIAL - now), () => {
-        if (dialing !== this.#dialing || !dialing.isConnecting) return;
+      dialing.timers.set("redial", Math.max(0, dialing.dialedAt + STALE_DIAL - now), () => {
+        if (!dialing.isConnecting) return;
         dialing.end({ cut: true });
         this.#dial();
       });
@@ -318,16 +313,13 @@ export class HubClient {
       lost: (how) => this.#lost(link, how),
     });
     this.#dialing = link;
-    link.dialedAt = this.#stopwatch();
     if (!this.#link) {
       const { name, reason, error } = this.#state;
       this.#become("connecting", name === "waiting" && { reason, error });
       if (link.ended) return;
     }
-    const { tokenTimeout } = this.#options;
-    link.timers.set("token", tokenTimeout, () => {
-      const reason = `token() has not answered within ${tokenTimeout / 1_000} s (tokenTimeout)`;
-      this.#lost(link, { reason, error: "token_failed" });
+    link.timers.set("token", this.#options.tokenTimeout, () => {
+      this.#lost(link, { reason: "no answer in time (tokenTimeout)", error: "token_failed" });
     });
     try {
       // A client that is closed in the same breath asks for nothing.
@@ -337,16 +329,13 @@ export class HubClient {
       if (link.ended || this.#gainsNothing(link)) return;
       link.timers.clear("token");
       link.dialedAt = this.#stopwatch();
-      try {
-        link.open(...target);
-      } catch (cause) {
-        this.#fail("cannot_connect", `no connection to this address is possible: ${cause.message}`, cause);
-      }
+      link.open(...target);
     } catch (cause) {
       if (link.ended) return;
-      const isSignedOut = cause instanceof SignedOut || cause?.name === "SignedOut";
-      if (isSignedOut) this.#fail("signed_out", cause.message || "the user has signed out", cause);
-      else if (cause?.code === "token_too_large") this.#end("failed", cause);
+      const { name, code, message } = Object(cause);
+      if (name === "SignedOut" || cause instanceof SignedOut) {
+        this.#end("failed", new HubError("signed_out", message || "the user has signed out", { cause }));
+      } else if (HOPELESS.test(code)) this.#end("failed", cause);
       else this.#lost(link, { cause, error: "token_failed" });
     }
   }
@@ -438,7 +427,7 @@ export class HubClient {
     if (link.presented) this.#refusals = isRefused ? this.#refusals + 1 : 0;
     const isRare = isRefused && this.#refusals >= REFUSALS;
     const retryAt = this.#retryLater(isRare);
-    const problem = this.#problem(error, `no connection to the hub: ${why}`, { cause });
+    const problem = this.#problem(error, why, { cause });
     // Whoever was told may have done something about it.
     const isWaiting = () => this.#timers.has("retry");
     if (!this.#link && isWaiting()) this.#become("waiting", { reason: why, retryAt, error: problem });
@@ -468,7 +457,7 @@ export class HubClient {
       if (!data) return;
       frame = JSON.parse(data);
     } catch (cause) {
-      this.#problem("bad_frame", "the hub sent a frame that is not JSON", { cause });
+      this.#problem("bad_frame", "a frame is not JSON", { cause });
     }
     this.#emit("frame", { direction: "in", connection: link.number, data });
     if (link.ended || frame === undefined) return;
@@ -510,7 +499,7 @@ export class HubClient {
   #refused(link, { code, message, id }) {
     const isKnown = this.#outbox.refuse(code, message, id);
     // The hub has lost sight of this connection, so no message reaches it any more: a new one is known again.
-    if (code === "not_connected") this.#lost(link, { reason: "the hub no longer knows this connection" });
+    if (code === "not_connected") this.#lost(link, { reason: message });
     else if (!isKnown) this.#problem(code, message, { id });
   }
 
@@ -521,22 +510,13 @@ export class HubClient {
   }
 
   #stream(isWanted, { signal } = {}) {
-    const limit = this.#options.bufferLimit;
-    const listen = (take, over) => {
-      const off = [
-        this.on("message", (message) => isWanted(message) && take(message)),
-        this.on("state", () => this.#over && over()),
-      ];
-      if (this.#over) over();
-      return () => off.forEach((run) => run());
-    };
-    const onOverflow = () => {
-      this.#problem(
-        "overflow",
-        `messages() is read too slowly: of more than ${limit} (bufferLimit), the oldest are dropped`,
-      );
-    };
-    return stream(listen, { limit, signal, onOverflow });
+    return stream(this, isWanted, () => this.#over, {
+      limit: this.#options.bufferLimit,
+      signal,
+      onOverflow: () => {
+        this.#problem("overflow", "messages() is read too slowly: the oldest are dropped (bufferLimit)");
+      },
+    });
   }
 }
 

@@ -1,5 +1,6 @@
 // One socket: what is written and heard on it, whether the other end still answers, and how it ends.
 
+import { HubError } from "./errors.js";
 import { openSocket } from "./runtimes.js";
 import { Timers } from "./timers.js";
 
@@ -31,9 +32,14 @@ export class Link {
 
   open(url, protocols) {
     this.#expectAnswer();
-    const { socket, end } = openSocket(this.#options.WebSocket, url, protocols, this.timers);
-    this.#socket = socket;
-    this.#endSocket = end;
+    try {
+      const { socket, end } = openSocket(this.#options.WebSocket, url, protocols, this.timers);
+      this.#socket = socket;
+      this.#endSocket = end;
+    } catch (cause) {
+      throw new HubError("cannot_connect", cause.message, { cause });
+    }
+    const socket = this.#socket;
     socket.binaryType = "arraybuffer";
     const on = (type, listener) => socket.addEventListener(type, (event) => this.ended || listener(event));
     let cause; // Comes in an error event, before the close event that tells the rest.
@@ -115,6 +121,8 @@ export class Link {
   }
 
   #expectAnswer() {
-    this.timers.set("connect", this.#options.connectTimeout, () => this.#on.lost({ reason: "no answer in time" }));
+    this.timers.set("connect", this.#options.connectTimeout, () =>
+      this.#on.lost({ reason: "no answer in time (connectTimeout)" }),
+    );
   }
 }

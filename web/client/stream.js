@@ -1,39 +1,40 @@
 // Messages as an asynchronous iterator, for `for await`.
 
-/** `listen(message, over)` calls these as messages come and when the client is over, and returns a function that ends it. */
-export function stream(listen, { limit, signal, onOverflow }) {
+/** Calls `look` whenever the hub's state changes, or the signal is aborted. Returns a function that ends this. */
+export function watch(hub, signal, look) {
+  const off = hub.on("state", look);
+  signal?.addEventListener("abort", look);
+  return () => {
+    off();
+    signal?.removeEventListener("abort", look);
+  };
+}
+
+/** The hub's messages for which `isWanted`, until the hub `isOver` or the signal is aborted. */
+export function stream(hub, isWanted, isOver, { limit, signal, onOverflow }) {
   const waiting = [];
-  let isOver = false;
   let isFull = false;
   let wake = () => {};
-  const over = () => {
-    isOver = true;
-    wake();
-  };
-  const abort = () => {
-    waiting.length = 0;
-    over();
-  };
-  const take = (message) => {
-    const wasFull = isFull;
-    isFull = waiting.push(message) > limit;
-    if (isFull) waiting.shift();
-    if (isFull && !wasFull) onOverflow();
-    wake();
-  };
-  const off = listen(take, over);
-  signal?.addEventListener("abort", abort);
-  if (signal?.aborted) abort();
+  const off = [
+    watch(hub, signal, () => wake()),
+    hub.on("message", (message) => {
+      if (!isWanted(message)) return;
+      const wasFull = isFull;
+      isFull = waiting.push(message) > limit;
+      if (isFull) waiting.shift();
+      if (isFull && !wasFull) onOverflow();
+      wake();
+    }),
+  ];
   const messages = async function* () {
     try {
-      for (;;) {
+      while (!signal?.aborted) {
         if (waiting.length) yield waiting.shift();
-        else if (isOver) return;
+        else if (isOver()) return;
         else await new Promise((resolve) => (wake = resolve));
       }
     } finally {
-      off();
-      signal?.removeEventListener("abort", abort);
+      for (const end of off) end();
     }
   };
   return messages();
