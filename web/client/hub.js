@@ -71,7 +71,7 @@ export class HubClient {
   #refusals = 0; // In a row.
   #checkedUntil = -Infinity; // The time by which the dials that check() asked for would be one a second.
   #dials = 0;
-  #stats = { connections: 0, handovers: 0, duplicates: 0, dropped: 0 };
+  #stats = { connections: 0, handovers: 0, resent: 0, duplicates: 0, dropped: 0 };
 
   constructor(options) {
     this.#options = readOptions(options);
@@ -81,7 +81,7 @@ export class HubClient {
     this.#timers = new Timers(clock);
     this.#credentials = readCredentials(this.#options, this.#stopwatch);
     this.#recent = new Recent(dedupeLimit);
-    this.#outbox = new Outbox(this.#options, this.#stopwatch, (link) => this.#settled(link));
+    this.#outbox = new Outbox(this.#options, this.#stopwatch, this.#stats, (link) => this.#settled(link));
     if (autoConnect) this.#dial();
     else this.pause();
   }
@@ -95,17 +95,11 @@ export class HubClient {
   }
 
   get stats() {
-    const { resent, size } = this.#outbox;
-    return { ...this.#stats, rtt: this.#link?.rtt ?? null, resent, unanswered: size };
+    return { ...this.#stats, rtt: this.#link?.rtt ?? null, unanswered: this.#outbox.size };
   }
 
   on(type, listener) {
-    if (!EVENTS.includes(type) || typeof listener !== "function") {
-      throw new TypeError(`on() takes ${EVENTS.join(" or ")}, and a function`);
-    }
-    const entry = { type, listener };
-    this.#listeners.add(entry);
-    return () => void this.#listeners.delete(entry);
+    return this.#on(EVENTS, type, listener);
   }
 
   messages(options) {
@@ -146,10 +140,7 @@ export class HubClient {
       name,
       send: (message, options) => this.send(name, message, options),
       post: (message) => this.post(name, message),
-      on: (type, listener) => {
-        if (type !== "message") throw new TypeError("a session has one event, message");
-        return this.on(type, (message) => isMine(message) && listener(message));
-      },
+      on: (type, listener) => this.#on(["message"], type, listener, isMine),
       messages: (options) => this.#stream(isMine, options),
     };
   }
@@ -189,26 +180,37 @@ export class HubClient {
 
   #become(name, details) {
     const before = this.#state;
-    const now = this.#clock.now();
-    const left = name === "open" ? this.#link.endsAt - this.#stopwatch() : Infinity;
     this.#state = Object.freeze({
       name,
-      since: before.name === name ? before.since : new Date(now),
+      since: before.name === name ? before.since : this.#dateIn(0),
       reason: null,
       error: null,
       retryAt: null,
       attempt: this.#attempt,
       refused: this.#refusals,
-      expiresAt: left < Infinity ? new Date(now + left) : null,
+      expiresAt: null,
       ...details,
     });
     this.#emit("state", this.#state, before);
   }
 
+  #dateIn(ms) {
+    return new Date(this.#clock.now() + ms);
+  }
+
+  #on(events, type, listener, isWanted = () => true) {
+    if (!events.includes(type) || typeof listener !== "function") {
+      throw new TypeError(`on() takes ${events.join(" or ")}, and a function`);
+    }
+    const entry = { type, listener, isWanted };
+    this.#listeners.add(entry);
+    return () => void this.#listeners.delete(entry);
+  }
+
   #emit(event, ...args) {
-    for (const { type, listener } of [...this.#listeners]) {
+    for (const { type, listener, isWanted } of [...this.#listeners]) {
       try {
-        if (type === event) listener(...args);
+        if (type === event && isWanted(...args)) listener(...args);
       } catch (error) {
         // A listener's fault is its owner's to see, and none of the client's.
         setTimeout(() => {
@@ -260,7 +262,13 @@ export class HubClient {
     this.#unwatch ??= watchMachine({
       wake: () => this.#check(0, WAKE_TIMEOUT),
       look: () => this.#check(FRESH),
-      offline: () => this.#doubt("the network is gone"),
+      offline: () => {
+        if (!this.#link) return;
+        // Sends wait until the link has answered once more.
+        this.#outbox.use(null);
+        this.#link.ping(WAKE_TIMEOUT);
+        this.#become("waiting", { reason: "the network is gone" });
+      },
       // With an open socket, browsers keep no page in their cache.
       hide: () => this.#halt("page", "the page is cached"),
       show: () => this.#proceed("page"),
@@ -285,21 +293,14 @@ export class HubClient {
     } else {
       this.#attempt = 0;
       this.#checkedUntil = Math.max(this.#checkedUntil, now - CHECKS * 1_000) + 1_000;
-      this.#dialIn(this.#checkedUntil - now);
+      const delay = this.#checkedUntil - now;
+      if (delay > 0) this.#dialIn(delay);
+      else this.#dial();
     }
   }
 
-  /** Sends wait until the link has answered once more. */
-  #doubt(reason) {
-    if (!this.#link) return;
-    this.#outbox.use(null);
-    this.#link.ping(WAKE_TIMEOUT);
-    this.#become("waiting", { reason });
-  }
-
   #dialIn(delay) {
-    if (delay > 0) this.#timers.set("retry", delay, () => this.#dial());
-    else this.#dial();
+    this.#timers.set("retry", delay, () => this.#dial());
   }
 
   async #dial() {
@@ -307,7 +308,6 @@ export class HubClient {
     this.#timers.clear("retry");
     const number = ++this.#dials;
     const link = new Link(number, this.#options, {
-      admitted: () => (this.#refusals = 0),
       heard: (data) => this.#heard(link, data),
       wrote: (data) => this.#emit("frame", { direction: "out", connection: number, data }),
       lost: (how) => this.#lost(link, how),
@@ -318,16 +318,13 @@ export class HubClient {
       this.#become("connecting", name === "waiting" && { reason, error });
       if (link.ended) return;
     }
-    link.timers.set("token", this.#options.tokenTimeout, () => {
-      this.#lost(link, { reason: "no answer in time (tokenTimeout)", error: "token_failed" });
-    });
+    link.expect("tokenTimeout");
     try {
       // A client that is closed in the same breath asks for nothing.
       await null;
       if (link.ended) return;
       const target = await this.#credentials(link, { attempt: this.#attempt, refused: this.#refusals });
       if (link.ended || this.#gainsNothing(link)) return;
-      link.timers.clear("token");
       link.dialedAt = this.#stopwatch();
       link.open(...target);
     } catch (cause) {
@@ -336,7 +333,7 @@ export class HubClient {
       if (name === "SignedOut" || cause instanceof SignedOut) {
         this.#end("failed", new HubError("signed_out", message || "the user has signed out", { cause }));
       } else if (HOPELESS.test(code)) this.#end("failed", cause);
-      else this.#lost(link, { cause, error: "token_failed" });
+      else this.#lost(link, { cause });
     }
   }
 
@@ -374,6 +371,7 @@ export class HubClient {
     this.#link = link;
     this.#dialing = null;
     link.up();
+    this.#refusals = 0;
     link.timers.set("stable", STABLE_AFTER, () => (this.#attempt = 0));
     this.#stats.connections++;
     // Up to a tenth early, so that clients which came together do not all hand over together.
@@ -402,7 +400,7 @@ export class HubClient {
   }
 
   /** A link has ended, or never came to be. What it carried without an answer goes to the next one. */
-  #lost(link, { code, reason, cause, error = "connect_failed" }) {
+  #lost(link, { code, reason, cause }) {
     if (link.ended) return;
     link.end({ cut: code === undefined });
     // Whoever listens to the signal may have closed the client.
@@ -415,7 +413,6 @@ export class HubClient {
     if (wasCurrent) this.#link = null;
     if (link === this.#dialing) this.#dialing = null;
     this.#outbox.lost(link, code);
-    this.#outbox.flush();
     if (wasRetiring || this.#isStopped) return;
     if (wasCurrent) {
       if (this.#dialing) this.#become("connecting", { reason: why });
@@ -423,11 +420,11 @@ export class HubClient {
       return;
     }
     // Without a code it was the client that gave up.
-    const isRefused = link.presented && code !== undefined && mayBeRefusal(cause);
+    const isRefused = link.presented && !link.isAdmitted && code !== undefined && mayBeRefusal(cause);
     if (link.presented) this.#refusals = isRefused ? this.#refusals + 1 : 0;
     const isRare = isRefused && this.#refusals >= REFUSALS;
     const retryAt = this.#retryLater(isRare);
-    const problem = this.#problem(error, why, { cause });
+    const problem = this.#problem(link.dialedAt >= 0 ? "connect_failed" : "token_failed", why, { cause });
     // Whoever was told may have done something about it.
     const isWaiting = () => this.#timers.has("retry");
     if (!this.#link && isWaiting()) this.#become("waiting", { reason: why, retryAt, error: problem });
@@ -443,8 +440,8 @@ export class HubClient {
     const backoff = Math.random() * Math.min(backoffMax, backoffBase * 2 ** this.#attempt++);
     const rare = (Math.min(refusedRetry, MINUTE * 2 ** (this.#refusals - REFUSALS)) * (1 + Math.random())) / 2;
     const delay = isRare ? rare : backoff;
-    this.#timers.set("retry", delay, () => this.#dial());
-    return new Date(this.#clock.now() + delay);
+    this.#dialIn(delay);
+    return this.#dateIn(delay);
   }
 
   // Frames
@@ -478,7 +475,8 @@ export class HubClient {
     const isNew = link === this.#dialing;
     if (isNew) this.#opened(link);
     if (link === this.#link && (isNew || this.#state.name !== "open")) {
-      this.#become("open");
+      const left = link.endsAt - this.#stopwatch();
+      this.#become("open", left < Infinity && { expiresAt: this.#dateIn(left) });
       if (link === this.#link) this.#outbox.use(link);
     }
     if (link.ended) return;
@@ -488,8 +486,7 @@ export class HubClient {
   }
 
   #message({ id, from = null, session = this.name, message, sent_at }) {
-    const receivedAt = new Date(this.#clock.now());
-    const delivery = { id, from, session, message, sentAt: new Date(sent_at), receivedAt };
+    const delivery = { id, from, session, message, sentAt: new Date(sent_at), receivedAt: this.#dateIn(0) };
     // The id is the sender's own choice, so it tells repetitions apart only together with the sender.
     const isRepeated = this.#recent.has(JSON.stringify([session, from, id]), this.#stopwatch());
     if (isRepeated) this.#stats.duplicates++;

@@ -8,7 +8,8 @@ import { Timers } from "./timers.js";
 export class Link {
   ended = false;
   dial = new AbortController(); // Aborted if the link is given up before it has opened.
-  presented = false; // A token is presented, and neither accepted nor refused yet.
+  presented = false; // With a token.
+  isAdmitted = false; // The handshake has succeeded.
   // When its token ends: as it says itself, and by the stopwatch.
   expires = Infinity;
   endsAt = Infinity;
@@ -22,7 +23,7 @@ export class Link {
   #pingedAt;
   #pongAt; // When the answer is due.
 
-  /** `on` has `admitted()`, `heard(data)`, `wrote(data)` and `lost({ code, reason, cause })`. */
+  /** `on` has `heard(data)`, `wrote(data)` and `lost({ code, reason, cause })`. */
   constructor(number, options, on) {
     this.number = number;
     this.timers = new Timers(options.clock);
@@ -31,7 +32,7 @@ export class Link {
   }
 
   open(url, protocols) {
-    this.#expectAnswer();
+    this.expect("connectTimeout");
     try {
       const { socket, end } = openSocket(this.#options.WebSocket, url, protocols, this.timers);
       this.#socket = socket;
@@ -49,10 +50,9 @@ export class Link {
       this.timers.set("fault", 0, () => this.#on.lost({ code: 1006, reason: message, cause }));
     });
     on("open", () => {
-      this.presented = false;
-      this.#on.admitted();
+      this.isAdmitted = true;
       // A gateway may let us in while the hub behind it is still being set up: only the hub's answer counts.
-      this.#expectAnswer();
+      this.expect("connectTimeout");
       this.ping();
     });
     on("message", ({ data }) => {
@@ -109,7 +109,7 @@ export class Link {
   /** The hub has answered. */
   up() {
     this.dial = null;
-    this.timers.clear("connect");
+    this.timers.clear("step");
   }
 
   /** `cut` is for a peer that does not answer: it would not answer a closing handshake either. */
@@ -120,9 +120,8 @@ export class Link {
     this.#endSocket?.(cut);
   }
 
-  #expectAnswer() {
-    this.timers.set("connect", this.#options.connectTimeout, () =>
-      this.#on.lost({ reason: "no answer in time (connectTimeout)" }),
-    );
+  /** Each step on the way to a connection may take as long as its option says. */
+  expect(option) {
+    this.timers.set("step", this.#options[option], () => this.#on.lost({ reason: `no answer in time (${option})` }));
   }
 }

@@ -15,20 +15,21 @@ const REPEATS = 3;
 const TOO_LARGE = "message_too_large";
 
 export class Outbox {
-  resent = 0;
   over = null; // Why nothing more is taken.
   #sends = new Map(); // By id, oldest first. One without a link waits for it.
   #link = null; // Carries what is written.
   #options;
   #stopwatch;
+  #stats;
   #timers;
   #onSettled;
 
   /** Calls `onSettled` with the link that carried a send, or null, when it no longer does. */
-  constructor(options, stopwatch, onSettled) {
+  constructor(options, stopwatch, stats, onSettled) {
     this.#timers = new Timers(options.clock);
     this.#options = options;
     this.#stopwatch = stopwatch;
+    this.#stats = stats;
     this.#onSettled = onSettled;
   }
 
@@ -138,6 +139,7 @@ export class Outbox {
         ...(send.refusal ?? ["connection_lost", `${LOSSES} connections were lost with it, perhaps because of it`]),
       );
     }
+    this.flush();
   }
 
   /** The gateway has refused a frame without saying which: what the link still carries of these is written again. */
@@ -168,7 +170,7 @@ export class Outbox {
         continue;
       }
       send.link = this.#link;
-      if (send.writes++) this.resent++;
+      if (send.writes++) this.#stats.resent++;
       this.#link.ask(send.frame);
     }
   }
