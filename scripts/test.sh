@@ -206,7 +206,7 @@ if part infra; then
   check 'a release' "$PY" tests/release.py
 fi
 
-# node_tests NAME COMMAND...: the command is one of `node --test`, with TAP for its report.
+# node_tests NAME COMMAND...: the command reports in TAP, as `node --test` does.
 web_tests() { sed -nE 's/^# (pass|fail|skipped) ([0-9]+)$/\2/p' "$work/log" | xargs | sum "$1"; }
 node_tests() {
   local line
@@ -221,14 +221,16 @@ if [ -n "$filter" ]; then
 elif ! node -e 'process.exit(parseInt(process.versions.node) < 20 ? 1 : 0)' 2>/dev/null; then
   no_node='there is no Node.js 20 or newer'
 fi
-packages() { step one 'browser client: packages' npm ci --prefix tests/web --silent --no-audit --no-fund || true; }
+packages() { step one 'client: packages' npm ci --prefix tests/web --silent --no-audit --no-fund || true; }
 if part web; then
   if [ -n "$no_node" ]; then
-    skip 'browser client' "$no_node"
+    skip 'client' "$no_node"
   else
     packages
-    check 'browser client: lints' npm --prefix tests/web run --silent lint
-    node_tests 'browser client' node --test --test-reporter=tap --test-timeout=60000 tests/web/client.test.js
+    check 'client: lints' npm --prefix tests/web run --silent lint
+    node_tests 'client in each runtime' node tests/web/run.js
+    node_tests 'programs in each runtime' node --test --test-reporter=tap --test-timeout=60000 tests/web/runtimes.test.js
+    node_tests 'client as a package' node --test --test-reporter=tap --test-timeout=300000 tests/web/package.test.js tests/web/react.test.js
   fi
 elif part system && [ -z "$no_node" ]; then
   packages

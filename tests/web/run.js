@@ -62,10 +62,11 @@ async function program({ path, flags, ...configuration }, line) {
   if (code !== 0 && code !== 1) return `it ended with ${signal ?? code}`;
 }
 
-/** The same in a page. */
-async function browser(runtime, line) {
-  const built = await esbuild.build({
+/** The suite as one file for a page. */
+async function bundle() {
+  const { outputFiles } = await esbuild.build({
     entryPoints: [MAIN],
+    absWorkingDir: import.meta.dirname,
     bundle: true,
     format: "esm",
     write: false,
@@ -74,9 +75,14 @@ async function browser(runtime, line) {
     alias: { "node:assert/strict": "@jspm/core/nodelibs/assert/strict" },
     external: ["ws"],
   });
+  return outputFiles[0].contents;
+}
+
+/** The same in a page. */
+async function browser(runtime, line) {
   const files = {
     "/": ["text/html", '<!doctype html><meta charset="utf-8"><script type="module" src="suite.js"></script>'],
-    "/suite.js": ["text/javascript", built.outputFiles[0].contents],
+    "/suite.js": ["text/javascript", await bundle()],
   };
   const server = createServer(({ url }, response) => {
     const [type, content] = files[url] ?? ["text/plain", ""];
@@ -136,7 +142,7 @@ for (const { missing, start, ...runtime } of runtimes) {
     } else {
       console.log(line);
     }
-  });
+  }).catch((error) => error.message);
   // Without its totals, it has not come to its end.
   const wrong =
     problem ??
