@@ -6,6 +6,16 @@ const MAX_FRAMES = 200;
 // Within this time, a further message from the same sender stands under the same name.
 const GROUP_MS = 3 * 60_000;
 
+// What the client says is for programmers. What the hub says is not in this list.
+const NOT_SENT = {
+  message_too_large: "it is too large",
+  queue_full: "too much is waiting already",
+  timeout: "there was no connection for too long",
+  token_too_large: "the token is too large",
+  signed_out: "the hub needs a new token",
+  cannot_connect: "there is no connection",
+};
+
 const $ = (id) => document.getElementById(id);
 const listed = new Intl.ListFormat("en", { type: "conjunction" });
 const clock = { hour: "2-digit", minute: "2-digit" };
@@ -113,7 +123,8 @@ export function showReceipt(status, receipt) {
 
 export function showFailure(status, error, repeat) {
   status.dataset.state = "failed";
-  const what = error.mayHaveArrived ? "No answer; it may have arrived." : `Not sent: ${error.message}.`;
+  const why = NOT_SENT[error.code] ?? error.message;
+  const what = error.mayHaveArrived ? "No answer; it may have arrived." : `Not sent: ${why}.`;
   status.replaceChildren(`${what} `, element("button", { type: "button", onclick: repeat }, "Send again"));
 }
 
@@ -177,8 +188,9 @@ $("scroller").onscroll = () => {
   isFollowing = isAtEnd($("scroller"));
   if (isFollowing) $("newer").hidden = true;
 };
-// A keyboard comes up, or a line of trouble.
-new ResizeObserver(() => isFollowing && toEnd($("scroller"))).observe($("scroller"));
+// A keyboard comes up, a line of trouble, or a receipt.
+const sizes = new ResizeObserver(() => isFollowing && toEnd($("scroller")));
+for (const id of ["scroller", "log"]) sizes.observe($(id));
 $("show-frames").onclick = () => {
   const open = $("frames").hidden;
   $("frames").hidden = !open;

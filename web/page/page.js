@@ -10,12 +10,24 @@ const MAX_MINE = 1_000;
 // A hub that has not let the page in after so many attempts may want a token.
 const ATTEMPTS = 2;
 
-const FAILED = { signed_out: "Signed out", token_too_large: "Token too large", cannot_connect: "Cannot connect" };
+const PROBLEMS = {
+  url: "The hub’s address must look like wss://host/stage, or ws:// for one on this machine.",
+  session: 'Session must be 1 to 128 visible ASCII characters, without * " and \\.',
+  token: "Token must be one line, as a JWT is: copy it whole.",
+};
+const FAILED = {
+  signed_out: ["Signed out", "The hub needs a new token."],
+  token_too_large: ["Token too large", "It would not get through to the hub. Get one with fewer claims."],
+  cannot_connect: [
+    "Cannot connect",
+    "The browser refuses this address. From a page served by https, only wss:// works.",
+  ],
+};
 
 const $ = (id) => document.getElementById(id);
 
 let hub = null;
-let place = {}; // The url and the session that were joined.
+let place = { url: "", session: "" }; // The url and the session that were joined.
 let token = "";
 let isForgotten = false; // The page was joined with a token before it was loaded anew.
 let wasOpen = false;
@@ -26,10 +38,6 @@ let unread = 0;
 let countdown;
 /** Ids of what this tab has sent: where it names its own session, it comes back too. */
 let mine = new Set();
-
-function sentence(text) {
-  return `${text[0].toUpperCase()}${text.slice(1)}.`;
-}
 
 // Joining and leaving
 
@@ -60,15 +68,14 @@ function join(url, session, givenToken, to) {
   wasOpen = hasTokenEnded = asksForToken = false;
   turnedAway = unread = 0;
   mine = new Set();
-  try {
-    // Copied over several lines, say.
-    if (/[^!-~]/.test(token)) throw new TypeError("token must be one line of visible ASCII characters: copy it whole");
-    start({ autoConnect: !isForgotten });
-  } catch ({ message }) {
+  fill(token);
+  const wrong = Object.keys(PROBLEMS).find((id) => !$(id).validity.valid);
+  if (wrong) {
     offer(token);
-    blame(["session", "token"].find((id) => message.startsWith(id)) ?? "url", sentence(message));
+    blame(wrong);
     return;
   }
+  start({ autoConnect: !isForgotten });
   $("token").value = "";
   conversation.face($("me-face"), session);
   $("me").textContent = session;
@@ -113,18 +120,22 @@ function leave({ to = "" } = {}) {
   offer();
 }
 
-function offer(typed = "") {
-  $("url").value = place.url ?? "";
-  $("session").value = place.session ?? "";
+function fill(typed) {
+  $("url").value = place.url;
+  $("session").value = place.session;
   $("token").value = typed;
+}
+
+function offer(typed = "") {
+  fill(typed);
   show("join");
   blame();
   $(asksForToken ? "token" : place.url ? "session" : "url").focus();
 }
 
-/** What is wrong with which field of the form; without arguments, nothing is. */
-function blame(wrong, problem = "") {
-  $("join-error").textContent = problem;
+/** Which field of the form is wrong; without one, none is. */
+function blame(wrong) {
+  $("join-error").textContent = PROBLEMS[wrong] ?? "";
   for (const id of ["url", "session", "token"]) {
     $(id).setAttribute("aria-invalid", String(id === wrong));
     if (id === wrong) $(id).setAttribute("aria-describedby", "join-error");
@@ -192,7 +203,10 @@ function describe({ name, error, reason }) {
   const brief = wasOpen ? "Reconnecting" : "Connecting";
   if (name === "open") return ["Connected"];
   if (name === "closed") return ["Closed", "The connection is closed."];
-  if (name === "failed") return [FAILED[error.code], `${FAILED[error.code]}.`, sentence(error.message)];
+  if (name === "failed") {
+    const [short, why] = FAILED[error.code];
+    return [short, `${short}.`, why];
+  }
   if (isForgotten) {
     return [
       "Token needed",
