@@ -58,9 +58,14 @@ export function readCredentials({ url, token, session, tokenIn, tokenTimeout, cl
     const [address, given] = await ask(link.dial.signal, request);
     const token = read(link, given);
     const inQuery = tokenIn === "query";
+    const [path, query] = readUrl(address).split(/\?(.*)/s);
     // The hub refuses a handshake with two tokens.
-    const ours = { ...(session && { session_id: session }), ...(token && { token: inQuery && token }) };
-    const url = withParameters(readUrl(address), ours);
+    const isOurs = (name) => (session && name === "session_id") || (token && name === "token");
+    const parameters = query?.split("&").filter((one) => !isOurs(one.split("=")[0])) ?? [];
+    const add = (name, value) => value && parameters.push(`${name}=${encodeURIComponent(value)}`);
+    add("session_id", session);
+    add("token", inQuery && token);
+    const url = [path, ...(parameters.length ? [parameters.join("&")] : [])].join("?");
     if (!token) return [url];
     // Beyond about these sizes, something on the way to the hub rejects the handshake without saying why.
     const [size, limit] = inQuery ? [url.length, 4_000] : [token.length, 8_000];
@@ -75,15 +80,6 @@ export function readCredentials({ url, token, session, tokenIn, tokenTimeout, cl
     }
     return [url, ["hub.v1", `bearer.${token}`]];
   };
-}
-
-/** The address with these parameters once each, or without those that are false. */
-function withParameters(url, parameters) {
-  const [, path, query] = /([^?]*)\??(.*)/s.exec(url);
-  const names = Object.keys(parameters);
-  const others = query.split("&").filter((other) => !names.includes(other.split("=")[0]));
-  const own = names.map((name) => parameters[name] && `${name}=${encodeURIComponent(parameters[name])}`);
-  return [path, [...others, ...own].filter(Boolean).join("&")].filter(Boolean).join("?");
 }
 
 /** When a JWT ends, and was issued, in milliseconds. One that does not say so readably has no known end. */

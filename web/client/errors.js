@@ -1,6 +1,6 @@
 // What can go wrong, as errors.
 
-const RETRYABLE = /^(internal|not_connected|timeout|connection_lost|queue_full|connect_failed|token_failed|gateway)$/;
+const RETRYABLE = /^(internal|not_connected|timeout|gateway)$|_(lost|full|failed)$/;
 
 /** Why a send failed, or what went wrong meanwhile. `code` is the hub's, or the client's own. */
 export class HubError extends Error {
@@ -15,4 +15,10 @@ export class HubError extends Error {
 /** Thrown by `token()`, it ends the client: there will be no further token. */
 export class SignedOut extends Error {
   name = "SignedOut";
+}
+
+/** What an error says, and the error; but neither if it names the address with the token, as those of some runtimes do. */
+export function tell(error, text) {
+  text ||= error?.message;
+  return /[?&]token=/.test(`${text} ${error?.message}`) ? ["the handshake has failed"] : [text, error];
 }

@@ -1,12 +1,13 @@
 // A client for the hub, for browsers and programs: a connection that comes back by itself, and sends that always end.
 
 import { readCredentials } from "./credentials.js";
-import { HubError, SignedOut } from "./errors.js";
+import { HubError, SignedOut, tell } from "./errors.js";
 import { Link } from "./link.js";
 import { watchMachine } from "./machine.js";
 import { checkSession, readOptions } from "./options.js";
 import { Outbox } from "./outbox.js";
 import { Recent } from "./recent.js";
+import { mayBeRefusal } from "./runtimes.js";
 import { stream, watch } from "./stream.js";
 import { stopwatch, Timers } from "./timers.js";
 
@@ -331,7 +332,7 @@ export class HubClient {
       if (link.ended) return;
       const { name, code, message } = Object(cause);
       if (name === "SignedOut" || cause instanceof SignedOut) {
-        this.#end("failed", new HubError("signed_out", message || "the user has signed out", { cause }));
+        this.#end("failed", new HubError("signed_out", message || "signed out", { cause }));
       } else if (HOPELESS.test(code)) this.#end("failed", cause);
       else this.#lost(link, { cause });
     }
@@ -405,9 +406,8 @@ export class HubClient {
     link.end({ cut: code === undefined });
     // Whoever listens to the signal may have closed the client.
     if (this.#isStopped) return;
-    let why = [code, reason || cause?.message].filter(Boolean).join(" ") || "no reason given";
-    // Some runtimes name the whole address.
-    if (/[?&]token=/.test(`${why} ${cause?.message}`)) [why, cause] = ["the handshake has failed"];
+    [reason, cause] = tell(cause, reason);
+    const why = [code, reason].filter(Boolean).join(" ") || "no reason given";
     const wasRetiring = this.#retiring.delete(link);
     const wasCurrent = link === this.#link;
     if (wasCurrent) this.#link = null;
@@ -511,7 +511,7 @@ export class HubClient {
       limit: this.#options.bufferLimit,
       signal,
       onOverflow: () => {
-        this.#problem("overflow", "messages() is read too slowly: the oldest are dropped (bufferLimit)");
+        this.#problem("overflow", "messages() is read too slowly (bufferLimit)");
       },
     });
   }
@@ -523,10 +523,4 @@ function withReachedAll(receipt) {
   return Object.defineProperty(receipt, "reachedAll", {
     value: [receipt, ...(receipt.sessions ?? [])].every(isReached),
   });
-}
-
-/** Browsers do not say why a handshake failed. The package ws names the status, and network errors have a code. */
-function mayBeRefusal(error) {
-  if (globalThis.navigator?.onLine === false || typeof error?.code === "string") return false;
-  return !/server response: (?!40[13]$)/.test(error?.message);
 }

@@ -1,6 +1,6 @@
 // One socket: what is written and heard on it, whether the other end still answers, and how it ends.
 
-import { HubError } from "./errors.js";
+import { HubError, tell } from "./errors.js";
 import { openSocket } from "./runtimes.js";
 import { Timers } from "./timers.js";
 
@@ -33,22 +33,17 @@ export class Link {
 
   open(url, protocols) {
     this.expect("connectTimeout");
+    const lost = (how) => this.#on.lost(how);
     try {
-      const { socket, end } = openSocket(this.#options.WebSocket, url, protocols, this.timers);
+      const { socket, end } = openSocket(this.#options.WebSocket, url, protocols, this.timers, lost);
       this.#socket = socket;
       this.#endSocket = end;
-    } catch (cause) {
-      throw new HubError("cannot_connect", cause.message, { cause });
+    } catch (error) {
+      const [text, cause] = tell(error);
+      throw new HubError("cannot_connect", text, { cause });
     }
-    const socket = this.#socket;
-    socket.binaryType = "arraybuffer";
-    const on = (type, listener) => socket.addEventListener(type, (event) => this.ended || listener(event));
-    let cause; // Comes in an error event, before the close event that tells the rest.
-    on("error", ({ error, message }) => {
-      cause = error;
-      // Node 22 leaves out the close event where a handshake fails.
-      this.timers.set("fault", 0, () => this.#on.lost({ code: 1006, reason: message, cause }));
-    });
+    this.#socket.binaryType = "arraybuffer";
+    const on = (type, listener) => this.#socket.addEventListener(type, (event) => this.ended || listener(event));
     on("open", () => {
       this.isAdmitted = true;
       // A gateway may let us in while the hub behind it is still being set up: only the hub's answer counts.
@@ -61,7 +56,6 @@ export class Link {
       this.timers.clear("doubt");
       this.#on.heard(data);
     });
-    on("close", ({ code, reason }) => this.#on.lost({ code, reason, cause }));
   }
 
   get isConnecting() {

@@ -57,10 +57,7 @@ export function readOptions({
   if (session !== undefined || token == null) checkSession(session);
   check(token == null || /string|function/.test(typeof token), "token must be a string or a function");
   check(/^(protocol|query)$/.test(tokenIn), 'tokenIn must be "protocol" or "query"');
-  check(
-    typeof WebSocket === "function" || !autoConnect,
-    "there is no WebSocket here: pass one (Node 20: from the package ws)",
-  );
+  check(typeof WebSocket === "function" || !autoConnect, "there is no WebSocket here: pass one");
   const names = Object.keys(NUMBERS);
   for (const name of Object.keys(numbers)) check(names.includes(name), `there is no option ${name}`);
   for (const name of names) numbers[name] = readNumber(name, numbers[name]);

@@ -48,7 +48,7 @@ export class Outbox {
     };
     let frame;
     try {
-      if (JSON.stringify(message) === undefined) throw new TypeError(`a ${typeof message} is not JSON`);
+      if (JSON.stringify(message) === undefined) throw new TypeError("it is not JSON");
       const list = typeof sessions === "string" ? [sessions] : [...sessions];
       frame = JSON.stringify({ action: "sendMessage", sessions: list, message, ...rest });
     } catch (cause) {
@@ -73,10 +73,9 @@ export class Outbox {
       const limit = readNumber("ttl", ttl);
       const frame = this.encode({ sessions, message, id });
       if (this.over) refuse(this.over.code, this.over.message, this.over.cause);
-      if (this.#sends.has(id)) refuse("bad_request", "this id is still unanswered: use another");
+      if (this.#sends.has(id)) refuse("bad_request", "this id is unanswered: use another");
       const { queueLimit } = this.#options;
-      if (this.size >= queueLimit)
-        refuse("queue_full", `${queueLimit} sends are unanswered (queueLimit): try again later`);
+      if (this.size >= queueLimit) refuse("queue_full", `${queueLimit} sends are unanswered (queueLimit)`);
 
       const send = { frame, link: null, writes: 0, losses: 0, repeats: 0, deadline: this.#stopwatch() + limit };
       const settle = (how, value) => {
@@ -128,16 +127,12 @@ export class Outbox {
     // 1009 says that a frame was too large. It was the largest; sent again, it would close the next connection too.
     if (code === 1009) {
       carried.sort((a, b) => a.frame.length - b.frame.length);
-      carried
-        .pop()
-        ?.fail(TOO_LARGE, "the gateway refused its size: send a link, or split it", { mayHaveArrived: false });
+      carried.pop()?.fail(TOO_LARGE, "too many bytes: send a link, or split it", { mayHaveArrived: false });
     }
     // Without a code nobody but the client itself has ended it.
     for (const send of code === null ? [] : carried) {
       if (++send.losses < LOSSES) continue;
-      send.fail(
-        ...(send.refusal ?? ["connection_lost", `${LOSSES} connections were lost with it, perhaps because of it`]),
-      );
+      send.fail(...(send.refusal ?? ["connection_lost", `lost with ${LOSSES} connections`]));
     }
     this.flush();
   }
@@ -147,7 +142,7 @@ export class Outbox {
     for (const send of sends) {
       if (send.link !== link) continue;
       send.link = null;
-      if (++send.repeats > REPEATS) send.fail("gateway", "the gateway keeps refusing it: try again later");
+      if (++send.repeats > REPEATS) send.fail("gateway", "refused by the gateway: try again later");
     }
     this.#onSettled(link);
   }

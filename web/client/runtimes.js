@@ -4,18 +4,35 @@
 const CLOSE_TIMEOUT = 1_000;
 
 /**
- * Opens a socket. Returns it with a function that ends it; one whose peer does not answer is cut, as that would not answer
- * a closing handshake either.
+ * Opens a socket, and calls `lost({ code, reason, cause })` when it is. Returns it with a function that ends it; one whose
+ * peer does not answer is cut, as that would not answer a closing handshake either.
  */
-export function openSocket(WebSocket, url, protocols, timers) {
+export function openSocket(WebSocket, url, protocols, timers, lost) {
   const { socket, cut } = open(WebSocket, url, protocols);
-  socket.addEventListener("close", () => timers.clear("cut"));
+  let isEnded = false;
+  let cause; // Comes in an error event, before the close event that tells the rest.
+  socket.addEventListener("error", ({ error, message }) => {
+    cause = error;
+    // Node 22 leaves out the close event where a handshake fails.
+    if (!isEnded) timers.set("fault", 0, () => lost({ code: 1006, reason: message, cause }));
+  });
+  socket.addEventListener("close", ({ code, reason }) => {
+    timers.clear("cut");
+    lost({ code, reason, cause });
+  });
   const end = (isSilent) => {
+    isEnded = true;
     if (isSilent) cut?.();
     socket.close();
     if (cut && socket.readyState !== 3) timers.set("cut", CLOSE_TIMEOUT, cut);
   };
   return { socket, end };
+}
+
+/** Browsers do not say why a handshake failed. The package ws names the status, and network errors have a code. */
+export function mayBeRefusal(error) {
+  if (globalThis.navigator?.onLine === false || typeof error?.code === "string") return false;
+  return !/server response: (?!40[13]$)/.test(error?.message);
 }
 
 /** The socket, and a way to cut it if the runtime has one. Without, a process lives on until the other end has answered. */

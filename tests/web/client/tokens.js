@@ -262,7 +262,7 @@ for (const [moment, { error: thrown, prepare, signOut }] of Object.entries(signe
     const { error } = alice.state;
     assert.ok(code("signed_out")(error));
     assert.deepEqual([error.cause, error.retryable], [thrown, false]);
-    assert.equal(error.message, thrown.message || "the user has signed out");
+    assert.equal(error.message, thrown.message || "signed out");
     assert.deepEqual([...page.listeners], []);
 
     const before = [hub.attempts.length, alice.log.length];
