@@ -6,10 +6,10 @@ import { Link } from "./link.js";
 import { watchMachine } from "./machine.js";
 import { checkSession, readOptions } from "./options.js";
 import { Outbox } from "./outbox.js";
-import { Recent } from "./recent.js";
+import { rememberRecent } from "./recent.js";
 import { mayBeRefusal } from "./runtimes.js";
 import { stream, watch } from "./stream.js";
-import { stopwatch, Timers } from "./timers.js";
+import { createTimers, stopwatch } from "./timers.js";
 
 export { HubError, SignedOut };
 
@@ -56,7 +56,7 @@ export class HubClient {
   #stopwatch;
   #credentials;
   #outbox;
-  #recent;
+  #hasCome;
   #timers;
   #unwatch;
   #listeners = new Set();
@@ -79,9 +79,9 @@ export class HubClient {
     const { clock, dedupeLimit, autoConnect } = this.#options;
     this.#clock = clock;
     this.#stopwatch = stopwatch(clock);
-    this.#timers = new Timers(clock);
+    this.#timers = createTimers(clock);
     this.#credentials = readCredentials(this.#options, this.#stopwatch);
-    this.#recent = new Recent(dedupeLimit);
+    this.#hasCome = rememberRecent(dedupeLimit);
     this.#outbox = new Outbox(this.#options, this.#stopwatch, this.#stats, (link) => this.#settled(link));
     if (autoConnect) this.#dial();
     else this.pause();
@@ -488,7 +488,7 @@ export class HubClient {
   #message({ id, from = null, session = this.name, message, sent_at }) {
     const delivery = { id, from, session, message, sentAt: new Date(sent_at), receivedAt: this.#dateIn(0) };
     // The id is the sender's own choice, so it tells repetitions apart only together with the sender.
-    const isRepeated = this.#recent.has(JSON.stringify([session, from, id]), this.#stopwatch());
+    const isRepeated = this.#hasCome(JSON.stringify([session, from, id]), this.#stopwatch());
     if (isRepeated) this.#stats.duplicates++;
     this.#emit(isRepeated ? "duplicate" : "message", delivery);
   }

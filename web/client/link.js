@@ -2,7 +2,7 @@
 
 import { HubError, tell } from "./errors.js";
 import { openSocket } from "./runtimes.js";
-import { Timers } from "./timers.js";
+import { createTimers } from "./timers.js";
 
 /** Once it has ended, whatever its socket still says is ignored. */
 export class Link {
@@ -26,7 +26,7 @@ export class Link {
   /** `on` has `heard(data)`, `wrote(data)` and `lost({ code, reason, cause })`. */
   constructor(number, options, on) {
     this.number = number;
-    this.timers = new Timers(options.clock);
+    this.timers = createTimers(options.clock);
     this.#options = options;
     this.#on = on;
   }

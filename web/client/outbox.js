@@ -2,7 +2,7 @@
 
 import { HubError } from "./errors.js";
 import { readNumber } from "./options.js";
-import { Timers } from "./timers.js";
+import { createTimers } from "./timers.js";
 
 // How many may be written and unanswered, and how many of a backlog are written at once.
 const WINDOW = 50;
@@ -26,7 +26,7 @@ export class Outbox {
 
   /** Calls `onSettled` with the link that carried a send, or null, when it no longer does. */
   constructor(options, stopwatch, stats, onSettled) {
-    this.#timers = new Timers(options.clock);
+    this.#timers = createTimers(options.clock);
     this.#options = options;
     this.#stopwatch = stopwatch;
     this.#stats = stats;

@@ -2,27 +2,22 @@
 
 const REMEMBERED = 10 * 60_000;
 
-/** Keys of the last ten minutes, in two maps that take turns: an old one is dropped as a whole. */
-export class Recent {
-  #limit;
-  #current = new Map();
-  #previous;
-  #turnedAt = 0;
-
-  constructor(limit) {
-    this.#limit = limit;
-  }
-
-  /** Whether the key has come within the last ten minutes. It counts from the first time. */
-  has(key, now) {
-    const seenAt = this.#current.get(key) ?? this.#previous?.get(key);
-    if (now - seenAt < REMEMBERED) return true;
-    if (this.#current.size >= this.#limit || now - this.#turnedAt > REMEMBERED) {
-      this.#previous = this.#current;
-      this.#current = new Map();
-      this.#turnedAt = now;
+/**
+ * Returns a function that tells whether a key has come within the last ten minutes, counted from the first time. The keys
+ * are in two maps that take turns: an old one is dropped as a whole.
+ */
+export function rememberRecent(limit) {
+  let current = new Map();
+  let previous = current;
+  let turnedAt = 0;
+  return (key, now) => {
+    if (now - (current.get(key) ?? previous.get(key)) < REMEMBERED) return true;
+    if (current.size >= limit || now - turnedAt > REMEMBERED) {
+      previous = current;
+      current = new Map();
+      turnedAt = now;
     }
-    this.#current.set(key, now);
+    current.set(key, now);
     return false;
-  }
+  };
 }

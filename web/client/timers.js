@@ -1,37 +1,25 @@
 // Time: timers with names, and a clock that only goes forward.
 
 /** None is started twice, and all can be stopped at once. */
-export class Timers {
-  #clock;
-  #handles = new Map();
-
-  constructor(clock) {
-    this.#clock = clock;
-  }
-
-  has(name) {
-    return this.#handles.has(name);
-  }
-
-  set(name, ms, run) {
-    this.clear(name);
+export function createTimers(clock) {
+  const handles = new Map();
+  const has = (name) => handles.has(name);
+  const clear = (name) => {
+    if (has(name)) clock.clearTimeout(handles.get(name));
+    handles.delete(name);
+  };
+  const clearAll = () => [...handles.keys()].forEach(clear);
+  const set = (name, ms, run) => {
+    clear(name);
     // Timers overflow at 2^31 and would fire at once.
     if (!(ms < 2 ** 31)) return;
     const fire = () => {
-      this.#handles.delete(name);
+      handles.delete(name);
       run();
     };
-    this.#handles.set(name, this.#clock.setTimeout(fire, ms));
-  }
-
-  clear(name) {
-    if (this.has(name)) this.#clock.clearTimeout(this.#handles.get(name));
-    this.#handles.delete(name);
-  }
-
-  clearAll() {
-    for (const name of [...this.#handles.keys()]) this.clear(name);
-  }
+    handles.set(name, clock.setTimeout(fire, ms));
+  };
+  return { has, set, clear, clearAll };
 }
 
 /** Returns a function that tells how many milliseconds have passed: those that the machine slept too, and none twice. */
