@@ -58,15 +58,11 @@ export function readCredentials({ url, token, session, tokenIn, tokenTimeout, cl
     const [address, given] = await ask(link.dial.signal, request);
     const token = read(link, given);
     const inQuery = tokenIn === "query";
-    const [path, query] = readUrl(address).split(/\?(.*)/s);
-    // The hub refuses a handshake with two tokens.
-    const isOurs = (name) => (session && name === "session_id") || (token && name === "token");
-    const parameters = query?.split("&").filter((one) => !isOurs(one.split("=")[0])) ?? [];
-    const add = (name, value) => value && parameters.push(`${name}=${encodeURIComponent(value)}`);
-    add("session_id", session);
-    add("token", inQuery && token);
-    const url = [path, ...(parameters.length ? [parameters.join("&")] : [])].join("?");
+    let url = readUrl(address);
+    if (session) url = withParameter(url, "session_id", session);
     if (!token) return [url];
+    // The hub refuses a handshake with two tokens.
+    url = withParameter(url, "token", inQuery && token);
     // Beyond about these sizes, something on the way to the hub rejects the handshake without saying why.
     const [size, limit] = inQuery ? [url.length, 4_000] : [token.length, 8_000];
     if (size > limit) {
@@ -80,6 +76,14 @@ export function readCredentials({ url, token, session, tokenIn, tokenTimeout, cl
     }
     return [url, ["hub.v1", `bearer.${token}`]];
   };
+}
+
+/** The address with that parameter once, or without it. */
+function withParameter(url, name, value) {
+  const [path, query = ""] = url.split(/\?(.*)/s);
+  const parameters = query.split("&").filter((other) => other && !other.startsWith(`${name}=`));
+  if (value) parameters.push(`${name}=${encodeURIComponent(value)}`);
+  return parameters.length ? `${path}?${parameters.join("&")}` : path;
 }
 
 /** When a JWT ends, and was issued, in milliseconds. One that does not say so readably has no known end. */

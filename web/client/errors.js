@@ -17,8 +17,10 @@ export class SignedOut extends Error {
   name = "SignedOut";
 }
 
-/** What an error says, and the error; but neither if it names the address with the token, as those of some runtimes do. */
-export function tell(error, text) {
-  text ||= error?.message;
-  return /[?&]token=/.test(`${text} ${error?.message}`) ? ["the handshake has failed"] : [text, error];
+const UNKNOWN = "no reason given";
+
+/** The reason, and the error behind it; but neither if they name the address with the token, as in some runtimes. */
+export function explain(error, reason) {
+  const text = reason || error?.message || UNKNOWN;
+  return /[?&]token=/.test(text + error?.message) ? [UNKNOWN] : [text, error];
 }

@@ -1,7 +1,7 @@
 // A client for the hub, for browsers and programs: a connection that comes back by itself, and sends that always end.
 
 import { readCredentials } from "./credentials.js";
-import { HubError, SignedOut, tell } from "./errors.js";
+import { HubError, SignedOut, explain } from "./errors.js";
 import { Link } from "./link.js";
 import { watchMachine } from "./machine.js";
 import { checkSession, readOptions } from "./options.js";
@@ -128,7 +128,7 @@ export class HubClient {
 
   post(sessions, message) {
     const frame = this.#outbox.encode({ sessions, message, receipt: false });
-    const isReady = this.#state.name === "open" && this.#link.buffered < BACKED_UP;
+    const isReady = this.#state.name === "open" && !(this.#link.socket.bufferedAmount > BACKED_UP);
     if (isReady) this.#link.write(frame);
     else this.#stats.dropped++;
     return isReady;
@@ -287,7 +287,7 @@ export class HubClient {
     } else if (dialing) {
       // It may hang in a network that is gone.
       dialing.timers.set("redial", Math.max(0, dialing.dialedAt + STALE_DIAL - now), () => {
-        if (!dialing.isConnecting) return;
+        if (dialing.socket.readyState) return;
         dialing.end({ cut: true });
         this.#dial();
       });
@@ -371,7 +371,8 @@ export class HubClient {
     const now = this.#stopwatch();
     this.#link = link;
     this.#dialing = null;
-    link.up();
+    link.dial = null;
+    link.timers.clear("step");
     this.#refusals = 0;
     link.timers.set("stable", STABLE_AFTER, () => (this.#attempt = 0));
     this.#stats.connections++;
@@ -406,8 +407,8 @@ export class HubClient {
     link.end({ cut: code === undefined });
     // Whoever listens to the signal may have closed the client.
     if (this.#isStopped) return;
-    [reason, cause] = tell(cause, reason);
-    const why = [code, reason].filter(Boolean).join(" ") || "no reason given";
+    [reason, cause] = explain(cause, reason);
+    const why = code ? `${code} ${reason}` : reason;
     const wasRetiring = this.#retiring.delete(link);
     const wasCurrent = link === this.#link;
     if (wasCurrent) this.#link = null;
@@ -424,7 +425,7 @@ export class HubClient {
     if (link.presented) this.#refusals = isRefused ? this.#refusals + 1 : 0;
     const isRare = isRefused && this.#refusals >= REFUSALS;
     const retryAt = this.#retryLater(isRare);
-    const problem = this.#problem(link.dialedAt >= 0 ? "connect_failed" : "token_failed", why, { cause });
+    const problem = this.#problem(link.socket ? "connect_failed" : "token_failed", why, { cause });
     // Whoever was told may have done something about it.
     const isWaiting = () => this.#timers.has("retry");
     if (!this.#link && isWaiting()) this.#become("waiting", { reason: why, retryAt, error: problem });

@@ -1,12 +1,13 @@
 // One socket: what is written and heard on it, whether the other end still answers, and how it ends.
 
-import { HubError, tell } from "./errors.js";
+import { explain, HubError } from "./errors.js";
 import { openSocket } from "./runtimes.js";
 import { createTimers } from "./timers.js";
 
 /** Once it has ended, whatever its socket still says is ignored. */
 export class Link {
   ended = false;
+  socket = null;
   dial = new AbortController(); // Aborted if the link is given up before it has opened.
   presented = false; // With a token.
   isAdmitted = false; // The handshake has succeeded.
@@ -18,7 +19,6 @@ export class Link {
   rtt = null; // From the last ping to what was heard next.
   #options;
   #on;
-  #socket;
   #endSocket;
   #pingedAt;
   #pongAt; // When the answer is due.
@@ -36,14 +36,14 @@ export class Link {
     const lost = (how) => this.#on.lost(how);
     try {
       const { socket, end } = openSocket(this.#options.WebSocket, url, protocols, this.timers, lost);
-      this.#socket = socket;
+      this.socket = socket;
       this.#endSocket = end;
     } catch (error) {
-      const [text, cause] = tell(error);
+      const [text, cause] = explain(error);
       throw new HubError("cannot_connect", text, { cause });
     }
-    this.#socket.binaryType = "arraybuffer";
-    const on = (type, listener) => this.#socket.addEventListener(type, (event) => this.ended || listener(event));
+    this.socket.binaryType = "arraybuffer";
+    const on = (type, listener) => this.socket.addEventListener(type, (event) => this.ended || listener(event));
     on("open", () => {
       this.isAdmitted = true;
       // A gateway may let us in while the hub behind it is still being set up: only the hub's answer counts.
@@ -52,23 +52,14 @@ export class Link {
     });
     on("message", ({ data }) => {
       if (this.timers.has("pong")) this.rtt = this.#options.clock.uptime() - this.#pingedAt;
-      this.timers.clear("pong");
-      this.timers.clear("doubt");
+      this.timers.clear("pong", "doubt");
       this.#on.heard(data);
     });
   }
 
-  get isConnecting() {
-    return this.#socket?.readyState === 0;
-  }
-
-  get buffered() {
-    return this.#socket.bufferedAmount ?? 0;
-  }
-
   write(data) {
     this.timers.set("ping", this.#options.pingInterval, () => this.ping());
-    this.#socket.send(data);
+    this.socket.send(data);
     this.#on.wrote(data);
   }
 
@@ -79,7 +70,7 @@ export class Link {
   }
 
   ping(within = this.#options.pongTimeout) {
-    if (this.#socket?.readyState !== 1) return;
+    if (this.socket?.readyState !== 1) return;
     const now = this.#options.clock.uptime();
     const isPending = this.timers.has("pong");
     if (isPending && this.#pongAt <= now + within) return;
@@ -98,12 +89,6 @@ export class Link {
       this.ping();
       repeat();
     });
-  }
-
-  /** The hub has answered. */
-  up() {
-    this.dial = null;
-    this.timers.clear("step");
   }
 
   /** `cut` is for a peer that does not answer: it would not answer a closing handshake either. */

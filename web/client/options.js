@@ -1,6 +1,6 @@
 // The client's options: their defaults and bounds, and what is refused at once.
 
-// Default, least value, and whether `false` or Infinity switches it off.
+// Default, least value (1,000), and whether `false` or Infinity switches it off.
 const NUMBERS = {
   ttl: [60_000, 1, true],
   queueLimit: [256, 1],
@@ -9,12 +9,12 @@ const NUMBERS = {
   maxFrameBytes: [32 * 1024, 128],
   // API Gateway closes a socket after 10 idle minutes; many a router on the way forgets one after about 5.
   pingInterval: [4 * 60_000, 10_000, true],
-  pongTimeout: [10_000, 1_000],
-  connectTimeout: [15_000, 1_000],
-  tokenTimeout: [30_000, 1_000],
+  pongTimeout: [10_000],
+  connectTimeout: [15_000],
+  tokenTimeout: [30_000],
   backoffBase: [500, 100],
-  backoffMax: [30_000, 1_000],
-  refusedRetry: [5 * 60_000, 1_000],
+  backoffMax: [30_000],
+  refusedRetry: [5 * 60_000],
   // API Gateway closes every socket after 2 hours.
   handoverAfter: [115 * 60_000, 60_000, true],
   // A fan-out that has read the index just before may post to the old connection for 29 s.
@@ -34,7 +34,7 @@ export function checkSession(name) {
 
 /** A number within its bounds; Infinity where it is switched off. */
 export function readNumber(name, value) {
-  const [standard, least, canBeOff] = NUMBERS[name];
+  const [standard, least = 1_000, canBeOff] = NUMBERS[name];
   if (value === undefined) return standard;
   if (canBeOff && (value === false || value === Infinity)) return Infinity;
   const isWithin = typeof value === "number" && value >= least && value < 2 ** 31;

@@ -77,7 +77,7 @@ export class Outbox {
       const { queueLimit } = this.#options;
       if (this.size >= queueLimit) refuse("queue_full", `${queueLimit} sends are unanswered (queueLimit)`);
 
-      const send = { frame, link: null, writes: 0, losses: 0, repeats: 0, deadline: this.#stopwatch() + limit };
+      const send = { frame, link: null, writes: 0, losses: 0, repeats: 0, endsAt: this.#stopwatch() + limit };
       const settle = (how, value) => {
         if (this.#sends.get(id) !== send) return;
         this.#timers.clear(send);
@@ -160,7 +160,7 @@ export class Outbox {
       if (send.losses && carried.some(({ losses }) => losses)) continue;
       if (!slice--) return this.#timers.set("flush", 50 + 100 * Math.random(), () => this.flush());
       // Timers stand still while a machine sleeps.
-      if (this.#stopwatch() >= send.deadline) {
+      if (this.#stopwatch() >= send.endsAt) {
         send.expire();
         continue;
       }

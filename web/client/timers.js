@@ -4,11 +4,13 @@
 export function createTimers(clock) {
   const handles = new Map();
   const has = (name) => handles.has(name);
-  const clear = (name) => {
-    if (has(name)) clock.clearTimeout(handles.get(name));
-    handles.delete(name);
+  const clear = (...names) => {
+    for (const name of names) {
+      if (has(name)) clock.clearTimeout(handles.get(name));
+      handles.delete(name);
+    }
   };
-  const clearAll = () => [...handles.keys()].forEach(clear);
+  const clearAll = () => clear(...handles.keys());
   const set = (name, ms, run) => {
     clear(name);
     // Timers overflow at 2^31 and would fire at once.
