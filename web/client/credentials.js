@@ -1,9 +1,8 @@
 // What a handshake presents: the address and the token, and when that token ends.
 
 import { HubError } from "./errors.js";
+import { MINUTE } from "./limits.js";
 import { readUrl } from "./options.js";
-
-const MINUTE = 60_000;
 
 /**
  * Returns a function that resolves with the arguments of a link's socket: the address, and the subprotocols if one carries

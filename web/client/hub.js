@@ -2,6 +2,18 @@
 
 import { readCredentials } from "./credentials.js";
 import { HubError, SignedOut, explain } from "./errors.js";
+import {
+  BACKED_UP,
+  CHECKED,
+  CHECKS,
+  FRESH,
+  MINUTE,
+  REFUSALS,
+  STABLE_AFTER,
+  STALE_DIAL,
+  WAKE_TIMEOUT,
+  WATCH_INTERVAL,
+} from "./limits.js";
 import { Link } from "./link.js";
 import { watchMachine } from "./machine.js";
 import { checkSession, readOptions } from "./options.js";
@@ -12,31 +24,6 @@ import { stream, watch } from "./stream.js";
 import { createTimers, stopwatch } from "./timers.js";
 
 export { HubError, SignedOut };
-
-// A connection that has lasted this long counts as a success, and the next loss starts the backoff from its beginning.
-const STABLE_AFTER = 5_000;
-
-// Timers stand still while a machine sleeps, so hand-overs go by the wall clock, which is looked at this often.
-const WATCH_INTERVAL = 30_000;
-
-// What was heard this lately needs no ping: when a tab comes to the front, and when check() is called.
-const FRESH = 30_000;
-const CHECKED = 2_000;
-
-// After the network has changed, the old connection has this long to answer, and an attempt to get somewhere.
-const WAKE_TIMEOUT = 3_000;
-const STALE_DIAL = 2_000;
-
-// check() dials at once, this often in a row. Then it is once a second.
-const CHECKS = 5;
-
-// After this many refused handshakes in a row, the next one is unlikely to fare better.
-const REFUSALS = 5;
-
-// A post is dropped while this many bytes wait to leave the machine.
-const BACKED_UP = 64 * 1024;
-
-const MINUTE = 60_000;
 
 // What no further attempt can change.
 const HOPELESS = /^(token_too_large|cannot_connect)$/;

@@ -1,16 +1,9 @@
 // Sends that have no answer yet: how many are written at once, which are written again, and when one is given up.
 
 import { HubError } from "./errors.js";
+import { LOSSES, REPEATS, SLICE, WINDOW } from "./limits.js";
 import { readNumber } from "./options.js";
 import { createTimers } from "./timers.js";
-
-// How many may be written and unanswered, and how many of a backlog are written at once.
-const WINDOW = 50;
-const SLICE = 10;
-
-// A send that has gone down with this many connections is given up, and so is one that the gateway keeps refusing.
-const LOSSES = 3;
-const REPEATS = 3;
 
 const TOO_LARGE = "message_too_large";
 

@@ -1,6 +1,6 @@
 // Which messages have come before, so that repetitions are dropped.
 
-const REMEMBERED = 10 * 60_000;
+import { REMEMBERED } from "./limits.js";
 
 /**
  * Returns a function that tells whether a key has come within the last ten minutes, counted from the first time. The keys

@@ -1,0 +1,37 @@
+// How long and how often: the client's own limits, beside those that are options. Bundlers write them where they are used.
+
+export const MINUTE = 60_000;
+
+// A connection that has lasted this long counts as a success, and the next loss starts the backoff from its beginning.
+export const STABLE_AFTER = 5_000;
+
+// Timers stand still while a machine sleeps, so hand-overs go by the wall clock, which is looked at this often.
+export const WATCH_INTERVAL = 30_000;
+
+// What was heard this lately needs no ping: when a tab comes to the front, and when check() is called.
+export const FRESH = 30_000;
+export const CHECKED = 2_000;
+
+// After the network has changed, the old connection has this long to answer, and an attempt to get somewhere.
+export const WAKE_TIMEOUT = 3_000;
+export const STALE_DIAL = 2_000;
+
+// check() dials at once, this often in a row. Then it is once a second.
+export const CHECKS = 5;
+
+// After this many refused handshakes in a row, the next one is unlikely to fare better.
+export const REFUSALS = 5;
+
+// A post is dropped while this many bytes wait to leave the machine.
+export const BACKED_UP = 65_536;
+
+// How many sends may be written and unanswered, and how many of a backlog are written at once.
+export const WINDOW = 50;
+export const SLICE = 10;
+
+// A send that has gone down with this many connections is given up, and so is one that the gateway keeps refusing.
+export const LOSSES = 3;
+export const REPEATS = 3;
+
+// How long a message is remembered, so that it is not told again.
+export const REMEMBERED = 600_000;
