@@ -39,7 +39,6 @@ export function connect(options) {
 
 export class HubClient {
   #options;
-  #clock;
   #stopwatch;
   #credentials;
   #outbox;
@@ -64,7 +63,6 @@ export class HubClient {
   constructor(options) {
     this.#options = readOptions(options);
     const { clock, dedupeLimit, autoConnect } = this.#options;
-    this.#clock = clock;
     this.#stopwatch = stopwatch(clock);
     this.#timers = createTimers(clock);
     this.#credentials = readCredentials(this.#options, this.#stopwatch);
@@ -183,7 +181,7 @@ export class HubClient {
   }
 
   #dateIn(ms) {
-    return new Date(this.#clock.now() + ms);
+    return new Date(this.#options.clock.now() + ms);
   }
 
   #on(events, type, listener, isWanted = () => true) {
@@ -340,7 +338,7 @@ export class HubClient {
   /** Hands over when the connection's age or its token calls for it. */
   #watch(link) {
     const now = this.#stopwatch();
-    const up = this.#clock.uptime();
+    const up = this.#options.clock.uptime();
     // Where the timers stood still, the machine has slept.
     if (now - link.watchedAt > Math.min(up - link.watchedUp, WATCH_INTERVAL) + WATCH_INTERVAL) link.ping(WAKE_TIMEOUT);
     Object.assign(link, { watchedAt: now, watchedUp: up });
@@ -402,17 +400,13 @@ export class HubClient {
     if (link === this.#dialing) this.#dialing = null;
     this.#outbox.lost(link, code);
     if (wasRetiring || this.#isStopped) return;
-    if (wasCurrent) {
-      if (this.#dialing) this.#become("connecting", { reason: why });
-      else this.#become("waiting", { reason: why, retryAt: this.#retryLater() });
-      return;
-    }
+    if (wasCurrent && this.#dialing) return this.#become("connecting", { reason: why });
     // Without a code it was the client that gave up.
     const isRefused = link.presented && !link.isAdmitted && code !== undefined && mayBeRefusal(cause);
     if (link.presented) this.#refusals = isRefused ? this.#refusals + 1 : 0;
     const isRare = isRefused && this.#refusals >= REFUSALS;
     const retryAt = this.#retryLater(isRare);
-    const problem = this.#problem(link.socket ? "connect_failed" : "token_failed", why, { cause });
+    const problem = wasCurrent ? null : this.#problem(link.socket ? "connect_failed" : "token_failed", why, { cause });
     // Whoever was told may have done something about it.
     const isWaiting = () => this.#timers.has("retry");
     if (!this.#link && isWaiting()) this.#become("waiting", { reason: why, retryAt, error: problem });

@@ -36,39 +36,34 @@ export class Outbox {
 
   /** The frame of a send or a post, as text. */
   encode({ sessions, message, ...rest }) {
-    const fail = (code, text, cause) => {
-      throw new HubError(code, text, { id: rest.id, cause });
-    };
+    const { id } = rest;
     let frame;
     try {
       if (JSON.stringify(message) === undefined) throw new TypeError("it is not JSON");
       const list = typeof sessions === "string" ? [sessions] : [...sessions];
       frame = JSON.stringify({ action: "sendMessage", sessions: list, message, ...rest });
     } catch (cause) {
-      fail("bad_request", cause.message, cause);
+      refuse(id, "bad_request", cause.message, cause);
     }
     const { maxFrameBytes } = this.#options;
     // Of characters that are escaped, each byte is written as three.
     const size = encodeURIComponent(frame).replace(/%../g, "x").length;
-    if (size > maxFrameBytes) fail(TOO_LARGE, `${size} bytes of ${maxFrameBytes}: send a link, or split it`);
+    if (size > maxFrameBytes) refuse(id, TOO_LARGE, `${size} bytes of ${maxFrameBytes}: send a link, or split it`);
     return frame;
   }
 
   /** Resolves with the receipt. */
   add(sessions, message, { id = newId(), ttl = this.#options.ttl, signal } = {}) {
     return new Promise((resolve, reject) => {
-      const refuse = (code, text, cause) => {
-        throw new HubError(code, text, { id, cause });
-      };
       if (typeof id !== "string" || !/^.{1,128}$/su.test(id)) {
-        refuse("bad_request", "id must be a string of 1 to 128 characters");
+        refuse(id, "bad_request", "id must be a string of 1 to 128 characters");
       }
       const limit = readNumber("ttl", ttl);
       const frame = this.encode({ sessions, message, id });
-      if (this.over) refuse(this.over.code, this.over.message, this.over.cause);
-      if (this.#sends.has(id)) refuse("bad_request", "this id is unanswered: use another");
+      if (this.over) refuse(id, this.over.code, this.over.message, this.over.cause);
+      if (this.#sends.has(id)) refuse(id, "bad_request", "this id is unanswered: use another");
       const { queueLimit } = this.#options;
-      if (this.size >= queueLimit) refuse("queue_full", `${queueLimit} sends are unanswered (queueLimit)`);
+      if (this.size >= queueLimit) refuse(id, "queue_full", `${queueLimit} sends are unanswered (queueLimit)`);
 
       const send = { frame, link: null, writes: 0, losses: 0, repeats: 0, endsAt: this.#stopwatch() + limit };
       const settle = (how, value) => {
@@ -169,6 +164,10 @@ export class Outbox {
     for (const { fail } of [...this.#sends.values()]) fail(error.code, error.message, { cause: error.cause });
     this.#timers.clearAll();
   }
+}
+
+function refuse(id, code, text, cause) {
+  throw new HubError(code, text, { id, cause });
 }
 
 /** Not crypto.randomUUID: browsers have that only on pages served by https. */
