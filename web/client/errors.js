@@ -21,6 +21,6 @@ const UNKNOWN = "no reason given";
 
 /** The reason, and the error behind it; but neither if they name the address with the token, as in some runtimes. */
 export function explain(error, reason) {
-  const text = reason || error?.message || UNKNOWN;
+  const text = String(reason || error?.message || UNKNOWN);
   return /[?&]token=/.test(text + error?.message) ? [UNKNOWN] : [text, error];
 }

@@ -292,10 +292,9 @@ export class HubClient {
   async #dial() {
     this.#watchMachine();
     this.#timers.clear("retry");
-    const number = ++this.#dials;
-    const link = new Link(number, this.#options, {
+    const link = new Link(++this.#dials, this.#options, {
       heard: (data) => this.#heard(link, data),
-      wrote: (data) => this.#emit("frame", { direction: "out", connection: number, data }),
+      wrote: (data) => this.#emit("frame", { direction: "out", connection: link.number, data }),
       lost: (how) => this.#lost(link, how),
     });
     this.#dialing = link;
@@ -442,19 +441,19 @@ export class HubClient {
     if (link.ended || frame === undefined) return;
 
     const { type, ...rest } = frame ?? {};
+    const isNew = link === this.#dialing;
     if (typeof type === "string") {
       link.throttled = 0;
-    } else if (typeof rest.message === "string" && (link !== this.#dialing || rest.message !== "Forbidden")) {
+    } else if (typeof rest.message === "string" && !(isNew && rest.message === "Forbidden")) {
       // The gateway's own: {"message":"Too Many Requests",…}. It has no id, so it may be the answer to anything.
       const carried = this.#outbox.carriedBy(link);
       link.pingLater(() => this.#outbox.repeat(link, carried));
       this.#problem("gateway", rest.message);
       return;
-    } else if (link === this.#dialing) {
+    } else if (isNew) {
       return this.#lost(link, { reason: rest.message ?? "the other end is no hub" });
     }
     link.heardAt = this.#stopwatch();
-    const isNew = link === this.#dialing;
     if (isNew) this.#opened(link);
     if (link === this.#link && (isNew || this.#state.name !== "open")) {
       const left = link.endsAt - this.#stopwatch();
@@ -503,6 +502,6 @@ export class HubClient {
 function withReachedAll(receipt) {
   const isReached = ({ delivered, failed, complete = true }) => complete && delivered > 0 && !failed;
   return Object.defineProperty(receipt, "reachedAll", {
-    value: [receipt, ...(receipt.sessions ?? [])].every(isReached),
+    get: () => [receipt, ...(receipt.sessions ?? [])].every(isReached),
   });
 }
