@@ -488,13 +488,8 @@ export class HubClient {
   }
 
   #stream(isWanted, { signal } = {}) {
-    return stream(this, isWanted, () => this.#over, {
-      limit: this.#options.bufferLimit,
-      signal,
-      onOverflow: () => {
-        this.#problem("overflow", "messages() is read too slowly (bufferLimit)");
-      },
-    });
+    const onOverflow = () => this.#problem("overflow", "messages() is read too slowly (bufferLimit)");
+    return stream(this, isWanted, () => this.#over, signal, this.#options.bufferLimit, onOverflow);
   }
 }
 

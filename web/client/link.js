@@ -33,9 +33,8 @@ export class Link {
 
   open(url, protocols) {
     this.expect("connectTimeout");
-    const lost = (how) => this.#on.lost(how);
     try {
-      const { socket, end } = openSocket(this.#options.WebSocket, url, protocols, this.timers, lost);
+      const { socket, end } = openSocket(this.#options.WebSocket, url, protocols, this.timers, this.#on.lost);
       this.socket = socket;
       this.#endSocket = end;
     } catch (error) {

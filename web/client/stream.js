@@ -11,7 +11,7 @@ export function watch(hub, signal, look) {
 }
 
 /** The hub's messages for which `isWanted`, until the hub `isOver` or the signal is aborted. */
-export function stream(hub, isWanted, isOver, { limit, signal, onOverflow }) {
+export function stream(hub, isWanted, isOver, signal, limit, onOverflow) {
   const waiting = [];
   let isFull = false;
   let wake = () => {};
