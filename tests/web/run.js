@@ -129,30 +129,28 @@ for (const { missing, start, ...runtime } of runtimes) {
   }
   const started = Date.now();
   console.log(`# --- ${name}`);
-  const counts = {};
-  let ran = 0;
+  const counts = { pass: 0, fail: 0, skipped: 0 };
+  let isOver = false;
   const problem = await start(runtime, (line) => {
-    const [, is, rest] = /^(ok|not ok) \d+ - (.*)/.exec(line) ?? [];
-    const [, kind, number] = /^# (pass|fail|skipped) (\d+)$/.exec(line) ?? [];
+    const [, is, rest, skip] = /^(ok|not ok) \d+ - (.*?)( # SKIP .*)?$/.exec(line) ?? [];
     if (is) {
-      ran++;
-      console.log(`${is} ${++count} - ${name}: ${rest}`);
-    } else if (kind) {
-      counts[kind] = Number(number);
+      counts[skip ? "skipped" : is === "ok" ? "pass" : "fail"]++;
+      console.log(`${is} ${++count} - ${name}: ${rest}${skip ?? ""}`);
+    } else if (/^# (pass|fail|skipped) \d+$/.test(line)) {
+      // Its totals come at its end.
+      isOver = true;
     } else {
       console.log(line);
     }
   }).catch((error) => error.message);
-  // Without its totals, it has not come to its end.
-  const wrong =
-    problem ??
-    (counts.skipped === undefined ? "it has ended before its tests" : !ran && !filter && "it has run no test");
+  const ran = counts.pass + counts.fail + counts.skipped;
+  const wrong = problem ?? (!isOver ? "it has ended before its tests" : !ran && !filter && "it has run no test");
   if (wrong) {
-    totals.fail++;
-    console.log(`not ok ${++count} - ${name}: ${wrong}`);
+    counts.fail++;
+    console.log(`not ok ${++count} - ${name}: ${wrong.replaceAll("\n", "\n    ")}`);
   }
-  for (const kind of Object.keys(totals)) totals[kind] += counts[kind] ?? 0;
-  console.log(`# ${name}: ${counts.pass ?? 0} of ${ran} passed in ${((Date.now() - started) / 1_000).toFixed(1)} s`);
+  for (const kind of Object.keys(totals)) totals[kind] += counts[kind];
+  console.log(`# ${name}: ${counts.pass} of ${ran} passed in ${((Date.now() - started) / 1_000).toFixed(1)} s`);
 }
 console.log(`1..${count}`);
 for (const [kind, number] of Object.entries(totals)) console.log(`# ${kind} ${number}`);
