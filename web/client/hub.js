@@ -273,7 +273,7 @@ export class HubClient {
       // It may hang in a network that is gone.
       dialing.timers.set("redial", Math.max(0, dialing.dialedAt + STALE_DIAL - now), () => {
         if (dialing.socket.readyState) return;
-        dialing.end({ cut: true });
+        dialing.end(true);
         this.#dial();
       });
     } else {
@@ -388,7 +388,9 @@ export class HubClient {
   /** A link has ended, or never came to be. What it carried without an answer goes to the next one. */
   #lost(link, { code, reason, cause }) {
     if (link.ended) return;
-    link.end({ cut: code === undefined });
+    // Without a code it was the client that gave up.
+    const isSilent = code === undefined;
+    link.end(isSilent);
     // Whoever listens to the signal may have closed the client.
     if (this.#isStopped) return;
     [reason, cause] = explain(cause, reason);
@@ -400,8 +402,7 @@ export class HubClient {
     this.#outbox.lost(link, code);
     if (wasRetiring || this.#isStopped) return;
     if (wasCurrent && this.#dialing) return this.#become("connecting", { reason: why });
-    // Without a code it was the client that gave up.
-    const isRefused = link.presented && !link.isAdmitted && code !== undefined && mayBeRefusal(cause);
+    const isRefused = link.presented && !link.isAdmitted && !isSilent && mayBeRefusal(cause);
     if (link.presented) this.#refusals = isRefused ? this.#refusals + 1 : 0;
     const isRare = isRefused && this.#refusals >= REFUSALS;
     const retryAt = this.#retryLater(isRare);

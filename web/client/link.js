@@ -90,12 +90,12 @@ export class Link {
     });
   }
 
-  /** `cut` is for a peer that does not answer: it would not answer a closing handshake either. */
-  end({ cut } = {}) {
+  /** A peer that `isSilent` would not answer a closing handshake either. */
+  end(isSilent) {
     this.ended = true;
     this.timers.clearAll();
     this.dial?.abort();
-    this.#endSocket?.(cut);
+    this.#endSocket?.(isSilent);
   }
 
   /** Each step on the way to a connection may take as long as its option says. */

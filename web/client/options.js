@@ -58,9 +58,10 @@ export function readOptions({
   check(token == null || /string|function/.test(typeof token), "token must be a string or a function");
   check(/^(protocol|query)$/.test(tokenIn), 'tokenIn must be "protocol" or "query"');
   check(typeof WebSocket === "function" || !autoConnect, "there is no WebSocket here: pass one");
-  const names = Object.keys(NUMBERS);
-  for (const name of Object.keys(numbers)) check(names.includes(name), `there is no option ${name}`);
-  for (const name of names) numbers[name] = readNumber(name, numbers[name]);
+  for (const name of Object.keys({ ...NUMBERS, ...numbers })) {
+    check(Object.keys(NUMBERS).includes(name), `there is no option ${name}`);
+    numbers[name] = readNumber(name, numbers[name]);
+  }
   return { url, session, token, tokenIn, autoConnect, clock, WebSocket, ...numbers };
 }
 
