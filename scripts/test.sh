@@ -230,7 +230,7 @@ if part web; then
     check 'client: lints' npm --prefix tests/web run --silent lint
     node_tests 'client in each runtime' node tests/web/run.js
     node_tests 'programs in each runtime' node --test --test-reporter=tap --test-timeout=60000 tests/web/runtimes.test.js
-    node_tests 'client as a package' node --test --test-reporter=tap --test-timeout=300000 tests/web/package.test.js tests/web/react.test.js
+    node_tests 'client as a package' node --test --test-reporter=tap --test-timeout=300000 tests/web/package.test.js tests/web/react.test.js tests/web/docs.test.js
   fi
 elif part system && [ -z "$no_node" ]; then
   packages

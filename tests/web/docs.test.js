@@ -1,0 +1,85 @@
+// docs/client.md says what the client does: its examples run, and it names the same things as types and code.
+
+import assert from "node:assert/strict";
+import { execFile } from "node:child_process";
+import { readFileSync } from "node:fs";
+import { test } from "node:test";
+import { promisify } from "node:util";
+import { WebSocket } from "ws";
+import { connect } from "../../web/client/hub.js";
+import { Clock, FakeHub } from "../../web/client/testing.js";
+import { serveHub } from "./served-hub.js";
+
+const read = (path) => readFileSync(new URL(`../../${path}`, import.meta.url), "utf8");
+const docs = read("docs/client.md");
+const types = read("web/client/hub.d.ts");
+
+const section = (title) => docs.match(RegExp(`\n## ${title}\n([^]*?)(\n## |$)`))[1];
+const firstColumn = (text) =>
+  [...text.matchAll(/^\| (`[^|]*) \|/gm)].flatMap(([, cell]) => [...cell.matchAll(/`(\w+)`/g)].map(([, name]) => name));
+const members = (name) =>
+  [...types.match(RegExp(`interface ${name}[^{]*\\{([^]*?)\n\\}`))[1].matchAll(/^  (?:readonly )?(\w+)\??:/gm)].map(
+    ([, member]) => member,
+  );
+
+/** Runs an example as it stands, but for the address and where the package is. */
+async function runExample(code, url) {
+  const places = { "": "hub.js", "/testing": "testing.js" };
+  const program = code
+    .replace(/"@websocket-hub\/client(\/testing)?"/g, (_, path = "") =>
+      JSON.stringify(new URL(`../../web/client/${places[path]}`, import.meta.url).href),
+    )
+    .replace(/"wss:[^"]*"/, JSON.stringify(url));
+  const prelude = 'globalThis.WebSocket ??= (await import("ws")).WebSocket;\n';
+  const { stdout } = await promisify(execFile)(process.execPath, ["--input-type=module", "-e", prelude + program], {
+    cwd: import.meta.dirname,
+    timeout: 20_000,
+  });
+  return stdout;
+}
+
+test("the first example works as it stands", async (t) => {
+  const hub = await serveHub();
+  t.after(() => hub.stop());
+  const [, example] = docs.match(/```js\n([^]*?)```/);
+  assert.equal(await runExample(example, hub.url), "reached 0 connections\n");
+  assert.deepEqual(hub.sent[0].sessions, ["bob", "carol"]);
+});
+
+test("the first example of the tests works as it stands", async () => {
+  const [, example] = section("Testing your own code").match(/```js\n([^]*?)```/);
+  await runExample(example);
+});
+
+test("types, documentation and code name the same options", () => {
+  const documented = firstColumn(section("Options"));
+  assert.deepEqual([...documented].sort(), members("HubOptions").sort());
+  const given = { url: "wss://hub.example", session: "a", WebSocket };
+  for (const name of documented.filter((name) => !["autoConnect", "clock"].includes(name))) {
+    // It knows the option, and finds fault with the value.
+    assert.throws(() => connect({ ...given, [name]: {} }), { name: "TypeError", message: RegExp(name) }, name);
+  }
+  assert.throws(() => connect({ ...given, sendTimeout: 1 }), /sendTimeout/);
+});
+
+test("types, documentation and code name the same states, events and numbers", async () => {
+  const clock = new Clock();
+  const hub = new FakeHub({ clock });
+  const client = connect({ url: hub.url, session: "alice", WebSocket: hub.WebSocket, clock });
+  const states = [...types.match(/type HubStateName = ([^;]*)/)[1].matchAll(/"(\w+)"/g)].map(([, name]) => name);
+  const table = firstColumn(section("States"));
+  assert.deepEqual(
+    states.filter((name) => !table.includes(name)),
+    [],
+  );
+  assert.deepEqual(Object.keys(client.state).sort(), members("HubState").sort());
+  assert.deepEqual(Object.keys(client.stats).sort(), members("HubStats").sort());
+  for (const name of [...members("HubState"), ...members("HubStats")])
+    assert.match(section("States"), RegExp(`\`${name}\``));
+  const events = members("HubEvents");
+  for (const name of events) {
+    assert.ok(firstColumn(section("Receiving")).includes(name), name);
+    client.on(name, () => {})();
+  }
+  await client.close();
+});
