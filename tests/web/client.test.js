@@ -10,3 +10,4 @@ import "./client/refusals.js";
 import "./client/handover.js";
 import "./client/ending.js";
 import "./client/promises.js";
+import "./client/together.js";

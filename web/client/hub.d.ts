@@ -177,7 +177,7 @@ export type HubErrorCode =
   | "signed_out"
   | "token_too_large"
   | "cannot_connect"
-  // The client's, in an `error` event; `gateway` for a send too.
+  // The client's, in an `error` event.
   | "connect_failed"
   | "token_failed"
   | "gateway"

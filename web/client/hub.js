@@ -30,7 +30,7 @@ const HOPELESS = /^(token_too_large|cannot_connect)$/;
 
 const EVENTS = ["message", "state", "duplicate", "refused", "error", "frame"];
 
-const CLOSED = new HubError("closed", "the client is closed");
+const CLOSED = new HubError("closed", "the client is closed: make a new one to send");
 
 /** Connects to a hub. */
 export function connect(options) {
@@ -46,6 +46,7 @@ export class HubClient {
   #timers;
   #unwatch;
   #listeners = new Set();
+  #events = []; // Are being told, in their order.
 
   #state = {};
   #over = null; // Why nothing is sent any more: the client is closed, or has failed.
@@ -193,15 +194,21 @@ export class HubClient {
     return () => void this.#listeners.delete(entry);
   }
 
-  #emit(event, ...args) {
-    for (const { type, listener, isWanted } of [...this.#listeners]) {
-      try {
-        if (type === event && isWanted(...args)) listener(...args);
-      } catch (error) {
-        // A listener's fault is its owner's to see, and none of the client's.
-        setTimeout(() => {
-          throw error;
-        });
+  /** What a listener sets off is told after what it was told. */
+  #emit(...event) {
+    if (this.#events.push(event) > 1) return;
+    for (; this.#events.length; this.#events.shift()) {
+      const [type, ...args] = this.#events[0];
+      for (const entry of [...this.#listeners]) {
+        if (type !== entry.type || !this.#listeners.has(entry) || !entry.isWanted(...args)) continue;
+        try {
+          entry.listener(...args);
+        } catch (error) {
+          // A listener's fault is its owner's to see, and none of the client's.
+          setTimeout(() => {
+            throw error;
+          });
+        }
       }
     }
   }
@@ -249,11 +256,12 @@ export class HubClient {
       wake: () => this.#check(0, WAKE_TIMEOUT),
       look: () => this.#check(FRESH),
       offline: () => {
-        if (!this.#link) return;
+        const link = this.#link;
+        if (!link) return;
         // Sends wait until the link has answered once more.
         this.#outbox.use(null);
-        this.#link.ping(WAKE_TIMEOUT);
         this.#become("waiting", { reason: "the network is gone" });
+        link.ping(WAKE_TIMEOUT);
       },
       // With an open socket, browsers keep no page in their cache.
       hide: () => this.#halt("page", "the page is cached"),
@@ -272,21 +280,19 @@ export class HubClient {
     } else if (dialing) {
       // It may hang in a network that is gone.
       dialing.timers.set("redial", Math.max(0, dialing.dialedAt + STALE_DIAL - now), () => {
-        if (dialing.socket.readyState) return;
         dialing.end(true);
         this.#dial();
       });
     } else {
       this.#attempt = 0;
-      this.#checkedUntil = Math.max(this.#checkedUntil, now - CHECKS * 1_000) + 1_000;
-      const delay = this.#checkedUntil - now;
-      if (delay > 0) this.#dialIn(delay);
-      else this.#dial();
+      const at = Math.max(this.#checkedUntil, now - CHECKS * 1_000);
+      const dial = () => {
+        this.#checkedUntil = at + 1_000;
+        this.#dial();
+      };
+      if (at > now) this.#timers.set("retry", at - now, dial);
+      else dial();
     }
-  }
-
-  #dialIn(delay) {
-    this.#timers.set("retry", delay, () => this.#dial());
   }
 
   async #dial() {
@@ -338,9 +344,12 @@ export class HubClient {
   #watch(link) {
     const now = this.#stopwatch();
     const up = this.#options.clock.uptime();
-    // Where the timers stood still, the machine has slept.
-    if (now - link.watchedAt > Math.min(up - link.watchedUp, WATCH_INTERVAL) + WATCH_INTERVAL) link.ping(WAKE_TIMEOUT);
+    const passed = now - link.watchedAt;
+    // Where the timers stood still, the machine has slept. In a hidden tab they run once a minute.
+    const hasSlept = passed - (up - link.watchedUp) > WATCH_INTERVAL || passed > 3 * WATCH_INTERVAL;
     Object.assign(link, { watchedAt: now, watchedUp: up });
+    if (hasSlept) link.ping(WAKE_TIMEOUT);
+    if (link.ended) return;
     const dueAt = Math.min(link.replaceAt, link.renewAt);
     if (now >= dueAt && !this.#dialing && !this.#timers.has("retry")) this.#dial();
     if (link.ended) return;
@@ -356,7 +365,7 @@ export class HubClient {
     this.#link = link;
     this.#dialing = null;
     link.dial = null;
-    link.timers.clear("step");
+    link.timers.clear("step", "redial");
     this.#refusals = 0;
     link.timers.set("stable", STABLE_AFTER, () => (this.#attempt = 0));
     this.#stats.connections++;
@@ -422,7 +431,7 @@ export class HubClient {
     const backoff = Math.random() * Math.min(backoffMax, backoffBase * 2 ** this.#attempt++);
     const rare = (Math.min(refusedRetry, MINUTE * 2 ** (this.#refusals - REFUSALS)) * (1 + Math.random())) / 2;
     const delay = isRare ? rare : backoff;
-    this.#dialIn(delay);
+    this.#timers.set("retry", delay, () => this.#dial());
     return this.#dateIn(delay);
   }
 
@@ -444,17 +453,16 @@ export class HubClient {
     const { type, ...rest } = frame ?? {};
     const isNew = link === this.#dialing;
     if (typeof type === "string") {
-      link.throttled = 0;
+      link.heardAt = this.#stopwatch();
     } else if (typeof rest.message === "string" && !(isNew && rest.message === "Forbidden")) {
       // The gateway's own: {"message":"Too Many Requests",…}. It has no id, so it may be the answer to anything.
-      const carried = this.#outbox.carriedBy(link);
-      link.pingLater(() => this.#outbox.repeat(link, carried));
+      this.#outbox.suspect(link);
+      link.pingLater(() => this.#outbox.repeat(link));
       this.#problem("gateway", rest.message);
       return;
     } else if (isNew) {
       return this.#lost(link, { reason: rest.message ?? "the other end is no hub" });
     }
-    link.heardAt = this.#stopwatch();
     if (isNew) this.#opened(link);
     if (link === this.#link && (isNew || this.#state.name !== "open")) {
       const left = link.endsAt - this.#stopwatch();
@@ -465,6 +473,8 @@ export class HubClient {
     if (type === "message") this.#message(rest);
     else if (type === "receipt") this.#outbox.receipt(withReachedAll(rest));
     else if (type === "error") this.#refused(link, rest);
+    // What crossed a send is no answer to it.
+    if (!link.ended && this.#outbox.carriedBy(link).length) link.doubt();
   }
 
   #message({ id, from = null, session = this.name, message, sent_at }) {
@@ -479,7 +489,7 @@ export class HubClient {
     const isKnown = this.#outbox.refuse(code, message, id);
     // The hub has lost sight of this connection, so no message reaches it any more: a new one is known again.
     if (code === "not_connected") this.#lost(link, { reason: message });
-    else if (!isKnown) this.#problem(code, message, { id });
+    else if (!isKnown) this.#problem(String(code), message, { id });
   }
 
   #problem(code, text, details) {
@@ -489,7 +499,8 @@ export class HubClient {
   }
 
   #stream(isWanted, { signal } = {}) {
-    const onOverflow = () => this.#problem("overflow", "messages() is read too slowly (bufferLimit)");
+    const onOverflow = () =>
+      this.#problem("overflow", "messages() is read too slowly: the oldest are dropped (bufferLimit)");
     return stream(this, isWanted, () => this.#over, signal, this.#options.bufferLimit, onOverflow);
   }
 }
@@ -497,7 +508,6 @@ export class HubClient {
 /** Beside what the hub says, and not part of it as JSON. */
 function withReachedAll(receipt) {
   const isReached = ({ delivered, failed, complete = true }) => complete && delivered > 0 && !failed;
-  return Object.defineProperty(receipt, "reachedAll", {
-    get: () => [receipt, ...(receipt.sessions ?? [])].every(isReached),
-  });
+  const value = [receipt].concat(receipt.sessions).every((count) => isReached(Object(count)));
+  return Object.defineProperty(receipt, "reachedAll", { value });
 }

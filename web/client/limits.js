@@ -29,9 +29,11 @@ export const BACKED_UP = 65_536;
 export const WINDOW = 50;
 export const SLICE = 10;
 
-// A send that has gone down with this many connections is given up, and so is one that the gateway keeps refusing.
+// A send that has gone down with this many connections is given up.
 export const LOSSES = 3;
-export const REPEATS = 3;
+
+// What the gateway refuses is written again after waits that double, until it has refused nothing for this long.
+export const REFUSALS_PASS = 30_000;
 
 // How long a message is remembered, so that it is not told again.
 export const REMEMBERED = 600_000;

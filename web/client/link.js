@@ -1,6 +1,7 @@
 // One socket: what is written and heard on it, whether the other end still answers, and how it ends.
 
 import { explain, HubError } from "./errors.js";
+import { REFUSALS_PASS } from "./limits.js";
 import { openSocket } from "./runtimes.js";
 import { createTimers } from "./timers.js";
 
@@ -15,13 +16,14 @@ export class Link {
   expires = Infinity;
   endsAt = Infinity;
   heardAt = -Infinity;
-  throttled = 0; // Refusals by the gateway, in a row.
   rtt = null; // From the last ping to what was heard next.
   #options;
   #on;
   #endSocket;
   #pingedAt;
   #pongAt; // When the answer is due.
+  #refusals = 0; // By the gateway, lately.
+  #refusedAt = -Infinity;
 
   /** `on` has `heard(data)`, `wrote(data)` and `lost({ code, reason, cause })`. */
   constructor(number, options, on) {
@@ -57,21 +59,26 @@ export class Link {
   }
 
   write(data) {
-    this.timers.set("ping", this.#options.pingInterval, () => this.ping());
+    this.#pingInTime();
     this.socket.send(data);
     this.#on.wrote(data);
   }
 
-  /** Writes what the other end has to answer: silence is the first sign of a dead peer. */
+  /** Writes what the other end has to answer: silence after it is the first sign of a dead peer. */
   ask(data) {
-    if (!this.timers.has("doubt")) this.timers.set("doubt", this.#options.pongTimeout, () => this.ping());
+    this.doubt();
     this.write(data);
+  }
+
+  doubt() {
+    if (!this.timers.has("doubt")) this.timers.set("doubt", this.#options.pongTimeout, () => this.ping());
   }
 
   ping(within = this.#options.pongTimeout) {
     if (this.socket?.readyState !== 1) return;
     const now = this.#options.clock.uptime();
     const isPending = this.timers.has("pong");
+    this.#pingInTime();
     if (isPending && this.#pongAt <= now + within) return;
     this.#pongAt = now + within;
     this.timers.set("pong", within, () => this.#on.lost({ reason: "the other end is silent" }));
@@ -80,11 +87,17 @@ export class Link {
     this.write('{"action":"ping"}');
   }
 
-  /** The gateway has refused something, perhaps a ping: what was written is `repeat`ed after a while. */
+  #pingInTime() {
+    this.timers.set("ping", this.#options.pingInterval, () => this.ping());
+  }
+
+  /** The gateway has refused something, perhaps a ping: that and what was written is `repeat`ed after a while. */
   pingLater(repeat) {
     if (this.timers.has("again")) return;
-    const delay = 250 * 2 ** Math.min(this.throttled++, 5) * (1 + Math.random());
-    this.timers.set("again", delay, () => {
+    const now = this.#options.clock.uptime();
+    this.#refusals = now - this.#refusedAt < REFUSALS_PASS ? Math.min(this.#refusals + 1, 5) : 0;
+    this.#refusedAt = now;
+    this.timers.set("again", 250 * 2 ** this.#refusals * (1 + Math.random()), () => {
       this.ping();
       repeat();
     });

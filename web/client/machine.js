@@ -10,7 +10,7 @@ export function watchMachine(on) {
     [document, "visibilitychange", () => document.visibilityState === "visible" && on.look()],
     [globalThis, "offline", on.offline],
     [globalThis, "pagehide", ({ persisted }) => persisted && on.hide()],
-    [globalThis, "pageshow", ({ persisted }) => (persisted ? on.show() : on.look())],
+    [globalThis, "pageshow", ({ persisted }) => persisted && on.show()],
   ];
   const each = (method) => {
     for (const [target, type, listener] of events) target?.[method]?.(type, listener);

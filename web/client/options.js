@@ -57,7 +57,10 @@ export function readOptions({
   if (session !== undefined || token == null) checkSession(session);
   check(token == null || /string|function/.test(typeof token), "token must be a string or a function");
   check(/^(protocol|query)$/.test(tokenIn), 'tokenIn must be "protocol" or "query"');
-  check(typeof WebSocket === "function" || !autoConnect, "there is no WebSocket here: pass one");
+  check(
+    typeof WebSocket === "function" || !autoConnect,
+    "there is no WebSocket here: pass one as the option WebSocket",
+  );
   for (const name of Object.keys({ ...NUMBERS, ...numbers })) {
     check(Object.keys(NUMBERS).includes(name), `there is no option ${name}`);
     numbers[name] = readNumber(name, numbers[name]);
@@ -68,7 +71,7 @@ export function readOptions({
 /** The address without a fragment, which a socket's may not have. */
 export function readUrl(url) {
   const text = String(url).replace(/#.*/s, "");
-  check(/^wss?:\/\/[^\s/?]+(\/|\?|$)/i.test(text), "url must look like wss://host/stage");
+  check(/^wss?:\/\/[^\s/?]+(\/|\?|$)/i.test(text), "url must look like wss://host/stage, or ws:// on this machine");
   return text;
 }
 

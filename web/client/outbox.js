@@ -1,7 +1,7 @@
 // Sends that have no answer yet: how many are written at once, which are written again, and when one is given up.
 
 import { HubError } from "./errors.js";
-import { LOSSES, REPEATS, SLICE, WINDOW } from "./limits.js";
+import { LOSSES, SLICE, WINDOW } from "./limits.js";
 import { readNumber } from "./options.js";
 import { createTimers } from "./timers.js";
 
@@ -39,17 +39,16 @@ export class Outbox {
     const { id } = rest;
     let frame;
     try {
-      if (JSON.stringify(message) === undefined) throw new TypeError("it is not JSON");
+      if (JSON.stringify(message) === undefined) throw new TypeError(`a ${typeof message} is not JSON`);
       const list = typeof sessions === "string" ? [sessions] : [...sessions];
       frame = JSON.stringify({ action: "sendMessage", sessions: list, message, ...rest });
     } catch (cause) {
-      refuse(id, "bad_request", cause.message, cause);
+      refuse(id, "bad_request", `this cannot be sent: ${cause.message}`, cause);
     }
     const { maxFrameBytes } = this.#options;
-    // Of characters that are escaped, each byte is written as three.
-    const size = encodeURIComponent(frame).replace(/%../g, "x").length;
-    if (size > maxFrameBytes) refuse(id, TOO_LARGE, `${size} bytes of ${maxFrameBytes}: send a link, or split it`);
-    return frame;
+    const size = bytes(frame);
+    if (size <= maxFrameBytes) return frame;
+    refuse(id, TOO_LARGE, `the frame has ${size} bytes of ${maxFrameBytes}: send a link, or split it`);
   }
 
   /** Resolves with the receipt. */
@@ -61,11 +60,12 @@ export class Outbox {
       const limit = readNumber("ttl", ttl);
       const frame = this.encode({ sessions, message, id });
       if (this.over) refuse(id, this.over.code, this.over.message, this.over.cause);
-      if (this.#sends.has(id)) refuse(id, "bad_request", "this id is unanswered: use another");
+      if (this.#sends.has(id)) refuse(id, "bad_request", "a send with this id is unanswered: use another id");
       const { queueLimit } = this.#options;
-      if (this.size >= queueLimit) refuse(id, "queue_full", `${queueLimit} sends are unanswered (queueLimit)`);
+      if (this.size >= queueLimit)
+        refuse(id, "queue_full", `${queueLimit} sends are unanswered (queueLimit): wait for some`);
 
-      const send = { frame, link: null, writes: 0, losses: 0, repeats: 0, endsAt: this.#stopwatch() + limit };
+      const send = { frame, link: null, writes: 0, losses: 0, endsAt: this.#stopwatch() + limit };
       const settle = (how, value) => {
         if (this.#sends.get(id) !== send) return;
         this.#timers.clear(send);
@@ -78,7 +78,8 @@ export class Outbox {
       send.succeed = (receipt) => settle(resolve, receipt);
       send.fail = (code, text, details) =>
         settle(reject, new HubError(code, text, { id, mayHaveArrived: send.writes > 0, ...details }));
-      send.expire = () => send.fail("timeout", "no answer in time (ttl)");
+      send.expire = () => send.fail("timeout", `no answer within ${limit / 1_000} s (ttl): ${fate()}`);
+      const fate = () => (send.writes ? "it may have arrived" : "it was never sent");
       this.#sends.set(id, send);
       if (signal?.aborted) return abort();
       signal?.addEventListener("abort", abort);
@@ -103,7 +104,7 @@ export class Outbox {
     // Its connection's loss comes next, for this reason.
     if (send && code === "not_connected") send.refusal = [code, text];
     // One that was written before may have arrived then.
-    else send?.fail(code, text, { mayHaveArrived: code === "internal" || send.writes > 1 });
+    else send?.fail(String(code), text, { mayHaveArrived: code === "internal" || send.writes > 1 });
     return Boolean(send);
   }
 
@@ -114,24 +115,28 @@ export class Outbox {
     for (const send of carried) send.link = null;
     // 1009 says that a frame was too large. It was the largest; sent again, it would close the next connection too.
     if (code === 1009) {
-      carried.sort((a, b) => a.frame.length - b.frame.length);
-      carried.pop()?.fail(TOO_LARGE, "too many bytes: send a link, or split it", { mayHaveArrived: false });
+      carried.sort((a, b) => bytes(a.frame) - bytes(b.frame));
+      const largest = carried.pop();
+      const text = "the gateway refused a frame of this size: send a link, or split it";
+      largest?.fail(TOO_LARGE, text, { mayHaveArrived: largest.writes > 1 });
     }
     // Without a code nobody but the client itself has ended it.
     for (const send of code === null ? [] : carried) {
       if (++send.losses < LOSSES) continue;
-      send.fail(...(send.refusal ?? ["connection_lost", `lost with ${LOSSES} connections`]));
+      const text = `${LOSSES} connections were lost with this message: something on the way may reject it`;
+      send.fail(...(send.refusal ?? ["connection_lost", text]));
     }
     this.flush();
   }
 
-  /** The gateway has refused a frame without saying which: what the link still carries of these is written again. */
-  repeat(link, sends) {
-    for (const send of sends) {
-      if (send.link !== link) continue;
-      send.link = null;
-      if (++send.repeats > REPEATS) send.fail("gateway", "refused by the gateway: try again later");
-    }
+  /** The gateway has refused a frame without saying which: any that the link carries. */
+  suspect(link) {
+    for (const send of this.carriedBy(link)) send.isSuspect = true;
+  }
+
+  /** What may have been refused, and is still carried, is written again. */
+  repeat(link) {
+    for (const send of this.carriedBy(link)) if (send.isSuspect) send.link = null;
     this.#onSettled(link);
   }
 
@@ -144,8 +149,8 @@ export class Outbox {
       const carried = this.carriedBy(this.#link);
       // Whoever listens to frames may have ended the link.
       if (!this.#link || carried.length >= WINDOW) return;
-      // What went down with a connection may be the reason: such sends go one at a time.
-      if (send.losses && carried.some(({ losses }) => losses)) continue;
+      // What has gone down with all but the last of its connections may be the reason, and goes alone.
+      if (carried.length && [send, ...carried].some(({ losses }) => losses === LOSSES - 1)) return;
       if (!slice--) return this.#timers.set("flush", 50 + 100 * Math.random(), () => this.flush());
       // Timers stand still while a machine sleeps.
       if (this.#stopwatch() >= send.endsAt) {
@@ -153,6 +158,7 @@ export class Outbox {
         continue;
       }
       send.link = this.#link;
+      send.isSuspect = false;
       if (send.writes++) this.#stats.resent++;
       this.#link.ask(send.frame);
     }
@@ -164,6 +170,11 @@ export class Outbox {
     for (const { fail } of [...this.#sends.values()]) fail(error.code, error.message, { cause: error.cause });
     this.#timers.clearAll();
   }
+}
+
+/** In UTF-8. Of characters that are escaped, each byte is written as three. */
+function bytes(text) {
+  return encodeURIComponent(text).replace(/%../g, "x").length;
 }
 
 function refuse(id, code, text, cause) {

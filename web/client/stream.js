@@ -13,29 +13,45 @@ export function watch(hub, signal, look) {
 /** The hub's messages for which `isWanted`, until the hub `isOver` or the signal is aborted. */
 export function stream(hub, isWanted, isOver, signal, limit, onOverflow) {
   const waiting = [];
+  const readers = [];
   let isFull = false;
-  let wake = () => {};
-  const off = [
-    watch(hub, signal, () => wake()),
-    hub.on("message", (message) => {
-      if (!isWanted(message)) return;
-      const wasFull = isFull;
-      isFull = waiting.push(message) > limit;
-      if (isFull) waiting.shift();
-      if (isFull && !wasFull) onOverflow();
-      wake();
-    }),
-  ];
-  const messages = async function* () {
-    try {
-      while (!signal?.aborted) {
-        if (waiting.length) yield waiting.shift();
-        else if (isOver()) return;
-        else await new Promise((resolve) => (wake = resolve));
-      }
-    } finally {
-      for (const end of off) end();
+  let isEnded = false;
+  const end = () => {
+    isEnded = true;
+    unwatch();
+    off();
+  };
+  const look = () => {
+    if (signal?.aborted) waiting.length = 0;
+    if (signal?.aborted || isOver()) end();
+    while (readers.length && (waiting.length || isEnded)) {
+      const done = !waiting.length;
+      readers.shift()({ value: waiting.shift(), done });
     }
   };
-  return messages();
+  const unwatch = watch(hub, signal, look);
+  const off = hub.on("message", (message) => {
+    if (!isWanted(message)) return;
+    const wasFull = isFull;
+    isFull = waiting.push(message) > limit;
+    if (isFull) waiting.shift();
+    if (isFull && !wasFull) onOverflow();
+    look();
+  });
+  return {
+    next: () =>
+      new Promise((resolve) => {
+        readers.push(resolve);
+        look();
+      }),
+    async return() {
+      waiting.length = 0;
+      end();
+      look();
+      return { value: undefined, done: true };
+    },
+    [Symbol.asyncIterator ?? "@@asyncIterator"]() {
+      return this;
+    },
+  };
 }

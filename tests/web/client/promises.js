@@ -482,7 +482,7 @@ test("a backlog is written in slices, with pauses that differ", async (t) => {
   assert.deepEqual(new Set(await ends), new Set([0]));
 });
 
-test("the only send under way is throttled: it is sent again, and in the end refused", async (t) => {
+test("the only send under way is throttled: it is sent again, with waits that grow, until its ttl", async (t) => {
   const { hub, connect, wind } = await setUp(t);
   const alice = await connect("alice");
   let refusals = 2;
@@ -496,8 +496,9 @@ test("the only send under way is throttled: it is sent again, and in the end ref
   const refused = alice.send("bob", 2).catch((error) => error);
   await wind(MINUTE);
   const { code: found, retryable, mayHaveArrived } = await refused;
-  assert.deepEqual([found, retryable, mayHaveArrived], ["gateway", true, true]);
-  assert.deepEqual([hub.sent.length, hub.handshakes.length], [7, 1]);
+  assert.deepEqual([found, retryable, mayHaveArrived], ["timeout", true, true]);
+  assert.ok(hub.sent.length < 16, `${hub.sent.length} written`);
+  assert.equal(hub.handshakes.length, 1);
 });
 
 test("of several under way, only what stays unanswered is sent again", async (t) => {

@@ -313,7 +313,7 @@ test("when the gateway refuses a frame's size, the largest is given up and the r
   );
 });
 
-test("what the gateway throttles is sent again on the same connection, and given up in the end", async (t) => {
+test("what the gateway throttles is sent again on the same connection, within its ttl", async (t) => {
   const { hub, connect, settle, wind } = await setUp(t);
   const alice = await connect("alice");
   const throttled = (link) => link.say({ message: "Too Many Requests", connectionId: "c", requestId: "r" }) ?? true;
@@ -332,8 +332,8 @@ test("what the gateway throttles is sent again on the same connection, and given
   hub.intercept = (link, { action }) => action === "sendMessage" && throttled(link);
   let error;
   alice.send("bob", "in vain").catch((thrown) => (error = thrown));
-  await wind(30 * SECOND);
-  assert.ok(code("gateway")(error));
+  await wind(MINUTE);
+  assert.ok(code("timeout")(error));
   assert.equal(error.retryable, true);
   assert.deepEqual([hub.handshakes.length, alice.state.name], [1, "open"]);
 });

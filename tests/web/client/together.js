@@ -1,0 +1,305 @@
+// Faults that come together, come back, or come from whoever uses the client.
+
+import assert from "node:assert/strict";
+import { test } from "../suite.js";
+import { code, fakePage, hold, HOUR, MINUTE, SECOND, setUp } from "./setup.js";
+
+const throttled = { message: "Too Many Requests", connectionId: "c=", requestId: "r=" };
+const isSend = ({ action }) => action === "sendMessage";
+
+for (const count of [1, 12, 40]) {
+  test(`a gateway that throttles everything for 3 s: ${count} sends under way are answered soon after`, async (t) => {
+    const { hub, connect, wind } = await setUp(t);
+    const alice = await connect("alice");
+    let isThrottled = true;
+    hub.intercept = (link) => isThrottled && (link.say(throttled), true);
+    const sends = [...Array(count)].map((_, number) => alice.send("bob", number));
+    await wind(3 * SECOND);
+    isThrottled = false;
+    await wind(20 * SECOND);
+    assert.equal(alice.stats.unanswered, 0);
+    for (const send of sends) assert.equal((await send).delivered, 0);
+    assert.equal(hub.handshakes.length, 1);
+  });
+}
+
+test("a slow send beside throttled posts gets its receipt", async (t) => {
+  const { hub, connect, wind } = await setUp(t);
+  const alice = await connect("alice");
+  hub.intercept = (link, frame) =>
+    isSend(frame) && (frame.receipt === false ? link.say(throttled) : slow.push([link, frame]), true);
+  const slow = [];
+  const send = alice.send("bob", "slow");
+  for (let times = 0; times < 80; times++) {
+    alice.post("bob", times);
+    await wind(100);
+  }
+  assert.ok(slow.length < 8, `written ${slow.length} times`);
+  hub.answer(...slow[0]);
+  assert.equal((await send).delivered, 0);
+});
+
+test("however often check() is called in an outage, the hub is found as soon as it is back", async (t) => {
+  const page = fakePage(t);
+  const { hub, start, wind } = await setUp(t);
+  hub.refuse = true;
+  const bob = start("bob");
+  for (let times = 0; times < 300; times++) {
+    bob.check();
+    page.tell("online");
+    await wind(100);
+  }
+  assert.ok(hub.attempts.length < 45, `${hub.attempts.length} attempts in 30 s`);
+  assert.ok(hub.attempts.length > 25, `${hub.attempts.length} attempts in 30 s`);
+  hub.refuse = false;
+  bob.check();
+  await wind(2 * SECOND);
+  assert.equal(bob.state.name, "open");
+});
+
+test("what expires or is aborted as the backlog is written is not written, and nothing is written twice", async (t) => {
+  const { hub, clock, connect, settle, wind } = await setUp(t);
+  const alice = await connect("alice");
+  alice.pause();
+  const fates = [];
+  for (let number = 0; number < 3; number++)
+    fates.push(alice.send("bob", `short ${number}`, { ttl: 10 * SECOND }).catch(({ code }) => code));
+  const abort = new AbortController();
+  const off = alice.on(
+    "frame",
+    ({ direction, data }) => direction === "out" && data.includes("m0") && abort.abort(new Error("enough")),
+  );
+  for (let number = 0; number < 5; number++)
+    fates.push(alice.send("bob", `m${number}`).then(({ delivered }) => delivered));
+  fates.push(alice.send("bob", "aborted", { signal: abort.signal }).catch(({ message }) => message));
+  clock.sleep(20 * SECOND);
+  alice.resume();
+  await wind(SECOND);
+  await settle();
+  off();
+  assert.deepEqual(await Promise.all(fates), ["timeout", "timeout", "timeout", 0, 0, 0, 0, 0, "enough"]);
+  assert.deepEqual(
+    hub.sent.map(({ message }) => message),
+    ["m0", "m1", "m2", "m3", "m4"],
+  );
+});
+
+test("a delivery that crosses a send does not hide that the connection died after it", async (t) => {
+  const { hub, connect, wind } = await setUp(t);
+  const alice = await connect("alice");
+  hub.intercept = () => true;
+  const send = alice.send("bob", 1);
+  await wind(SECOND);
+  hub.deliver("carol", { id: "x", sessions: ["alice"], message: "crossing" });
+  await wind(20 * SECOND);
+  hub.intercept = () => false;
+  await wind(2 * SECOND);
+  assert.deepEqual([(await send).delivered, hub.handshakes.length, alice.state.name], [0, 2, "open"]);
+});
+
+for (const [moment, set] of [
+  ["as the network goes", ({ page }) => page.tell("offline")],
+  [
+    "on waking past a hand-over",
+    async ({ clock, alice, wind }) => {
+      clock.sleep(3 * HOUR);
+      alice.check();
+      await wind(MINUTE);
+    },
+  ],
+  ["as it is checked", async ({ alice, wind }) => (await wind(MINUTE), alice.check())],
+]) {
+  test(`close() from a listener of the ping ${moment} is the end`, async (t) => {
+    const page = fakePage(t);
+    const { hub, clock, connect, wind } = await setUp(t);
+    let calls = 0;
+    const alice = await connect("alice", { token: () => (calls++, "t") });
+    alice.on("frame", ({ data }) => data.includes("ping") && alice.close());
+    await set({ page, clock, alice, wind });
+    await wind(SECOND);
+    assert.deepEqual([alice.state.name, hub.open.size, calls], ["closed", 0, 1]);
+    assert.deepEqual(alice.states().slice(-1), ["closed"]);
+  });
+}
+
+test("states are told to all listeners in the order in which they came", async (t) => {
+  const { start, settle } = await setUp(t);
+  const alice = start("alice");
+  alice.on("state", ({ name }) => name === "open" && alice.pause());
+  const told = [];
+  alice.on("state", (now, before) => told.push(`${before.name} > ${now.name}`));
+  await settle();
+  assert.deepEqual(told, ["connecting > open", "open > paused"]);
+});
+
+test("a listener that was taken off by another one is not called any more", async (t) => {
+  const { connect, hub, settle } = await setUp(t);
+  const alice = await connect("alice");
+  const called = [];
+  alice.on("message", () => off());
+  const off = alice.on("message", () => called.push("off"));
+  hub.deliver(null, { id: "1", sessions: ["alice"], message: 1 });
+  await settle();
+  assert.deepEqual(called, []);
+});
+
+test("poison that is sent anew at each reconnect takes no other send with it", async (t) => {
+  const { hub, connect, wind } = await setUp(t);
+  const alice = await connect("alice", { ttl: false });
+  hub.intercept = (link, { message }) => message === "poison" && (link.terminate(), true);
+  const poisons = [];
+  alice.on("state", ({ name }) => {
+    if (name === "open" && poisons.length < 6) poisons.push(alice.send("bob", "poison").catch(({ code }) => code));
+  });
+  const innocent = [1, 2, 3].map((number) => alice.send("bob", number));
+  poisons.push(alice.send("bob", "poison").catch(({ code }) => code));
+  for (let times = 0; times < 20; times++) {
+    innocent.push(alice.send("bob", times));
+    await wind(5 * SECOND);
+  }
+  await wind(5 * MINUTE);
+  for (const send of innocent) assert.equal((await send).delivered, 0);
+  assert.deepEqual(new Set(await Promise.all(poisons)), new Set(["connection_lost"]));
+});
+
+test("of frames too large, the one of the most bytes is given up", async (t) => {
+  const { hub, connect, wind } = await setUp(t);
+  const alice = await connect("alice", { maxFrameBytes: 100_000 });
+  hub.intercept = (link, { message }) =>
+    isSend({ action: "sendMessage" }) &&
+    message.length > 1_000 &&
+    [...message].some((c) => c > "~") &&
+    (link.close(1009), true);
+  const ascii = alice.send("bob", "x".repeat(30_000));
+  const wide = alice.send("bob", "漢".repeat(15_000));
+  const ends = Promise.all([ascii.then(({ delivered }) => delivered), wide.catch((error) => error)]);
+  await wind(10 * SECOND);
+  const [delivered, error] = await ends;
+  assert.equal(delivered, 0);
+  assert.ok(code("message_too_large")(error));
+});
+
+test("check() makes an attempt anew that hangs after its socket has opened", async (t) => {
+  const { hub, start, wind } = await setUp(t);
+  hub.greeting = "";
+  const bob = start("bob");
+  await wind(3 * SECOND);
+  hub.greeting = { type: "pong" };
+  bob.check();
+  await wind(SECOND);
+  assert.deepEqual([hub.handshakes.length, bob.state.name], [2, "open"]);
+});
+
+test("frames of any shape are an error at most, and end nothing", async (t) => {
+  const { hub, connect, settle } = await setUp(t);
+  const alice = await connect("alice");
+  const [link] = hub.open;
+  const held = hold(hub);
+  const send = alice.send("bob", 1, { id: "mine" });
+  await settle();
+  for (const frame of [
+    ...["", " ", "null", "[]", "5", '"x"', "{", "{}", '{"type":5}', '{"type":null}', '{"message":5}'],
+    ...["sessions", "delivered", "id"].map((key) => ({ type: "receipt", id: "other", [key]: 5 })),
+    { type: "receipt" },
+    { type: "error" },
+    { type: "error", code: 7, message: {}, id: [] },
+    { type: "message" },
+    { type: "message", id: {}, from: 5, sent_at: "never" },
+    { type: "toString" },
+    { type: "__proto__" },
+    new TextEncoder().encode('{"type":"pong"}'),
+    new Uint8Array([255, 254]),
+    new Uint8Array(0),
+  ]) {
+    link.say(frame);
+  }
+  await settle();
+  for (const { code } of alice.heard("error")) assert.equal(typeof code, "string");
+  held[0]();
+  assert.equal((await send).id, "mine");
+  assert.deepEqual([alice.state.name, hub.handshakes.length], ["open", 1]);
+});
+
+test("a receipt without sessions, or without numbers, is a receipt all the same", async (t) => {
+  const { hub, connect } = await setUp(t);
+  const alice = await connect("alice");
+  for (const rest of [{}, { sessions: 5 }, { sessions: [null] }, { sessions: [{}] }]) {
+    hub.intercept = (link, { id }) => (
+      link.say({ type: "receipt", id, delivered: 1, gone: 0, failed: 0, ...rest }),
+      true
+    );
+    const receipt = await alice.send("bob", 1);
+    assert.equal(typeof receipt.reachedAll, "boolean");
+  }
+});
+
+test("a pong that takes longer than pingInterval ends no pings", async (t) => {
+  const { hub, connect, wind } = await setUp(t);
+  const alice = await connect("alice", { pingInterval: 10 * SECOND, pongTimeout: 30 * SECOND });
+  const late = [];
+  hub.intercept = (link) => late.length < 1 && late.push(() => link.say({ type: "pong" }));
+  await wind(25 * SECOND);
+  late[0]();
+  const before = hub.pings;
+  await wind(5 * MINUTE);
+  assert.ok(hub.pings - before > 25, `${hub.pings - before} pings in five minutes`);
+  assert.equal(alice.state.name, "open");
+});
+
+test("a hidden tab, whose timers run once a minute, pings no more often", async (t) => {
+  const { hub, clock, connect, wind } = await setUp(t);
+  const { setTimeout } = clock;
+  await connect("bob", {
+    clock: {
+      now: () => clock.now(),
+      uptime: () => clock.uptime(),
+      setTimeout: (run, ms) => setTimeout.call(clock, run, Math.ceil(ms / MINUTE) * MINUTE + 50),
+      clearTimeout: (timer) => clock.clearTimeout(timer),
+    },
+  });
+  await wind(HOUR);
+  assert.ok(hub.pings <= 15, `${hub.pings} pings in an hour`);
+});
+
+test("a loop ends at once with its signal, with return(), and when nothing was read yet", async (t) => {
+  const { hub, connect, settle } = await setUp(t);
+  const alice = await connect("alice", { bufferLimit: 2 });
+  const say = async (message) => {
+    hub.deliver(null, { id: `${message}`, sessions: ["alice"], message });
+    await settle();
+  };
+  const abort = new AbortController();
+  const got = [];
+  const loop = (async () => {
+    for await (const { message } of alice.messages({ signal: abort.signal })) got.push(message);
+  })();
+  await say(1);
+  abort.abort();
+  await say(2);
+  await loop;
+  assert.deepEqual(got, [1]);
+
+  const unread = alice.messages();
+  await unread.return();
+  const waiting = alice.messages();
+  const next = waiting.next();
+  assert.deepEqual(await waiting.return(), { value: undefined, done: true });
+  assert.equal((await next).done, true);
+  assert.deepEqual(await waiting.next(), { value: undefined, done: true });
+  for (let number = 3; number < 9; number++) await say(number);
+  assert.deepEqual(alice.heard("error"), []);
+});
+
+test("two readers of one loop share its messages, in their order", async (t) => {
+  const { hub, connect, settle } = await setUp(t);
+  const alice = await connect("alice");
+  const messages = alice.messages();
+  const reads = [messages.next(), messages.next(), messages.next()];
+  for (let number = 1; number <= 3; number++)
+    hub.deliver(null, { id: `${number}`, sessions: ["alice"], message: number });
+  await settle();
+  assert.deepEqual(
+    (await Promise.all(reads)).map(({ value }) => value.message),
+    [1, 2, 3],
+  );
+});
