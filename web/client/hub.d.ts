@@ -143,7 +143,7 @@ export interface HubState {
 }
 
 export interface HubStats {
-  /** Milliseconds from the last ping to its answer; null before the first. */
+  /** Milliseconds from the last ping to what was heard next; null before the first. */
   readonly rtt: number | null;
   /** Sends that have no answer yet. */
   readonly unanswered: number;
@@ -215,7 +215,7 @@ export interface HubEvents<T = any> {
   refused: [refusal: { refused: number; retryAt: Date | null; reason: string }];
   /** Something went wrong that no send is waiting to be told. The client goes on by itself. */
   error: [error: HubError];
-  /** A raw frame, for debugging. `connection` counts the sockets. */
+  /** A raw frame, for debugging. `connection` counts the attempts. */
   frame: [frame: { direction: "in" | "out"; connection: number; data: string }];
 }
 

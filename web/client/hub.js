@@ -181,6 +181,11 @@ export class HubClient {
     this.#emit("state", this.#state, before);
   }
 
+  #becomeOpen() {
+    const left = this.#link.endsAt - this.#stopwatch();
+    this.#become("open", left < Infinity && { expiresAt: this.#dateIn(left) });
+  }
+
   #dateIn(ms) {
     return new Date(this.#options.clock.now() + ms);
   }
@@ -284,14 +289,21 @@ export class HubClient {
         this.#dial();
       });
     } else {
-      this.#attempt = 0;
       const at = Math.max(this.#checkedUntil, now - CHECKS * 1_000);
       const dial = () => {
         this.#checkedUntil = at + 1_000;
         this.#dial();
       };
-      if (at > now) this.#timers.set("retry", at - now, dial);
-      else dial();
+      if (at > now) {
+        this.#timers.set("retry", at - now, dial);
+        const retryAt = this.#dateIn(at - now);
+        const { reason, error } = this.#state;
+        if (this.#state.retryAt - retryAt > 1_000) this.#become("waiting", { reason, error, retryAt });
+      } else {
+        // Not for one that is called again and again.
+        if (at - this.#checkedUntil > CHECKED) this.#attempt = 0;
+        dial();
+      }
     }
   }
 
@@ -367,7 +379,10 @@ export class HubClient {
     link.dial = null;
     link.timers.clear("step", "redial");
     this.#refusals = 0;
-    link.timers.set("stable", STABLE_AFTER, () => (this.#attempt = 0));
+    link.timers.set("stable", STABLE_AFTER, () => {
+      this.#attempt = 0;
+      if (this.#state.attempt && this.#state.name === "open") this.#becomeOpen();
+    });
     this.#stats.connections++;
     // Up to a tenth early, so that clients which came together do not all hand over together.
     const left = link.endsAt - now;
@@ -465,8 +480,7 @@ export class HubClient {
     }
     if (isNew) this.#opened(link);
     if (link === this.#link && (isNew || this.#state.name !== "open")) {
-      const left = link.endsAt - this.#stopwatch();
-      this.#become("open", left < Infinity && { expiresAt: this.#dateIn(left) });
+      this.#becomeOpen();
       if (link === this.#link) this.#outbox.use(link);
     }
     if (link.ended) return;
@@ -485,7 +499,7 @@ export class HubClient {
     this.#emit(isRepeated ? "duplicate" : "message", delivery);
   }
 
-  #refused(link, { code, message, id }) {
+  #refused(link, { code = "internal", message, id }) {
     const isKnown = this.#outbox.refuse(code, message, id);
     // The hub has lost sight of this connection, so no message reaches it any more: a new one is known again.
     if (code === "not_connected") this.#lost(link, { reason: message });

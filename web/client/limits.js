@@ -32,7 +32,12 @@ export const SLICE = 10;
 // A send that has gone down with this many connections is given up.
 export const LOSSES = 3;
 
-// What the gateway refuses is written again after waits that double, until it has refused nothing for this long.
+// The hub answers within 29 s, or never.
+export const ANSWERED_WITHIN = 35_000;
+
+// The gateway refuses a frame within this time of its being written. What it refuses is written again after waits that
+// double, until it has refused nothing for this long.
+export const REFUSED_WITHIN = 2_000;
 export const REFUSALS_PASS = 30_000;
 
 // How long a message is remembered, so that it is not told again.

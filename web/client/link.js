@@ -41,7 +41,7 @@ export class Link {
       this.#endSocket = end;
     } catch (error) {
       const [text, cause] = explain(error);
-      throw new HubError("cannot_connect", text, { cause });
+      throw new HubError("cannot_connect", `there is no connecting to this address: ${text}`, { cause });
     }
     this.socket.binaryType = "arraybuffer";
     const on = (type, listener) => this.socket.addEventListener(type, (event) => this.ended || listener(event));

@@ -1,7 +1,7 @@
 // Sends that have no answer yet: how many are written at once, which are written again, and when one is given up.
 
 import { HubError } from "./errors.js";
-import { LOSSES, SLICE, WINDOW } from "./limits.js";
+import { ANSWERED_WITHIN, LOSSES, REFUSED_WITHIN, SLICE, WINDOW } from "./limits.js";
 import { readNumber } from "./options.js";
 import { createTimers } from "./timers.js";
 
@@ -15,11 +15,13 @@ export class Outbox {
   #stopwatch;
   #stats;
   #timers;
+  #answers; // The timers of those that are written.
   #onSettled;
 
   /** Calls `onSettled` with the link that carried a send, or null, when it no longer does. */
   constructor(options, stopwatch, stats, onSettled) {
     this.#timers = createTimers(options.clock);
+    this.#answers = createTimers(options.clock);
     this.#options = options;
     this.#stopwatch = stopwatch;
     this.#stats = stats;
@@ -65,10 +67,11 @@ export class Outbox {
       if (this.size >= queueLimit)
         refuse(id, "queue_full", `${queueLimit} sends are unanswered (queueLimit): wait for some`);
 
-      const send = { frame, link: null, writes: 0, losses: 0, endsAt: this.#stopwatch() + limit };
+      const send = { id, frame, link: null, writes: 0, losses: 0, endsAt: this.#stopwatch() + limit };
       const settle = (how, value) => {
         if (this.#sends.get(id) !== send) return;
         this.#timers.clear(send);
+        this.#answers.clear(send);
         signal?.removeEventListener("abort", abort);
         this.#sends.delete(id);
         how(value);
@@ -113,12 +116,13 @@ export class Outbox {
     if (this.#link === link) this.#link = null;
     const carried = this.carriedBy(link);
     for (const send of carried) send.link = null;
+    this.#answers.clear(...carried);
     // 1009 says that a frame was too large. It was the largest; sent again, it would close the next connection too.
     if (code === 1009) {
       carried.sort((a, b) => bytes(a.frame) - bytes(b.frame));
       const largest = carried.pop();
       const text = "the gateway refused a frame of this size: send a link, or split it";
-      largest?.fail(TOO_LARGE, text, { mayHaveArrived: largest.writes > 1 });
+      largest?.fail(TOO_LARGE, text, { mayHaveArrived: largest.writes > 1 || carried.length > 0 });
     }
     // Without a code nobody but the client itself has ended it.
     for (const send of code === null ? [] : carried) {
@@ -129,14 +133,22 @@ export class Outbox {
     this.flush();
   }
 
-  /** The gateway has refused a frame without saying which: any that the link carries. */
+  /** The gateway has refused a frame without saying which: any that was written lately. */
   suspect(link) {
-    for (const send of this.carriedBy(link)) send.isSuspect = true;
+    const since = this.#stopwatch() - REFUSED_WITHIN;
+    for (const send of this.carriedBy(link)) send.isSuspect ||= send.writtenAt >= since;
   }
 
   /** What may have been refused, and is still carried, is written again. */
   repeat(link) {
-    for (const send of this.carriedBy(link)) if (send.isSuspect) send.link = null;
+    this.#release(
+      link,
+      this.carriedBy(link).filter(({ isSuspect }) => isSuspect),
+    );
+  }
+
+  #release(link, sends) {
+    for (const send of sends) if (send.link === link) send.link = null;
     this.#onSettled(link);
   }
 
@@ -153,14 +165,22 @@ export class Outbox {
       if (carried.length && [send, ...carried].some(({ losses }) => losses === LOSSES - 1)) return;
       if (!slice--) return this.#timers.set("flush", 50 + 100 * Math.random(), () => this.flush());
       // Timers stand still while a machine sleeps.
-      if (this.#stopwatch() >= send.endsAt) {
+      const now = this.#stopwatch();
+      if (now >= send.endsAt) {
         send.expire();
         continue;
       }
-      send.link = this.#link;
-      send.isSuspect = false;
+      const link = this.#link;
+      Object.assign(send, { link, writtenAt: now, isSuspect: false });
+      // Where no answer can come any more, it is written again.
+      this.#answers.set(send, ANSWERED_WITHIN, () => {
+        // After all others, which may have more luck.
+        this.#sends.delete(send.id);
+        this.#sends.set(send.id, send);
+        this.#release(link, [send]);
+      });
       if (send.writes++) this.#stats.resent++;
-      this.#link.ask(send.frame);
+      link.ask(send.frame);
     }
   }
 

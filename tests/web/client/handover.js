@@ -6,7 +6,7 @@ import { hold, HOUR, MINUTE, SECOND, setUp } from "./setup.js";
 
 test("before the gateway's cut the next connection is opened first, and the old one closed after", async (t) => {
   // Pings are another test's matter.
-  const options = { pingInterval: false };
+  const options = { pingInterval: false, handoverOverlap: 20 * SECOND };
   const { hub, connect, settle, wind } = await setUp(t, { random: 0 });
   const alice = await connect("alice", options);
   const bob = await connect("bob", { ...options, handoverAfter: false });
@@ -40,7 +40,7 @@ test("before the gateway's cut the next connection is opened first, and the old 
   await alice.send("bob", "new way");
   assert.equal(hub.frames.at(-1).link, next);
 
-  await wind(35 * SECOND);
+  await wind(20 * SECOND);
   assert.equal(links().length, 2, "the old connection still owes an answer");
   held[0]();
   assert.equal((await underWay).delivered, 1);
@@ -50,9 +50,9 @@ test("before the gateway's cut the next connection is opened first, and the old 
   assert.deepEqual(alice.heard("error"), []);
 
   // With nothing under way, the old one goes after the overlap, and not sooner.
-  await wind(115 * MINUTE - 35 * SECOND);
+  await wind(115 * MINUTE - 20 * SECOND);
   assert.equal(links().length, 2);
-  await wind(35 * SECOND - 1);
+  await wind(20 * SECOND - 1);
   assert.equal(links().length, 2);
   await wind(1);
   assert.equal(links().length, 1);

@@ -303,3 +303,53 @@ test("two readers of one loop share its messages, in their order", async (t) => 
     [1, 2, 3],
   );
 });
+
+test("an answer that is lost is asked for again after 35 s, and keeps no old connection open", async (t) => {
+  const { hub, connect, wind } = await setUp(t);
+  const alice = await connect("alice", { handoverAfter: MINUTE, ttl: false });
+  const lost = new Set();
+  hub.intercept = (link, { id }) => id && !lost.has(id) && lost.add(id);
+  for (let times = 0; times < 60; times++) {
+    alice.send("bob", times);
+    await wind(20 * SECOND);
+    assert.ok(hub.open.size <= 2, `${hub.open.size} connections`);
+  }
+  await wind(MINUTE);
+  assert.equal(alice.stats.unanswered, 0);
+});
+
+test("sends that are throttled one after the other are all answered", async (t) => {
+  const { hub, connect, wind } = await setUp(t);
+  const alice = await connect("alice");
+  let isThrottled = true;
+  hub.intercept = (link, frame) => isThrottled && isSend(frame) && (link.say(throttled), true);
+  const sends = [alice.send("bob", "a")];
+  await wind(200);
+  sends.push(alice.send("bob", "b"));
+  await wind(100);
+  isThrottled = false;
+  await wind(3 * SECOND);
+  for (const send of sends) assert.equal((await send).delivered, 0);
+});
+
+test("check() once a second, for an hour without a hub: a handshake a second at most", async (t) => {
+  const { hub, start, wind } = await setUp(t);
+  hub.refuse = true;
+  const bob = start("bob");
+  for (let seconds = 0; seconds < 600; seconds++) {
+    bob.check();
+    await wind(SECOND);
+    if (bob.state.name === "waiting") assert.ok(bob.delay() < 40 * SECOND && bob.delay() > -1_100, `${bob.delay()}`);
+  }
+  assert.ok(hub.attempts.length < 640, `${hub.attempts.length} handshakes in ten minutes`);
+});
+
+test("the state of a connection that lasts has no attempts behind it", async (t) => {
+  const { hub, start, wind } = await setUp(t);
+  hub.refuse = true;
+  const bob = start("bob");
+  await wind(20 * SECOND);
+  hub.refuse = false;
+  await wind(40 * SECOND);
+  assert.deepEqual([bob.state.name, bob.state.attempt], ["open", 0]);
+});
