@@ -83,7 +83,7 @@ test("a listener is called until it is taken off, and the fault of one is not an
   link.say(frame("2", null, "b"));
   await settle();
   assert.deepEqual(heard, ["1: a", "2: a", "2: b"]);
-  assert.throws(() => alice.on("mesage", () => {}), TypeError);
+  assert.throws(() => alice.on("gossip", () => {}), TypeError);
   assert.throws(() => alice.on("message"), TypeError);
 });
 
