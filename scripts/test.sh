@@ -267,7 +267,7 @@ if part system; then
       skip 'example of the client' "$no_node"
     else
       node_tests 'page in a browser' with_stack node --test --test-reporter=tap --test-timeout=120000 tests/web/page.test.js
-      node_tests 'example of the client' with_stack node --test --test-reporter=tap --test-timeout=120000 --test-name-pattern='against a hub' tests/web/package.test.js
+      node_tests 'example of the client' with_stack node --test --test-reporter=tap --test-timeout=120000 tests/web/example.test.js
     fi
     check 'log lines' logs_are_json
     check 'up again changes nothing' up_again_changes_nothing
