@@ -2,7 +2,7 @@
 
 /// <reference lib="esnext.disposable" />
 
-/** Connects to a hub. What can never work, such as a malformed address or option, throws a `TypeError` at once. */
+/** Connects to a hub. `Message` is what is sent and received. What can never work, such as a malformed address or option, throws a `TypeError` at once. */
 export function connect<Message = any>(options: HubOptions): HubClient<Message>;
 
 export interface HubOptions {
@@ -120,8 +120,14 @@ export interface Message<T = any> {
 
 export type HubStateName = "connecting" | "open" | "waiting" | "paused" | "failed" | "closed";
 
-/** A snapshot; each change makes a new one. */
-export interface HubState {
+/** A snapshot; each change makes a new one. `error` says why it has failed, or why the last attempt did. */
+export type HubState = HubStateFields &
+  (
+    | { readonly name: "failed" | "closed"; readonly error: HubError }
+    | { readonly name: Exclude<HubStateName, "failed" | "closed">; readonly error: HubError | null }
+  );
+
+export interface HubStateFields {
   /**
    * `connecting`: a connection is being opened. `open`. `waiting`: for the next attempt, or for the network. `paused`: until
    * `resume()`, or the page comes back from the browser's page cache. Final: `failed`, by itself, and `closed`, by `close()`.
@@ -130,9 +136,7 @@ export interface HubState {
   readonly since: Date;
   /** Why it is not open, in words; null if there is nothing to say. */
   readonly reason: string | null;
-  /** Why it has failed, or why the last attempt did; otherwise null. */
-  readonly error: HubError | null;
-  /** Attempts since the last stable connection. */
+  /** Attempts since the last connection that lasted for 5 s. */
   readonly attempt: number;
   /** Handshakes with a token that were refused in a row. */
   readonly refused: number;
@@ -221,8 +225,8 @@ export interface HubEvents<T = any> {
 
 export interface Session<T = any> {
   readonly name: string;
-  send(message: unknown, options?: SendOptions): Promise<Receipt>;
-  post(message: unknown): boolean;
+  send(message: T, options?: SendOptions): Promise<Receipt>;
+  post(message: T): boolean;
   on(type: "message", listener: (message: Message<T>) => void): () => void;
   messages(options?: { signal?: AbortSignal }): AsyncIterableIterator<Message<T>>;
 }
@@ -241,9 +245,9 @@ export class HubClient<T = any> {
   /** Resolves when the client is open; rejects when it has ended, or the signal is aborted. */
   ready(options?: { signal?: AbortSignal }): Promise<void>;
   /** Sends `message`, any JSON, to every connection of the sessions. Resolves with the hub's receipt. */
-  send(sessions: string | Iterable<string>, message: unknown, options?: SendOptions): Promise<Receipt>;
+  send(sessions: string | Iterable<string>, message: T, options?: SendOptions): Promise<Receipt>;
   /** Sends without a receipt, once, and only if the client is open. Returns whether it was sent. */
-  post(sessions: string | Iterable<string>, message: unknown): boolean;
+  post(sessions: string | Iterable<string>, message: T): boolean;
   /** One session's messages, and sends to it. */
   session(name: string): Session<T>;
   /** Without a connection: connects at once. With one: finds out whether it still works. */

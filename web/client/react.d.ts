@@ -43,7 +43,8 @@ export function useMessages<T = any>(
  * `token`, and a token that is a string, are those of the last render. So they may be written inline.
  *
  * It is never null. Until it starts, it is a paused client that holds sends back, and children can use it in their first
- * effects. Rendering on a server makes no connection. In StrictMode there is one connection, not two. With
+ * effects. A hidden `<Activity>` counts as unmounted: when it is shown again, effects see the closed client once, and then
+ * another one. Rendering on a server makes no connection. In StrictMode there is one connection, not two. With
  * `autoConnect: false` it stays paused until `resume()`.
  */
 export function useConnect<T = any>(options: HubOptions, deps?: DependencyList): HubClient<T>;

@@ -37,10 +37,10 @@ export function mayBeRefusal(error) {
 
 /** The socket, and a way to cut it if the runtime has one. Without, a process lives on until the other end has answered. */
 function open(WebSocket, url, protocols = []) {
-  const isNative = WebSocket === globalThis.WebSocket;
-  // Node puts it there when its WebSocket is first looked at.
-  const undici = isNative && globalThis[Symbol.for("undici.globalDispatcher.1")];
-  if (undici) {
+  // Node's own comes from undici, whose dispatcher is there once it has been looked at. Tests like to replace the global one.
+  const isUndici = `${WebSocket}${Object.getPrototypeOf(WebSocket)}`.includes("WebSocketInit");
+  const undici = globalThis[Symbol.for("undici.globalDispatcher.1")];
+  if (isUndici && undici) {
     let raw;
     const dispatch = (request, handler) => {
       // Named differently in undici 7 and 8.
@@ -61,7 +61,7 @@ function open(WebSocket, url, protocols = []) {
   // The package ws, and Bun.
   if (socket.terminate) return { socket, cut: () => socket.terminate() };
   const { Deno } = globalThis;
-  if (!isNative || !Deno) return { socket };
+  if (!Deno) return { socket };
   const resource = Object.getOwnPropertySymbols(socket).find((key) => key.description === "[[rid]]");
   // Until it is connected, it has none.
   return { socket, cut: () => socket[resource] >= 0 && Deno[Deno.internal]?.core?.tryClose?.(socket[resource]) };

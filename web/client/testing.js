@@ -18,7 +18,11 @@ const MOST_RUNS = 100_000;
 // What a subprotocol may be made of: a token, as RFC 9110 defines it for HTTP.
 const HTTP_TOKEN = /^[\w!#$%&'*+.^`|~-]+$/;
 
-const encoder = new TextEncoder();
+// Not TextEncoder and TextDecoder, which jsdom lacks: the UTF-8 of a text as one character for each byte, and back.
+const toBytes = (text) =>
+  encodeURIComponent(text).replace(/%(..)/g, (_, hex) => String.fromCharCode(Number.parseInt(hex, 16)));
+const fromBytes = (bytes) =>
+  decodeURIComponent(bytes.replace(/[^]/g, (byte) => `%${byte.charCodeAt(0).toString(16).padStart(2, "0")}`));
 
 /** Runs a function in a task of its own, after those that were queued before it. */
 const enqueue = setImmediate ?? (MessageChannel ? overChannel() : (run) => setTimeout(run, 0));
@@ -267,18 +271,18 @@ export class FakeHub {
 }
 
 export function jwt(claims) {
-  const part = (value) => {
-    const bytes = encoder.encode(JSON.stringify(value));
-    const binary = Array.from(bytes, (byte) => String.fromCharCode(byte)).join("");
-    return btoa(binary).replaceAll("+", "-").replaceAll("/", "_").replace(/=+$/, "");
-  };
+  const part = (value) =>
+    btoa(toBytes(JSON.stringify(value)))
+      .replaceAll("+", "-")
+      .replaceAll("/", "_")
+      .replace(/=+$/, "");
   return `${part({ alg: "none" })}.${part(claims)}.x`;
 }
 
 function claimsOf(token) {
   try {
     const binary = atob(token.split(".")[1].replaceAll("-", "+").replaceAll("_", "/"));
-    return JSON.parse(new TextDecoder().decode(Uint8Array.from(binary, (char) => char.charCodeAt(0)))) ?? {};
+    return JSON.parse(fromBytes(binary)) ?? {};
   } catch {
     return {};
   }
@@ -385,7 +389,7 @@ class MemorySocket extends EventTarget {
   send(data) {
     if (this.#readyState === CONNECTING) throw new DOMException("the socket is not open yet", "InvalidStateError");
     const frame = isBinary(data) ? bytesOf(data).slice() : String(data);
-    const size = isBinary(data) ? frame.length : encoder.encode(frame).length;
+    const size = isBinary(data) ? frame.length : toBytes(frame).length;
     this.#bufferedAmount += size;
     if (this.#readyState !== OPEN) return;
     this.#toHub(() => {
@@ -398,7 +402,7 @@ class MemorySocket extends EventTarget {
     if (code !== undefined && code !== 1000 && !(code >= 3000 && code <= 4999)) {
       throw new DOMException("the code must be 1000, or from 3000 to 4999", "InvalidAccessError");
     }
-    if (encoder.encode(reason).length > 123) {
+    if (toBytes(reason).length > 123) {
       throw new DOMException("the reason has more than 123 bytes", "SyntaxError");
     }
     const before = this.#readyState;

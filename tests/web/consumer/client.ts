@@ -95,6 +95,9 @@ hub.on("error", (error) => error.code === "gateway" && error.retryable);
 hub.on("frame", ({ direction, connection, data }) => direction === "in" && connection + data.length);
 const listener = (...[message]: HubEvents<Chat>["message"]): string => message.message.text;
 hub.on("message", listener);
+hub.on("state", ({ name, error }) => name === "failed" && error.code === "signed_out");
+// @ts-expect-error Only what has ended has an error for sure.
+hub.on("state", ({ name, error }) => name === "waiting" && error.code === "connect_failed");
 
 // Without a type a message is anything.
 connect({ url, session: "alice" }).on("message", ({ message }) => message.what.ever);
@@ -108,9 +111,13 @@ const counts: Count[] = [receipt, ...receipt.sessions];
 const sum: number = counts.reduce((total, { delivered, gone, failed }) => total + delivered + gone + failed, 0);
 const reached: string[] = receipt.sessions.filter(({ complete }) => complete !== false).map(({ session }) => session);
 const whole: boolean = receipt.reachedAll;
-await hub.send(new Set(["bob"]), [receipt.id, sum, reached, whole], { ttl: 1_000 });
-const sent: boolean = hub.post("bob", null);
-await hub.send("bob", sent).catch((error: unknown) => {
+await connect({ url, session: "x" }).send(new Set(["bob"]), [receipt.id, sum, reached, whole], { ttl: 1_000 });
+// @ts-expect-error A message is what its type says.
+await hub.send("bob", { txt: "hello" });
+// @ts-expect-error A message is what its type says.
+hub.post("bob", null);
+const sent: boolean = hub.post("bob", { text: "hello" });
+await hub.send("bob", { text: String(sent) }).catch((error: unknown) => {
   if (!(error instanceof HubError)) throw error;
   const code: HubErrorCode = error.code;
   return [code, error.id?.length, error.retryable, error.mayHaveArrived, error.cause, error.message];
@@ -124,7 +131,7 @@ const room: Session<Chat> = hub.session("room");
 for await (const { message } of room.messages()) message.text;
 room.on("message", ({ message }: Message<Chat>) => message.text)();
 const roomReceipt: Receipt = await room.send({ text: room.name }, { id: "2" });
-const posted: boolean = room.post(roomReceipt.delivered);
+const posted: boolean = room.post({ text: String(roomReceipt.delivered) });
 
 // The life of a client
 

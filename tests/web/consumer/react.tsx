@@ -42,7 +42,7 @@ function Room({ name }: { name?: string }) {
   useMessages(name);
   const greet = async () => {
     const receipt: Receipt = await send("bob", { text: "hello" }, { ttl: 1_000 });
-    const sent: boolean = post(["bob"], receipt.id);
+    const sent: boolean = post(["bob"], { text: receipt.id });
     return sent && same.name;
   };
   return <button onClick={() => void greet()}>{now.name}</button>;
