@@ -17,7 +17,7 @@ export class SignedOut extends Error {
   name = "SignedOut";
 }
 
-const UNKNOWN = "no reason given";
+const UNKNOWN = "the runtime does not say why";
 
 /** The reason, and the error behind it; but neither if they name the address with the token, as in some runtimes. */
 export function explain(error, reason) {

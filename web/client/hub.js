@@ -431,6 +431,7 @@ export class HubClient {
     const isRare = isRefused && this.#refusals >= REFUSALS;
     const retryAt = this.#retryLater(isRare);
     const problem = wasCurrent ? null : this.#problem(link.socket ? "connect_failed" : "token_failed", why, { cause });
+    if (problem) this.#outbox.trouble = problem;
     // Whoever was told may have done something about it.
     const isWaiting = () => this.#timers.has("retry");
     if (!this.#link && isWaiting()) this.#become("waiting", { reason: why, retryAt, error: problem });

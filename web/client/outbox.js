@@ -9,6 +9,7 @@ const TOO_LARGE = "message_too_large";
 
 export class Outbox {
   over = null; // Why nothing more is taken.
+  trouble; // Why there is no connection.
   #sends = new Map(); // By id, oldest first. One without a link waits for it.
   #link = null; // Carries what is written.
   #options;
@@ -41,7 +42,7 @@ export class Outbox {
     const { id } = rest;
     let frame;
     try {
-      if (JSON.stringify(message) === undefined) throw new TypeError(`a ${typeof message} is not JSON`);
+      if (JSON.stringify(message) === undefined) throw new TypeError(`${typeof message} is not JSON`);
       const list = typeof sessions === "string" ? [sessions] : [...sessions];
       frame = JSON.stringify({ action: "sendMessage", sessions: list, message, ...rest });
     } catch (cause) {
@@ -54,8 +55,9 @@ export class Outbox {
   }
 
   /** Resolves with the receipt. */
-  add(sessions, message, { id = newId(), ttl = this.#options.ttl, signal } = {}) {
+  add(sessions, message, { id = newId(), ttl = this.#options.ttl, signal, ...rest } = {}) {
     return new Promise((resolve, reject) => {
+      for (const name of Object.keys(rest)) refuse(id, "bad_request", `send() has no option ${name}`);
       if (typeof id !== "string" || !/^.{1,128}$/su.test(id)) {
         refuse(id, "bad_request", "id must be a string of 1 to 128 characters");
       }
@@ -81,7 +83,9 @@ export class Outbox {
       send.succeed = (receipt) => settle(resolve, receipt);
       send.fail = (code, text, details) =>
         settle(reject, new HubError(code, text, { id, mayHaveArrived: send.writes > 0, ...details }));
-      send.expire = () => send.fail("timeout", `no answer within ${limit / 1_000} s (ttl): ${fate()}`);
+      send.expire = () => {
+        send.fail("timeout", `no answer within ${limit / 1_000} s (ttl): ${fate()}`, { cause: this.trouble });
+      };
       const fate = () => (send.writes ? "it may have arrived" : "it was never sent");
       this.#sends.set(id, send);
       if (signal?.aborted) return abort();
@@ -94,6 +98,7 @@ export class Outbox {
   /** From now on, this link carries what is written; without one, everything waits. */
   use(link) {
     this.#link = link;
+    this.trouble = undefined;
     this.flush();
   }
 

@@ -103,6 +103,7 @@ export class Clock {
   }
 
   async advance(ms) {
+    if (!(ms >= 0)) throw new TypeError("advance() takes milliseconds");
     for (const end = this.#now + ms; ;) {
       await this.settle();
       if (this.#now >= end) return;
@@ -188,24 +189,22 @@ export class FakeHub {
 
   answer(link, frame) {
     const { action, id, receipt } = frame;
-    if (link.ended() && action !== "ping") {
-      link.say({ type: "error", code: "not_connected", message: "connect again", id });
-    } else if (action === "ping") {
-      link.say({ type: "pong" });
-    } else if (action === "sendMessage") {
-      const answer = this.deliver(link.session, frame);
-      if (receipt !== false) link.say(answer);
-    } else {
-      link.say({ type: "error", code: "unknown_action", message: "no such action" });
-    }
+    const refuse = (code, message) => link.say({ type: "error", code, message, ...(typeof id === "string" && { id }) });
+    if (action === "ping") return link.say({ type: "pong" });
+    if (action !== "sendMessage") return refuse("unknown_action", "no such action");
+    if (link.ended()) return refuse("not_connected", "connect again");
+    const wrong = whatIsWrong(frame);
+    if (wrong) return refuse(...wrong);
+    const answer = this.deliver(link.session, { ...frame, id: id ?? `fake-${this.frames.length}` });
+    if (receipt !== false) link.say(answer);
   }
 
   deliver(from, { id, sessions, message }) {
     const sent_at = new Date(this.now()).toISOString();
-    const counts = sessions.map((session) => {
+    const counts = [...new Set(sessions)].map((session) => {
       const all = [...this.open].filter((link) => link.session === session);
       const links = all.filter((link) => !link.ended());
-      const delivery = { type: "message", id, from, session, message, sent_at };
+      const delivery = { type: "message", id, from, message, sent_at };
       // As the hub does, when a message meets a connection whose token has ended.
       for (const link of all) link.ended() ? link.close() : link.say(delivery);
       return { session, delivered: links.length, gone: 0, failed: 0 };
@@ -222,8 +221,11 @@ export class FakeHub {
     const attempt = { url, query, protocols, token: second === undefined ? token : undefined };
     this.attempts.push(attempt);
     if (this.hang) return null;
-    const status =
-      this.refuse === true ? 400 : this.refuse || (this.auth && !(endOf(attempt.token) > this.now()) && 403);
+    const session = query.get("session_id") ?? claimsOf(attempt.token).session_id;
+    // What another token names is for its test to say.
+    const isNamed = isSession(session) || (session === undefined && attempt.token !== undefined);
+    const isAllowed = !this.auth || endOf(attempt.token) > this.now();
+    const status = this.refuse === true ? 400 : this.refuse || (!isAllowed && 403) || (!isNamed && 400);
     if (status) return { status };
     const protocol = protocols.includes("hub.v1") ? "hub.v1" : "";
     return { protocol, connect: (wire) => this.#connected(wire, attempt) };
@@ -254,7 +256,7 @@ export class FakeHub {
   #received(link, data) {
     let frame;
     try {
-      frame = JSON.parse(typeof data === "string" ? data : new TextDecoder().decode(data));
+      frame = Object(JSON.parse(typeof data === "string" ? data : new TextDecoder().decode(data)));
     } catch {
       link.say({ type: "error", code: "unknown_action", message: "this is not JSON" });
       return;
@@ -291,6 +293,21 @@ function claimsOf(token) {
 /** When a JWT ends, in milliseconds since 1970; NaN if it does not say. */
 function endOf(token) {
   return claimsOf(token).exp * 1_000;
+}
+
+/** Visible ASCII without * " and \\ */
+const isSession = (name) => typeof name === "string" && /^[!#-)+-[\]-~]{1,128}$/.test(name);
+
+/** Why a hub refuses this frame, as a code and a text; undefined if it does not. */
+function whatIsWrong({ sessions, message, id, receipt }) {
+  const bad = (text) => ["bad_request", text];
+  if (id != null && !(typeof id === "string" && /^.{1,128}$/su.test(id))) return bad("id must be 1 to 128 characters");
+  if (receipt !== undefined && typeof receipt !== "boolean") return bad("receipt must be true or false");
+  if (!Array.isArray(sessions) || !sessions.length || !sessions.every(isSession)) {
+    return bad("sessions must be a list of 1 to 100 session ids");
+  }
+  if (new Set(sessions).size > 100) return ["too_many_sessions", "at most 100 sessions"];
+  if (message === undefined) return bad("message is missing");
 }
 
 const isBinary = (data) => data instanceof ArrayBuffer || ArrayBuffer.isView(data);

@@ -420,3 +420,32 @@ test("an error about a post is told, since no send waits for it", async (t) => {
     [["forbidden", "not to bob"]],
   );
 });
+
+test("the fake hub refuses what a hub refuses, and counts each session once", async (t) => {
+  const { connect } = await setUp(t);
+  const alice = await connect("alice");
+  const names = (count) => [...Array(count)].map((_, number) => `s${number}`);
+  for (const [sessions, expected] of [
+    [[], "bad_request"],
+    [["a b"], "bad_request"],
+    [[1], "bad_request"],
+    [names(101), "too_many_sessions"],
+  ]) {
+    await assert.rejects(alice.send(sessions, 1), code(expected));
+  }
+  assert.equal((await alice.send(names(100), 1)).sessions.length, 100);
+  const receipt = await alice.send(["alice", "nobody", "alice"], 1);
+  assert.deepEqual([receipt.delivered, receipt.sessions.length, receipt.reachedAll], [1, 2, false]);
+});
+
+test("an option of send() that does not exist is an error, and what is wrong is its cause", async (t) => {
+  const { hub, start, wind } = await setUp(t);
+  hub.refuse = 503;
+  const alice = start("alice");
+  await assert.rejects(alice.send("bob", 1, { timeout: 5 }), /no option timeout/);
+  const late = alice.send("bob", 1, { ttl: 2 * SECOND }).catch((error) => error);
+  await wind(2 * SECOND);
+  const { message, cause } = await late;
+  assert.match(message, /never sent/);
+  assert.equal(cause.code, "connect_failed");
+});
