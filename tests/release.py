@@ -256,6 +256,9 @@ class Client(unittest.TestCase):
         with tarfile.open(self.folder / "out" / name) as tar:
             package = json.load(tar.extractfile("package/package.json"))
             self.assertIn("package/hub.js", tar.getnames())
+            readme = tar.extractfile("package/README.md").read().decode()
+        self.assertIn("npm install @octo/hub-client\n", readme)
+        self.assertNotIn("@websocket-hub", readme)
         own = json.loads((ROOT / "web/client/package.json").read_text())
         repository = {"type": "git", "url": "git+https://github.com/octo/hub.git", "directory": "web/client"}
         self.assertEqual(package, {**own, "name": "@octo/hub-client", "version": "1.2.3-rc.1", "repository": repository})

@@ -69,9 +69,14 @@ def pack(tag: str, out: str) -> None:
         copy = Path(shutil.copytree(CLIENT, Path(folder) / "client"))
         package = json.loads((copy / "package.json").read_text(encoding="utf-8"))
         package["version"] = version
-        package["name"] = name or package["name"]
-        # Only here is it known whose repository this is. npm compares it with where the workflow runs.
-        package["repository"] = {"type": "git", "url": repository(), "directory": "web/client"}
+        if name:
+            # Whoever reads it there would else install a package of someone else's.
+            readme = (copy / "README.md").read_text(encoding="utf-8").replace(package["name"], name)
+            (copy / "README.md").write_text(readme, encoding="utf-8")
+            package["name"] = name
+        # Only the workflow knows whose repository this is. npm compares it with where that runs.
+        if "GITHUB_REPOSITORY" in os.environ:
+            package["repository"] = {"type": "git", "url": repository(), "directory": "web/client"}
         (copy / "package.json").write_text(json.dumps(package, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
         done = run(npm, "pack", str(copy), "--ignore-scripts", "--pack-destination", str(Path(out).resolve()))
     if done.returncode:

@@ -228,7 +228,7 @@ function describe({ name, error, reason }) {
   const what = `${$("host").textContent} does not let us in, or cannot be reached.`;
   const hint = asksForToken ? " If the hub asks for a token, enter one." : "";
   // 1006 is all that a browser tells of most failures.
-  const cause = reason === "1006" ? "" : ` (${reason})`;
+  const cause = /^1006\b/.test(reason) ? "" : ` (${reason})`;
   return [brief, what, `Is the address right?${hint}${cause}`];
 }
 
