@@ -290,10 +290,13 @@ else
       const { context, enter, name } = await open(t);
       const page = await context.newPage();
       await page.goto(site.url);
-      await page.getByLabel("Hub address").fill("https://hub.example");
-      await page.getByLabel("Your session").fill(name("alice"));
-      await page.keyboard.press("Enter");
-      await page.getByRole("alert").filter({ hasText: "must look like wss://" }).waitFor();
+      for (const address of ["https://hub.example", "wss:// host/live", "ws://127.0.0.1:99999/live", "wss://"]) {
+        await page.getByLabel("Your session").fill(name("alice"));
+        await page.getByLabel("Hub address").fill(address);
+        await page.keyboard.press("Enter");
+        await page.getByRole("alert").filter({ hasText: "must look like wss://" }).waitFor();
+        await page.reload();
+      }
       await page.getByLabel("Hub address").fill(HUB_URL);
       await page.getByLabel("Your session").fill("not a session");
       await page.getByRole("button", { name: "Join" }).click();

@@ -60,6 +60,14 @@ function withoutToken(url) {
   return [`${parameters}` ? `${base}?${parameters}` : base, hidden];
 }
 
+function isAddress(url) {
+  try {
+    return Boolean(new URL(url));
+  } catch {
+    return false;
+  }
+}
+
 function join(url, session, givenToken, to) {
   const [bare, hidden] = withoutToken(url);
   place = { url: bare, session };
@@ -69,7 +77,7 @@ function join(url, session, givenToken, to) {
   turnedAway = unread = 0;
   mine = new Set();
   fill(token);
-  const wrong = Object.keys(PROBLEMS).find((id) => !$(id).validity.valid);
+  const wrong = Object.keys(PROBLEMS).find((id) => !$(id).validity.valid) ?? (isAddress(bare) ? null : "url");
   if (wrong) {
     offer(token);
     blame(wrong);

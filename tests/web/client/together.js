@@ -170,13 +170,17 @@ test("of frames too large, the one of the most bytes is given up", async (t) => 
     message.length > 1_000 &&
     [...message].some((c) => c > "~") &&
     (link.close(1009), true);
-  const ascii = alice.send("bob", "x".repeat(30_000));
   const wide = alice.send("bob", "漢".repeat(15_000));
+  const ascii = alice.send("bob", "x".repeat(30_000));
   const ends = Promise.all([ascii.then(({ delivered }) => delivered), wide.catch((error) => error)]);
   await wind(10 * SECOND);
   const [delivered, error] = await ends;
   assert.equal(delivered, 0);
   assert.ok(code("message_too_large")(error));
+  assert.equal(error.mayHaveArrived, true, "it is a guess");
+  const alone = alice.send("bob", "漢".repeat(15_000)).catch((error) => error);
+  await wind(10 * SECOND);
+  assert.equal((await alone).mayHaveArrived, false);
 });
 
 test("check() makes an attempt anew that hangs after its socket has opened", async (t) => {
@@ -352,4 +356,136 @@ test("the state of a connection that lasts has no attempts behind it", async (t)
   hub.refuse = false;
   await wind(40 * SECOND);
   assert.deepEqual([bob.state.name, bob.state.attempt], ["open", 0]);
+});
+
+test("a post is dropped while the network is backed up, and counted", async (t) => {
+  const { hub, connect, settle, standard } = await setUp(t);
+  let backedUp = 0;
+  const Base = standard.WebSocket ?? globalThis.WebSocket;
+  class Slow extends Base {
+    get bufferedAmount() {
+      return backedUp;
+    }
+  }
+  const alice = await connect("alice", { WebSocket: Slow });
+  assert.equal(alice.post("bob", 1), true);
+  backedUp = 100_000;
+  assert.equal(alice.post("bob", 2), false);
+  backedUp = 10_000;
+  assert.equal(alice.post("bob", 3), true);
+  await settle();
+  assert.deepEqual(
+    hub.sent.map(({ message, receipt }) => [message, receipt]),
+    [
+      [1, false],
+      [3, false],
+    ],
+  );
+  assert.equal(alice.stats.dropped, 1);
+});
+
+test("reachedAll: each session was reached, none failed, and all were counted", async (t) => {
+  const { hub, connect } = await setUp(t);
+  const alice = await connect("alice");
+  const one = { delivered: 1, gone: 0, failed: 0 };
+  for (const [reached, whole, ...sessions] of [
+    [true, one, one],
+    [true, { ...one, gone: 3 }, { ...one, gone: 3 }],
+    [false, one, one, { ...one, delivered: 0 }],
+    [false, { ...one, failed: 1 }, { ...one, failed: 1 }],
+    [false, { ...one, complete: false }, one],
+    [false, one, { ...one, complete: false }],
+  ]) {
+    hub.intercept = (link, { id }) => (link.say({ type: "receipt", id, ...whole, sessions }), true);
+    assert.equal((await alice.send("bob", 1)).reachedAll, reached, JSON.stringify([whole, sessions]));
+  }
+});
+
+test("a refusal says whether the message may have arrived before", async (t) => {
+  const { hub, connect, wind, cut } = await setUp(t);
+  const alice = await connect("alice");
+  const refuse = (link, { id, message }) => (link.say({ type: "error", code: message, message: "no", id }), true);
+  const fate = (send) => send.then(assert.fail, ({ mayHaveArrived }) => mayHaveArrived);
+  hub.intercept = refuse;
+  assert.equal(await fate(alice.send("bob", "forbidden")), false);
+  assert.equal(await fate(alice.send("bob", "internal")), true);
+  hub.intercept = () => true;
+  const twice = fate(alice.send("bob", "forbidden"));
+  await cut();
+  hub.intercept = refuse;
+  await wind(SECOND);
+  assert.equal(await twice, true);
+});
+
+test("what was written a while ago is not what the gateway refuses now", async (t) => {
+  const { hub, connect, wind } = await setUp(t);
+  const alice = await connect("alice");
+  const held = hold(hub);
+  const slow = alice.send("bob", "slow");
+  await wind(5 * SECOND);
+  hub.intercept = (link) => (link.say(throttled), true);
+  alice.post("bob", 1);
+  await wind(5 * SECOND);
+  hub.intercept = () => false;
+  held[0]();
+  assert.equal((await slow).delivered, 0);
+  assert.equal(hub.sent.filter(({ message }) => message === "slow").length, 1);
+});
+
+test("an old connection that dies does not take the new one's sends", async (t) => {
+  const { hub, connect, wind, settle } = await setUp(t);
+  const alice = await connect("alice", { handoverAfter: MINUTE });
+  const [old] = hub.open;
+  while (hub.open.size < 2) await wind(SECOND);
+  old.terminate();
+  await settle();
+  assert.equal((await alice.send("bob", 1)).delivered, 0);
+  assert.equal(hub.handshakes.length, 2);
+});
+
+for (const [what, sleeps] of [
+  ["stand still", true],
+  ["go on", false],
+]) {
+  test(`a sleep is noticed, also where the runtime's own clock would ${what}`, async (t) => {
+    const { hub, clock, connect, wind } = await setUp(t);
+    let ahead = 0;
+    const ours = {
+      ...bound(clock),
+      now: () => clock.now() + ahead,
+      uptime: () => clock.uptime() + (sleeps ? 0 : ahead),
+    };
+    await connect("bob", { clock: ours });
+    await wind(MINUTE);
+    const before = hub.pings;
+    ahead = 10 * MINUTE;
+    await wind(30 * SECOND);
+    assert.equal(hub.pings, before + 1);
+  });
+}
+
+/** The clock as an object whose functions can be replaced. */
+const bound = (clock) => ({
+  setTimeout: (run, ms) => clock.setTimeout(run, ms),
+  clearTimeout: (timer) => clock.clearTimeout(timer),
+});
+
+test("resume() starts the backoff anew, and `since` is when a state began", async (t) => {
+  const { hub, clock, start, wind, settle } = await setUp(t);
+  hub.refuse = true;
+  const bob = start("bob");
+  await wind(40 * SECOND);
+  assert.ok(bob.delay() > 5 * SECOND);
+  bob.pause();
+  const paused = clock.now();
+  await wind(SECOND);
+  assert.equal(bob.state.since.getTime(), paused);
+  bob.resume();
+  await settle();
+  assert.ok(bob.delay() <= 500, `${bob.delay()}`);
+  hub.refuse = false;
+  await wind(SECOND);
+  const { since } = bob.state;
+  await wind(10 * MINUTE);
+  assert.equal(bob.state.since, since);
 });
