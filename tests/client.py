@@ -7,6 +7,7 @@ import http
 import json
 import os
 import pty
+import select
 import subprocess
 import sys
 import threading
@@ -39,7 +40,7 @@ class Hub:
             self.frames.append(frame)
             if frame == "close":
                 return
-            socket.send('{"got":\n"☃"}')
+            socket.send('{"got":\n"☃\x9b\u202e"}')
             socket.send("")
 
 
@@ -58,8 +59,9 @@ def in_a_terminal(url: str, last: bytes) -> tuple:
     )
     os.close(terminal)
     shown = b""
-    for awaited, keys in ((b"> ", b"hello\n"), ('< {"got": "☃"}\r\n> '.encode(), last)):
+    for awaited, keys in ((b"> ", b"hello\n"), ('< {"got": "☃\\u009b\\u202e"}\r\n> '.encode(), last)):
         while awaited not in shown:
+            assert select.select([ours], [], [], 30)[0], f"the terminal shows no {awaited!r}: {shown!r}"
             shown += os.read(ours, 1024)
         os.write(ours, keys)
     try:
@@ -72,7 +74,7 @@ def in_a_terminal(url: str, last: bytes) -> tuple:
 
 def check_against_a_scripted_hub() -> None:
     hub = Hub()
-    assert piped(f"{hub.address}/?session_id=a", "one\n\n  two") == (0, '{"got": "☃"}\n' * 2, "")
+    assert piped(f"{hub.address}/?session_id=a", "one\n\n  two") == (0, '{"got": "☃\x9b\u202e"}\n' * 2, "")
     assert hub.frames == ["one", "two"], hub.frames
     assert hub.handshakes == [("/?session_id=a", f"hub.v1, bearer.{TOKEN}")], hub.handshakes
     for address, text, said in (

@@ -24,6 +24,11 @@ def show(text: str) -> None:
     print(text, end="", flush=True)
 
 
+def printable(text: str) -> str:
+    """What a message holds must not steer the terminal."""
+    return "".join(character if character.isprintable() else f"\\u{ord(character):04x}" for character in text)
+
+
 def send_lines(socket: ClientConnection, loop: asyncio.AbstractEventLoop, ended: asyncio.Future) -> None:
     """In a thread, since a file cannot be waited for otherwise. That the connection has ended is noticed where frames come in."""
     with contextlib.suppress(Exception):
@@ -51,7 +56,7 @@ async def talk(socket: ClientConnection) -> None:
             receiving.cancel()
         # Between the parts of JSON a line may break, and an empty frame is no answer.
         if frame := receiving.result().replace("\r", " ").replace("\n", " "):
-            show(f"\r\x1b[K< {frame}\n{PROMPT}" if SHOWN else f"{frame}\n")
+            show(f"\r\x1b[K< {printable(frame)}\n{PROMPT}" if SHOWN else f"{frame}\n")
 
 
 async def main(url: str) -> str:

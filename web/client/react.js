@@ -62,7 +62,7 @@ export function useHub(client) {
   const [subscribe, getState, actions] = useMemo(
     () => [
       (changed) => hub.on("state", changed),
-      () => (starting.has(hub) ? STARTING : hub.state),
+      () => (starting.has(hub) && hub.state.name === "paused" ? STARTING : hub.state),
       { send: (...args) => hub.send(...args), post: (...args) => hub.post(...args) },
     ],
     [hub],

@@ -60,14 +60,6 @@ function withoutToken(url) {
   return [`${parameters}` ? `${base}?${parameters}` : base, hidden];
 }
 
-function isAddress(url) {
-  try {
-    return Boolean(new URL(url));
-  } catch {
-    return false;
-  }
-}
-
 function join(url, session, givenToken, to) {
   const [bare, hidden] = withoutToken(url);
   place = { url: bare, session };
@@ -77,17 +69,25 @@ function join(url, session, givenToken, to) {
   turnedAway = unread = 0;
   mine = new Set();
   fill(token);
-  const wrong = Object.keys(PROBLEMS).find((id) => !$(id).validity.valid) ?? (isAddress(bare) ? null : "url");
+  const wrong = Object.keys(PROBLEMS).find((id) => !$(id).validity.valid);
   if (wrong) {
     offer(token);
     blame(wrong);
     return;
   }
-  start({ autoConnect: !isForgotten });
+  let host;
+  try {
+    ({ host } = new URL(bare));
+    start({ autoConnect: !isForgotten });
+  } catch {
+    offer(token);
+    blame("url");
+    return;
+  }
   $("token").value = "";
   conversation.face($("me-face"), session);
   $("me").textContent = session;
-  $("host").textContent = new URL(bare).host;
+  $("host").textContent = host;
   $("to").value = to;
   for (const id of ["another", "another-too"]) $(id).href = address({ url: bare, to: session });
   conversation.clear();
