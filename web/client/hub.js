@@ -51,7 +51,8 @@ export class HubClient {
   #state = {};
   #over = null; // Why nothing is sent any more: the client is closed, or has failed.
   #halted = new Set(); // Who has paused it.
-  #drained = null; // Ends the wait of close().
+  #draining = null; // The wait of close(), and what ends it.
+  #drained = null;
   #link = null; // Carries the sends.
   #dialing = null; // Is being opened: the first, the one after a loss, or the one that takes over.
   #retiring = new Set(); // Have been taken over from, and stay until what they carry has been answered.
@@ -108,7 +109,7 @@ export class HubClient {
   }
 
   /** Without a connection it waits for one; if one is lost before the answer, it is sent again with the same id. */
-  send(sessions, message, options) {
+  async send(sessions, message, options) {
     return this.#outbox.add(sessions, message, options);
   }
 
@@ -145,12 +146,11 @@ export class HubClient {
   }
 
   async close({ drain = 0 } = {}) {
-    if (drain > 0 && this.#outbox.size && !this.#isStopped && !this.#drained) {
-      await new Promise((resolve) => {
-        this.#drained = resolve;
-        this.#outbox.over = CLOSED;
-        this.#timers.set("drain", drain, resolve);
-      });
+    if (drain > 0 && this.#outbox.size && !this.#isStopped) {
+      this.#outbox.over = CLOSED;
+      this.#draining ??= new Promise((resolve) => (this.#drained = resolve));
+      this.#timers.set("drain", drain, this.#drained);
+      await this.#draining;
     }
     this.#end("closed", CLOSED);
   }

@@ -79,7 +79,10 @@ export interface FakeHubFrame {
   [name: string]: any;
 }
 
-/** A small hub that does as it should, until a test tells it not to. */
+/**
+ * A small hub that does as it should, until a test tells it not to. What the real one refuses is refused, but the size of a
+ * message, and, with `auth`, sessions that a token does not name: tokens are only looked at for their end.
+ */
 export class FakeHub {
   constructor(options?: FakeHubOptions);
   /** For the client's option `url`. */

@@ -489,3 +489,46 @@ test("resume() starts the backoff anew, and `since` is when a state began", asyn
   await wind(10 * MINUTE);
   assert.equal(bob.state.since, since);
 });
+
+test("fifty answers that never come leave room for other sends", async (t) => {
+  const { hub, connect, wind } = await setUp(t);
+  const alice = await connect("alice");
+  hub.intercept = (link, { message }) => message === "lost";
+  for (let count = 0; count < 50; count++) alice.send("bob", "lost", { ttl: false }).catch(() => {});
+  await wind(SECOND);
+  const others = [];
+  for (let times = 0; times < 30; times++) {
+    others.push(alice.send("bob", times));
+    await wind(10 * SECOND);
+  }
+  await wind(MINUTE);
+  for (const send of others) assert.equal((await send).delivered, 0);
+});
+
+test("a drain joins one that is under way, and send() rejects whatever it is given", async (t) => {
+  const { hub, connect, settle, wind } = await setUp(t);
+  const alice = await connect("alice");
+  for (const options of [null, 5, { ttl: 0 }, { id: "" }]) {
+    const send = alice.send("bob", 1, options);
+    if (options !== 5) await assert.rejects(send);
+  }
+  await settle();
+  const held = hold(hub);
+  const send = alice.send("bob", 2);
+  const closing = [alice.close({ drain: 5 * SECOND }), alice.close({ drain: 5 * SECOND })];
+  await wind(SECOND);
+  held[0]();
+  assert.equal((await send).delivered, 0);
+  await Promise.all(closing);
+  assert.equal(alice.state.name, "closed");
+});
+
+test("an empty frame is no answer and no error", async (t) => {
+  const { hub, connect, settle } = await setUp(t);
+  const alice = await connect("alice");
+  const [link] = hub.open;
+  link.say("");
+  link.say(new Uint8Array(0));
+  await settle();
+  assert.deepEqual([alice.heard("error"), alice.state.name], [[], "open"]);
+});
