@@ -75,8 +75,7 @@ test("types, documentation and code name the same states, events and numbers", a
   const fields = [...members("HubStateFields"), "error"];
   assert.deepEqual(Object.keys(client.state).sort(), fields.sort());
   assert.deepEqual(Object.keys(client.stats).sort(), members("HubStats").sort());
-  for (const name of [...fields, ...members("HubStats")])
-    assert.match(section("States"), RegExp(`\`${name}\``));
+  for (const name of [...fields, ...members("HubStats")]) assert.match(section("States"), RegExp(`\`${name}\``));
   const events = members("HubEvents");
   for (const name of events) {
     assert.ok(firstColumn(section("Receiving")).includes(name), name);
