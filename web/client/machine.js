@@ -3,9 +3,18 @@
 /** Calls `on`'s functions as the events come, until the function that it returns is called. */
 export function watchMachine(on) {
   const { document, navigator } = globalThis;
+  const connection = navigator?.connection;
+  // Its estimates change all the time, which is no other network.
+  const getKind = () => connection?.type ?? connection?.effectiveType ?? {};
+  let kind = getKind();
+  const changed = () => {
+    const before = kind;
+    kind = getKind();
+    if (kind !== before) on.wake();
+  };
   const events = [
     [globalThis, "online", on.wake],
-    [navigator?.connection, "change", on.wake],
+    [connection, "change", changed],
     [document, "resume", on.wake],
     [document, "visibilitychange", () => document.visibilityState === "visible" && on.look()],
     [globalThis, "offline", on.offline],

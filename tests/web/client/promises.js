@@ -251,6 +251,23 @@ test("on another network, the old connection has 3 s to answer", async (t) => {
   }
 });
 
+test("estimates of the network that change are no other network", async (t) => {
+  fakePage(t);
+  const connection = Object.assign(new EventTarget(), { effectiveType: "4g", rtt: 50 });
+  replace(t, globalThis, "navigator", { connection });
+  const { hub, connect, settle } = await setUp(t);
+  await connect("bob");
+  const change = async (estimates) => {
+    Object.assign(connection, estimates);
+    connection.dispatchEvent(new Event("change"));
+    await settle();
+  };
+  for (let rtt = 75; rtt < 1_000; rtt += 25) await change({ rtt });
+  assert.equal(hub.pings, 0);
+  await change({ effectiveType: "3g" });
+  assert.equal(hub.pings, 1);
+});
+
 test("a 6 min gap of the wall clock is a wake, and counts for the connection's age", async (t) => {
   const { hub, clock, connect, wind } = await setUp(t);
   const bob = await connect("bob");
