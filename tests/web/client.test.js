@@ -11,3 +11,4 @@ import "./client/handover.js";
 import "./client/ending.js";
 import "./client/promises.js";
 import "./client/together.js";
+import "./client/random.js";
