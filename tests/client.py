@@ -52,20 +52,28 @@ def piped(url: str, text: str) -> tuple:
 def in_a_terminal(url: str, last: bytes) -> tuple:
     ours, terminal = pty.openpty()
     # In a session of its own the terminal is the client's, so that Ctrl-C reaches it.
-    attach = "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); os.execv(sys.argv[1], sys.argv[1:])"
+    # What runs in the background of a script ignores Ctrl-C, and hands that down.
+    attach = (
+        "import fcntl, os, signal, sys, termios; signal.signal(signal.SIGINT, signal.SIG_DFL);"
+        "fcntl.ioctl(0, termios.TIOCSCTTY, 0); os.execv(sys.argv[1], sys.argv[1:])"
+    )
     client = subprocess.Popen(
         [sys.executable, "-c", attach, *CLIENT, url],
         env=ENVIRONMENT, stdin=terminal, stdout=terminal, stderr=terminal, start_new_session=True,
     )
     os.close(terminal)
     shown = b""
+
+    def read() -> bytes:
+        assert select.select([ours], [], [], 30)[0], f"the terminal shows nothing more: {shown!r}"
+        return os.read(ours, 1024)
+
     for awaited, keys in ((b"> ", b"hello\n"), ('< {"got": "☃\\u009b\\u202e"}\r\n> '.encode(), last)):
         while awaited not in shown:
-            assert select.select([ours], [], [], 30)[0], f"the terminal shows no {awaited!r}: {shown!r}"
-            shown += os.read(ours, 1024)
+            shown += read()
         os.write(ours, keys)
     try:
-        while more := os.read(ours, 1024):
+        while more := read():
             shown += more
     except OSError:  # The terminal has no process left.
         pass
