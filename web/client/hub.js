@@ -500,11 +500,12 @@ export class HubClient {
     this.#emit(isRepeated ? "duplicate" : "message", delivery);
   }
 
-  #refused(link, { code = "internal", message, id }) {
+  #refused(link, { code: given = "internal", message, id }) {
+    const code = String(given);
     const isKnown = this.#outbox.refuse(code, message, id);
     // The hub has lost sight of this connection, so no message reaches it any more: a new one is known again.
     if (code === "not_connected") this.#lost(link, { reason: message });
-    else if (!isKnown) this.#problem(String(code), message, { id });
+    else if (!isKnown) this.#problem(code, message, { id });
   }
 
   #problem(code, text, details) {

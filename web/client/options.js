@@ -26,10 +26,13 @@ function check(condition, text) {
   if (!condition) throw new TypeError(text);
 }
 
+/** Visible ASCII without * " and \ */
+export function isSession(name) {
+  return typeof name === "string" && /^[!#-)+-[\]-~]{1,128}$/.test(name);
+}
+
 export function checkSession(name) {
-  // Visible ASCII without * " and \
-  const isSession = typeof name === "string" && /^[!#-)+-[\]-~]{1,128}$/.test(name);
-  check(isSession, 'session must be 1 to 128 visible ASCII characters, without * " and \\');
+  check(isSession(name), 'session must be 1 to 128 visible ASCII characters, without * " and \\');
 }
 
 /** A number within its bounds; Infinity where it is switched off. */

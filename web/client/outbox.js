@@ -112,7 +112,7 @@ export class Outbox {
     // Its connection's loss comes next, for this reason.
     if (send && code === "not_connected") send.refusal = [code, text];
     // One that was written before may have arrived then.
-    else send?.fail(String(code), text, { mayHaveArrived: code === "internal" || send.writes > 1 });
+    else send?.fail(code, text, { mayHaveArrived: code === "internal" || send.writes > 1 });
     return Boolean(send);
   }
 
@@ -146,14 +146,11 @@ export class Outbox {
 
   /** What may have been refused, and is still carried, is written again. */
   repeat(link) {
-    this.#release(
-      link,
-      this.carriedBy(link).filter(({ isSuspect }) => isSuspect),
-    );
+    this.#release(link, ({ isSuspect }) => isSuspect);
   }
 
-  #release(link, sends) {
-    for (const send of sends) if (send.link === link) send.link = null;
+  #release(link, isMeant) {
+    for (const send of this.carriedBy(link).filter(isMeant)) send.link = null;
     this.#onSettled(link);
   }
 
@@ -163,9 +160,10 @@ export class Outbox {
     let slice = SLICE;
     for (const send of this.#sends.values()) {
       if (send.link) continue;
-      const carried = this.carriedBy(this.#link);
       // Whoever listens to frames may have ended the link.
-      if (!this.#link || carried.length >= WINDOW) return;
+      if (!this.#link) return;
+      const carried = this.carriedBy(this.#link);
+      if (carried.length >= WINDOW) return;
       // What has gone down with all but the last of its connections may be the reason, and goes alone.
       if (carried.length && [send, ...carried].some(({ losses }) => losses === LOSSES - 1)) return;
       if (!slice--) return this.#timers.set("flush", 50 + 100 * Math.random(), () => this.flush());
@@ -182,7 +180,7 @@ export class Outbox {
         // After all others, which may have more luck.
         this.#sends.delete(send.id);
         this.#sends.set(send.id, send);
-        this.#release(link, [send]);
+        this.#release(link, (other) => other === send);
       });
       if (send.writes++) this.#stats.resent++;
       link.ask(send.frame);

@@ -1,5 +1,7 @@
 // A hub and a clock for tests: in memory, without a network, a dependency or a wait.
 
+import { isSession } from "./options.js";
+
 // Taken before a test puts fake ones in their place.
 const { setImmediate, setTimeout, MessageChannel } = globalThis;
 const realNow = Date.now.bind(Date);
@@ -294,9 +296,6 @@ function claimsOf(token) {
 function endOf(token) {
   return claimsOf(token).exp * 1_000;
 }
-
-/** Visible ASCII without * " and \\ */
-const isSession = (name) => typeof name === "string" && /^[!#-)+-[\]-~]{1,128}$/.test(name);
 
 /** Why a hub refuses this frame, as a code and a text; undefined if it does not. */
 function whatIsWrong({ sessions, message, id, receipt }) {
