@@ -51,6 +51,9 @@ async fn main() -> ExitCode {
     if wanted("times") {
         figures.extend(bench.times().await);
     }
+    if wanted("history") {
+        figures.extend(bench.history().await);
+    }
     if wanted("memory") {
         figures.extend(bench.memory().await);
     }

@@ -28,6 +28,9 @@ const TIMED: usize = 2_000;
 /// How long `@connections` takes for a post at best.
 const POST: Duration = Duration::from_millis(10);
 
+/// How long DynamoDB takes for a call.
+const TABLE_CALL: Duration = Duration::from_millis(5);
+
 /// What is measured, and where what comes of it lies.
 pub(crate) struct Bench {
     /// The functions' folders.
@@ -56,7 +59,10 @@ impl Bench {
 
     /// Counts the instructions of a whole process that hands `event` to `handle`.
     async fn count(&self, program: &Program, label: &str, job: Job) -> f64 {
-        let world = self.world(if matches!(job, Job::Fanout) { COUNTED + 1 } else { 0 }).await;
+        let mut world = self.world(if matches!(job, Job::Fanout) { COUNTED + 1 } else { 0 }).await;
+        if matches!(job, Job::Kept) {
+            world = world.with_history();
+        }
         let file = self.out.join(format!("callgrind/{}-{label}.out", program.name));
         let setting = Setting { callgrind: Some(&file), ..self.setting() };
         let mut problem = String::new();
@@ -64,7 +70,7 @@ impl Bench {
         for _ in 0..3 {
             let process = program.start(&world, setting).await;
             let done = match job {
-                Job::First => process.try_send(ONE, 1).await,
+                Job::First | Job::Kept => process.try_send(ONE, 1).await,
                 Job::Ungranted => process.invoke(ungranted(ONE), 1).await,
                 Job::Fanout => process.try_send(CROWD, COUNTED + 1).await,
                 Job::Sample => process.invoke(event(program.name).to_string(), 0).await,
@@ -98,12 +104,18 @@ impl Bench {
             Figure::new("instructions_post", "instructions per further post", Unit::Count, post)
                 .target(Target::OfFloor(1.3)),
         ];
-        let count = self.count(&self.programs[0], "ungranted", Job::Ungranted).await;
-        let label = "instructions of that without a grant: the sender's row is read";
-        figures.insert(
-            1,
-            Figure::new("instructions_ungranted", label, Unit::Count, [Some(count), None, None, None]),
-        );
+        for (index, (name, label, job)) in [
+            ("ungranted", "instructions of that without a grant: the sender's row is read", Job::Ungranted),
+            ("history", "instructions of that with history: the message is written first", Job::Kept),
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            let count = self.count(&self.programs[0], name, job).await;
+            let values = [Some(count), None, None, None];
+            let key = format!("instructions_{name}");
+            figures.insert(index + 1, Figure::new(&key, label, Unit::Count, values));
+        }
         for name in OTHERS {
             let program = self.other(name);
             let count = self.count(&program, "start", Job::Sample).await;
@@ -160,6 +172,32 @@ impl Bench {
                 .target(Target::OfFloor(1.4)),
             Figure::new("answer_cpu", "CPU of that", Unit::Seconds, answer_cpu),
         ]
+    }
+
+    /// How long a sender waits for the receipt of a message to one connection, without and with history, where DynamoDB and
+    /// the gateway take the time that they do on AWS.
+    pub(crate) async fn history(&self) -> Vec<Figure> {
+        let mut figures = Vec::new();
+        for (key, label) in [
+            ("message", "a message to one; DynamoDB answers after 5 ms, the gateway after 10 ms"),
+            ("message_history", "the same with history"),
+        ] {
+            eprintln!("{label}");
+            let mut world = self.world(0).await;
+            if key == "message_history" {
+                world = world.with_history();
+            }
+            world.table.script(|_, _| Answer::Serve.after(TABLE_CALL));
+            world.messages.script(|_, _| Answer::Serve.after(TABLE_CALL));
+            slow_gateway(&world, POST);
+            let process = self.programs[0].start(&world, self.setting()).await;
+            let mut least = f64::INFINITY;
+            for _ in 0..=10 * self.rounds {
+                least = least.min(process.send(ONE, 1).await.took.as_secs_f64());
+            }
+            figures.push(Figure::new(key, label, Unit::Seconds, [Some(least), None, None, None]));
+        }
+        figures
     }
 
     /// Peak memory of a process that delivers one message to that many connections.
@@ -326,6 +364,8 @@ enum Job {
     First,
     /// The same without a grant.
     Ungranted,
+    /// The same as the first, in a hub with history.
+    Kept,
     /// A message to many.
     Fanout,
     /// The function's own sample event.

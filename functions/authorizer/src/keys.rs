@@ -10,7 +10,7 @@ use http::{Request, StatusCode, Uri, header, uri};
 use hub::{
     clock::Moment,
     failure::{Failure, chain},
-    http::Host,
+    http::{Host, empty},
     tls::Tls,
 };
 use serde::Deserialize;
@@ -256,7 +256,7 @@ impl Keys {
             let request = Request::get(format!("{}{query}", url.path()))
                 .header(header::ACCEPT, "application/json")
                 .header(header::USER_AGENT, concat!("websocket-hub/", env!("CARGO_PKG_VERSION")))
-                .body(Default::default())
+                .body(empty())
                 .map_err(anyhow::Error::from)?;
             let response =
                 host.request(request, MAX_ANSWER_BYTES).await.map_err(|error| anyhow!(chain(&error)))?;

@@ -309,7 +309,7 @@ impl GatewayAnswer {
     /// The answer to a frame that names one of the gateway's own routes as its action.
     #[must_use]
     pub fn unknown_action() -> Self {
-        let text = "no such action: send a JSON object whose action is sendMessage or ping";
+        let text = "no such action: send a JSON object whose action is one of the hub's, such as sendMessage or ping";
         Self::frame(&Refusal::new(Code::UnknownAction, text, None))
     }
 

@@ -14,17 +14,19 @@ pub enum Failure {
     #[error("the event is not one that this function is made for: {0}")]
     Event(String),
     /// DynamoDB did not do what was asked, after the SDK's own retries.
-    #[error("could not {action} the table of connections")]
+    #[error("could not {action} the table of {what}")]
     Table {
         /// What was attempted, as in "read from".
         action: &'static str,
+        /// What the table holds.
+        what: &'static str,
         /// The SDK's error.
         #[source]
         source: Box<dyn StdError + Send + Sync>,
     },
-    /// The table had not given all that was asked of it when the answer was due.
+    /// A table had not given all that was asked of it when the answer was due.
     #[error(
-        "the time ran out before the table had answered; see whether DynamoDB is slow, or raise the function's timeout"
+        "the time ran out before the tables had answered; see whether DynamoDB is slow, or raise the function's timeout"
     )]
     OutOfTime,
     /// What only one module can fail at.
@@ -110,6 +112,7 @@ mod tests {
     fn a_caller_sees_no_internals_and_the_log_sees_them_all() {
         let failure = Failure::Table {
             action: "read from",
+            what: "connections",
             source: Box::new(std::io::Error::other("no route to 10.0.0.7")),
         };
         assert_eq!(chain(&failure), "could not read from the table of connections: no route to 10.0.0.7");

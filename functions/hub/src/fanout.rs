@@ -1,12 +1,13 @@
-//! Delivery of one frame to every live connection of some sessions.
+//! Delivery of one message to every live connection of some sessions.
 
 mod progress;
 mod waiting;
 
-use std::{convert::Infallible, future::pending, pin::pin, time::Duration};
+use std::{convert::Infallible, future::pending, pin::pin, sync::Arc, time::Duration};
 
 use futures::{
     StreamExt,
+    future::join,
     stream::{self, FuturesUnordered},
 };
 use tokio::{
@@ -23,12 +24,12 @@ use crate::{
     deadline::Deadline,
     failure::{Failure, chain},
     posts::{Connections, Frame, Verdict},
-    protocol::{SessionCounts, SessionId},
+    protocol::{Position, SessionCounts, SessionId},
     registry::{Prune, Recipient, Registry, prune_cutoff},
     stragglers::Stragglers,
 };
 
-/// How many sessions are read from the index at once.
+/// How many sessions are written and read at once.
 const READERS: usize = 8;
 /// Sockets of expired connections that are closed at once.
 const CLOSED_AT_ONCE: usize = 16;
@@ -70,9 +71,12 @@ enum Outcome {
     Interrupted,
 }
 
-/// What reading has to tell of a session.
+/// What serving a session has to tell.
 enum Read {
-    Page(Vec<Recipient>),
+    /// The message stands there in the session's history.
+    Kept(Position),
+    /// Recipients, and the frame for them.
+    Page(Arc<Frame>, Vec<Recipient>),
     /// Nothing more comes.
     End(Result<(), Failure>),
 }
@@ -81,28 +85,32 @@ enum Read {
 type Reads = mpsc::Receiver<(usize, Read)>;
 
 impl Fanout<'_> {
-    /// Delivers the frame to each live connection of `sessions` and fills in `report`, even where it fails.
+    /// Delivers a message to each live connection of `sessions` and fills in `report`, even where it fails.
     ///
-    /// Reading begins at once and posting when `frame` is there. Reading runs ahead by a few pages and no more, so memory
-    /// does not grow with a session.
+    /// Reading begins at once, and posting when the message is `ready` and a session has its frame from `frame`, which says
+    /// too where its history has it, if it does. Reading runs ahead by a few pages and no more, so memory does not grow with
+    /// a session.
     ///
     /// # Errors
     ///
-    /// `frame`'s own; a failure where not one session could be read, or where no post can succeed.
+    /// `ready`'s own; a failure where not one session could be served, or where no post can succeed.
     pub async fn deliver<E: From<Failure>>(
         &self,
         sessions: &[SessionId],
-        frame: impl Future<Output = Result<Frame, E>>,
+        ready: impl Future<Output = Result<(), E>>,
+        frame: impl AsyncFn(&SessionId) -> Result<(Frame, Option<Position>), Failure>,
         report: &mut Report,
     ) -> Result<(), E> {
         report.sessions = sessions.iter().cloned().map(SessionCounts::new).collect();
         let (pages, reads) = mpsc::channel(1);
         let reading = stream::iter(sessions.iter().enumerate())
-            .for_each_concurrent(READERS, |(index, session)| self.read(index, session, pages.clone()));
+            .for_each_concurrent(READERS, |(index, session)| {
+                self.read(index, session, &frame, pages.clone())
+            });
         // Boxed, because the SDK's futures are large.
         let posting = Box::pin(async {
-            let frame = frame.await?;
-            Ok(self.post(reads, &frame, report).await?)
+            ready.await?;
+            Ok(self.post(reads, report).await?)
         });
         tokio::select! {
             result = posting => result,
@@ -110,28 +118,39 @@ impl Fanout<'_> {
         }
     }
 
-    async fn read(&self, index: usize, session: &SessionId, reads: mpsc::Sender<(usize, Read)>) {
-        let mut next = None;
-        let end = loop {
-            // Boxed, because the SDK's futures are large.
-            match Box::pin(self.registry.page(session, next)).await {
-                Ok(page) => {
-                    // Posting ends first only when nothing more is wanted.
-                    let _ = reads.send((index, Read::Page(page.recipients))).await;
-                    next = page.next;
-                    if next.is_none() {
-                        break Ok(());
-                    }
+    async fn read(
+        &self,
+        index: usize,
+        session: &SessionId,
+        frame: impl AsyncFn(&SessionId) -> Result<(Frame, Option<Position>), Failure>,
+        reads: mpsc::Sender<(usize, Read)>,
+    ) {
+        // Posting ends first only when nothing more is wanted.
+        let send = async |read| drop(reads.send((index, read)).await);
+        // Boxed, because the SDK's futures are large.
+        let page = async |from| Box::pin(self.registry.page(session, from)).await;
+        let serve = async {
+            let (frame, first) = join(frame(session), page(None)).await;
+            let (frame, position) = frame?;
+            if let Some(position) = position {
+                send(Read::Kept(position)).await;
+            }
+            let frame = Arc::new(frame);
+            let mut read = first?;
+            loop {
+                send(Read::Page(frame.clone(), read.recipients)).await;
+                if read.next.is_none() {
+                    return Ok(());
                 }
-                Err(failure) => break Err(failure),
+                read = page(read.next).await?;
             }
         };
-        let _ = reads.send((index, Read::End(end))).await;
+        send(Read::End(serve.await)).await;
     }
 
     /// Posts to every recipient that is read until all are settled, the time for posting is up, or none is settled any
     /// more; then closes what has expired.
-    async fn post(&self, mut reads: Reads, frame: &Frame, report: &mut Report) -> Result<(), Failure> {
+    async fn post(&self, mut reads: Reads, report: &mut Report) -> Result<(), Failure> {
         let stop = Notify::new();
         let mut calls = FuturesUnordered::new();
         let mut alarm = pin!(sleep_until(self.deadline.post_until));
@@ -145,7 +164,7 @@ impl Fanout<'_> {
                 && let Some(delivery) = waiting.next(now)
             {
                 progress.begin(delivery.attempts == 0, now);
-                calls.push(self.attempt(delivery, frame, &stop));
+                calls.push(self.attempt(delivery, &stop));
             }
             let more = progress.reads() || waiting.has_new();
             if progress.is_hopeless() || (!more && calls.is_empty() && waiting.is_empty()) {
@@ -167,9 +186,10 @@ impl Fanout<'_> {
                     waiting.parked.extend(progress.settle(delivery, outcome));
                 }
                 Some((session, read)) = reads.recv(), if progress.reads() && waiting.wants_more() => match read {
-                    Read::Page(recipients) => {
+                    Read::Kept(position) => progress.kept(session, position),
+                    Read::Page(frame, recipients) => {
                         progress.page();
-                        waiting.page = (session, recipients.into_iter());
+                        waiting.page = Some((session, frame, recipients.into_iter()));
                     }
                     Read::End(end) => progress.end(session, end),
                 },
@@ -190,7 +210,6 @@ impl Fanout<'_> {
     fn attempt<'a>(
         &'a self,
         mut delivery: Delivery,
-        frame: &'a Frame,
         stop: &'a Notify,
     ) -> impl Future<Output = (Delivery, Outcome)> + 'a {
         // From now on, and not from the first poll, which may come after the notification.
@@ -199,15 +218,15 @@ impl Fanout<'_> {
             delivery.attempts += 1;
             let outcome = tokio::select! {
                 biased;
-                outcome = self.outcome(&delivery, frame) => outcome,
+                outcome = self.outcome(&delivery) => outcome,
                 () = stopped => Outcome::Interrupted,
             };
             (delivery, outcome)
         }
     }
 
-    async fn outcome(&self, delivery: &Delivery, frame: &Frame) -> Outcome {
-        match self.connections.post(&delivery.recipient.connection_id, frame).await {
+    async fn outcome(&self, delivery: &Delivery) -> Outcome {
+        match self.connections.post(&delivery.recipient.connection_id, &delivery.frame).await {
             Verdict::Delivered => Outcome::Delivered,
             Verdict::Gone if delivery.was_gone => {
                 // Boxed: it is rare, and its size would be every recipient's.

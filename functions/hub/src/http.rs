@@ -18,10 +18,11 @@ use aws_smithy_runtime_api::client::{
     result::ConnectorError,
 };
 use aws_smithy_types::body::SdkBody;
+use bytes::buf::Chain;
 use http::{HeaderValue, Request, Response, StatusCode, Uri, header::HOST};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::{
-    body::Bytes,
+    body::{Buf, Bytes},
     client::conn::http1::{SendRequest, handshake},
     rt::{Read, Write},
 };
@@ -29,7 +30,7 @@ use hyper_util::rt::TokioIo;
 use rustls::pki_types::ServerName;
 use tokio::{
     net::{TcpStream, lookup_host},
-    time::timeout,
+    time::{Instant, timeout},
 };
 use tokio_rustls::TlsConnector;
 
@@ -44,7 +45,21 @@ pub(crate) const LONGEST_REST: Duration = Duration::from_secs(20);
 /// A page of DynamoDB's has 1 MB of data, and some JSON around it.
 const LARGEST_SDK_ANSWER: usize = 16 * 1024 * 1024;
 
-type Sender = SendRequest<Full<Bytes>>;
+/// Two pieces, of which many requests may share the first.
+pub type Body = Full<Chain<Bytes, Bytes>>;
+type Sender = SendRequest<Body>;
+
+/// A body of two pieces.
+#[must_use]
+pub fn chained(start: Bytes, end: Bytes) -> Body {
+    Full::new(start.chain(end))
+}
+
+/// No body.
+#[must_use]
+pub fn empty() -> Body {
+    chained(Bytes::new(), Bytes::new())
+}
 
 /// Why a request has no answer.
 #[derive(Debug, thiserror::Error)]
@@ -130,7 +145,7 @@ impl Host {
     /// There was no answer, not a whole one, or a longer one.
     pub async fn request(
         &self,
-        mut request: Request<Full<Bytes>>,
+        mut request: Request<Body>,
         largest: usize,
     ) -> Result<Response<Bytes>, Error> {
         request.headers_mut().insert(HOST, self.authority.clone());
@@ -139,6 +154,7 @@ impl Host {
                 Some(sender) => (sender, true),
                 None => (self.connect().await?, false),
             };
+            let unanswered = Unanswered { host: self, began: Instant::now() };
             let response = match sender.try_send_request(request).await {
                 Ok(response) => response,
                 Err(mut error) => match error.take_message() {
@@ -153,6 +169,7 @@ impl Host {
             let (head, body) = response.into_parts();
             let body = Limited::new(body, largest).collect().await;
             let body = body.map_err(lost("the answer did not come whole"))?.to_bytes();
+            unanswered.forget();
             let troubled = head.status.is_server_error() || head.status == StatusCode::REQUEST_TIMEOUT;
             if !troubled && !self.longest_rest.is_zero() && sender.ready().await.is_ok() {
                 self.idle().push_back((sender, Moment::now()));
@@ -216,6 +233,26 @@ impl Host {
     }
 }
 
+/// A request under way. Without an answer, those connections go with it that nobody has used since it began: after a freeze
+/// they may all be as dead as its own, and would cost an attempt each.
+struct Unanswered<'a> {
+    host: &'a Host,
+    began: Instant,
+}
+
+impl Unanswered<'_> {
+    /// It has an answer.
+    fn forget(self) {
+        std::mem::forget(self);
+    }
+}
+
+impl Drop for Unanswered<'_> {
+    fn drop(&mut self) {
+        self.host.idle().retain(|(_, since)| since.steady >= self.began);
+    }
+}
+
 async fn speak<T>(stream: T) -> Result<Sender, Error>
 where
     TokioIo<T>: Read + Write + Unpin + Send + 'static,
@@ -247,7 +284,7 @@ struct ForSdk {
 }
 
 impl ForSdk {
-    fn prepare(&self, request: HttpRequest) -> anyhow::Result<(Arc<Host>, Request<Full<Bytes>>)> {
+    fn prepare(&self, request: HttpRequest) -> anyhow::Result<(Arc<Host>, Request<Body>)> {
         let (mut head, body) = request.try_into_http1x()?.into_parts();
         let body = Bytes::copy_from_slice(body.bytes().context("only a body in memory can be sent")?);
         let host = match self.host.get() {
@@ -258,7 +295,7 @@ impl ForSdk {
             }
         };
         head.uri = head.uri.path_and_query().context("the address has no path")?.as_str().parse()?;
-        Ok((host, Request::from_parts(head, Full::new(body))))
+        Ok((host, Request::from_parts(head, chained(body, Bytes::new()))))
     }
 }
 
@@ -310,7 +347,7 @@ mod tests {
     }
 
     async fn status(host: &Host) -> Result<u16, Error> {
-        let request = Request::get("/").body(Full::default()).unwrap();
+        let request = Request::get("/").body(empty()).unwrap();
         host.request(request, 100).await.map(|response| response.status().as_u16())
     }
 
@@ -349,7 +386,7 @@ mod tests {
     #[tokio::test]
     async fn an_answer_that_is_too_long_and_a_rest_that_was_too_long_end_a_connection() {
         let host = host(&format!("http://{}", server().await));
-        let request = Request::get("/").body(Full::default()).unwrap();
+        let request = Request::get("/").body(empty()).unwrap();
         assert!(host.request(request, 1).await.is_err());
         assert_eq!(host.open(), 0);
         status(&host).await.unwrap();

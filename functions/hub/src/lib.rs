@@ -1,4 +1,4 @@
-//! What the hub's Lambda functions share: configuration, events, the protocol, the table and the fan-out.
+//! What the hub's Lambda functions share: configuration, events, the protocol, the tables and the fan-out.
 
 pub mod aws;
 pub mod clock;
@@ -10,13 +10,17 @@ pub mod failure;
 pub mod fanout;
 pub mod function;
 pub mod grant;
+pub mod history;
 pub mod http;
+pub mod invocation;
 pub mod messenger;
 pub mod metrics;
 pub mod posts;
 pub mod protocol;
 pub mod registry;
+pub mod sender;
 pub mod stragglers;
+mod table;
 pub mod telemetry;
 mod throttling;
 pub mod tls;

@@ -4,16 +4,16 @@
 use std::time::{Duration, Instant, SystemTime};
 
 use aws_config::SdkConfig;
-use lambda_runtime::Diagnostic;
+use tokio::sync::SetOnce;
 
 use crate::{
     config::Variables,
-    deadline::Deadline,
-    failure::Failure,
     fanout::{Fanout, Report, Trouble},
+    history::History,
+    invocation::{Origin, Stop},
     metrics::{self, HANDLER_ERRORS, Metric},
-    posts::{Connections, Frame},
-    protocol::{Message, Receipt, Refusal, SessionId, delivery_frame},
+    posts::{Connections, FrameStart},
+    protocol::{DeliveryFrame, Message, Receipt, Refusal, SessionId},
     registry::Registry,
     stragglers::Stragglers,
     telemetry,
@@ -21,6 +21,8 @@ use crate::{
 
 /// The largest frame that API Gateway passes on, in bytes.
 const GATEWAY_MESSAGE_BYTES: usize = 128 * 1024;
+/// The largest delivery that an answer of `history` has room for, in bytes.
+const HISTORY_MESSAGE_BYTES: usize = 126 * 1024;
 
 /// Messages that were sent, whatever became of them.
 const MESSAGES: Metric = Metric::count("Messages");
@@ -43,76 +45,6 @@ const FANOUT_SIZE: Metric = Metric::count("FanoutSize");
 /// From the first read to the last answer.
 const FANOUT_DURATION: Metric = Metric::milliseconds("FanoutDuration");
 
-/// Why there is no receipt.
-#[derive(Debug)]
-pub enum Stop {
-    /// The caller's fault.
-    Refused(Refusal),
-    /// Ours.
-    Failed(Failure),
-}
-
-impl From<Refusal> for Stop {
-    fn from(refusal: Refusal) -> Self {
-        Self::Refused(refusal)
-    }
-}
-
-impl From<Failure> for Stop {
-    fn from(failure: Failure) -> Self {
-        Self::Failed(failure)
-    }
-}
-
-impl From<Stop> for Diagnostic {
-    /// A function error whose type is the refusal's code, or `internal`: whoever queues an invocation, or repeats it, sees
-    /// nothing else of an answer.
-    fn from(stop: Stop) -> Self {
-        match stop {
-            Stop::Refused(refusal) => {
-                Self { error_type: refusal.code.as_str().into(), error_message: refusal.message }
-            }
-            Stop::Failed(failure) => failure.into(),
-        }
-    }
-}
-
-/// The invocation that a message comes with.
-#[derive(Debug)]
-pub struct Origin<'a> {
-    /// For the log.
-    pub route: &'static str,
-    /// The sender's connection; `None` for a backend.
-    pub connection_id: Option<&'a str>,
-    /// The bounds in time.
-    pub deadline: Deadline,
-    /// When the invocation began.
-    pub started: Instant,
-}
-
-impl Origin<'_> {
-    fn id(&self) -> &str {
-        self.connection_id.unwrap_or_default()
-    }
-
-    /// Logs and counts a refusal. What it says stays out: it may quote the caller.
-    pub fn log_refusal(&self, refusal: &Refusal) {
-        metrics::count(MESSAGES_REFUSED);
-        tracing::info!(
-            route = self.route,
-            connection_id = self.id(),
-            code = refusal.code.as_str(),
-            duration_ms = telemetry::millis_since(self.started),
-            "refused"
-        );
-    }
-
-    /// Logs and counts a failure.
-    pub fn log_failure(&self, failure: &Failure) {
-        telemetry::failed(self.route, self.id(), failure, self.started);
-    }
-}
-
 /// Sends messages; outlives an invocation.
 pub struct Messenger {
     /// The table of connections.
@@ -123,31 +55,31 @@ pub struct Messenger {
     concurrency: usize,
     straggler_patience: Duration,
     max_message_bytes: usize,
+    history: Option<History>,
 }
 
 impl Messenger {
-    /// Reads `FANOUT_CONCURRENCY`, `STRAGGLER_SECONDS`, `MAX_MESSAGE_BYTES` and `REQUIRE_GRANT`, and what the table needs.
+    /// Reads `FANOUT_CONCURRENCY`, `STRAGGLER_SECONDS`, `MAX_MESSAGE_BYTES` and `REQUIRE_GRANT`, and what the tables need.
     ///
     /// # Errors
     ///
     /// A variable is missing or malformed.
     pub fn new(variables: &Variables, sdk: &SdkConfig) -> anyhow::Result<Self> {
+        let history = History::new(variables, sdk)?;
+        let most = if history.is_some() { HISTORY_MESSAGE_BYTES } else { GATEWAY_MESSAGE_BYTES };
         Ok(Self {
             registry: Registry::new(variables, sdk)?.with_index(variables)?,
             stragglers: Stragglers::default(),
             concurrency: variables.number("FANOUT_CONCURRENCY", 64, &(1..=512))?,
             straggler_patience: Duration::from_secs(variables.number("STRAGGLER_SECONDS", 5, &(1..=60))?),
-            max_message_bytes: variables.number(
-                "MAX_MESSAGE_BYTES",
-                32 * 1024,
-                &(1..=GATEWAY_MESSAGE_BYTES),
-            )?,
+            max_message_bytes: variables.number("MAX_MESSAGE_BYTES", 32 * 1024, &(1..=most))?,
             require_grant: variables.require_grant()?,
+            history,
         })
     }
 
-    /// Delivers `message` under the id `id` to the live connections of its sessions. Reading them begins before `from`, the
-    /// sender's session, is known; `None` is a backend.
+    /// Delivers `message` under the id `id` to the live connections of its sessions, each session's once it is kept in its
+    /// history. Reading the connections begins before `from`, the sender's session, is known; `None` is a backend.
     ///
     /// # Errors
     ///
@@ -156,7 +88,7 @@ impl Messenger {
         &self,
         origin: &Origin<'_>,
         connections: &Connections,
-        Message { sessions, content, .. }: Message<'_>,
+        Message { sessions, content, is_stored, .. }: Message<'_>,
         id: String,
         from: impl Future<Output = Result<Option<SessionId>, Stop>>,
     ) -> Result<Receipt, Stop> {
@@ -172,15 +104,29 @@ impl Messenger {
         };
         let delivering = Instant::now();
         let (mut sent, mut report) = (None, Report::default());
+        let written = SetOnce::new();
         let frame = async {
             let from = from.await?;
-            let frame =
-                delivery_frame(&id, from.as_ref(), content, SystemTime::now(), self.max_message_bytes)?;
-            sent = Some((from, frame.len()));
-            Ok::<_, Stop>(Frame::new(frame))
+            let (now, most) = (SystemTime::now(), self.max_message_bytes);
+            let frame = DeliveryFrame::new(&id, from.as_ref(), content, &sessions, now, most)?;
+            sent = Some((from, frame.longest()));
+            // There is one sender.
+            let _ = written.set((FrameStart::new(frame.shared().to_vec()), frame));
+            Ok::<_, Stop>(())
+        };
+        let history = self.history.as_ref().filter(|_| is_stored);
+        let session_frame = async |session: &SessionId| {
+            let (start, frame) = written.wait().await;
+            let position = match history {
+                None => None,
+                Some(history) => {
+                    Some(history.append(session, |position| frame.text(session, position)).await?)
+                }
+            };
+            Ok((start.frame(DeliveryFrame::end(session, position.as_ref())), position))
         };
         // Boxed, because it is large.
-        let result = Box::pin(fanout.deliver(&sessions, frame, &mut report)).await;
+        let result = Box::pin(fanout.deliver(&sessions, frame, session_frame, &mut report)).await;
         let receipt = Receipt::new(id, std::mem::take(&mut report.sessions));
         if let Some((from, bytes)) = &sent {
             let from = from.as_ref().map_or("", SessionId::as_str);
@@ -191,12 +137,18 @@ impl Messenger {
     }
 }
 
+/// Logs and counts a message that is refused.
+pub fn refuse(origin: &Origin<'_>, refusal: &Refusal) {
+    metrics::count(MESSAGES_REFUSED);
+    origin.log_refusal(refusal);
+}
+
 #[allow(clippy::cast_precision_loss, reason = "no count comes near 2^53")]
 fn measure(receipt: &Receipt, report: &Report, started: Instant, is_ok: bool) {
     let total = receipt.total;
     metrics::count(MESSAGES);
     // A failure of ours counts by itself; one within a receipt counts here.
-    if is_ok && report.read_failures.count > 0 {
+    if is_ok && report.session_failures.count > 0 {
         metrics::count(HANDLER_ERRORS);
     }
     for (metric, count) in [
@@ -223,6 +175,7 @@ fn log(origin: &Origin, from: &str, bytes: usize, receipt: &Receipt, report: &Re
         session_id = from,
         message_id,
         sessions = receipt.sessions.len(),
+        stored = receipt.sessions.iter().filter(|session| session.position.is_some()).count(),
         delivered = receipt.total.delivered,
         gone = receipt.total.gone,
         failed = receipt.total.failed,
@@ -235,8 +188,8 @@ fn log(origin: &Origin, from: &str, bytes: usize, receipt: &Receipt, report: &Re
         duration_ms = telemetry::millis_since(origin.started),
         "sent"
     );
-    if let Trouble { count, first_cause: Some(error) } = &report.read_failures {
-        tracing::error!(route, connection_id, message_id, count, error, "sessions not read");
+    if let Trouble { count, first_cause: Some(error) } = &report.session_failures {
+        tracing::error!(route, connection_id, message_id, count, error, "sessions not served");
     }
     if let Trouble { count, first_cause: Some(error) } = &report.delivery_failures {
         tracing::error!(route, connection_id, message_id, count, error, "deliveries failed");

@@ -24,7 +24,6 @@ use aws_sigv4::{
 use aws_smithy_runtime_api::client::identity::Identity;
 use aws_smithy_types::retry::ReconnectMode;
 use http::{HeaderMap, Request, Response, StatusCode, header::DATE};
-use http_body_util::Full;
 use hyper::body::Bytes;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use ring::digest;
@@ -36,7 +35,7 @@ use crate::{
     config::Variables,
     endpoint::{Endpoint, cannot_post},
     failure::{Failure, chain},
-    http::{Error, Host, LONGEST_REST, for_sdk},
+    http::{Body, Error, Host, LONGEST_REST, chained, for_sdk},
     tls::{self, Tls},
 };
 
@@ -67,10 +66,40 @@ pub enum Verdict {
     Unsent(String),
 }
 
+/// How the frames of a message begin, in all sessions alike: kept and hashed once.
+pub struct FrameStart {
+    bytes: Bytes,
+    hash: digest::Context,
+}
+
+impl FrameStart {
+    /// The beginning of frames.
+    #[must_use]
+    pub fn new(bytes: Vec<u8>) -> Self {
+        let mut hash = digest::Context::new(&digest::SHA256);
+        hash.update(&bytes);
+        Self { bytes: bytes.into(), hash }
+    }
+
+    /// The frame that goes on with `end`.
+    #[must_use]
+    pub fn frame(&self, end: String) -> Frame {
+        let mut context = self.hash.clone();
+        context.update(end.as_bytes());
+        let mut hash = String::with_capacity(64);
+        for byte in context.finish().as_ref() {
+            // Writing to a string cannot fail.
+            let _ = write!(hash, "{byte:02x}");
+        }
+        Frame { start: self.bytes.clone(), end: end.into(), hash }
+    }
+}
+
 /// A frame to post, and its hash, which every signature needs.
 #[derive(Debug)]
 pub struct Frame {
-    bytes: Bytes,
+    start: Bytes,
+    end: Bytes,
     hash: String,
 }
 
@@ -78,12 +107,7 @@ impl Frame {
     /// A frame of these bytes.
     #[must_use]
     pub fn new(bytes: Vec<u8>) -> Self {
-        let mut hash = String::with_capacity(64);
-        for byte in digest::digest(&digest::SHA256, &bytes).as_ref() {
-            // Writing to a string cannot fail.
-            let _ = write!(hash, "{byte:02x}");
-        }
-        Self { bytes: bytes.into(), hash }
+        FrameStart::new(bytes).frame(String::new())
     }
 }
 
@@ -146,7 +170,7 @@ impl Connections {
         })
     }
 
-    fn signed(&self, path: &str, frame: &Frame, ahead: i64) -> anyhow::Result<Request<Full<Bytes>>> {
+    fn signed(&self, path: &str, frame: &Frame, ahead: i64) -> anyhow::Result<Request<Body>> {
         let by = Duration::from_secs(ahead.unsigned_abs());
         let now = if ahead < 0 { SystemTime::now() - by } else { SystemTime::now() + by };
         let params = SigningParams::builder()
@@ -163,7 +187,7 @@ impl Connections {
         let (instructions, _) =
             sign(SignableRequest::new("POST", url, headers.into_iter(), body)?, &params)?.into_parts();
         let request = Request::post(path).header(CONTENT_TYPE.0, CONTENT_TYPE.1);
-        let mut request = request.body(Full::new(frame.bytes.clone()))?;
+        let mut request = request.body(chained(frame.start.clone(), frame.end.clone()))?;
         instructions.apply_to_request_http1x(&mut request);
         Ok(request)
     }

@@ -104,6 +104,8 @@ pub struct Message<'a> {
     pub id: Option<String>,
     /// Whether success is answered too. Errors always are.
     pub wants_receipt: bool,
+    /// Whether it is kept, where the hub has a history.
+    pub is_stored: bool,
 }
 
 /// The frame with each part still unread, so that one bad part does not hide the others.
@@ -115,6 +117,8 @@ struct Parts<'a> {
     message: Option<&'a RawValue>,
     #[serde(borrow, default, deserialize_with = "present")]
     id: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "present")]
+    store: Option<&'a RawValue>,
 }
 
 /// The same of a client's frame, which has a key more. To a backend that key is unknown, and not even looked at.
@@ -127,6 +131,8 @@ struct ClientParts<'a> {
     #[serde(borrow, default, deserialize_with = "present")]
     id: Option<&'a RawValue>,
     #[serde(borrow, default, deserialize_with = "present")]
+    store: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "present")]
     receipt: Option<&'a RawValue>,
 }
 
@@ -136,7 +142,11 @@ fn is_object(json: &str) -> bool {
 }
 
 /// Keeps `null` apart from a missing key: a `null` message is a message.
-fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de RawValue>, D::Error> {
+///
+/// # Errors
+///
+/// The deserializer's own.
+pub fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de RawValue>, D::Error> {
     <&RawValue>::deserialize(deserializer).map(Some)
 }
 
@@ -150,25 +160,25 @@ impl<'a> Message<'a> {
 
     /// Reads a client's `sendMessage` frame. Unknown keys are ignored.
     pub fn parse_frame(text: &'a str) -> Result<Self, Refusal> {
-        let ClientParts { sessions, message, id, receipt } = parse_object(text)?;
+        let ClientParts { sessions, message, id, store, receipt } = parse_object(text, OBJECT)?;
         let id = id.map_or(Ok(None), parse_id)?;
-        match receipt.map_or(Ok(true), |raw| serde_json::from_str(raw.get())) {
-            Ok(wants_receipt) => Ok(Self { wants_receipt, ..Self::of_parts(sessions, message, id)? }),
-            Err(_) => Err(bad("`receipt` must be true or false, or be left out", id)),
-        }
+        let wants_receipt = parse_flag("receipt", receipt, id.as_ref())?;
+        Ok(Self { wants_receipt, ..Self::of_parts(sessions, message, id, store)? })
     }
 
     /// Reads a backend's request: the same object, whose receipt is the result. Unknown keys are ignored.
     pub fn parse_request(text: &'a str) -> Result<Self, Refusal> {
-        let Parts { sessions, message, id } = parse_object(text)?;
-        Self::of_parts(sessions, message, id.map_or(Ok(None), parse_id)?)
+        let Parts { sessions, message, id, store } = parse_object(text, OBJECT)?;
+        Self::of_parts(sessions, message, id.map_or(Ok(None), parse_id)?, store)
     }
 
     fn of_parts(
         sessions: Option<&'a RawValue>,
         message: Option<&'a RawValue>,
         id: Option<String>,
+        store: Option<&'a RawValue>,
     ) -> Result<Self, Refusal> {
+        let is_stored = parse_flag("store", store, id.as_ref())?;
         let Some(sessions) = sessions else {
             return Err(bad("`sessions` is missing: give a list of 1 to 100 session ids", id));
         };
@@ -176,26 +186,44 @@ impl<'a> Message<'a> {
             return Err(bad("`message` is missing: give any JSON value; null is one", id));
         };
         match parse_sessions(sessions) {
-            Ok(sessions) => Ok(Self { sessions, content, id, wants_receipt: true }),
+            Ok(sessions) => Ok(Self { sessions, content, id, wants_receipt: true, is_stored }),
             Err(refusal) => Err(Refusal { id, ..refusal }),
         }
     }
 }
 
-fn bad(message: impl Into<String>, id: Option<String>) -> Refusal {
+const OBJECT: &str = "`sessions` and `message`";
+
+/// A refusal of a frame whose id is `id`: it is not what the protocol describes.
+pub fn bad(message: impl Into<String>, id: Option<String>) -> Refusal {
     Refusal::new(Code::BadRequest, message, id)
 }
 
-fn parse_object<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, Refusal> {
-    let no_object =
-        |why: String| bad(format!("send one JSON object with `sessions` and `message`: {why}"), None);
+/// Reads one JSON object, which should have `keys`.
+///
+/// # Errors
+///
+/// It is none, or not one of this kind.
+pub fn parse_object<'a, T: Deserialize<'a>>(text: &'a str, keys: &str) -> Result<T, Refusal> {
+    let no_object = |why: String| bad(format!("send one JSON object with {keys}: {why}"), None);
     if !is_object(text) {
         return Err(no_object("it does not begin with {".into()));
     }
     serde_json::from_str(text).map_err(|error| no_object(error.to_string()))
 }
 
-fn parse_id(raw: &RawValue) -> Result<Option<String>, Refusal> {
+/// A key that is true where it is missing.
+fn parse_flag(name: &str, raw: Option<&RawValue>, id: Option<&String>) -> Result<bool, Refusal> {
+    raw.map_or(Ok(true), |raw| serde_json::from_str(raw.get()))
+        .map_err(|_| bad(format!("`{name}` must be true or false, or be left out"), id.cloned()))
+}
+
+/// Reads the key `id`.
+///
+/// # Errors
+///
+/// It is not a string of 1 to 128 characters, nor null.
+pub fn parse_id(raw: &RawValue) -> Result<Option<String>, Refusal> {
     let id: Option<String> = serde_json::from_str(raw.get()).map_err(|_| {
         Refusal::new(Code::BadRequest, "`id` must be a string of 1 to 128 characters, or be left out", None)
     })?;
@@ -241,37 +269,102 @@ fn parse_sessions(raw: &RawValue) -> Result<Vec<SessionId>, Refusal> {
     Ok(sessions)
 }
 
-/// `{"type":"message",…}`: what every recipient of a message gets.
+/// Where a message stands in its session's history: in which numbering, and its number there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Position {
+    /// The numbering: [`EPOCH_CHARS`] characters, others once the numbers begin anew.
+    pub epoch: String,
+    /// The number, from 1.
+    pub offset: u64,
+}
+
+/// The length of an epoch.
+pub const EPOCH_CHARS: usize = 8;
+/// The most digits of an offset: JavaScript counts exactly up to 2^53.
+const OFFSET_DIGITS: usize = 16;
+
+/// `{"type":"message",…}`: what the recipients of a message get, in all sessions alike but for its end.
+#[derive(Debug)]
+pub struct DeliveryFrame {
+    shared: Vec<u8>,
+    longest: usize,
+}
+
 #[derive(Serialize)]
 #[serde(tag = "type", rename = "message")]
-struct DeliveryFrame<'a> {
+struct SharedKeys<'a> {
     id: &'a str,
     from: Option<&'a SessionId>,
     message: &'a RawValue,
     sent_at: String,
 }
 
-/// The delivery frame, UTF-8 JSON, or a refusal if it is larger than `max_bytes`.
-///
-/// `from` is the sender's session, `None` for a backend.
-pub fn delivery_frame(
-    id: &str,
-    from: Option<&SessionId>,
-    content: &RawValue,
-    sent_at: SystemTime,
-    max_bytes: usize,
-) -> Result<Vec<u8>, Refusal> {
-    let sent_at = humantime::format_rfc3339_millis(sent_at).to_string();
-    let refuse = |text: String| Refusal::new(Code::MessageTooLarge, text, Some(id.to_owned()));
-    let frame = serde_json::to_vec(&DeliveryFrame { id, from, message: content, sent_at })
-        .map_err(|error| refuse(format!("the message cannot be written as a frame: {error}")))?;
-    if frame.len() > max_bytes {
-        return Err(refuse(format!(
-            "the delivery frame would have {} bytes: at most {max_bytes} are allowed; send a link or split it",
-            frame.len()
-        )));
+impl DeliveryFrame {
+    /// The frame of a message to these `sessions`. `from` is the sender's session, `None` for a backend.
+    ///
+    /// # Errors
+    ///
+    /// With the longest session and any position, it has more than `max_bytes`.
+    pub fn new(
+        id: &str,
+        from: Option<&SessionId>,
+        content: &RawValue,
+        sessions: &[SessionId],
+        sent_at: SystemTime,
+        max_bytes: usize,
+    ) -> Result<Self, Refusal> {
+        let sent_at = humantime::format_rfc3339_millis(sent_at).to_string();
+        let refuse = |text: String| Refusal::new(Code::MessageTooLarge, text, Some(id.to_owned()));
+        let mut shared = serde_json::to_vec(&SharedKeys { id, from, message: content, sent_at })
+            .map_err(|error| refuse(format!("the message cannot be written as a frame: {error}")))?;
+        // The object goes on with what is different.
+        shared.pop();
+        let session = sessions.iter().map(|session| session.as_str().len()).max().unwrap_or_default();
+        let longest = shared.len()
+            + r#","session":"","epoch":"","offset":}"#.len()
+            + session
+            + EPOCH_CHARS
+            + OFFSET_DIGITS;
+        if longest > max_bytes {
+            return Err(refuse(format!(
+                "the delivery frame would have up to {longest} bytes: at most {max_bytes} are allowed; send a link or split it"
+            )));
+        }
+        Ok(Self { shared, longest })
     }
-    Ok(frame)
+
+    /// How it begins: UTF-8 JSON up to the end of a value.
+    #[must_use]
+    pub fn shared(&self) -> &[u8] {
+        &self.shared
+    }
+
+    /// The whole of it for `session`, at `position` of its history.
+    #[must_use]
+    pub fn text(&self, session: &SessionId, position: &Position) -> String {
+        // It is made of JSON and was UTF-8 all along.
+        let mut text = String::from_utf8_lossy(&self.shared).into_owned();
+        text.push_str(&Self::end(session, Some(position)));
+        text
+    }
+
+    /// How it ends for `session`, at `position` if the session's history has it.
+    #[must_use]
+    pub fn end(session: &SessionId, position: Option<&Position>) -> String {
+        // A session id and an epoch have nothing that JSON would escape.
+        match position {
+            None => format!(r#","session":"{session}"}}"#),
+            Some(Position { epoch, offset }) => {
+                format!(r#","session":"{session}","epoch":"{epoch}","offset":{offset}}}"#)
+            }
+        }
+    }
+
+    /// Its size in bytes as the limit counts it: with the longest session, and a position.
+    #[must_use]
+    pub fn longest(&self) -> usize {
+        self.longest
+    }
 }
 
 /// How many connections of a session met which end.
@@ -293,6 +386,9 @@ pub struct SessionCounts {
     /// Its connections' ends.
     #[serde(flatten)]
     pub counts: Counts,
+    /// Where the message stands in its history, if it is kept there.
+    #[serde(flatten)]
+    pub position: Option<Position>,
     /// Whether every recipient of it is counted. Left out of the frame where it is true.
     #[serde(skip_serializing_if = "is_true")]
     pub complete: bool,
@@ -302,7 +398,7 @@ impl SessionCounts {
     /// A session of which nothing is known yet.
     #[must_use]
     pub fn new(session: SessionId) -> Self {
-        Self { session, counts: Counts::default(), complete: true }
+        Self { session, counts: Counts::default(), position: None, complete: true }
     }
 }
 
@@ -380,11 +476,12 @@ mod tests {
         ] {
             let frame = format!("{{\"sessions\":[\"a\"],\"message\":{message}}}");
             let read = Message::parse_frame(&frame).unwrap();
-            let delivery = delivery_frame("1", None, read.content, SystemTime::UNIX_EPOCH, 32_768).unwrap();
+            let delivery =
+                DeliveryFrame::new("1", None, read.content, &[], SystemTime::UNIX_EPOCH, 32_768).unwrap();
             let expected = format!(
-                "{{\"type\":\"message\",\"id\":\"1\",\"from\":null,\"message\":{message},\"sent_at\":\"1970-01-01T00:00:00.000Z\"}}"
+                "{{\"type\":\"message\",\"id\":\"1\",\"from\":null,\"message\":{message},\"sent_at\":\"1970-01-01T00:00:00.000Z\""
             );
-            assert_eq!(String::from_utf8(delivery).unwrap(), expected);
+            assert_eq!(std::str::from_utf8(delivery.shared()).unwrap(), expected);
         }
     }
 
@@ -431,6 +528,8 @@ mod tests {
             (r#"{"sessions":["a"],"message":1,"receipt":0}"#, "`receipt` must be true or false"),
             (r#"{"sessions":["a"],"message":1,"receipt":[false]}"#, "`receipt` must be true or false"),
             (r#"{"sessions":["a"],"message":1,"receipt":false,"receipt":false}"#, "duplicate"),
+            (r#"{"sessions":["a"],"message":1,"store":null}"#, "`store` must be true or false"),
+            (r#"{"sessions":["a"],"message":1,"store":"no"}"#, "`store` must be true or false"),
         ] {
             let refusal = refused(frame);
             assert_eq!(refusal.code, Code::BadRequest, "{frame}");
@@ -460,7 +559,7 @@ mod tests {
     }
 
     #[test]
-    fn a_client_may_do_without_a_receipt_and_to_a_backend_the_key_is_unknown() {
+    fn a_client_may_do_without_a_receipt_which_a_backend_cannot_and_both_without_history() {
         let frame = |rest: &str| format!(r#"{{"sessions":["a"],"message":1{rest}}}"#);
         for (rest, wants_receipt) in [
             ("", true),
@@ -471,25 +570,39 @@ mod tests {
         ] {
             assert_eq!(Message::parse_frame(&frame(rest)).unwrap().wants_receipt, wants_receipt, "{rest}");
         }
+        for (rest, is_stored) in [("", true), (r#","store":true"#, true), (r#","store":false"#, false)] {
+            assert_eq!(Message::parse_frame(&frame(rest)).unwrap().is_stored, is_stored, "{rest}");
+            assert_eq!(Message::parse_request(&frame(rest)).unwrap().is_stored, is_stored, "{rest}");
+        }
+        assert_eq!(Message::parse_request(&frame(r#","store":0"#)).unwrap_err().code, Code::BadRequest);
         for rest in [r#","receipt":false"#, r#","receipt":null"#, r#","receipt":0,"receipt":0"#] {
             assert!(Message::parse_request(&frame(rest)).unwrap().wants_receipt, "{rest}");
         }
     }
 
     #[test]
-    fn the_size_limit_holds_to_the_byte() {
+    fn a_frame_ends_with_its_session_and_where_it_stands_in_its_history() {
         let message: Box<RawValue> = serde_json::from_str("\"é\"").unwrap();
-        let from = SessionId::parse("a").unwrap();
+        let [from, long] = ["a", "longest"].map(|name| SessionId::parse(name).unwrap());
+        let position = Position { epoch: "k3f9q2xa".into(), offset: (1 << 53) - 1 };
         let sized = |max| {
-            delivery_frame("1", Some(&from), &message, SystemTime::UNIX_EPOCH + Duration::from_millis(7), max)
+            let sessions = [from.clone(), long.clone()];
+            let sent_at = SystemTime::UNIX_EPOCH + Duration::from_millis(7);
+            DeliveryFrame::new("1", Some(&from), &message, &sessions, sent_at, max)
         };
         let frame = sized(1000).unwrap();
+        let shared = std::str::from_utf8(frame.shared()).unwrap();
         assert_eq!(
-            String::from_utf8(frame.clone()).unwrap(),
-            r#"{"type":"message","id":"1","from":"a","message":"é","sent_at":"1970-01-01T00:00:00.007Z"}"#
+            format!("{shared}{}", DeliveryFrame::end(&from, None)),
+            r#"{"type":"message","id":"1","from":"a","message":"é","sent_at":"1970-01-01T00:00:00.007Z","session":"a"}"#
         );
-        assert_eq!(sized(frame.len()).unwrap(), frame);
-        assert_eq!(sized(frame.len() - 1).unwrap_err().code, Code::MessageTooLarge);
+        let longest = format!("{shared}{}", DeliveryFrame::end(&long, Some(&position)));
+        assert!(
+            longest.ends_with(r#","session":"longest","epoch":"k3f9q2xa","offset":9007199254740991}"#),
+            "{longest}"
+        );
+        assert_eq!(sized(longest.len()).unwrap().longest(), longest.len());
+        assert_eq!(sized(longest.len() - 1).unwrap_err().code, Code::MessageTooLarge);
     }
 
     #[test]
@@ -497,6 +610,7 @@ mod tests {
         let of = |name: &str, delivered, gone, failed| SessionCounts {
             session: SessionId::parse(name).unwrap(),
             counts: Counts { delivered, gone, failed },
+            position: None,
             complete: true,
         };
         let mut receipt = Receipt::new("1".into(), vec![of("a", 3, 1, 0), of("b", 0, 0, 2)]);
@@ -504,10 +618,11 @@ mod tests {
             serde_json::to_string(&receipt).unwrap(),
             r#"{"type":"receipt","id":"1","delivered":3,"gone":1,"failed":2,"sessions":[{"session":"a","delivered":3,"gone":1,"failed":0},{"session":"b","delivered":0,"gone":0,"failed":2}]}"#
         );
+        receipt.sessions[0].position = Some(Position { epoch: "k3f9q2xa".into(), offset: 7 });
         receipt.sessions[1].complete = false;
         assert_eq!(
             serde_json::to_string(&Receipt::new("1".into(), receipt.sessions)).unwrap(),
-            r#"{"type":"receipt","id":"1","delivered":3,"gone":1,"failed":2,"complete":false,"sessions":[{"session":"a","delivered":3,"gone":1,"failed":0},{"session":"b","delivered":0,"gone":0,"failed":2,"complete":false}]}"#
+            r#"{"type":"receipt","id":"1","delivered":3,"gone":1,"failed":2,"complete":false,"sessions":[{"session":"a","delivered":3,"gone":1,"failed":0,"epoch":"k3f9q2xa","offset":7},{"session":"b","delivered":0,"gone":0,"failed":2,"complete":false}]}"#
         );
         for code in [
             Code::BadRequest,

@@ -1,26 +1,23 @@
 //! The table of connections: who is connected, and to which session.
 
-use std::{collections::HashMap, time::Duration};
+use std::time::Duration;
 
-use aws_config::{SdkConfig, retry::RetryConfig};
+use aws_config::SdkConfig;
 use aws_sdk_dynamodb::{
     Client,
-    config::{Builder, SharedInterceptor},
+    config::Builder,
     error::SdkError,
     operation::{delete_item::DeleteItemError, query::QueryOutput},
-    types::{AttributeValue, Select},
+    types::Select,
 };
-use aws_smithy_types::retry::ReconnectMode;
 
 use crate::{
     clock::{now_seconds, since_epoch},
     config::{ConfigError, Variables},
     failure::Failure,
     protocol::SessionId,
-    throttling::CountThrottled,
+    table::{self, Item, n, number, s, text},
 };
-
-type Item = HashMap<String, AttributeValue>;
 
 /// A page is small enough to keep memory flat with several in flight (about 100 bytes a row), and large
 /// enough that reading is never slower than posting: an account posts at most 10,000 frames a second.
@@ -91,18 +88,16 @@ impl Registry {
     }
 
     /// The same from a client configuration of one's own.
-    pub fn from_conf(variables: &Variables, mut conf: Builder) -> Result<Self, ConfigError> {
-        let table = variables.required("TABLE_NAME", "set it to the name of the table of connections")?;
-        check_name("TABLE_NAME", &table)?;
-        // Permanent, or each of a call's hooks would look up whether it is disabled.
-        conf.push_interceptor(SharedInterceptor::permanent(CountThrottled));
-        Ok(Self { client: Client::from_conf(conf.build()), table, index: "session_id-index".into() })
+    pub fn from_conf(variables: &Variables, conf: Builder) -> Result<Self, ConfigError> {
+        let missing =
+            || ConfigError::new("TABLE_NAME", "is missing: set it to the name of the table of connections");
+        let table = table::name(variables, "TABLE_NAME")?.ok_or_else(missing)?;
+        Ok(Self { client: table::client(conf), table, index: "session_id-index".into() })
     }
 
     /// The same with the index on `session_id` that `SESSION_INDEX` names: for functions that read it.
     pub fn with_index(mut self, variables: &Variables) -> Result<Self, ConfigError> {
-        if let Some(index) = variables.get("SESSION_INDEX") {
-            check_name("SESSION_INDEX", &index)?;
+        if let Some(index) = table::name(variables, "SESSION_INDEX")? {
             self.index = index;
         }
         Ok(self)
@@ -120,10 +115,10 @@ impl Registry {
         self.client
             .put_item()
             .table_name(&self.table)
-            .item("connection_id", AttributeValue::S(connection_id.into()))
-            .item("session_id", AttributeValue::S(session.as_str().into()))
-            .item("connected_at", AttributeValue::N(connected_at.to_string()))
-            .item("expires_at", AttributeValue::N(expires_at.to_string()))
+            .item("connection_id", s(connection_id))
+            .item("session_id", s(session.as_str()))
+            .item("connected_at", n(connected_at))
+            .item("expires_at", n(expires_at))
             .send()
             .await
             .map_err(|error| failed("write to", error))?;
@@ -135,7 +130,7 @@ impl Registry {
         self.client
             .delete_item()
             .table_name(&self.table)
-            .key("connection_id", AttributeValue::S(connection_id.into()))
+            .key("connection_id", s(connection_id))
             .send()
             .await
             .map_err(|error| failed("delete from", error))?;
@@ -148,7 +143,7 @@ impl Registry {
             .client
             .get_item()
             .table_name(&self.table)
-            .key("connection_id", AttributeValue::S(connection_id.into()))
+            .key("connection_id", s(connection_id))
             .consistent_read(true)
             .send()
             .await
@@ -167,7 +162,7 @@ impl Registry {
             .table_name(&self.table)
             .index_name(&self.index)
             .key_condition_expression("session_id = :session")
-            .expression_attribute_values(":session", AttributeValue::S(session.as_str().into()))
+            .expression_attribute_values(":session", s(session.as_str()))
             .projection_expression("connection_id, connected_at, expires_at")
             .limit(PAGE_ROWS)
             .set_exclusive_start_key(from)
@@ -180,7 +175,7 @@ impl Registry {
     /// How many connections count as there: the rows of the index that have not expired. A socket whose
     /// `$disconnect` was lost counts until its row expires or is pruned.
     pub async fn count_open(&self) -> Result<u64, Failure> {
-        let now = AttributeValue::N(now_seconds().to_string());
+        let now = n(now_seconds());
         let mut open = 0;
         let mut from = None;
         loop {
@@ -210,14 +205,12 @@ impl Registry {
             .client
             .delete_item()
             .table_name(&self.table)
-            .key("connection_id", AttributeValue::S(connection_id.into()))
+            .key("connection_id", s(connection_id))
             .condition_expression("connected_at < :cutoff")
-            .expression_attribute_values(":cutoff", AttributeValue::N(prune_cutoff().to_string()))
+            .expression_attribute_values(":cutoff", n(prune_cutoff()))
             .customize()
             // A prune that fails is of no consequence, and must not use up the retries that reading shares.
-            .config_override(Builder::default().retry_config(
-                RetryConfig::disabled().with_reconnect_mode(ReconnectMode::ReuseAllConnections),
-            ))
+            .config_override(table::once())
             .send()
             .await;
         match pruned {
@@ -246,37 +239,21 @@ fn page(output: QueryOutput) -> Page {
     Page { recipients: recipients.collect(), next: output.last_evaluated_key.filter(|key| !key.is_empty()) }
 }
 
-fn text<'a>(row: &'a Item, name: &str) -> Option<&'a str> {
-    row.get(name)?.as_s().ok().map(String::as_str)
-}
-
-fn number(row: &Item, name: &str) -> Option<i64> {
-    row.get(name)?.as_n().ok()?.parse().ok()
-}
-
 fn is_condition_failure<R>(error: &SdkError<DeleteItemError, R>) -> bool {
     matches!(error.as_service_error(), Some(DeleteItemError::ConditionalCheckFailedException(_)))
-}
-
-fn check_name(name: &'static str, value: &str) -> Result<(), ConfigError> {
-    let allowed = |c: char| c.is_ascii_alphanumeric() || "_.-:/".contains(c);
-    if value.len() >= 3 && value.chars().all(allowed) {
-        return Ok(());
-    }
-    let problem = format!("is {value:?}: DynamoDB's names are 3 or more of the characters A-Z a-z 0-9 _ . -");
-    Err(ConfigError::new(name, problem))
 }
 
 fn failed<E>(action: &'static str, source: E) -> Failure
 where
     E: std::error::Error + Send + Sync + 'static,
 {
-    Failure::Table { action, source: Box::new(source) }
+    table::failed(action, "connections", source)
 }
 
 #[cfg(test)]
 mod tests {
     use aws_sdk_dynamodb::operation::scan::{ScanError, ScanOutput};
+    use aws_sdk_dynamodb::types::AttributeValue;
     use aws_smithy_mocks::{Rule, RuleMode, mock, mock_client};
 
     use super::*;
@@ -307,7 +284,7 @@ mod tests {
 
     /// A page of a scan that begins at one row and ends at another.
     fn counted(from: Option<&'static str>, count: i32, next: Option<Item>) -> Rule {
-        let id = |id: &str| AttributeValue::S(id.into());
+        let id = |id: &str| s(id);
         mock!(Client::scan)
             .match_requests(move |input| {
                 let expired_by = input.expression_attribute_values().map(|values| values[":now"].clone());
@@ -326,7 +303,7 @@ mod tests {
 
     #[tokio::test]
     async fn open_connections_are_counted_to_the_last_page_even_past_an_empty_one() {
-        let key = |id: &str| Some(row(&[("connection_id", AttributeValue::S(id.into()))]));
+        let key = |id: &str| Some(row(&[("connection_id", s(id))]));
         let pages = [
             counted(None, 2, key("a")),
             counted(Some("a"), 0, key("b")),
@@ -339,7 +316,7 @@ mod tests {
 
     #[tokio::test]
     async fn half_a_count_is_a_failure_and_no_count() {
-        let first = counted(None, 2, Some(row(&[("connection_id", AttributeValue::S("a".into()))])));
+        let first = counted(None, 2, Some(row(&[("connection_id", s("a"))])));
         let broken = mock!(Client::scan).then_error(|| ScanError::unhandled("down"));
         let result = registry(&[&first, &broken]).count_open().await;
         assert!(matches!(result, Err(Failure::Table { action: "count", .. })), "{result:?}");
@@ -349,13 +326,9 @@ mod tests {
         entries.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect()
     }
 
-    fn n(number: i64) -> AttributeValue {
-        AttributeValue::N(number.to_string())
-    }
-
     #[test]
     fn a_page_has_each_row_that_names_a_connection_and_knows_its_end() {
-        let id = |id: &str| ("connection_id", AttributeValue::S(id.into()));
+        let id = |id: &str| ("connection_id", s(id));
         let output = QueryOutput::builder()
             .items(row(&[id("own"), ("expires_at", n(101)), ("connected_at", n(5))]))
             .items(row(&[id("foreign")]))

@@ -16,7 +16,7 @@ use crate::metrics::{self, Metric};
 const TABLE_THROTTLED: Metric = Metric::count("TableThrottled");
 
 /// What DynamoDB calls a request that was too much for a table, for its partition or index, or for the account.
-const THROTTLES: [&str; 3] =
+pub(crate) const THROTTLES: [&str; 3] =
     ["ProvisionedThroughputExceededException", "RequestLimitExceeded", "ThrottlingException"];
 
 /// Counts as `TableThrottled` each attempt of the client it is given to that was throttled.

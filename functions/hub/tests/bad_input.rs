@@ -7,7 +7,7 @@ use std::{env, fs};
 use hub::{
     event::{Admission, Connect, Disconnect, SocketFrame},
     failure::Failure,
-    protocol::{Code, MAX_SESSIONS, Message, SessionId, delivery_frame},
+    protocol::{Code, DeliveryFrame, MAX_SESSIONS, Message, Position, SessionId},
 };
 use proptest::prelude::*;
 use serde_json::{Value, json, value::RawValue};
@@ -126,13 +126,16 @@ proptest! {
         message in any_json(), id in "\\PC{1,128}", limit in 1_usize..4096,
     ) {
         let raw: Box<RawValue> = serde_json::from_str(&message.to_string()).unwrap();
-        match delivery_frame(&id, None, &raw, std::time::SystemTime::now(), limit) {
+        let session = SessionId::parse("a").unwrap();
+        let sessions = [session.clone(), SessionId::parse("longer").unwrap()];
+        match DeliveryFrame::new(&id, None, &raw, &sessions, std::time::SystemTime::now(), limit) {
             Ok(frame) => {
-                prop_assert!(frame.len() <= limit);
-                let text = String::from_utf8(frame).unwrap();
+                let text = frame.text(&session, &Position { epoch: "k3f9q2xa".into(), offset: (1 << 53) - 1 });
+                prop_assert!(text.len() <= limit);
                 prop_assert!(text.contains(raw.get()));
                 let parsed: Value = serde_json::from_str(&text).unwrap();
                 prop_assert_eq!(&parsed["id"], &json!(id));
+                prop_assert_eq!(&parsed["session"], "a");
             }
             Err(refusal) => prop_assert_eq!(refusal.code, Code::MessageTooLarge),
         }
@@ -183,7 +186,8 @@ fn extremes_are_answered_and_not_choked_on() {
     let frame = format!(r#"{{"sessions":["a"],"message":"{}"}}"#, "x".repeat(128 * 1024));
     let send = Message::parse_frame(&frame).unwrap();
     let refused =
-        delivery_frame("1", None, send.content, std::time::SystemTime::now(), 32 * 1024).unwrap_err();
+        DeliveryFrame::new("1", None, send.content, &send.sessions, std::time::SystemTime::now(), 32 * 1024)
+            .unwrap_err();
     assert_eq!(refused.code, Code::MessageTooLarge);
 
     let lone_surrogate = r#"{"sessions":["a"],"message":"\ud800"}"#;

@@ -6,7 +6,8 @@ use hub::{
     aws::SdkConfig,
     config::Variables,
     deadline::Deadline,
-    messenger::{Messenger, Origin, Stop},
+    invocation::{Origin, Stop},
+    messenger::{self, Messenger},
     posts::{Connections, Gateway},
     protocol::{Code, Message, Receipt, Refusal},
 };
@@ -42,7 +43,7 @@ impl Handler {
         let result = sending.await;
         match &result {
             Ok(_) => {}
-            Err(Stop::Refused(refusal)) => origin.log_refusal(refusal),
+            Err(Stop::Refused(refusal)) => messenger::refuse(&origin, refusal),
             Err(Stop::Failed(failure)) => origin.log_failure(failure),
         }
         result

@@ -4,13 +4,13 @@ use std::{sync::Arc, time::Instant};
 
 use hub::{
     aws::SdkConfig,
-    clock::now_seconds,
     config::Variables,
     deadline::Deadline,
     event::{GatewayAnswer, Sender, SocketFrame},
     failure::{Failure, PUBLIC_TEXT, chain},
     grant::Grant,
-    messenger::{Messenger, Origin, Stop},
+    invocation::{Origin, Stop},
+    messenger::{self, Messenger},
     posts::{Connections, Frame, Gateway, Verdict},
     protocol::{Code, Message, Receipt, Refusal, SessionId},
     telemetry,
@@ -48,10 +48,10 @@ impl Handler {
         let binary = || Refusal::new(Code::BadRequest, "the frame must be text: send JSON, not binary", None);
         let message = text.as_deref().ok_or_else(binary).and_then(Message::parse_frame);
         // Whatever the frame is like: a connection that is over stays open for none.
-        if let Some(why) = self.why_over(&sender) {
+        if let Some(why) = sender.why_over(self.messenger.require_grant) {
             let id = message.map_or_else(|refusal| refusal.id, |message| message.id);
             let refusal = Refusal::new(Code::NotConnected, why, id);
-            origin.log_refusal(&refusal);
+            messenger::refuse(&origin, &refusal);
             // Ahead of the answer, which would come when the socket is closed.
             let told = self.tell(&origin, &sender, &refusal).await;
             self.hang_up(&origin, &sender).await;
@@ -69,7 +69,7 @@ impl Handler {
             Ok(_) if is_silent => Ok(GatewayAnswer::ok()),
             Ok(receipt) => Ok(GatewayAnswer::frame(&receipt)),
             Err(Stop::Refused(refusal)) => {
-                origin.log_refusal(&refusal);
+                messenger::refuse(&origin, &refusal);
                 Ok(GatewayAnswer::frame(&refusal))
             }
             Err(Stop::Failed(failure)) => {
@@ -91,33 +91,9 @@ impl Handler {
             check_sessions(grant, &message.sessions, &id)?;
         }
         let connections = self.connections(sender)?;
-        let from = async { self.session_of(origin, sender, &id).await.map(Some) };
+        let registry = &self.messenger.registry;
+        let from = async { sender.session(registry, origin.deadline, &id).await.map(Some) };
         self.messenger.send(origin, &connections, message, id.clone(), from).await
-    }
-
-    /// Why the connection may not send at all any more, if so.
-    fn why_over(&self, sender: &Sender) -> Option<&'static str> {
-        match &sender.grant {
-            Some(grant) if grant.has_ended(now_seconds()) => {
-                Some("the token of this connection has expired: connect again with a new one")
-            }
-            None if self.messenger.require_grant => {
-                Some("this connection was opened without a token: connect again with one")
-            }
-            _ => None,
-        }
-    }
-
-    /// Whose name a message is sent in: the grant says it, or else the connection's row.
-    async fn session_of(&self, origin: &Origin<'_>, sender: &Sender, id: &str) -> Result<SessionId, Stop> {
-        if let Some(grant) = &sender.grant {
-            return Ok(grant.session.clone());
-        }
-        let reading = self.messenger.registry.session_of(&sender.connection_id);
-        origin.deadline.bound(reading).await?.ok_or_else(|| {
-            let text = "this connection is not registered, or has expired: connect again";
-            Refusal::new(Code::NotConnected, text, Some(id.to_owned())).into()
-        })
     }
 
     fn connections(&self, sender: &Sender) -> Result<Arc<Connections>, Failure> {

@@ -11,7 +11,7 @@ use super::{
 use crate::{
     endpoint::cannot_post,
     failure::{Failure, chain},
-    protocol::{Counts, SessionCounts},
+    protocol::{Counts, Position, SessionCounts},
     registry::{Prune, Recipient},
     stragglers::Stragglers,
 };
@@ -34,8 +34,8 @@ pub struct Report {
     pub throttled: u64,
     /// Stale rows deleted.
     pub pruned: u64,
-    /// Sessions that could not be read to their end, and why the first one could not.
-    pub read_failures: Trouble,
+    /// Sessions that could not be written, or not read to their end, and why the first one could not.
+    pub session_failures: Trouble,
     /// Prunes that failed, and why the first one did.
     pub prune_failures: Trouble,
     /// Why the first recipient that counts as failed did.
@@ -69,7 +69,7 @@ pub(super) struct Progress<'a> {
     unread: Vec<bool>,
     /// Whether anything was read.
     has_page: bool,
-    read_failure: Option<Failure>,
+    session_failure: Option<Failure>,
     recipients: u64,
     answers: u64,
     forbidden: u64,
@@ -90,7 +90,7 @@ impl<'a> Progress<'a> {
             report,
             stragglers,
             has_page: false,
-            read_failure: None,
+            session_failure: None,
             recipients: 0,
             answers: 0,
             forbidden: 0,
@@ -120,6 +120,12 @@ impl<'a> Progress<'a> {
         })
     }
 
+    pub(super) fn kept(&mut self, session: usize, position: Position) {
+        if let Some(session) = self.report.sessions.get_mut(session) {
+            session.position = Some(position);
+        }
+    }
+
     pub(super) fn page(&mut self) {
         self.has_page = true;
     }
@@ -130,8 +136,8 @@ impl<'a> Progress<'a> {
         }
         if let (Err(failure), Some(session)) = (end, self.report.sessions.get_mut(session)) {
             session.complete = false;
-            self.report.read_failures.add(chain(&failure));
-            self.read_failure.get_or_insert(failure);
+            self.report.session_failures.add(chain(&failure));
+            self.session_failure.get_or_insert(failure);
         }
     }
 
@@ -225,13 +231,13 @@ impl<'a> Progress<'a> {
 
     /// # Errors
     ///
-    /// Nothing could be read, or nobody could be posted to, and so there is nothing to report.
+    /// No session could be served, or nobody could be posted to, and so there is nothing to report.
     pub(super) fn finish(self) -> Result<(), Failure> {
         if let Some(failure) = self.hopeless {
             return Err(failure);
         }
         if !self.has_page {
-            return Err(self.read_failure.unwrap_or(Failure::OutOfTime));
+            return Err(self.session_failure.unwrap_or(Failure::OutOfTime));
         }
         let cause = self.report.delivery_failures.first_cause.as_ref();
         match cause.filter(|_| self.forbidden > 0 && self.forbidden == self.recipients) {

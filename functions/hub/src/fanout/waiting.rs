@@ -1,11 +1,11 @@
 //! Who is posted to next, and how many at once.
 
-use std::{cmp::Reverse, collections::BinaryHeap, time::Duration, vec};
+use std::{cmp::Reverse, collections::BinaryHeap, sync::Arc, time::Duration, vec};
 
 use tokio::time::Instant;
 
 use super::{Fanout, Outcome};
-use crate::{clock::now_seconds, registry::Recipient};
+use crate::{clock::now_seconds, posts::Frame, registry::Recipient};
 
 /// How many recipients may wait for another attempt before reading waits for them: about 2 MB.
 const MOST_PARKED: usize = 16 * 1024;
@@ -22,6 +22,7 @@ const HALVED_AT_MOST_EVERY: Duration = Duration::from_millis(100);
 pub(super) struct Delivery {
     /// Its session's place in the list.
     pub(super) session: usize,
+    pub(super) frame: Arc<Frame>,
     pub(super) recipient: Recipient,
     pub(super) attempts: u32,
     pub(super) was_gone: bool,
@@ -62,7 +63,8 @@ impl Eq for Due {}
 /// Recipients that no post is under way to.
 pub(super) struct Waiting<'a> {
     fanout: &'a Fanout<'a>,
-    pub(super) page: (usize, vec::IntoIter<Recipient>),
+    /// A session's place, its frame, and the recipients read last.
+    pub(super) page: Option<(usize, Arc<Frame>, vec::IntoIter<Recipient>)>,
     /// The next one due on top.
     pub(super) parked: BinaryHeap<Reverse<Due>>,
     /// To be closed once all others are settled.
@@ -71,24 +73,28 @@ pub(super) struct Waiting<'a> {
 
 impl<'a> Waiting<'a> {
     pub(super) fn new(fanout: &'a Fanout<'a>) -> Self {
-        let page = (0, Vec::new().into_iter());
-        Self { fanout, page, parked: BinaryHeap::new(), expired: Vec::new() }
+        Self { fanout, page: None, parked: BinaryHeap::new(), expired: Vec::new() }
     }
 
     /// A new recipient, or else one whose pause is over by `now`. One that has expired by then is not there.
     pub(super) fn next(&mut self, now: Instant) -> Option<Delivery> {
         loop {
-            let delivery = match self.page.1.next() {
-                Some(recipient) => {
-                    let is_suspect = self.fanout.stragglers.suspects(&recipient.connection_id);
-                    Delivery { session: self.page.0, recipient, attempts: 0, was_gone: false, is_suspect }
-                }
+            let delivery = match self.next_new() {
+                Some(delivery) => delivery,
                 None if self.due()? <= now => self.parked.pop()?.0.1,
                 None => return None,
             };
             let Some(live) = self.unless_expired(delivery) else { continue };
             return Some(live);
         }
+    }
+
+    fn next_new(&mut self) -> Option<Delivery> {
+        let (session, frame, recipients) = self.page.as_mut()?;
+        let recipient = recipients.next()?;
+        let is_suspect = self.fanout.stragglers.suspects(&recipient.connection_id);
+        let (session, frame) = (*session, frame.clone());
+        Some(Delivery { session, frame, recipient, attempts: 0, was_gone: false, is_suspect })
     }
 
     /// All the others, at the end.
@@ -116,7 +122,7 @@ impl<'a> Waiting<'a> {
     }
 
     pub(super) fn has_new(&self) -> bool {
-        self.page.1.len() > 0
+        self.page.as_ref().is_some_and(|(_, _, recipients)| recipients.len() > 0)
     }
 
     pub(super) fn wants_more(&self) -> bool {

@@ -1,0 +1,246 @@
+//! The table of messages: what was sent to each session, numbered in one order.
+//!
+//! A session's head (number 0) counts its messages. A message is written under its number before it is posted to anybody,
+//! and a number without a message is sealed as void by whoever reads past it, so that each number is a message or a void,
+//! once and for ever. What is written expires in the order of the numbers: a message that is missing beside an older one
+//! that has time left was never there.
+
+mod reading;
+
+use std::time::Duration;
+
+use aws_config::SdkConfig;
+use aws_sdk_dynamodb::{
+    Client,
+    config::Builder,
+    error::SdkError,
+    operation::{
+        put_item::{PutItemError, builders::PutItemFluentBuilder},
+        update_item::{UpdateItemError, UpdateItemOutput},
+    },
+    types::{ReturnValue, ReturnValuesOnConditionCheckFailure::AllOld},
+};
+use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+use ring::rand::{SecureRandom, SystemRandom};
+
+pub use self::reading::{Range, Reading};
+use crate::{
+    clock::{now_seconds, since_epoch},
+    config::{ConfigError, Variables},
+    failure::Failure,
+    protocol::{EPOCH_CHARS, Position, SessionId},
+    table::{self, Item, n, number, s, text},
+};
+
+/// The shortest and the longest time that messages may be kept, in seconds.
+pub const SECONDS: std::ops::RangeInclusive<i64> = 300..=604_800;
+/// A head outlives its last message by this, so that a position is still one when its reader comes back from holidays.
+const HEAD_LIFE: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+/// How many numbers a message may take that readers seal before it is written.
+const NUMBERS: u32 = 3;
+/// How often a head is asked for one number in the form that it did not refuse.
+const FORMS: u32 = 4;
+const NOT_WRITTEN: &str = "attribute_not_exists(session_id) OR epoch <> :epoch";
+
+/// The table, through a client of its own.
+#[derive(Debug, Clone)]
+pub struct History {
+    client: Client,
+    table: String,
+    /// How long messages are kept.
+    seconds: i64,
+}
+
+impl History {
+    /// The history in the table `MESSAGES_TABLE`, if that names one, whose messages are kept for `HISTORY_SECONDS`.
+    ///
+    /// # Errors
+    ///
+    /// A variable is missing or malformed.
+    pub fn new(variables: &Variables, sdk: &SdkConfig) -> Result<Option<Self>, ConfigError> {
+        let Some(history) = Self::to_read(variables, sdk)? else { return Ok(None) };
+        let seconds = variables.number("HISTORY_SECONDS", 0, &SECONDS)?;
+        if seconds == 0 {
+            let problem = "is missing: say for how many seconds the messages in MESSAGES_TABLE are kept";
+            return Err(ConfigError::new("HISTORY_SECONDS", problem));
+        }
+        Ok(Some(Self { seconds, ..history }))
+    }
+
+    /// The same for functions that only read it.
+    ///
+    /// # Errors
+    ///
+    /// `MESSAGES_TABLE` is no name.
+    pub fn to_read(variables: &Variables, sdk: &SdkConfig) -> Result<Option<Self>, ConfigError> {
+        let table = table::name(variables, "MESSAGES_TABLE")?;
+        Ok(table.map(|table| Self { client: table::client(Builder::from(sdk)), table, seconds: 0 }))
+    }
+
+    /// Writes a message under the session's next number, as the frame that `frame` makes for it, and says where it stands.
+    ///
+    /// # Errors
+    ///
+    /// DynamoDB did not do what was asked: nobody may be posted to, though the message may be in the history.
+    pub async fn append(
+        &self,
+        session: &SessionId,
+        frame: impl Fn(&Position) -> String,
+    ) -> Result<Position, Failure> {
+        for _ in 0..NUMBERS {
+            let (position, keep_until) = self.take_number(session).await?;
+            if self.write(session, &position, keep_until, frame(&position)).await? {
+                return Ok(position);
+            }
+        }
+        Err(Failure::other(
+            "sealed",
+            format!(
+                "{NUMBERS} numbers in a row were sealed by readers before the message was written; see whether DynamoDB is slow"
+            ),
+        ))
+    }
+
+    /// The session's next number, and until when what stands there is kept: not less long than what stands before it.
+    async fn take_number(&self, session: &SessionId) -> Result<(Position, i64), Failure> {
+        // Tells whether a number whose answer was lost is ours.
+        let nonce = random(16);
+        let keep_until = now_seconds() + self.seconds;
+        let mut extends = true;
+        for _ in 0..FORMS {
+            let attempt = || self.count_up(session, &nonce, keep_until, extends);
+            let head = match table::repeated(attempt).await {
+                Ok(output) => output.attributes,
+                Err(error) => match refused_by_head(&error) {
+                    Some(head) if text(&head, "taken_by") == Some(&nonce) => Some(head),
+                    Some(head) => {
+                        extends = number(&head, "keep_until").is_none_or(|kept| kept <= keep_until);
+                        continue;
+                    }
+                    None => return Err(failed("write to", error)),
+                },
+            };
+            let head = head.unwrap_or_default();
+            return position(&head).zip(number(&head, "keep_until")).ok_or_else(damaged);
+        }
+        let text = "the time that messages are kept changes back and forth; see that all releases have the same HISTORY_SECONDS";
+        Err(Failure::other("history", text))
+    }
+
+    async fn count_up(
+        &self,
+        session: &SessionId,
+        nonce: &str,
+        keep_until: i64,
+        extends: bool,
+    ) -> Result<UpdateItemOutput, SdkError<UpdateItemError, HttpResponse>> {
+        let (set, condition) = match extends {
+            true => (", keep_until = :keep", "(attribute_not_exists(keep_until) OR keep_until <= :keep)"),
+            // Messages were kept for longer until now: what follows them must not expire before they do.
+            false => ("", "keep_until > :keep"),
+        };
+        let now = since_epoch();
+        self.client
+            .update_item()
+            .table_name(&self.table)
+            .key("session_id", s(session.as_str()))
+            .key("offset", n(0))
+            .update_expression(format!(
+                "SET epoch = if_not_exists(epoch, :new), taken_at = :now, taken_by = :nonce, expires_at = :expiry{set} ADD #last :one"
+            ))
+            .condition_expression(format!("{condition} AND (attribute_not_exists(taken_by) OR taken_by <> :nonce)"))
+            .expression_attribute_names("#last", "last")
+            .expression_attribute_values(":new", s(random(EPOCH_CHARS)))
+            .expression_attribute_values(":now", n(now.as_millis()))
+            .expression_attribute_values(":nonce", s(nonce))
+            .expression_attribute_values(":expiry", n((now + HEAD_LIFE).as_secs()))
+            .expression_attribute_values(":keep", n(keep_until))
+            .expression_attribute_values(":one", n(1))
+            .return_values(ReturnValue::AllNew)
+            .return_values_on_condition_check_failure(AllOld)
+            .customize()
+            .config_override(table::once())
+            .send()
+            .await
+    }
+
+    /// Whether the message is in its place: not where that was sealed.
+    async fn write(
+        &self,
+        session: &SessionId,
+        position: &Position,
+        keep_until: i64,
+        frame: String,
+    ) -> Result<bool, Failure> {
+        let put = self
+            .put(session, position, keep_until)
+            .item("frame", s(frame))
+            .item("written_at", n(since_epoch().as_millis()));
+        match table::repeated(|| put.clone().customize().config_override(table::once()).send()).await {
+            Ok(_) => Ok(true),
+            // What stands there is our own, from an attempt whose answer was lost.
+            Err(error) => match refused_by_item(&error) {
+                Some(item) => Ok(!item.contains_key("void")),
+                None => Err(failed("write to", error)),
+            },
+        }
+    }
+
+    /// A write to a number, where nothing has been written to it.
+    fn put(&self, session: &SessionId, position: &Position, expires_at: i64) -> PutItemFluentBuilder {
+        self.client
+            .put_item()
+            .table_name(&self.table)
+            .item("session_id", s(session.as_str()))
+            .item("offset", n(position.offset))
+            .item("epoch", s(&position.epoch))
+            .item("expires_at", n(expires_at))
+            .condition_expression(NOT_WRITTEN)
+            .expression_attribute_values(":epoch", s(&position.epoch))
+            .return_values_on_condition_check_failure(AllOld)
+    }
+}
+
+/// The item that a conditional write has met; `None` if something else is wrong.
+fn refused_by_item(error: &SdkError<PutItemError, HttpResponse>) -> Option<Item> {
+    match error.as_service_error()? {
+        PutItemError::ConditionalCheckFailedException(refusal) => refusal.item.clone(),
+        _ => None,
+    }
+}
+
+fn refused_by_head(error: &SdkError<UpdateItemError, HttpResponse>) -> Option<Item> {
+    match error.as_service_error()? {
+        // Without one, there is no head any more.
+        UpdateItemError::ConditionalCheckFailedException(refusal) => {
+            Some(refusal.item.clone().unwrap_or_default())
+        }
+        _ => None,
+    }
+}
+
+/// Where a head stands.
+fn position(head: &Item) -> Option<Position> {
+    let offset = number(head, "last")?.try_into().ok()?;
+    Some(Position { epoch: text(head, "epoch")?.to_owned(), offset })
+}
+
+fn damaged() -> Failure {
+    let text = "the head of a history (the item at offset 0) in the table of messages is damaged: delete it";
+    Failure::other("history", text)
+}
+
+/// So many random letters and digits.
+fn random(characters: usize) -> String {
+    let mut bytes = vec![0; characters];
+    // Fails where the system has no randomness, and then nothing else works either.
+    let _ = SystemRandom::new().fill(&mut bytes);
+    bytes.iter().filter_map(|byte| char::from_digit(u32::from(byte % 36), 36)).collect()
+}
+
+fn failed<E>(action: &'static str, source: E) -> Failure
+where
+    E: std::error::Error + Send + Sync + 'static,
+{
+    table::failed(action, "messages", source)
+}

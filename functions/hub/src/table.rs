@@ -1,0 +1,107 @@
+//! What the tables have in common: a client that counts throttles, names, attributes, errors and retries.
+
+use std::{collections::HashMap, error::Error as StdError, time::Duration};
+
+use aws_sdk_dynamodb::{
+    Client,
+    config::{Builder, SharedInterceptor},
+    error::{ProvideErrorMetadata, SdkError},
+    types::AttributeValue,
+};
+use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+use aws_smithy_types::retry::{ReconnectMode, RetryConfig};
+use tokio::time::sleep;
+
+use crate::{
+    config::{ConfigError, Variables},
+    failure::Failure,
+    throttling::{CountThrottled, THROTTLES},
+};
+
+/// An item: attributes by name.
+pub(crate) type Item = HashMap<String, AttributeValue>;
+
+/// Attempts at a write that is repeated by us, as many as the SDK makes at the others.
+const ATTEMPTS: u32 = 5;
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+
+/// The name or ARN of a table, or of an index, in a variable.
+pub(crate) fn name(variables: &Variables, name: &'static str) -> Result<Option<String>, ConfigError> {
+    let Some(value) = variables.get(name) else { return Ok(None) };
+    let allowed = |c: char| c.is_ascii_alphanumeric() || "_.-:/".contains(c);
+    if value.len() >= 3 && value.chars().all(allowed) {
+        return Ok(Some(value));
+    }
+    let problem = format!("is {value:?}: DynamoDB's names are 3 or more of the characters A-Z a-z 0-9 _ . -");
+    Err(ConfigError::new(name, problem))
+}
+
+/// A client that counts each attempt that is throttled.
+pub(crate) fn client(mut conf: Builder) -> Client {
+    // Permanent, or each of a call's hooks would look up whether it is disabled.
+    conf.push_interceptor(SharedInterceptor::permanent(CountThrottled));
+    Client::from_conf(conf.build())
+}
+
+/// For a call that the SDK attempts once.
+pub(crate) fn once() -> Builder {
+    Builder::default()
+        .retry_config(RetryConfig::disabled().with_reconnect_mode(ReconnectMode::ReuseAllConnections))
+}
+
+/// Makes a call that the SDK attempts once, and makes it again where that may help, with full jitter between the attempts.
+/// Its answer may have been lost after it was done: the call must be able to tell.
+pub(crate) async fn repeated<T, E, F>(call: impl Fn() -> F) -> Result<T, SdkError<E, HttpResponse>>
+where
+    E: ProvideErrorMetadata,
+    F: Future<Output = Result<T, SdkError<E, HttpResponse>>>,
+{
+    let mut pause = FIRST_PAUSE;
+    for _ in 1..ATTEMPTS {
+        // Boxed, because the SDK's futures are large.
+        match Box::pin(call()).await {
+            Err(error) if is_transient(&error) => {}
+            result => return result,
+        }
+        sleep(pause.mul_f64(fastrand::f64())).await;
+        pause *= 2;
+    }
+    Box::pin(call()).await
+}
+
+fn is_transient<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) -> bool {
+    match error {
+        SdkError::ServiceError(answer) => {
+            answer.raw().status().is_server_error()
+                || answer.err().code().is_some_and(|code| THROTTLES.contains(&code))
+        }
+        SdkError::ConstructionFailure(_) => false,
+        _ => true,
+    }
+}
+
+/// A failure of a call at the table that holds `what`, such as "connections".
+pub(crate) fn failed<E>(action: &'static str, what: &'static str, source: E) -> Failure
+where
+    E: StdError + Send + Sync + 'static,
+{
+    Failure::Table { action, what, source: Box::new(source) }
+}
+
+pub(crate) fn text<'a>(item: &'a Item, name: &str) -> Option<&'a str> {
+    item.get(name)?.as_s().ok().map(String::as_str)
+}
+
+pub(crate) fn number(item: &Item, name: &str) -> Option<i64> {
+    item.get(name)?.as_n().ok()?.parse().ok()
+}
+
+/// An attribute that is text.
+pub(crate) fn s(text: impl Into<String>) -> AttributeValue {
+    AttributeValue::S(text.into())
+}
+
+/// An attribute that is a number.
+pub(crate) fn n(number: impl ToString + Copy) -> AttributeValue {
+    AttributeValue::N(number.to_string())
+}
