@@ -30,6 +30,8 @@ done
 eval "$(forget_users_settings)"
 export HUB_STATE_DIR=$ROOT/target/test-stack.$$
 work=$(mktemp -d)
+# Where the tests write down what passes between clients and the hub.
+export HUB_FRAMES=$work/frames
 # shellcheck disable=SC2329 # Called by the trap.
 tidy() {
   [ ! -e "$HUB_STATE_DIR" ] || "$ROOT/scripts/local.sh" down
@@ -232,7 +234,7 @@ if part web; then
     node_tests 'programs in each runtime' node --test --test-reporter=tap --test-timeout=60000 tests/web/runtimes.test.js
     node_tests 'client as a package' node --test --test-reporter=tap --test-timeout=300000 tests/web/package.test.js tests/web/react.test.js tests/web/docs.test.js
   fi
-elif part system && [ -z "$no_node" ]; then
+elif { part rust || part system; } && [ -z "$no_node" ]; then
   packages
 fi
 
@@ -265,9 +267,11 @@ if part system; then
     if [ -n "$no_node" ]; then
       skip 'page in a browser' "$no_node"
       skip 'example of the client' "$no_node"
+      skip 'damaged frames' "$no_node"
     else
       node_tests 'page in a browser' with_stack node --test --test-reporter=tap --test-timeout=120000 tests/web/page.test.js
       node_tests 'example of the client' with_stack node --test --test-reporter=tap --test-timeout=120000 tests/web/example.test.js
+      node_tests 'damaged frames' with_stack node --test --test-reporter=tap --test-timeout=120000 tests/web/damaged.test.js
     fi
     check 'log lines' logs_are_json
     check 'up again changes nothing' up_again_changes_nothing
@@ -277,7 +281,7 @@ if part system; then
     check 'pipeline, with its permissions' with_stack tests/pipeline.sh target/lambda-local
     check 'a crash is reported and repaired' crash_is_reported_and_repaired
   else
-    for name in 'plan after apply is empty' 'one function, one event' 'system tests' 'page in a browser' 'example of the client' 'log lines' 'up again changes nothing' 'the emulator and requests that come twice' 'rollback' 'the module, replaced and depended on' 'pipeline, with its permissions' 'a crash is reported and repaired'; do
+    for name in 'plan after apply is empty' 'one function, one event' 'system tests' 'page in a browser' 'example of the client' 'damaged frames' 'log lines' 'up again changes nothing' 'the emulator and requests that come twice' 'rollback' 'the module, replaced and depended on' 'pipeline, with its permissions' 'a crash is reported and repaired'; do
       skip "$name" 'the local stack did not come up'
     done
   fi
@@ -302,6 +306,14 @@ if part system; then
     done
   fi
   step one 'down leaves nothing' no_leftovers || true
+fi
+
+if part rust || part web || part system; then
+  if [ -n "$no_node" ]; then
+    skip 'protocol as documented' "$no_node"
+  else
+    node_tests 'protocol as documented' node --test --test-reporter=tap tests/web/protocol.test.js
+  fi
 fi
 
 [ -z "$filter" ] || [ "$matched" -gt 0 ] || {

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::{
     client::Client,
     events::event,
-    frames::{assert_delivery, receipt},
+    frames::{assert_delivery, assert_receipt},
     stack::{Stack, unique},
 };
 
@@ -20,11 +20,11 @@ async fn a_backend_sends_in_nobodys_name_and_gets_the_receipt_as_the_result() {
     let answer = stack.invoke(&publish, &request).await;
     assert_eq!(answer.function_error, None);
     let expected = [(&*nobody, [0, 0, 0]), (&bob.session, [1, 0, 0])];
-    assert_eq!(answer.payload, receipt(&json!("order-7"), &expected));
-    assert_delivery(bob.receive().await, &json!("order-7"), &Value::Null, &json!({"order": 7}));
+    assert_receipt(&answer.payload, &json!("order-7"), &expected);
+    assert_delivery(bob.receive().await, &bob.session, &json!("order-7"), &Value::Null, &json!({"order": 7}));
 
     let answer = stack.invoke(&publish, &json!({"sessions": [bob.session], "message": null})).await;
-    assert_delivery(bob.receive().await, &answer.payload["id"], &Value::Null, &Value::Null);
+    assert_delivery(bob.receive().await, &bob.session, &answer.payload["id"], &Value::Null, &Value::Null);
 }
 
 #[tokio::test]

@@ -11,7 +11,10 @@ use tokio_tungstenite::{
     tungstenite::{ClientRequestBuilder, Error, Message, http::StatusCode},
 };
 
-use crate::stack::{required, unique};
+use crate::{
+    recorder::Recorder,
+    stack::{required, unique},
+};
 
 /// How long any one answer may take: more than a cold start on a busy machine, less than a reader's patience.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
@@ -24,6 +27,7 @@ pub(crate) struct Client {
     /// How long the next frame may be in coming.
     pub(crate) patience: Duration,
     socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
+    recorder: Recorder,
 }
 
 impl Client {
@@ -39,7 +43,10 @@ impl Client {
     /// A client that enters with this query string, and is then in `session`.
     pub(crate) async fn through(session: &str, query: &str) -> Self {
         match handshake(query).await {
-            Ok(socket) => Self { session: session.to_owned(), patience: PATIENCE, socket },
+            Ok(socket) => {
+                let recorder = Recorder::new("socket");
+                Self { session: session.to_owned(), patience: PATIENCE, socket, recorder }
+            }
             Err(status) => panic!("the handshake of session {session} was refused with {status}"),
         }
     }
@@ -53,6 +60,7 @@ impl Client {
     }
 
     pub(crate) async fn send_raw(&mut self, frame: Message) {
+        self.recorder.record("client", &String::from_utf8_lossy(&frame.clone().into_data()));
         self.socket.send(frame).await.expect("the socket should be open");
     }
 
@@ -81,8 +89,16 @@ impl Client {
 
     pub(crate) async fn receive_raw(&mut self) -> Message {
         let what = format!("a frame for {}", self.session);
-        let frame = in_time_of(self.patience, &what, self.socket.next()).await;
+        let frame = in_time_of(self.patience, &what, self.next()).await;
         frame.expect("the socket should stay open").expect("the socket should not break")
+    }
+
+    async fn next(&mut self) -> Option<Result<Message, Error>> {
+        let frame = self.socket.next().await;
+        if let Some(Ok(Message::Text(text))) = &frame {
+            self.recorder.record("hub", text);
+        }
+        frame
     }
 
     /// Proves that nothing has arrived since the last frame that was read. A socket's frames arrive in the order in
@@ -102,7 +118,7 @@ impl Client {
     }
 
     pub(crate) async fn wait_for_end(mut self) {
-        while let Some(Ok(_)) = in_time("the end of the socket", self.socket.next()).await {}
+        while let Some(Ok(_)) = in_time("the end of the socket", self.next()).await {}
     }
 }
 

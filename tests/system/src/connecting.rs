@@ -6,7 +6,7 @@ use tokio_tungstenite::tungstenite::http::StatusCode;
 
 use crate::{
     client::{Client, handshake},
-    frames::{assert_delivery, receipt},
+    frames::{assert_delivery, assert_receipt},
     stack::{Stack, now_ms, text, unique},
 };
 
@@ -67,10 +67,22 @@ async fn every_session_id_that_is_allowed_connects_is_reached_and_stands_in_the_
         let mut client = Client::in_session(session).await;
         assert_eq!(stack.row_of(&client).await["session_id"], text(session));
         let answer = bob.publish(&[session], json!("hello")).await;
-        assert_eq!(answer, receipt(&answer["id"], &[(session, [1, 0, 0])]));
-        assert_delivery(client.receive().await, &answer["id"], &json!(bob.session), &json!("hello"));
+        assert_receipt(&answer, &answer["id"], &[(session, [1, 0, 0])]);
+        assert_delivery(
+            client.receive().await,
+            &client.session,
+            &answer["id"],
+            &json!(bob.session),
+            &json!("hello"),
+        );
         let answer = client.publish(&[&bob.session], json!("hello back")).await;
-        assert_delivery(bob.receive().await, &answer["id"], &json!(session), &json!("hello back"));
+        assert_delivery(
+            bob.receive().await,
+            &bob.session,
+            &answer["id"],
+            &json!(session),
+            &json!("hello back"),
+        );
         stack.wait_for_log_lines(&log, &json!(session).to_string(), 1).await;
     }
 }

@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeSet, fs, path::PathBuf};
 
+use serde::Deserialize;
 use serde_json::Value;
 
 use crate::stack::{Answer, Stack};
@@ -19,7 +20,7 @@ pub(crate) fn event(name: &str) -> Value {
 
 /// The function that an event is for, by the event's name.
 fn function_of(name: &str) -> &'static str {
-    ["authorizer", "census", "connect", "disconnect", "publish", "send-message"]
+    ["authorizer", "census", "connect", "disconnect", "history", "publish", "send-message"]
         .into_iter()
         .find(|function| name.starts_with(function))
         .unwrap_or_else(|| panic!("{name} is no function's"))
@@ -63,12 +64,18 @@ async fn every_sample_event_is_answered_as_its_table_says() {
 
 /// The code of an error, the type of a function error, or the type of another frame; where there is no frame the status, or that it is a count.
 fn summary(answer: &Value) -> Option<String> {
-    let frame = match answer["body"].as_str().map(serde_json::from_str::<Value>) {
-        Some(Ok(frame)) => frame,
-        _ => answer.clone(),
-    };
-    let word = ["code", "errorType", "type"].iter().find_map(|key| frame[key].as_str());
+    // The other keys stay unread: a message may hold a number that no `Value` can.
+    #[derive(Default, Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Words {
+        code: Option<String>,
+        error_type: Option<String>,
+        r#type: Option<String>,
+    }
+    let frame = answer["body"].as_str().and_then(|body| serde_json::from_str(body).ok());
+    let Words { code, error_type, r#type } =
+        frame.or_else(|| Words::deserialize(answer).ok()).unwrap_or_default();
     let status = answer["statusCode"].as_u64().map(|status| status.to_string());
     let count = answer["open_connections"].as_u64().map(|_| "open_connections".to_owned());
-    word.map(str::to_owned).or(status).or(count)
+    code.or(error_type).or(r#type).or(status).or(count)
 }

@@ -5,7 +5,7 @@ use serde_json::json;
 
 use crate::{
     client::{CROWD, Client, eventually},
-    frames::receipt,
+    frames::assert_receipt,
     stack::{Stack, unique},
 };
 
@@ -28,7 +28,7 @@ async fn a_thousand_sockets_receive_a_message_exactly_once() {
     // A second copy of a message would come before the next one.
     for message in ["first", "second"] {
         let answer = speaker.publish(&[&session], json!(message)).await;
-        assert_eq!(answer, receipt(&answer["id"], &[(&session, [SOCKETS, 0, 0])]));
+        assert_receipt(&answer, &answer["id"], &[(&session, [SOCKETS, 0, 0])]);
         for frame in join_all(crowd.iter_mut().map(Client::receive)).await {
             assert_eq!((&frame["message"], &frame["id"]), (&json!(message), &answer["id"]));
         }

@@ -22,10 +22,37 @@ pub(crate) fn receipt(id: &Value, sessions: &[(&str, [usize; 3])]) -> Value {
     })
 }
 
-/// Checks a whole delivery, and that it was sent now, in RFC 3339, UTC, with milliseconds.
-pub(crate) fn assert_delivery(mut frame: Value, id: &Value, from: &Value, message: &Value) {
+/// A receipt without the positions, each of which must be one.
+pub(crate) fn plain(answer: &Value) -> Value {
+    let mut answer = answer.clone();
+    for entry in answer["sessions"].as_array_mut().into_iter().flatten() {
+        take_position(entry);
+    }
+    answer
+}
+
+/// Checks a whole receipt of a message that is kept: that each session has (delivered, gone, failed), and a position.
+pub(crate) fn assert_receipt(answer: &Value, id: &Value, sessions: &[(&str, [usize; 3])]) {
+    assert_eq!(plain(answer), receipt(id, sessions), "{answer}");
+}
+
+/// Where a message stands in its session's history: epoch and offset.
+pub(crate) fn take_position(of: &mut Value) -> (String, u64) {
+    let keys = of.as_object_mut().expect("a frame is an object");
+    let (epoch, offset) = (keys.remove("epoch"), keys.remove("offset"));
+    let epoch = epoch.as_ref().and_then(Value::as_str).expect("an epoch").to_owned();
+    assert_eq!(epoch.len(), 8, "{epoch}");
+    let offset = offset.as_ref().and_then(Value::as_u64).expect("an offset");
+    assert!(offset > 0);
+    (epoch, offset)
+}
+
+/// Checks a whole delivery to `session`, and that it was sent now, in RFC 3339, UTC, with milliseconds.
+pub(crate) fn assert_delivery(mut frame: Value, session: &str, id: &Value, from: &Value, message: &Value) {
     let sent_at = frame.as_object_mut().expect("a frame is an object").remove("sent_at").expect("sent_at");
-    assert_eq!(frame, json!({"type": "message", "id": id, "from": from, "message": message}));
+    take_position(&mut frame);
+    let expected = json!({"type": "message", "id": id, "from": from, "message": message, "session": session});
+    assert_eq!(frame, expected);
 
     let sent_at = sent_at.as_str().expect("sent_at is text");
     let time = humantime::parse_rfc3339(sent_at).expect("sent_at is RFC 3339");

@@ -10,6 +10,8 @@
 
 mod client;
 mod frames;
+#[path = "../../recorder.rs"]
+mod recorder;
 mod stack;
 
 mod auth;
@@ -18,6 +20,7 @@ mod connecting;
 mod errors;
 mod events;
 mod fan_out;
+mod history;
 mod limits;
 mod load;
 mod logs;

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::{
     client::Client,
-    frames::{assert_delivery, assert_error, receipt},
+    frames::{assert_delivery, assert_error, assert_receipt},
     stack::{Stack, unique},
 };
 
@@ -20,8 +20,8 @@ async fn exchange(from: &mut Client, to: &mut Client) {
     let answer = from
         .ask(json!({"action": "sendMessage", "sessions": [to.session], "message": message, "id": id}))
         .await;
-    assert_eq!(answer, receipt(&id, &[(&to.session, [1, 0, 0])]));
-    assert_delivery(to.receive().await, &id, &json!(from.session), &message);
+    assert_receipt(&answer, &id, &[(&to.session, [1, 0, 0])]);
+    assert_delivery(to.receive().await, &to.session, &id, &json!(from.session), &message);
 }
 
 #[tokio::test]
@@ -34,9 +34,15 @@ async fn every_connection_of_a_session_receives_a_message_once() {
     }
 
     let answer = alice.publish(&[&session], json!("to all of bob")).await;
-    assert_eq!(answer, receipt(&answer["id"], &[(&session, [3, 0, 0])]));
+    assert_receipt(&answer, &answer["id"], &[(&session, [3, 0, 0])]);
     for bob in &mut bobs {
-        assert_delivery(bob.receive().await, &answer["id"], &json!(alice.session), &json!("to all of bob"));
+        assert_delivery(
+            bob.receive().await,
+            &bob.session,
+            &answer["id"],
+            &json!(alice.session),
+            &json!("to all of bob"),
+        );
     }
     // A second copy of the message would come before this one.
     let second = alice.publish(&[&session], json!("again")).await;
@@ -54,8 +60,8 @@ async fn a_sender_in_an_addressed_session_receives_its_own_message() {
     let first = alice.publish(&[&session], json!("to myself")).await;
     let second = alice.receive().await;
     let (delivery, answer) = if first["type"] == "message" { (first, second) } else { (second, first) };
-    assert_eq!(answer, receipt(&answer["id"], &[(&session, [2, 0, 0])]));
-    assert_delivery(delivery, &answer["id"], &json!(session), &json!("to myself"));
+    assert_receipt(&answer, &answer["id"], &[(&session, [2, 0, 0])]);
+    assert_delivery(delivery, &session, &answer["id"], &json!(session), &json!("to myself"));
     assert_eq!(other_tab.receive().await["message"], "to myself");
 }
 
@@ -68,7 +74,7 @@ async fn a_receipt_lists_each_session_once_in_the_order_of_the_request_and_nobod
     let sessions = [&*zoe.session, &nobody, &bob.session, &zoe.session, &nobody];
     let answer = alice.publish(&sessions, json!("hello")).await;
     let expected = [(&*zoe.session, [1, 0, 0]), (&nobody, [0, 0, 0]), (&bob.session, [1, 0, 0])];
-    assert_eq!(answer, receipt(&answer["id"], &expected));
+    assert_receipt(&answer, &answer["id"], &expected);
 
     for mut recipient in [zoe, bob] {
         assert_eq!(recipient.receive().await["message"], "hello");
@@ -83,7 +89,13 @@ async fn a_sender_who_wants_no_receipt_hears_of_errors_and_of_nothing_else() {
     let frame = |session: &str, receipt: Value, id: &str| json!({"action": "sendMessage", "sessions": [session], "message": "hello", "id": id, "receipt": receipt});
     alice.send(frame(&nobody, json!(false), "to nobody")).await;
     alice.send(frame(&to, json!(false), "without")).await;
-    assert_delivery(bob.receive().await, &json!("without"), &json!(alice.session), &json!("hello"));
+    assert_delivery(
+        bob.receive().await,
+        &bob.session,
+        &json!("without"),
+        &json!(alice.session),
+        &json!("hello"),
+    );
     let mut without_id = frame(&to, json!(false), "");
     without_id.as_object_mut().expect("an object").remove("id");
     alice.send(without_id).await;
@@ -91,7 +103,7 @@ async fn a_sender_who_wants_no_receipt_hears_of_errors_and_of_nothing_else() {
 
     // Each answer is the first frame since the last one: what was sent before has none.
     let answer = alice.ask(frame(&to, json!(true), "with")).await;
-    assert_eq!(answer, receipt(&json!("with"), &[(&to, [1, 0, 0])]));
+    assert_receipt(&answer, &json!("with"), &[(&to, [1, 0, 0])]);
     assert_eq!(bob.receive().await["id"], "with");
     for wrong in [json!(null), json!("false"), json!(0)] {
         let answer = alice.ask(frame(&to, wrong, "wrong")).await;
@@ -153,7 +165,7 @@ async fn the_sender_cannot_forge_who_a_message_is_from() {
         }))
         .await;
     let frame = bob.receive().await;
-    assert_delivery(frame.clone(), &frame["id"], &json!(alice.session), &json!("hello"));
+    assert_delivery(frame.clone(), &bob.session, &frame["id"], &json!(alice.session), &json!("hello"));
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ use serde_json::json;
 
 use crate::{
     client::Client,
-    frames::receipt,
+    frames::assert_receipt,
     stack::{Row, Stack, now_ms, number, text, unique},
 };
 
@@ -34,13 +34,13 @@ async fn a_row_without_a_socket_counts_as_gone_and_only_an_old_one_is_deleted() 
 
     let answer = alice.publish(&[&stale, &fresh, &bob.session], json!("hello")).await;
     let expected = [(&*stale, [0, 1, 0]), (&fresh, [0, 1, 0]), (&bob.session, [1, 0, 0])];
-    assert_eq!(answer, receipt(&answer["id"], &expected));
+    assert_receipt(&answer, &answer["id"], &expected);
     stack.wait_until_row_is_gone(&stale_id).await;
     assert!(stack.row(&fresh_id).await.is_some(), "a row of this moment should stay");
     assert!(stack.row(&stack.connection_id_of(&alice).await).await.is_some(), "the sender's row should stay");
 
     let answer = alice.publish(&[&stale], json!("once more")).await;
-    assert_eq!(answer, receipt(&answer["id"], &[(&stale, [0, 0, 0])]));
+    assert_receipt(&answer, &answer["id"], &[(&stale, [0, 0, 0])]);
     stack.delete_row(&fresh_id).await;
 }
 
@@ -54,7 +54,7 @@ async fn an_expired_row_counts_as_not_there() {
     stack.put_row(expired).await;
 
     let answer = alice.publish(&[&bob.session], json!("too late")).await;
-    assert_eq!(answer, receipt(&answer["id"], &[(&bob.session, [0, 0, 0])]));
+    assert_receipt(&answer, &answer["id"], &[(&bob.session, [0, 0, 0])]);
     stack.put_row(row).await;
     bob.assert_heard_nothing().await;
 }

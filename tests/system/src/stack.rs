@@ -22,7 +22,10 @@ use tokio::{
     net::TcpStream,
 };
 
-use crate::client::{Client, PATIENCE, eventually};
+use crate::{
+    client::{Client, PATIENCE, eventually},
+    recorder::Recorder,
+};
 
 pub(crate) type Row = HashMap<String, AttributeValue>;
 
@@ -153,6 +156,21 @@ impl Stack {
             .collect()
     }
 
+    // The history.
+
+    /// Deletes what stands at a number of a session's history, 0 being its head.
+    pub(crate) async fn forget(&self, session: &str, offset: u128) {
+        let history = self.function("history").await;
+        self.dynamodb
+            .delete_item()
+            .table_name(&variables(&history)["MESSAGES_TABLE"])
+            .key("session_id", text(session))
+            .key("offset", number(offset))
+            .send()
+            .await
+            .expect("the table should delete the item");
+    }
+
     // The functions.
 
     /// The deployed function `connect`, `disconnect` or `send-message`.
@@ -189,11 +207,15 @@ impl Stack {
             .send()
             .await
             .expect("Lambda should answer");
-        Answer {
-            payload: serde_json::from_slice(answer.payload().expect("an answer has a payload").as_ref())
-                .expect("a payload is JSON"),
-            function_error: answer.function_error,
+        let payload: Value =
+            serde_json::from_slice(answer.payload().expect("an answer has a payload").as_ref())
+                .expect("a payload is JSON");
+        if name.contains("-publish") {
+            let recorder = Recorder::new("publish");
+            recorder.record("client", &event.to_string());
+            recorder.record("hub", &payload.to_string());
         }
+        Answer { payload, function_error: answer.function_error }
     }
 
     /// Runs `test` with the name of a copy that has the code of `route`, the role of `role_of` and changed variables:
