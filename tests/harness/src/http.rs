@@ -13,6 +13,7 @@ use hyper::{
     service::service_fn,
 };
 use hyper_util::rt::TokioIo;
+use serde_json::{Value, json};
 use tokio::{
     net::TcpListener,
     sync::{Semaphore, watch},
@@ -131,8 +132,13 @@ pub(crate) fn reply(status: u16, body: impl Into<Bytes>) -> Reply {
 
 /// An AWS error as all of its JSON protocols understand it.
 pub(crate) fn error(status: u16, kind: &'static str) -> Reply {
-    let body = format!(r#"{{"__type":"com.amazonaws#{kind}","message":"scripted {kind}"}}"#);
-    let mut reply = reply(status, body);
+    error_with(status, kind, json!({ "message": format!("scripted {kind}") }))
+}
+
+/// The same with a body that says more.
+pub(crate) fn error_with(status: u16, kind: &'static str, mut body: Value) -> Reply {
+    body["__type"] = format!("com.amazonaws#{kind}").into();
+    let mut reply = reply(status, body.to_string());
     reply.headers_mut().insert("x-amzn-errortype", header::HeaderValue::from_static(kind));
     reply
 }

@@ -1,8 +1,9 @@
 //! Runs a function's real executable among scripted surroundings, over real HTTP on loopback.
 //!
-//! A [`World`] is the AWS that the function sees: DynamoDB's [`Table`] and the [`Gateway`] behind `@connections`,
-//! both with a script that says which calls fail, and how. A [`Function`] is a process that gets its events from
-//! a Lambda Runtime API of its own. Everything that was asked of the world is kept for the test to look at.
+//! A [`World`] is the AWS that the function sees: DynamoDB's [`Table`] of connections and its [`Messages`], and the
+//! [`Gateway`] behind `@connections`, each with a script that says which calls fail, and how. A [`Function`] is a
+//! process that gets its events from a Lambda Runtime API of its own. Everything that was asked of the world is kept
+//! for the test to look at.
 #![allow(
     clippy::expect_used,
     clippy::panic,
@@ -10,10 +11,14 @@
     reason = "a harness that meets the unexpected should stop its test there and then"
 )]
 
+mod attributes;
+mod dynamodb;
+mod expressions;
 mod function;
 mod gateway;
 mod http;
 pub mod issuer;
+mod messages;
 mod signature;
 mod table;
 
@@ -24,17 +29,24 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::http::Server;
 pub use crate::{
+    dynamodb::{Call, Operation},
     function::{Ending, Function, Outcome, Output, RELEASE, executable},
     gateway::{Gateway, Post},
     http::Answer,
+    messages::{MESSAGES, Messages},
     signature::{CREDENTIALS, REGION, Signatures},
-    table::{Call, INDEX, Operation, Row, TABLE, Table},
+    table::{INDEX, Row, TABLE, Table},
 };
+
+/// How long a message is kept in a world with history.
+pub const HISTORY_SECONDS: u64 = 86_400;
 
 /// The AWS that functions see, until it is dropped.
 pub struct World {
-    /// DynamoDB.
+    /// DynamoDB's table of connections.
     pub table: Arc<Table>,
+    /// DynamoDB's table of messages.
+    pub messages: Arc<Messages>,
     /// `@connections`.
     pub gateway: Arc<Gateway>,
     /// How both see the signatures of requests.
@@ -42,10 +54,11 @@ pub struct World {
     // An address each, as on AWS: a client's pool would otherwise share connections between them.
     servers: [Server; 2],
     scheme: &'static str,
+    has_history: bool,
 }
 
 impl World {
-    /// An empty table, and a gateway that takes every frame.
+    /// Empty tables, and a gateway that takes every frame.
     pub async fn start() -> Self {
         Self::start_with(None).await
     }
@@ -59,23 +72,34 @@ impl World {
     async fn start_with(tls: Option<TlsAcceptor>) -> Self {
         let scheme = if tls.is_some() { "https://localhost" } else { "http://127.0.0.1" };
         let signatures = Arc::new(Signatures::default());
-        let table = Arc::new(Table::new(signatures.clone()));
+        let (table, messages) = (Arc::<Table>::default(), Arc::<Messages>::default());
         let gateway = Arc::new(Gateway::new(signatures.clone()));
-        let (to_table, to_gateway) = (table.clone(), gateway.clone());
+        let (to_table, to_messages, to_gateway) = (table.clone(), messages.clone(), gateway.clone());
         let clock = signatures.clone();
         let tables = Server::start(tls.clone(), move |request| {
-            let (table, clock) = (to_table.clone(), clock.clone());
-            async move { table.call(request).await.map(|reply| clock.dated(reply)) }
+            let (table, messages, clock) = (to_table.clone(), to_messages.clone(), clock.clone());
+            async move {
+                let reply = dynamodb::call(request, &table, &messages, &clock).await;
+                reply.map(|reply| clock.dated(reply))
+            }
         });
         let clock = signatures.clone();
         let gateways = Server::start(tls, move |request| {
             let (gateway, clock) = (to_gateway.clone(), clock.clone());
             async move { gateway.call(request).await.map(|reply| clock.dated(reply)) }
         });
-        Self { table, gateway, signatures, servers: [tables.await, gateways.await], scheme }
+        let servers = [tables.await, gateways.await];
+        Self { table, messages, gateway, signatures, servers, scheme, has_history: false }
     }
 
-    /// Where the table answers, as `AWS_ENDPOINT_URL`.
+    /// The same where history is on: functions are told of the table of messages.
+    #[must_use]
+    pub fn with_history(mut self) -> Self {
+        self.has_history = true;
+        self
+    }
+
+    /// Where the tables answer, as `AWS_ENDPOINT_URL`.
     #[must_use]
     pub fn table_url(&self) -> String {
         format!("{}:{}", self.scheme, self.servers[0].address.port())
@@ -91,7 +115,7 @@ impl World {
     #[must_use]
     pub fn environment(&self) -> Vec<(&'static str, String)> {
         let [key, secret, token] = CREDENTIALS;
-        [
+        let mut environment = [
             ("AWS_REGION", REGION),
             ("AWS_ACCESS_KEY_ID", key),
             ("AWS_SECRET_ACCESS_KEY", secret),
@@ -102,7 +126,12 @@ impl World {
             ("SESSION_INDEX", INDEX),
         ]
         .map(|(name, value)| (name, value.to_owned()))
-        .to_vec()
+        .to_vec();
+        if self.has_history {
+            environment.push(("MESSAGES_TABLE", MESSAGES.to_owned()));
+            environment.push(("HISTORY_SECONDS", HISTORY_SECONDS.to_string()));
+        }
+        environment
     }
 
     /// Closes every open connection, as happens to a function that is frozen for long.

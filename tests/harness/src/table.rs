@@ -1,41 +1,26 @@
-//! DynamoDB with one table and its index: five operations, evaluated for real, and faults where a script says so.
+//! DynamoDB's table of connections and its index: five operations, evaluated for real, and faults where a script says.
 
 use std::{
     collections::{BTreeSet, HashMap},
     ops::Bound,
     sync::{
-        Arc, Mutex, MutexGuard,
+        Mutex, MutexGuard,
         atomic::{AtomicUsize, Ordering},
     },
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, SystemTime},
 };
 
-use hyper::{
-    Request,
-    body::{Bytes, Incoming},
-};
 use serde_json::Value;
 
 use crate::{
+    dynamodb::{Call, INVALID, Operation, UNKNOWN},
     http::{Answer, Cut, Reply, error, reply},
-    signature::Signatures,
 };
 
 /// The name of the table.
 pub const TABLE: &str = "connections";
 /// The name of its index.
 pub const INDEX: &str = "session_id-index";
-
-/// What can be asked of the table.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[allow(missing_docs, reason = "the names are DynamoDB's own")]
-pub enum Operation {
-    GetItem,
-    PutItem,
-    DeleteItem,
-    Query,
-    Scan,
-}
 
 /// A connection's row.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,33 +51,12 @@ fn now_ms() -> i64 {
     now.as_millis().try_into().unwrap_or(i64::MAX)
 }
 
-/// One call, as it arrived.
-#[derive(Debug, Clone)]
-pub struct Call {
-    /// What was asked.
-    pub operation: Operation,
-    /// When its head had arrived.
-    pub at: Instant,
-    /// Its body, DynamoDB's JSON.
-    pub input: Bytes,
-}
-
-impl Call {
-    /// The connection that the call is about, for a read, write or deletion of one row.
-    #[must_use]
-    pub fn connection(&self) -> Option<String> {
-        let input: Value = serde_json::from_slice(&self.input).ok()?;
-        let key = input.get("Key").or_else(|| input.get("Item"))?;
-        Some(key.pointer("/connection_id/S")?.as_str()?.to_owned())
-    }
-}
-
 type Script = Box<dyn FnMut(Operation, u32) -> Answer + Send>;
 type PageScript = Box<dyn FnMut(&str, u32) -> Answer + Send>;
 
 /// The table of connections.
+#[derive(Default)]
 pub struct Table {
-    signatures: Arc<Signatures>,
     state: Mutex<State>,
     /// Apart from the rest, so that a script can set it. 0 is no limit.
     page_rows: AtomicUsize,
@@ -110,10 +74,6 @@ struct State {
 }
 
 impl Table {
-    pub(crate) fn new(signatures: Arc<Signatures>) -> Self {
-        Self { signatures, state: Mutex::default(), page_rows: AtomicUsize::default() }
-    }
-
     /// Answers each call as `script` says, given the operation and how many calls of it came before. Without a
     /// script every call is served.
     pub fn script(&self, script: impl FnMut(Operation, u32) -> Answer + Send + 'static) {
@@ -166,32 +126,22 @@ impl Table {
         self.state.lock().expect("a script should not panic")
     }
 
-    pub(crate) async fn call(&self, request: Request<Incoming>) -> Result<Reply, Cut> {
-        let (head, body) = request.into_parts();
-        let target = head.headers.get("x-amz-target").and_then(|target| target.to_str().ok());
-        let operation = match target.and_then(|target| target.strip_prefix("DynamoDB_20120810.")) {
-            Some("GetItem") => Operation::GetItem,
-            Some("PutItem") => Operation::PutItem,
-            Some("DeleteItem") => Operation::DeleteItem,
-            Some("Query") => Operation::Query,
-            Some("Scan") => Operation::Scan,
-            _ => return Ok(error(400, "UnknownOperationException")),
-        };
-        let at = Instant::now();
+    /// `refusal` is for a request that is not signed as it must be.
+    pub(crate) async fn call(&self, mut call: Call, refusal: Option<Reply>) -> Result<Reply, Cut> {
+        let operation = call.operation;
         let answer = self.state().begin(operation);
-        let input = answer.read(body).await?;
-        if let Some(refusal) =
-            self.signatures.refusal(&head, &input, "dynamodb").filter(|_| !answer.is_unread())
-        {
+        if answer.is_unread() {
+            call.input = Value::Null;
+        } else if let Some(refusal) = refusal {
             return Ok(refusal);
         }
-        self.state().calls.push(Call { operation, at, input: input.clone() });
+        self.state().calls.push(call.clone());
         let answer = match answer {
-            Answer::Serve => self.state().page_answer(operation, &input),
+            Answer::Serve => self.state().page_answer(operation, &call.input),
             other => other,
         };
         let page_rows = || self.page_rows.load(Ordering::Relaxed);
-        answer.reply(|| self.state().serve(operation, &input, page_rows())).await
+        answer.reply(|| self.state().serve(operation, &call.input, page_rows())).await
     }
 }
 
@@ -203,26 +153,25 @@ impl State {
         self.script.as_mut().map_or(Answer::Serve, |script| script(operation, before))
     }
 
-    fn page_answer(&mut self, operation: Operation, input: &[u8]) -> Answer {
+    fn page_answer(&mut self, operation: Operation, input: &Value) -> Answer {
         let Some(script) = self.page_script.as_mut().filter(|_| operation == Operation::Query) else {
             return Answer::Serve;
         };
-        let input: Value = serde_json::from_slice(input).unwrap_or_default();
         let session = text(&input["ExpressionAttributeValues"][":session"]).unwrap_or_default();
         script(session, u32::from(input["ExclusiveStartKey"].is_object()))
     }
 
-    fn serve(&mut self, operation: Operation, input: &[u8], page_rows: usize) -> Reply {
-        let input: Value = serde_json::from_slice(input).unwrap_or_default();
+    fn serve(&mut self, operation: Operation, input: &Value, page_rows: usize) -> Reply {
         if input["TableName"] != TABLE {
             return error(400, "ResourceNotFoundException");
         }
         let output = match operation {
-            Operation::GetItem => self.get(&input),
+            Operation::GetItem => self.get(input),
             Operation::PutItem => self.put_item(&input["Item"]),
-            Operation::DeleteItem => self.delete(&input),
-            Operation::Query => self.query(&input, page_rows),
-            Operation::Scan => self.scan(&input, page_rows),
+            Operation::UpdateItem => Err(UNKNOWN),
+            Operation::DeleteItem => self.delete(input),
+            Operation::Query => self.query(input, page_rows),
+            Operation::Scan => self.scan(input, page_rows),
         };
         output.map_or_else(|kind| error(400, kind), |output| reply(200, output))
     }
@@ -369,8 +318,6 @@ fn empty() -> String {
 fn quoted(text: &str) -> String {
     Value::from(text).to_string()
 }
-
-const INVALID: &str = "ValidationException";
 
 fn text(value: &Value) -> Option<&str> {
     value["S"].as_str()

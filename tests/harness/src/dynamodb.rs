@@ -1,0 +1,101 @@
+//! DynamoDB's API: which operation a request asks for, of which table.
+
+use std::time::Instant;
+
+use hyper::{Request, body::Incoming};
+use serde_json::{Value, json};
+
+use crate::{
+    attributes::Attributes,
+    http::{Answer, Cut, Reply, error, error_with},
+    messages::{MESSAGES, Messages},
+    signature::Signatures,
+    table::Table,
+};
+
+/// What can be asked of a table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[allow(missing_docs, reason = "the names are DynamoDB's own")]
+pub enum Operation {
+    GetItem,
+    PutItem,
+    UpdateItem,
+    DeleteItem,
+    Query,
+    Scan,
+}
+
+/// One call, as it arrived.
+#[derive(Debug, Clone)]
+pub struct Call {
+    /// What was asked.
+    pub operation: Operation,
+    /// When its head had arrived.
+    pub at: Instant,
+    /// Its body, DynamoDB's JSON; null if the connection was cut before that was read.
+    pub input: Value,
+}
+
+impl Call {
+    /// The connection that the call is about, for a read, write or deletion of one row.
+    #[must_use]
+    pub fn connection(&self) -> Option<String> {
+        let key = self.input.get("Key").or_else(|| self.input.get("Item"))?;
+        Some(key.pointer("/connection_id/S")?.as_str()?.to_owned())
+    }
+}
+
+/// Why DynamoDB does not do what it was asked.
+#[derive(Debug)]
+pub(crate) struct Refusal {
+    pub(crate) kind: &'static str,
+    pub(crate) message: String,
+    /// The item that a condition was not true of, where the caller wants it.
+    pub(crate) item: Option<Attributes>,
+}
+
+pub(crate) fn invalid(message: impl Into<String>) -> Refusal {
+    Refusal { kind: INVALID, message: message.into(), item: None }
+}
+
+pub(crate) const INVALID: &str = "ValidationException";
+pub(crate) const UNKNOWN: &str = "UnknownOperationException";
+
+impl Refusal {
+    pub(crate) fn reply(self) -> Reply {
+        let mut body = json!({ "message": self.message });
+        if let Some(item) = self.item {
+            body["Item"] = item.into();
+        }
+        error_with(400, self.kind, body)
+    }
+}
+
+/// Answers a request from the table that it names.
+pub(crate) async fn call(
+    request: Request<Incoming>,
+    table: &Table,
+    messages: &Messages,
+    signatures: &Signatures,
+) -> Result<Reply, Cut> {
+    let at = Instant::now();
+    let (head, body) = request.into_parts();
+    let target = head.headers.get("x-amz-target").and_then(|target| target.to_str().ok());
+    let operation = match target.and_then(|target| target.strip_prefix("DynamoDB_20120810.")) {
+        Some("GetItem") => Operation::GetItem,
+        Some("PutItem") => Operation::PutItem,
+        Some("UpdateItem") => Operation::UpdateItem,
+        Some("DeleteItem") => Operation::DeleteItem,
+        Some("Query") => Operation::Query,
+        Some("Scan") => Operation::Scan,
+        _ => return Ok(error(400, UNKNOWN)),
+    };
+    let body = Answer::Serve.read(body).await?;
+    let refusal = signatures.refusal(&head, &body, "dynamodb");
+    let call = Call { operation, at, input: serde_json::from_slice(&body).unwrap_or_default() };
+    if call.input["TableName"] == MESSAGES {
+        messages.call(call, refusal).await
+    } else {
+        table.call(call, refusal).await
+    }
+}

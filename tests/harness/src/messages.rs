@@ -1,0 +1,369 @@
+//! DynamoDB's table of messages: evaluates whatever expressions it is sent, and fails where a script says so.
+
+#[cfg(test)]
+mod tests;
+
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    sync::{Mutex, MutexGuard},
+    time::Duration,
+};
+
+use serde_json::{Value, json};
+
+use crate::{
+    attributes::{Attributes, Number, attributes, kind, number, size},
+    dynamodb::{Call, Operation, Refusal, UNKNOWN, invalid},
+    expressions::{Action, Change, Comparator, Condition, Expressions, Operand},
+    http::{Answer, Cut, Reply, reply},
+};
+
+/// The name of the table.
+pub const MESSAGES: &str = "messages";
+
+const HASH: &str = "session_id";
+const RANGE: &str = "offset";
+/// The largest item, in bytes.
+const LARGEST: usize = 400 * 1024;
+/// The largest page, in bytes.
+const PAGE: usize = 1024 * 1024;
+/// The longest session, in bytes.
+const LONGEST_KEY: usize = 2048;
+
+type Script = Box<dyn FnMut(&Call, u32) -> Answer + Send>;
+type Key = (String, Number);
+
+/// The table of messages.
+#[derive(Default)]
+pub struct Messages {
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    items: BTreeMap<Key, Attributes>,
+    script: Option<Script>,
+    counts: HashMap<Operation, u32>,
+    calls: Vec<Call>,
+    page_items: Option<usize>,
+}
+
+impl Messages {
+    /// Answers each call as `script` says, given the call and how many of its operation came before. Without a script
+    /// every call is served. The script must not use the table.
+    pub fn script(&self, script: impl FnMut(&Call, u32) -> Answer + Send + 'static) {
+        self.state().script = Some(Box::new(script));
+    }
+
+    /// Gives at most this many items a page from now on, whatever the caller's limit.
+    pub fn page_items(&self, items: usize) {
+        self.state().page_items = Some(items);
+    }
+
+    /// Every call so far, in the order of arrival.
+    #[must_use]
+    pub fn calls(&self) -> Vec<Call> {
+        self.state().calls.clone()
+    }
+
+    /// A session's items in the order of their offsets, each an object of attributes in DynamoDB's JSON.
+    #[must_use]
+    pub fn items(&self, session: &str) -> Vec<Value> {
+        let state = self.state();
+        let items = state.items.iter().filter(|((of, _), _)| of == session);
+        items.map(|(_, item)| item.clone().into()).collect()
+    }
+
+    /// Stores an item, in place of any other of that key, as a backup does that is restored.
+    ///
+    /// # Panics
+    ///
+    /// If DynamoDB would not take it.
+    pub fn put(&self, item: &Value) {
+        let item = attributes(item).and_then(|item| Ok((key(&item, false)?, item)));
+        let (key, item) = item.expect("an item should be valid");
+        self.state().items.insert(key, item);
+    }
+
+    /// Deletes an item, as the sweep of what has expired does.
+    ///
+    /// # Panics
+    ///
+    /// If there is none.
+    pub fn delete(&self, session: &str, offset: u64) {
+        let offset = Number::parse(&offset.to_string()).expect("an offset is a number");
+        let item = self.state().items.remove(&(session.to_owned(), offset));
+        item.expect("an item should be there to be deleted");
+    }
+
+    /// Makes everything that is stored of a session older, as if that much time had passed.
+    pub fn age(&self, session: &str, by: Duration) {
+        let back = |by: u128| Number::parse(&format!("-{by}")).expect("a duration is a number");
+        let (milliseconds, seconds) = (back(by.as_millis()), back(by.as_secs().into()));
+        let times = [
+            ("written_at", milliseconds),
+            ("taken_at", milliseconds),
+            ("expires_at", seconds),
+            ("keep_until", seconds),
+        ];
+        for ((of, _), item) in &mut self.state().items {
+            for (name, back) in times.iter().filter(|_| of == session) {
+                if let Some(time) = item.get_mut(*name) {
+                    let earlier = number(time).and_then(|time| time.plus(*back));
+                    *time = json!({ "N": earlier.expect("a time should be a number").to_string() });
+                }
+            }
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect("a script should not panic")
+    }
+
+    /// `refusal` is for a request that is not signed as it must be.
+    pub(crate) async fn call(&self, mut call: Call, refusal: Option<Reply>) -> Result<Reply, Cut> {
+        let answer = self.state().begin(&call);
+        if answer.is_unread() {
+            call.input = Value::Null;
+        } else if let Some(refusal) = refusal {
+            return Ok(refusal);
+        }
+        self.state().calls.push(call.clone());
+        answer.reply(|| self.state().serve(&call)).await
+    }
+}
+
+impl State {
+    fn begin(&mut self, call: &Call) -> Answer {
+        let count = self.counts.entry(call.operation).or_default();
+        *count += 1;
+        let before = *count - 1;
+        self.script.as_mut().map_or(Answer::Serve, |script| script(call, before))
+    }
+
+    fn serve(&mut self, call: &Call) -> Reply {
+        match self.evaluate(call.operation, &call.input) {
+            Ok(output) => reply(200, output.to_string()),
+            Err(refusal) => refusal.reply(),
+        }
+    }
+
+    fn evaluate(&mut self, operation: Operation, input: &Value) -> Result<Value, Refusal> {
+        let members: &[&str] = match operation {
+            Operation::GetItem => &["Key", "ConsistentRead", "ProjectionExpression"],
+            Operation::PutItem => &["Item", "ConditionExpression", RETURN, RETURN_ON_FAILURE],
+            Operation::UpdateItem => {
+                &["Key", "UpdateExpression", "ConditionExpression", RETURN, RETURN_ON_FAILURE]
+            }
+            Operation::DeleteItem => &["Key", "ConditionExpression", RETURN, RETURN_ON_FAILURE],
+            Operation::Query => &[
+                "KeyConditionExpression",
+                "ProjectionExpression",
+                "ConsistentRead",
+                "ScanIndexForward",
+                "Limit",
+                "ExclusiveStartKey",
+            ],
+            Operation::Scan => {
+                return Err(Refusal { kind: UNKNOWN, message: String::new(), item: None });
+            }
+        };
+        let everywhere = ["TableName", "ExpressionAttributeNames", "ExpressionAttributeValues"];
+        let is_known = |name: &str| members.contains(&name) || everywhere.contains(&name);
+        if let Some(name) = input.as_object().and_then(|input| input.keys().find(|name| !is_known(name))) {
+            return Err(invalid(format!("a member that is unknown here: {name}")));
+        }
+        let expressions = Expressions::new(input)?;
+        match operation {
+            Operation::GetItem => self.get(input, expressions),
+            Operation::Query => self.query(input, expressions),
+            _ => self.write(operation, input, expressions),
+        }
+    }
+
+    fn get(&self, input: &Value, mut expressions: Expressions<'_>) -> Result<Value, Refusal> {
+        let key = key(&attributes(&input["Key"])?, true)?;
+        let projection = expressions.projection()?;
+        expressions.finish()?;
+        let item = self.items.get(&key).map(|item| projected(item, projection.as_ref()));
+        Ok(item.map_or_else(|| json!({}), |item| json!({ "Item": item })))
+    }
+
+    fn write(
+        &mut self,
+        operation: Operation,
+        input: &Value,
+        mut expressions: Expressions<'_>,
+    ) -> Result<Value, Refusal> {
+        let named = attributes(&input[if operation == Operation::PutItem { "Item" } else { "Key" }])?;
+        let key = key(&named, operation != Operation::PutItem)?;
+        let condition = expressions.condition("ConditionExpression")?;
+        let changes = expressions.update()?;
+        expressions.finish()?;
+        if changes.iter().any(|change| [HASH, RANGE].contains(&change.path.as_str())) {
+            return Err(invalid("cannot update an attribute that is part of the key"));
+        }
+        let wanted =
+            choice(input, RETURN, if operation == Operation::UpdateItem { &ANY } else { &ANY[..2] })?;
+        let wanted_on_failure = choice(input, RETURN_ON_FAILURE, &ANY[..2])?;
+
+        let old = self.items.get(&key).cloned();
+        let before = old.clone().unwrap_or_default();
+        if condition.is_some_and(|condition| !condition.holds(&before)) {
+            return Err(Refusal {
+                kind: "ConditionalCheckFailedException",
+                message: "The conditional request failed".to_owned(),
+                item: old.filter(|_| wanted_on_failure == "ALL_OLD"),
+            });
+        }
+        let new = match operation {
+            Operation::DeleteItem => None,
+            Operation::PutItem => Some(named),
+            _ => updated(&changes, old.as_ref(), &named)?,
+        };
+        if new.as_ref().is_some_and(|new| size(new) > LARGEST) {
+            return Err(invalid("item size has exceeded the maximum allowed size"));
+        }
+        let changed: HashSet<String> = changes.into_iter().map(|change| change.path).collect();
+        let returned = match wanted {
+            "ALL_OLD" => old,
+            "ALL_NEW" => new.clone(),
+            "UPDATED_OLD" => old.map(|old| projected(&old, Some(&changed))),
+            "UPDATED_NEW" => new.as_ref().map(|new| projected(new, Some(&changed))),
+            _ => None,
+        };
+        match new {
+            Some(new) => self.items.insert(key, new),
+            None => self.items.remove(&key),
+        };
+        let returned = returned.filter(|returned| !returned.is_empty());
+        Ok(returned.map_or_else(|| json!({}), |attributes| json!({ "Attributes": attributes })))
+    }
+
+    fn query(&self, input: &Value, mut expressions: Expressions<'_>) -> Result<Value, Refusal> {
+        let condition = expressions.condition("KeyConditionExpression")?;
+        let condition = condition.ok_or_else(|| invalid("a query needs a condition on its key"))?;
+        check_key_condition(&condition)?;
+        let projection = expressions.projection()?;
+        expressions.finish()?;
+        let start = match &input["ExclusiveStartKey"] {
+            Value::Null => None,
+            start => {
+                let start = attributes(start)?;
+                let key = key(&start, true)?;
+                if !condition.holds(&start) {
+                    return Err(invalid("the provided starting key is outside query boundaries"));
+                }
+                Some(key.1)
+            }
+        };
+        let limit = match &input["Limit"] {
+            Value::Null => None,
+            limit => {
+                let limit = limit.as_u64().filter(|limit| *limit > 0).and_then(|limit| limit.try_into().ok());
+                Some(limit.ok_or_else(|| invalid("a limit must be at least 1"))?)
+            }
+        };
+        let limit = limit.into_iter().chain(self.page_items).min().unwrap_or(usize::MAX);
+        let is_forward = input["ScanIndexForward"] != false;
+
+        let mut found: Vec<_> = self.items.iter().filter(|(_, item)| condition.holds(item)).collect();
+        if !is_forward {
+            found.reverse();
+        }
+        let is_after = |offset: &Number| {
+            start.is_none_or(|start| if is_forward { *offset > start } else { *offset < start })
+        };
+        found.retain(|((_, offset), _)| is_after(offset));
+        let mut bytes = 0;
+        let mut fits = |item: &Attributes| {
+            bytes += size(item);
+            bytes <= PAGE
+        };
+        let page: Vec<&Attributes> =
+            found.iter().map(|(_, item)| *item).take(limit).take_while(|item| fits(item)).collect();
+        let items: Vec<Attributes> = page.iter().map(|item| projected(item, projection.as_ref())).collect();
+        let mut output = json!({ "Count": items.len(), "ScannedCount": items.len(), "Items": items });
+        // A page that is full names where it ended even if nothing follows.
+        if let Some(last) = page.last().filter(|_| page.len() == limit || page.len() < found.len()) {
+            output["LastEvaluatedKey"] = json!({ HASH: last[HASH], RANGE: last[RANGE] });
+        }
+        Ok(output)
+    }
+}
+
+const RETURN: &str = "ReturnValues";
+const RETURN_ON_FAILURE: &str = "ReturnValuesOnConditionCheckFailure";
+/// What can be asked to be returned; the first two everywhere, the rest of an update only.
+const ANY: [&str; 5] = ["NONE", "ALL_OLD", "ALL_NEW", "UPDATED_OLD", "UPDATED_NEW"];
+
+fn choice<'i>(input: &'i Value, member: &str, choices: &[&str]) -> Result<&'i str, Refusal> {
+    let choice = input.get(member).map_or(Some("NONE"), Value::as_str);
+    choice.filter(|choice| choices.contains(choice)).ok_or_else(|| invalid(format!("invalid {member}")))
+}
+
+/// The key among attributes; `alone` where nothing else may be there.
+fn key(attributes: &Attributes, alone: bool) -> Result<Key, Refusal> {
+    let session = attributes.get(HASH).and_then(|session| session["S"].as_str());
+    let session = session.filter(|session| (1..=LONGEST_KEY).contains(&session.len()));
+    let offset = attributes.get(RANGE).and_then(number);
+    match (session, offset) {
+        (Some(session), Some(offset)) if !alone || attributes.len() == 2 => Ok((session.to_owned(), offset)),
+        _ => Err(invalid("the provided key does not match the schema")),
+    }
+}
+
+fn projected(item: &Attributes, projection: Option<&HashSet<String>>) -> Attributes {
+    let is_wanted = |name: &String| projection.is_none_or(|names| names.contains(name));
+    item.iter()
+        .filter(|(name, _)| is_wanted(name))
+        .map(|(name, value)| (name.clone(), value.clone()))
+        .collect()
+}
+
+/// The item after its changes. To remove attributes does not create one.
+fn updated(
+    changes: &[Change],
+    old: Option<&Attributes>,
+    key: &Attributes,
+) -> Result<Option<Attributes>, Refusal> {
+    let creates = changes.is_empty() || changes.iter().any(|change| !matches!(change.action, Action::Remove));
+    if old.is_none() && !creates {
+        return Ok(None);
+    }
+    let before = old.cloned().unwrap_or_default();
+    let mut new = old.unwrap_or(key).clone();
+    for change in changes {
+        change.apply(&before, &mut new)?;
+    }
+    Ok(Some(new))
+}
+
+/// A key condition is one comparison of the session for equality, with or without one of the offset.
+fn check_key_condition(condition: &Condition) -> Result<(), Refusal> {
+    let (mut hashes, mut ranges) = (0, 0);
+    let mut rest = vec![condition];
+    while let Some(condition) = rest.pop() {
+        match condition {
+            Condition::And(one, other) => rest.extend([&**one, &**other]),
+            Condition::Compare(Operand::Path(path), Comparator::Equal, Operand::Value(value))
+                if path == HASH && kind(value) == "S" =>
+            {
+                hashes += 1;
+            }
+            Condition::Compare(Operand::Path(path), comparator, Operand::Value(value))
+                if path == RANGE && *comparator != Comparator::NotEqual && kind(value) == "N" =>
+            {
+                ranges += 1;
+            }
+            Condition::Between(Operand::Path(path), Operand::Value(low), Operand::Value(_))
+                if path == RANGE && kind(low) == "N" =>
+            {
+                ranges += 1;
+            }
+            _ => return Err(invalid("a condition that a key cannot have")),
+        }
+    }
+    let is_one_each = hashes == 1 && ranges <= 1;
+    is_one_each.then_some(()).ok_or_else(|| invalid("a key condition has one part for each key attribute"))
+}
