@@ -1,5 +1,6 @@
 # The hub, as a module: a table of connections, a function for each route of a WebSocket API, and one that backends invoke;
-# with `auth` an authorizer; a function that counts the open connections; dashboard and alarms.
+# with `auth` an authorizer; with `history_seconds` a table of messages and a function that reads it; a function that counts
+# the open connections; dashboard and alarms.
 
 locals {
   artifacts_dir = coalesce(var.artifacts_dir, "${path.module}/../target/lambda")
@@ -12,6 +13,10 @@ locals {
 
   # Every caller names it, so that a rollback is one step.
   alias = "live"
+
+  has_history       = var.history_seconds > 0
+  session_index     = "session_id-index"
+  session_index_arn = "${module.connections_table.arn}/index/${local.session_index}"
 
   connections_endpoint = coalesce(var.websocket_endpoint, module.websocket_api.connections_endpoint)
   clients_endpoint     = var.custom_domain == null ? local.connections_endpoint : "https://${var.custom_domain.name}"
@@ -30,7 +35,7 @@ locals {
   } if arn != null]
 
   # Environment and permissions of each function: nothing else is granted anywhere.
-  functions = merge(local.core_functions, local.authorizer_function, local.connection_counter)
+  functions = merge(local.core_functions, local.authorizer_function, local.history_function, local.connection_counter)
 
   core_functions = {
     connect = {
@@ -67,20 +72,21 @@ locals {
     }
   }
 
+  # With history, what is sent is stored before it is posted.
   fanout_environment = merge({
     TABLE_NAME         = module.connections_table.name
-    SESSION_INDEX      = module.connections_table.session_index
+    SESSION_INDEX      = local.session_index
     WEBSOCKET_ENDPOINT = local.connections_endpoint
     FANOUT_CONCURRENCY = var.fanout_concurrency
     STRAGGLER_SECONDS  = var.straggler_seconds
     MAX_MESSAGE_BYTES  = var.max_message_bytes
-  }, local.guarded)
+  }, local.guarded, [for table in module.messages_table : { MESSAGES_TABLE = table.name, HISTORY_SECONDS = var.history_seconds }]...)
   # Find the recipients, post to them, and remove the rows of those that are gone.
-  fanout_statements = [
-    { actions = ["dynamodb:Query"], resources = [module.connections_table.session_index_arn] },
+  fanout_statements = concat([
+    { actions = ["dynamodb:Query"], resources = [local.session_index_arn] },
     { actions = ["dynamodb:DeleteItem"], resources = [module.connections_table.arn] },
     { actions = ["execute-api:ManageConnections"], resources = [for method in local.connections_methods : "${local.connections_arn}/${method}/@connections/*"] },
-  ]
+  ], [for table in module.messages_table : { actions = ["dynamodb:PutItem", "dynamodb:UpdateItem"], resources = [table.arn] }])
 
   authorizer_function = { for auth in var.auth[*] : "authorizer" => {
     description = "Admits connections with a valid token of one of its issuers."
@@ -90,22 +96,60 @@ locals {
     statements = []
   } }
 
+  history_function = { for table in module.messages_table : "history" => {
+    description = "Tells a client which messages it has missed."
+    environment = merge({
+      TABLE_NAME     = module.connections_table.name
+      MESSAGES_TABLE = table.name
+    }, local.guarded)
+    statements = concat([
+      # Who asks is read from its row.
+      { actions = ["dynamodb:GetItem"], resources = [module.connections_table.arn] },
+      # It also seals holes among the numbers, and makes the head of a session that has none.
+      { actions = ["dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem"], resources = [table.arn] },
+    ], local.table_key_statements)
+  } }
+
   connection_counter = { for minutes in [var.census_minutes] : "census" => {
     description = "Counts the open connections."
     environment = {
       TABLE_NAME    = module.connections_table.name
-      SESSION_INDEX = module.connections_table.session_index
+      SESSION_INDEX = local.session_index
     }
     statements = concat([
-      { actions = ["dynamodb:Scan"], resources = [module.connections_table.session_index_arn] },
+      { actions = ["dynamodb:Scan"], resources = [local.session_index_arn] },
     ], local.table_key_statements)
   } if minutes > 0 }
 }
 
 module "connections_table" {
-  source = "./modules/connections_table"
+  source = "./modules/table"
 
-  name                   = coalesce(var.table_name, "${var.name}-connections")
+  name       = coalesce(var.table_name, "${var.name}-connections")
+  hash_key   = "connection_id"
+  attributes = { connection_id = "S", session_id = "S" }
+  index = {
+    name               = local.session_index
+    hash_key           = "session_id"
+    range_key          = "connection_id"
+    non_key_attributes = ["connected_at", "expires_at"]
+  }
+
+  point_in_time_recovery = var.point_in_time_recovery
+  deletion_protection    = var.deletion_protection
+  kms_key_arn            = var.kms_key_arn
+  tags                   = local.tags
+}
+
+module "messages_table" {
+  source = "./modules/table"
+  count  = local.has_history ? 1 : 0
+
+  name       = "${var.name}-messages"
+  hash_key   = "session_id"
+  range_key  = "offset"
+  attributes = { session_id = "S", offset = "N" }
+
   point_in_time_recovery = var.point_in_time_recovery
   deletion_protection    = var.deletion_protection
   kms_key_arn            = var.kms_key_arn
@@ -156,11 +200,11 @@ module "websocket_api" {
 
   # Names only: what the API depends on could not be replaced.
   authorizer = var.auth == null ? null : "${var.name}-authorizer"
-  functions = {
+  functions = merge({
     "$connect"    = "${var.name}-connect"
     "$disconnect" = "${var.name}-disconnect"
     sendMessage   = "${var.name}-send-message"
-  }
+  }, local.has_history ? { history = "${var.name}-history" } : {})
   alias      = local.alias
   alias_arns = { for key, function in module.function : "${var.name}-${key}" => function.alias_arn }
 
@@ -169,7 +213,7 @@ module "websocket_api" {
     "$default" = jsonencode({
       type    = "error"
       code    = "unknown_action"
-      message = "No such action. Send a JSON object whose action is sendMessage or ping."
+      message = "No such action. Send a JSON object whose action is ${local.has_history ? "sendMessage, history or ping" : "sendMessage or ping"}."
     })
   }
 }
@@ -208,7 +252,8 @@ module "observability" {
     timeout_seconds = var.timeout_seconds[key]
   } }
   api                       = { id = module.websocket_api.api_id, stage = var.stage }
-  table                     = { name = module.connections_table.name, session_index = module.connections_table.session_index }
+  table                     = { name = module.connections_table.name, session_index = local.session_index }
+  messages_table            = one(module.messages_table[*].name)
   requests_per_second_quota = var.requests_per_second_quota
   alarm_topic_arns          = var.alarm_topic_arns
 }

@@ -55,8 +55,13 @@ output "table_name" {
   value       = module.connections_table.name
 }
 
+output "messages_table_name" {
+  description = "Name of the table of messages; null without history."
+  value       = one(module.messages_table[*].name)
+}
+
 output "function_names" {
-  description = "Name in AWS of each function: connect, disconnect, send-message and publish, with auth also authorizer, and census where open connections are counted."
+  description = "Name in AWS of each function: connect, disconnect, send-message and publish, with auth also authorizer, with history_seconds history, and census where open connections are counted."
   value       = { for key, function in module.function : key => function.name }
 }
 

@@ -230,7 +230,7 @@ variable "permissions_boundary" {
 }
 
 variable "kms_key_arn" {
-  description = "ARN of a KMS key of your own for the table, the logs and the functions' environment. Its policy must let CloudWatch Logs use it: docs/security.md has the statement. Default: the keys that AWS owns or manages."
+  description = "ARN of a KMS key of your own for the tables, the logs and the functions' environment. Its policy must let CloudWatch Logs use it: docs/security.md has the statement. Default: the keys that AWS owns or manages."
   type        = string
   default     = null
 
@@ -270,6 +270,7 @@ variable "memory_mb" {
     census       = optional(number, 256)
     connect      = optional(number, 256)
     disconnect   = optional(number, 256)
+    history      = optional(number, 256)
     publish      = optional(number, 512)
     send-message = optional(number, 512)
   })
@@ -283,12 +284,13 @@ variable "memory_mb" {
 }
 
 variable "timeout_seconds" {
-  description = "Timeout of each function in seconds. API Gateway waits 29 s for send-message, whatever it has here; publish, which backends invoke, may take up to 900 s for its largest messages."
+  description = "Timeout of each function in seconds. API Gateway waits 29 s for send-message and history, whatever they have here; publish, which backends invoke, may take up to 900 s for its largest messages."
   type = object({
     authorizer   = optional(number, 10)
     census       = optional(number, 60)
     connect      = optional(number, 10)
     disconnect   = optional(number, 10)
+    history      = optional(number, 10)
     publish      = optional(number, 30)
     send-message = optional(number, 30)
   })
@@ -342,7 +344,7 @@ variable "straggler_seconds" {
 }
 
 variable "max_message_bytes" {
-  description = "Largest delivery in bytes, frame and all. API Gateway carries 32 KiB in one frame, and up to 128 KiB in several."
+  description = "Largest delivery in bytes, frame and all. API Gateway carries 32 KiB in one frame, and up to 128 KiB in several; with history_seconds at most 126 KiB."
   type        = number
   default     = 32768
   nullable    = false
@@ -350,6 +352,23 @@ variable "max_message_bytes" {
   validation {
     condition     = var.max_message_bytes >= 1 && var.max_message_bytes <= 131072 && floor(var.max_message_bytes) == var.max_message_bytes
     error_message = "max_message_bytes must be a whole number from 1 to 131072 (128 KiB, API Gateway's limit)."
+  }
+
+  validation {
+    condition     = var.history_seconds == 0 || var.max_message_bytes <= 129024
+    error_message = "max_message_bytes must be at most 129024 (126 KiB) where history_seconds is set: the frame that answers `history` holds a whole delivery, and API Gateway carries 128 KiB."
+  }
+}
+
+variable "history_seconds" {
+  description = "Seconds for which a session's messages are kept, so that its clients can fetch what they missed: 300 (5 minutes) to 604800 (a week). Messages are then numbered, and stored before they are posted: 2 write units for each session of a message of up to 1 KB ($1.25 per million), 34 for 32 KB ($21). Default: 0, no history; set back to 0, it deletes the table of messages."
+  type        = number
+  default     = 0
+  nullable    = false
+
+  validation {
+    condition     = var.history_seconds == 0 || (var.history_seconds >= 300 && var.history_seconds <= 604800 && floor(var.history_seconds) == var.history_seconds)
+    error_message = "history_seconds must be 0 (no history) or a whole number from 300 (5 minutes) to 604800 (a week)."
   }
 }
 
@@ -409,7 +428,7 @@ variable "log_retention_days" {
 }
 
 variable "observability" {
-  description = "Whether there is a dashboard, alarms and saved Logs Insights queries. At list prices about $6 a month for each hub: $3 for the dashboard (an account has three free) and $0.10 for each of 30 to 34 metrics under alarm (ten free). The hub's own metrics, up to 25 at $0.30 (ten free), are written in any case."
+  description = "Whether there is a dashboard, alarms and saved Logs Insights queries. At list prices $7 to $8 a month for each hub: $3 for the dashboard (an account has three free) and $0.10 for each of 39 to 53 metrics under alarm (ten free). The hub's own metrics, up to 41 at $0.30 (ten free), are written in any case."
   type        = bool
   default     = true
   nullable    = false
@@ -463,14 +482,14 @@ variable "connection_ttl_seconds" {
 }
 
 variable "point_in_time_recovery" {
-  description = "Whether the table can be restored to any second of the last 35 days. Off by default: a row is worth nothing once its socket has closed."
+  description = "Whether the tables can be restored to any second of the last 35 days. Off by default: a row is worth nothing once its socket has closed, and messages expire."
   type        = bool
   default     = false
   nullable    = false
 }
 
 variable "deletion_protection" {
-  description = "Whether AWS refuses to delete the table. scripts/destroy.sh then refuses before it removes anything; a plain `terraform destroy` removes the API and its address first, and fails at the table."
+  description = "Whether AWS refuses to delete the tables. scripts/destroy.sh then refuses before it removes anything; a plain `terraform destroy` removes the API and its address first, and fails at the tables."
   type        = bool
   default     = false
   nullable    = false

@@ -130,6 +130,12 @@ class Changes(unittest.TestCase):
         self.assertIn("clients cannot connect", plan("aws_apigatewayv2_domain_name", ["delete"], {"domain_name": "d"}, None))
         self.assertNotIn("Careful", plan("aws_apigatewayv2_api", ["create"], None, {"name": "chat"}))
 
+    def test_a_history_that_is_switched_off(self) -> None:
+        said = plan("aws_dynamodb_table", ["delete"], {"name": "chat-messages", "hash_key": "session_id", "range_key": "offset"}, None)
+        self.assertIn("to delete the table of messages chat-messages means: the messages in it are gone", said)
+        self.assertNotIn("forgets who is connected", said)
+        self.assertIn("can no longer use this route", plan("aws_apigatewayv2_route", ["delete"], {"route_key": "history"}, None))
+
     def alias(self, description: str, release: str, before: str = "6", after: "str | None" = "7") -> dict:
         """A plan for one function and its alias; with `after` None, a version is published that is known only later."""
         function = {"function_name": "chat-connect", "environment": [{"variables": {"RELEASE": release}}]}

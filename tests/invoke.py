@@ -40,6 +40,8 @@ def a_connection_comes_sends_and_goes(connection: str) -> None:
     receipt = json.loads(answer("send-message", "send-message")["body"])
     assert (receipt["type"], receipt["id"], receipt["gone"]) == ("receipt", "m-1", 1), receipt
     assert answer("publish", "publish")["type"] == "receipt"
+    history = json.loads(answer("history", "history")["body"])
+    assert (history["type"], history["id"], history["session"]) == ("history", "h-1", "alice") and history["messages"], history
     assert answer("disconnect", "disconnect") == {"statusCode": 200} and not stored(connection)
 
 

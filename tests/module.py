@@ -72,6 +72,7 @@ module "after" {
   region           = "eu-west-1"
   artifacts_dir    = "FIXTURES"
   allow_anonymous  = true
+  history_seconds  = 300
   alarm_topic_arns = [aws_sns_topic.alarms.arn]
   depends_on       = [aws_sns_topic.alarms]
 }
@@ -117,6 +118,7 @@ module "hub" {
   artifacts_dir    = "ARTIFACTS"
   alarm_topic_arns = [aws_sns_topic.alarms.arn]
   auth             = { issuers = [{ issuer = "ISSUER", audiences = ["hub"] }] }
+  history_seconds  = 300
   tags             = TAGS
   depends_on       = [aws_sns_topic.alarms, terraform_data.before]
 }
@@ -154,6 +156,10 @@ run "applied" {
   assert {
     condition     = module.after.websocket_url == "wss://a1b2c3.execute-api.eu-west-1.amazonaws.com/live"
     error_message = "depends_on makes another hub"
+  }
+  assert {
+    condition     = module.after.messages_table_name == "websocket-hub-messages" && module.second.messages_table_name == null
+    error_message = "not exactly the hub that asks for it has a history"
   }
   assert {
     condition     = module.second.websocket_url == "wss://a1b2c3.execute-api.us-east-1.amazonaws.com/live"
@@ -379,11 +385,13 @@ def boundary(work: str) -> str:
     """One that lacks an action of a function would let everything be applied, and the function fail."""
     lists = re.findall(r"actions\s*=\s*\[([^\]]*)\]", read(f"{INFRA}/main.tf") + read(f"{INFRA}/modules/function/main.tf"))
     granted = set(re.findall(r'"([^"]+)"', " ".join(lists)))
-    policy = read(f"{INFRA}/examples/existing-root/main.tf").split('resource "aws_iam_policy" "boundary"')[1]
-    allowed = [re.escape(action).replace(r"\*", ".*") for action in re.findall(r'^ *"([a-z0-9-]+:[^"]+)" +=', policy, re.M)]
-    missing = [action for action in sorted(granted) if not any(re.fullmatch(pattern, action) for pattern in allowed)]
-    assert len(granted) > 10 and not missing, f"the permissions boundary in infra/examples/existing-root leaves out {missing} of {len(granted)} actions"
-    return f"the example's permissions boundary allows the {len(granted)} actions of the functions"
+    assert len(granted) > 10, granted
+    for where in ("examples/existing-root/main.tf", "bootstrap/boundary.tf"):
+        policy = read(f"{INFRA}/{where}").split('resource "aws_iam_policy" "boundary"')[1]
+        allowed = [re.escape(action).replace(r"\*", ".*") for action in re.findall(r'"([a-z0-9-]+:[A-Z*][A-Za-z*]*)"', policy)]
+        missing = [action for action in sorted(granted) if not any(re.fullmatch(pattern, action) for pattern in allowed)]
+        assert not missing, f"the permissions boundary in infra/{where} leaves out {missing} of {len(granted)} actions"
+    return f"the permissions boundaries of bootstrap and of the example allow the {len(granted)} actions of the functions"
 
 
 def configuration(work: str) -> str:
@@ -495,6 +503,7 @@ def applied(folder: str, tags: "dict[str, str]", token: "Callable[[str], str]") 
         'module.function["connect"].aws_lambda_function.this',
         'module.function["authorizer"].aws_lambda_function.this',
         "module.connections_table.aws_dynamodb_table.this",
+        "module.messages_table[0].aws_dynamodb_table.this",
         'module.websocket_api.aws_apigatewayv2_authorizer.this["$connect"]',
     ):
         apply("-var=revision=2", f"-replace=module.hub.{address}")

@@ -232,9 +232,11 @@ def bounded(hub: str, arn: str, other: str) -> None:
     session = botocore.session.get_session()
     session.set_credentials(lent["AccessKeyId"], lent["SecretAccessKey"], lent["SessionToken"])
     table, functions = session.create_client("dynamodb"), session.create_client("lambda")
-    row = {"connection_id": {"S": "c"}, "session_id": {"S": "s"}}
+    row, key = {"connection_id": {"S": "c"}, "session_id": {"S": "s"}}, {"connection_id": {"S": "c"}}
     table.put_item(TableName=f"{hub}-connections", Item=row)
-    table.delete_item(TableName=f"{hub}-connections", Key={"connection_id": {"S": "c"}})
+    table.update_item(TableName=f"{hub}-connections", Key=key, UpdateExpression="ADD n :n", ExpressionAttributeValues={":n": {"N": "1"}})
+    table.query(TableName=f"{hub}-connections", KeyConditionExpression="connection_id = :c", ExpressionAttributeValues={":c": {"S": "c"}})
+    table.delete_item(TableName=f"{hub}-connections", Key=key)
     refused({
         "listing roles": lambda: session.create_client("iam").list_roles(),
         "listing buckets": lambda: session.create_client("s3").list_buckets(),

@@ -217,6 +217,19 @@ class Rollback(unittest.TestCase):
         hub.deploy("C")
         self.assertEqual(hub.rollback(), "B")
 
+    def test_history_comes_and_goes(self) -> None:
+        hub = deployed("A")
+        hub.functions["history"] = Function(0, {})
+        hub.settings |= {"MESSAGES_TABLE": "hub-messages", "HISTORY_SECONDS": "300"}
+        hub.deploy("B")
+        self.refused(hub, "A has no version of history")
+        hub.deploy("C")
+        self.assertEqual(hub.rollback(), "B")
+        del hub.functions["history"]
+        hub.settings = {**TABLE}
+        hub.deploy("D")
+        self.assertEqual(hub.rollback(), "A")
+
     def test_a_function_that_is_gone(self) -> None:
         hub = deployed("A")
         del hub.functions["send"]

@@ -82,6 +82,76 @@ run "too_large" {
   ]
 }
 
+run "history_too_short" {
+  command = plan
+
+  variables {
+    history_seconds = 299
+  }
+
+  expect_failures = [var.history_seconds]
+}
+
+run "history_too_long" {
+  command = plan
+
+  variables {
+    history_seconds = 604801
+  }
+
+  expect_failures = [var.history_seconds]
+}
+
+run "history_not_whole" {
+  command = plan
+
+  variables {
+    history_seconds = 300.5
+  }
+
+  expect_failures = [var.history_seconds]
+}
+
+run "no_history_before_now" {
+  command = plan
+
+  variables {
+    history_seconds = -300
+  }
+
+  expect_failures = [var.history_seconds]
+}
+
+run "message_too_large_for_an_answer" {
+  command = plan
+
+  variables {
+    history_seconds   = 300
+    max_message_bytes = 129025
+  }
+
+  expect_failures = [var.max_message_bytes]
+}
+
+run "shortest_history" {
+  command = plan
+
+  variables {
+    history_seconds   = 300
+    max_message_bytes = 129024
+  }
+}
+
+run "longest_history" {
+  command = plan
+
+  variables {
+    history_seconds = 604800
+    memory_mb       = { history = 10240 }
+    timeout_seconds = { history = 900 }
+  }
+}
+
 run "no_time_for_the_issuer" {
   command = plan
 

@@ -15,6 +15,7 @@ NAMES = {
     "aws_apigatewayv2_stage": "the API's stage",
     "aws_cloudwatch_log_group": "log group",
     "aws_dynamodb_table": "the table of connections",
+    "messages": "the table of messages",
     "aws_iam_role": "role",
     "aws_iam_role_policy": "policy of role",
     "aws_lambda_alias": "alias of function",
@@ -29,12 +30,19 @@ COSTS = {
     "aws_apigatewayv2_authorizer": "tokens are no longer checked, unless another one takes its place",
     "aws_apigatewayv2_route": "clients can no longer use this route",
     "aws_dynamodb_table": "the hub forgets who is connected, until they connect again",
+    "messages": "the messages in it are gone, and clients cannot fetch what they missed",
 }
 OPEN = "OPEN TO EVERYONE: whoever knows the address can join any session and send to any"
 # Attributes that hold an IAM policy.
 POLICIES = ("policy", "assume_role_policy")
 # What AWS fills in by itself, version numbers and digests: another argument, which is listed, is the cause.
 DERIVED = {"source_code_hash", "version", "qualified_arn", "qualified_invoke_arn", "last_modified", "code_sha256"}
+
+
+def kind_of(resource: dict) -> str:
+    """The type of a resource; of the two tables, the one of messages has a name of its own."""
+    values = resource["change"].get("after") or resource["change"].get("before") or {}
+    return "messages" if values.get("range_key") == "offset" else resource["type"]
 
 
 def shown(value: object) -> str:
@@ -126,7 +134,7 @@ def details(change: dict) -> tuple[list[str], list[str]]:
 
 def costs_of(resource: dict, verb: str, label: str, created: set[str]) -> list[str]:
     """What whoever approves this must know before anything else. `created`: names of the roles and functions that are new."""
-    kind = resource["type"]
+    kind = kind_of(resource)
     before, after, unknown = (resource["change"].get(key) or {} for key in ("before", "after", "after_unknown"))
     costs = []
     if verb in ("replace", "delete") and kind in COSTS:
@@ -192,7 +200,7 @@ def summary(plan: dict) -> str:
         if verb not in verbs:
             continue
         values = after or change.get("before") or {}
-        kind = NAMES.get(resource["type"], resource["type"].removeprefix("aws_").replace("_", " "))
+        kind = NAMES.get(kind_of(resource), resource["type"].removeprefix("aws_").replace("_", " "))
         keys = ("function_name", "role", "name", "alarm_name", "dashboard_name", "route_key", "rule")
         name = str(next((values[key] for key in keys if values.get(key)), resource.get("index", "")))
         if resource["type"] == "aws_lambda_alias" and not values.get("function_name"):

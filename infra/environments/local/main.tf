@@ -47,6 +47,8 @@ module "hub" {
   architecture  = var.architecture
   artifacts_dir = var.artifacts_dir
 
+  history_seconds = 86400
+
   allow_anonymous = var.issuer == null
   auth = var.issuer == null ? null : { issuers = [
     { issuer = var.issuer, audiences = ["hub"], patterns = true },

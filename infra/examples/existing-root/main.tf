@@ -37,7 +37,7 @@ provider "aws" {
 data "aws_caller_identity" "this" {}
 
 resource "aws_kms_key" "hub" {
-  description         = "Table, logs and environment of the hub, and its alarms."
+  description         = "Tables, logs and environment of the hub, and its alarms."
   enable_key_rotation = true
 }
 
@@ -150,6 +150,9 @@ module "hub" {
     audiences     = [aws_cognito_user_pool_client.web.id]
     session_claim = "sub"
   }] }
+
+  # A client that was away for up to a day misses nothing.
+  history_seconds = 86400
 
   custom_domain        = { name = local.domain, certificate_arn = aws_acm_certificate_validation.hub.certificate_arn }
   kms_key_arn          = aws_kms_key.hub.arn

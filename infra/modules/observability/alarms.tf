@@ -56,7 +56,7 @@ locals {
       }
     }
     table-throttles = {
-      description = "DynamoDB throttled reads or writes of the table or its index: connects are refused or messages late."
+      description = "DynamoDB throttled reads or writes of a table or its index: connects are refused, or messages late or not sent."
       label       = "throttled attempts"
       # As the functions count them: an alarm on DynamoDB's own metrics would keep its state where these are missing.
       expression = "SUM([${join(", ", [for id in keys(local.throttled) : "FILL(${id}, 0)"])}])"

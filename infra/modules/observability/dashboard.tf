@@ -18,7 +18,9 @@ locals {
   ] }
 
   # By rows of three. A line is what CloudWatch calls a metric; a chart says how to sum up the lines that do not.
-  charts = [
+  charts = concat(local.charts_of_all, local.charts_of_history)
+
+  charts_of_all = [
     {
       title = "Connections"
       stat  = "Sum"
@@ -119,6 +121,27 @@ locals {
       )
     },
   ]
+
+  charts_of_history = flatten([for table in [for name in var.messages_table[*] : ["TableName", name]] : [
+    {
+      title = "Answers about the history, and those that did not prove to be complete"
+      stat  = "Sum"
+      lines = [for metric in ["HistoryReads", "HistoryIncomplete"] : ["WebSocketHub", metric, "FunctionName", local.of.history.FunctionName]]
+    },
+    {
+      title = "Capacity that the table of messages uses, units"
+      stat  = "Sum"
+      lines = [for metric in ["ConsumedReadCapacityUnits", "ConsumedWriteCapacityUnits"] : concat(["AWS/DynamoDB", metric], table)]
+    },
+    {
+      title = "Throttled reads and writes of messages, and that table's latency in ms"
+      stat  = "Sum"
+      lines = concat(
+        [for metric in ["ReadThrottleEvents", "WriteThrottleEvents"] : concat(["AWS/DynamoDB", metric], table)],
+        [for operation in ["UpdateItem", "PutItem", "GetItem", "Query"] : concat(["AWS/DynamoDB", "SuccessfulRequestLatency"], table, ["Operation", operation, { stat = "p99", label = "${operation}: p99", yAxis = "right" }])],
+      )
+    },
+  ]])
 }
 
 resource "aws_cloudwatch_dashboard" "this" {

@@ -29,7 +29,7 @@ locals {
       logs = [for key in local.senders : var.functions[key].log_group_name]
       text = <<-QUERY
         filter message = "sent"
-        | fields @timestamp, duration_ms, sessions, delivered, gone, failed, retries, pruned, closed, bytes, complete, route, message_id, span.requestId
+        | fields @timestamp, duration_ms, sessions, delivered, gone, failed, retries, pruned, closed, stored, bytes, complete, route, message_id, span.requestId
         | sort duration_ms desc
         | limit 50
       QUERY

@@ -7,7 +7,7 @@ variable "name" {
 }
 
 variable "functions" {
-  description = "The functions, by what they do: connect, disconnect, send-message, publish, and where they exist authorizer and census."
+  description = "The functions, by what they do: connect, disconnect, send-message, publish, and where they exist authorizer, history and census."
   type = map(object({
     name            = string
     log_group_name  = string
@@ -31,12 +31,17 @@ variable "api" {
 }
 
 variable "table" {
-  description = "The table's name, and that of its index by session."
+  description = "Name of the connections table, and that of its index by session."
   type = object({
     name          = string
     session_index = string
   })
   nullable = false
+}
+
+variable "messages_table" {
+  description = "Name of the table of messages; null without history."
+  type        = string
 }
 
 variable "requests_per_second_quota" {

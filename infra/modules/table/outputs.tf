@@ -1,0 +1,33 @@
+# What the functions and their policies need to know of the table, and what describes it to tests.
+
+output "name" {
+  description = "Name of the table."
+  value       = aws_dynamodb_table.this.name
+}
+
+output "arn" {
+  description = "ARN of the table."
+  value       = aws_dynamodb_table.this.arn
+}
+
+output "schema" {
+  description = "The table's keys, the types of their attributes, and its indexes."
+  value = {
+    hash_key   = aws_dynamodb_table.this.hash_key
+    range_key  = aws_dynamodb_table.this.range_key
+    attributes = { for attribute in aws_dynamodb_table.this.attribute : attribute.name => attribute.type }
+    indexes = { for index in aws_dynamodb_table.this.global_secondary_index : index.name => [
+      index.hash_key, index.range_key, index.projection_type, sort(index.non_key_attributes)
+    ] }
+  }
+}
+
+output "settings" {
+  description = "How the table is kept."
+  value = {
+    point_in_time_recovery = one(aws_dynamodb_table.this.point_in_time_recovery).enabled
+    deletion_protection    = aws_dynamodb_table.this.deletion_protection_enabled
+    kms_key_arn            = one(aws_dynamodb_table.this.server_side_encryption).kms_key_arn
+    tags                   = aws_dynamodb_table.this.tags
+  }
+}

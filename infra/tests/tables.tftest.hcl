@@ -1,0 +1,78 @@
+# The tables' shapes, which the functions rely on, and what can be chosen about both.
+
+mock_provider "aws" {
+  source = "./tests/mocks"
+}
+
+variables {
+  region          = "eu-west-1"
+  allow_anonymous = true
+  artifacts_dir   = "./tests/fixtures"
+  history_seconds = 300
+
+  name                   = "hub"
+  point_in_time_recovery = false
+  deletion_protection    = false
+  tags                   = { team = "chat" }
+}
+
+run "shapes" {
+  assert {
+    condition = jsonencode(module.connections_table.schema) == jsonencode({
+      hash_key   = "connection_id"
+      range_key  = null
+      attributes = { connection_id = "S", session_id = "S" }
+      indexes    = { "session_id-index" = ["session_id", "connection_id", "INCLUDE", ["connected_at", "expires_at"]] }
+    })
+    error_message = "the connections are not found by their id, or not those of a session with both times"
+  }
+
+  assert {
+    condition = jsonencode(module.messages_table[0].schema) == jsonencode({
+      hash_key   = "session_id"
+      range_key  = "offset"
+      attributes = { session_id = "S", offset = "N" }
+      indexes    = {}
+    })
+    error_message = "the messages of a session are not found by their numbers, or there is an index to pay for"
+  }
+
+  assert {
+    condition     = alltrue([for table in [module.connections_table, module.messages_table[0]] : jsonencode({ for name, value in table.settings : name => value if name != "kms_key_arn" }) == jsonencode({ point_in_time_recovery = false, deletion_protection = false, tags = { team = "chat", websocket-hub = "hub" } })])
+    error_message = "a table does not have the tags, or what nobody asked for is on"
+  }
+}
+
+run "recovery_protection_and_key" {
+  variables {
+    point_in_time_recovery = true
+    deletion_protection    = true
+    kms_key_arn            = "arn:aws:kms:eu-west-1:123456789012:key/1"
+  }
+
+  assert {
+    condition     = alltrue([for table in [module.connections_table, module.messages_table[0]] : jsonencode(table.settings) == jsonencode({ point_in_time_recovery = true, deletion_protection = true, kms_key_arn = var.kms_key_arn, tags = { team = "chat", websocket-hub = "hub" } })])
+    error_message = "a table is not recoverable, protected and encrypted with the given key"
+  }
+}
+
+run "a_table_by_itself" {
+  module {
+    source = "./modules/table"
+  }
+
+  variables {
+    hash_key   = "session_id"
+    attributes = { session_id = "S" }
+  }
+
+  assert {
+    condition     = aws_dynamodb_table.this.ttl[0].enabled && aws_dynamodb_table.this.ttl[0].attribute_name == "expires_at"
+    error_message = "what has expired would stay for ever"
+  }
+
+  assert {
+    condition     = aws_dynamodb_table.this.server_side_encryption[0].enabled && aws_dynamodb_table.this.billing_mode == "PAY_PER_REQUEST"
+    error_message = "the table is not encrypted, or not paid by request"
+  }
+}
