@@ -7,12 +7,12 @@ use hub::{
     aws::SdkConfig,
     config::Variables,
     deadline::Deadline,
-    event::{GatewayAnswer, Sender, SocketFrame},
+    event::{self, GatewayAnswer, Sender, SocketFrame},
     failure::{Failure, PUBLIC_TEXT},
     history::{History, Reading},
     invocation::{Origin, Stop},
     metrics::{self, Metric},
-    protocol::{Code, Position, Refusal, SessionId, bad},
+    protocol::{Code, Refusal, SessionId},
     registry::Registry,
     telemetry,
 };
@@ -43,11 +43,7 @@ struct Answer<'a> {
     id: &'a str,
     session: &'a SessionId,
     #[serde(flatten)]
-    position: &'a Position,
-    more: bool,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    complete: Option<bool>,
-    messages: &'a [Box<RawValue>],
+    reading: &'a Reading,
 }
 
 impl Handler {
@@ -76,8 +72,7 @@ impl Handler {
         let origin = Origin { route: ROUTE, connection_id: Some(&sender.connection_id), deadline, started };
         let mut known_id = None;
         let answering = async {
-            let binary = || bad("the frame must be text: send JSON, not binary", None);
-            let question = text.as_deref().ok_or_else(binary).and_then(Question::parse);
+            let question = event::text(text.as_deref()).and_then(Question::parse);
             if let Some(why) = sender.why_over(self.require_grant) {
                 let id = question.map_or_else(|refusal| refusal.id, |question| question.id);
                 return Err(Refusal::new(Code::NotConnected, why, id).into());
@@ -119,9 +114,7 @@ impl Handler {
         }
         let reading = origin.deadline.bound(self.history.read(session, range)).await?;
         log(origin, session, &reading);
-        let Reading { position, messages, more, complete, .. } = &reading;
-        let (more, complete) = (*more, *complete);
-        Ok(GatewayAnswer::frame(&Answer { id, session, position, more, complete, messages }))
+        Ok(GatewayAnswer::frame(&Answer { id, session, reading: &reading }))
     }
 }
 

@@ -56,8 +56,8 @@ impl Question {
 
 fn read(parts: &Parts<'_>) -> Result<(SessionId, Range), String> {
     let name: String = value(parts.session)
-        .ok_or("`session` must be a string: name the session whose messages you want")?
-        .unwrap_or_default();
+        .flatten()
+        .ok_or("`session` must be there, and a string: name the session whose messages you want")?;
     let session = SessionId::parse(&name)
         .ok_or("`session` is not a session id: use 1 to 128 visible ASCII characters other than * \" \\")?;
     let epoch: Option<String> =
@@ -125,9 +125,9 @@ mod tests {
     #[test]
     fn each_malformed_question_is_a_bad_request_that_names_the_part_and_has_the_id() {
         for (rest, part) in [
-            (r#""x":1"#, "`session` is not"),
-            (r#""session":1"#, "`session` must be"),
-            (r#""session":null"#, "`session` must be"),
+            (r#""x":1"#, "`session` must be there"),
+            (r#""session":1"#, "`session` must be there"),
+            (r#""session":null"#, "`session` must be there"),
             (r#""session":"a*""#, "`session` is not"),
             (r#""session":"a","after":1"#, "needs `epoch`"),
             (r#""session":"a","epoch":"e","after":1,"last":1"#, "two questions"),

@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 use crate::{
     failure::Failure,
     grant::Grant,
-    protocol::{Code, Refusal, SessionId},
+    protocol::{Code, Refusal, SessionId, bad},
 };
 
 type One = Option<HashMap<String, String>>;
@@ -266,6 +266,15 @@ impl SocketFrame {
         let text = event.body.filter(|_| event.is_base64_encoded != Some(true));
         Ok(Self { sender, text })
     }
+}
+
+/// A frame's text.
+///
+/// # Errors
+///
+/// There is none.
+pub fn text(of_frame: Option<&str>) -> Result<&str, Refusal> {
+    of_frame.ok_or_else(|| bad("the frame must be text: send JSON, not binary", None))
 }
 
 /// What a function answers API Gateway: on `$connect` the handshake's status, on `sendMessage` the frame that

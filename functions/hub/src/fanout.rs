@@ -24,7 +24,7 @@ use crate::{
     deadline::Deadline,
     failure::{Failure, chain},
     posts::{Connections, Frame, Verdict},
-    protocol::{Position, SessionCounts, SessionId},
+    protocol::{SessionCounts, SessionId},
     registry::{Prune, Recipient, Registry, prune_cutoff},
     stragglers::Stragglers,
 };
@@ -73,8 +73,6 @@ enum Outcome {
 
 /// What serving a session has to tell.
 enum Read {
-    /// The message stands there in the session's history.
-    Kept(Position),
     /// Recipients, and the frame for them.
     Page(Arc<Frame>, Vec<Recipient>),
     /// Nothing more comes.
@@ -87,9 +85,8 @@ type Reads = mpsc::Receiver<(usize, Read)>;
 impl Fanout<'_> {
     /// Delivers a message to each live connection of `sessions` and fills in `report`, even where it fails.
     ///
-    /// Reading begins at once, and posting when the message is `ready` and a session has its frame from `frame`, which says
-    /// too where its history has it, if it does. Reading runs ahead by a few pages and no more, so memory does not grow with
-    /// a session.
+    /// Reading begins at once, and posting when the message is `ready` and a session, given with its place in the list, has
+    /// its frame from `frame`. Reading runs ahead by a few pages and no more, so memory does not grow with a session.
     ///
     /// # Errors
     ///
@@ -98,7 +95,7 @@ impl Fanout<'_> {
         &self,
         sessions: &[SessionId],
         ready: impl Future<Output = Result<(), E>>,
-        frame: impl AsyncFn(&SessionId) -> Result<(Frame, Option<Position>), Failure>,
+        frame: impl AsyncFn(usize, &SessionId) -> Result<Frame, Failure>,
         report: &mut Report,
     ) -> Result<(), E> {
         report.sessions = sessions.iter().cloned().map(SessionCounts::new).collect();
@@ -122,7 +119,7 @@ impl Fanout<'_> {
         &self,
         index: usize,
         session: &SessionId,
-        frame: impl AsyncFn(&SessionId) -> Result<(Frame, Option<Position>), Failure>,
+        frame: impl AsyncFn(usize, &SessionId) -> Result<Frame, Failure>,
         reads: mpsc::Sender<(usize, Read)>,
     ) {
         // Posting ends first only when nothing more is wanted.
@@ -130,12 +127,8 @@ impl Fanout<'_> {
         // Boxed, because the SDK's futures are large.
         let page = async |from| Box::pin(self.registry.page(session, from)).await;
         let serve = async {
-            let (frame, first) = join(frame(session), page(None)).await;
-            let (frame, position) = frame?;
-            if let Some(position) = position {
-                send(Read::Kept(position)).await;
-            }
-            let frame = Arc::new(frame);
+            let (frame, first) = join(frame(index, session), page(None)).await;
+            let frame = Arc::new(frame?);
             let mut read = first?;
             loop {
                 send(Read::Page(frame.clone(), read.recipients)).await;
@@ -186,7 +179,6 @@ impl Fanout<'_> {
                     waiting.parked.extend(progress.settle(delivery, outcome));
                 }
                 Some((session, read)) = reads.recv(), if progress.reads() && waiting.wants_more() => match read {
-                    Read::Kept(position) => progress.kept(session, position),
                     Read::Page(frame, recipients) => {
                         progress.page();
                         waiting.page = Some((session, frame, recipients.into_iter()));

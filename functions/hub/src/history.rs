@@ -38,8 +38,8 @@ pub const SECONDS: std::ops::RangeInclusive<i64> = 300..=604_800;
 const HEAD_LIFE: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 /// How many numbers a message may take that readers seal before it is written.
 const NUMBERS: u32 = 3;
-/// How often a head is asked for one number in the form that it did not refuse.
-const FORMS: u32 = 4;
+/// How often one number is asked for, each time with the condition that the head met at its last refusal.
+const CONDITIONS: u32 = 4;
 const NOT_WRITTEN: &str = "attribute_not_exists(session_id) OR epoch <> :epoch";
 
 /// The table, through a client of its own.
@@ -96,7 +96,7 @@ impl History {
         Err(Failure::other(
             "sealed",
             format!(
-                "{NUMBERS} numbers in a row were sealed by readers before the message was written; see whether DynamoDB is slow"
+                "readers of \"{session}\" sealed {NUMBERS} numbers in a row before its message was written; see whether DynamoDB is slow"
             ),
         ))
     }
@@ -104,11 +104,12 @@ impl History {
     /// The session's next number, and until when what stands there is kept: not less long than what stands before it.
     async fn take_number(&self, session: &SessionId) -> Result<(Position, i64), Failure> {
         // Tells whether a number whose answer was lost is ours.
-        let nonce = random(16);
+        let nonce = random(16)?;
+        let epoch = random(EPOCH_CHARS)?;
         let keep_until = now_seconds() + self.seconds;
         let mut extends = true;
-        for _ in 0..FORMS {
-            let attempt = || self.count_up(session, &nonce, keep_until, extends);
+        for _ in 0..CONDITIONS {
+            let attempt = || self.count_up(session, [&nonce, &epoch], keep_until, extends);
             let head = match table::repeated(attempt).await {
                 Ok(output) => output.attributes,
                 Err(error) => match refused_by_head(&error) {
@@ -121,16 +122,16 @@ impl History {
                 },
             };
             let head = head.unwrap_or_default();
-            return position(&head).zip(number(&head, "keep_until")).ok_or_else(damaged);
+            return position(&head).zip(number(&head, "keep_until")).ok_or_else(|| damaged(session));
         }
-        let text = "the time that messages are kept changes back and forth; see that all releases have the same HISTORY_SECONDS";
-        Err(Failure::other("history", text))
+        let text = "the time that messages of it are kept changes back and forth; see that send-message and publish have the same HISTORY_SECONDS";
+        Err(Failure::other("history", format!("session \"{session}\": {text}")))
     }
 
     async fn count_up(
         &self,
         session: &SessionId,
-        nonce: &str,
+        [nonce, epoch]: [&str; 2],
         keep_until: i64,
         extends: bool,
     ) -> Result<UpdateItemOutput, SdkError<UpdateItemError, HttpResponse>> {
@@ -150,7 +151,7 @@ impl History {
             ))
             .condition_expression(format!("{condition} AND (attribute_not_exists(taken_by) OR taken_by <> :nonce)"))
             .expression_attribute_names("#last", "last")
-            .expression_attribute_values(":new", s(random(EPOCH_CHARS)))
+            .expression_attribute_values(":new", s(epoch))
             .expression_attribute_values(":now", n(now.as_millis()))
             .expression_attribute_values(":nonce", s(nonce))
             .expression_attribute_values(":expiry", n((now + HEAD_LIFE).as_secs()))
@@ -225,17 +226,17 @@ fn position(head: &Item) -> Option<Position> {
     Some(Position { epoch: text(head, "epoch")?.to_owned(), offset })
 }
 
-fn damaged() -> Failure {
-    let text = "the head of a history (the item at offset 0) in the table of messages is damaged: delete it";
-    Failure::other("history", text)
+fn damaged(session: &SessionId) -> Failure {
+    let text = "its item at offset 0 in the table of messages is damaged: delete that while nothing is sent to the session";
+    Failure::other("history", format!("session \"{session}\": {text}"))
 }
 
 /// So many random letters and digits.
-fn random(characters: usize) -> String {
+fn random(characters: usize) -> Result<String, Failure> {
     let mut bytes = vec![0; characters];
-    // Fails where the system has no randomness, and then nothing else works either.
-    let _ = SystemRandom::new().fill(&mut bytes);
-    bytes.iter().filter_map(|byte| char::from_digit(u32::from(byte % 36), 36)).collect()
+    let filled = SystemRandom::new().fill(&mut bytes);
+    filled.map_err(|_| Failure::other("history", "the system gives no random numbers"))?;
+    Ok(bytes.iter().filter_map(|byte| char::from_digit(u32::from(byte % 36), 36)).collect())
 }
 
 fn failed<E>(action: &'static str, source: E) -> Failure

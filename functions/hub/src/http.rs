@@ -154,7 +154,6 @@ impl Host {
                 Some(sender) => (sender, true),
                 None => (self.connect().await?, false),
             };
-            let unanswered = Unanswered { host: self, began: Instant::now() };
             let response = match sender.try_send_request(request).await {
                 Ok(response) => response,
                 Err(mut error) => match error.take_message() {
@@ -169,7 +168,6 @@ impl Host {
             let (head, body) = response.into_parts();
             let body = Limited::new(body, largest).collect().await;
             let body = body.map_err(lost("the answer did not come whole"))?.to_bytes();
-            unanswered.forget();
             let troubled = head.status.is_server_error() || head.status == StatusCode::REQUEST_TIMEOUT;
             if !troubled && !self.longest_rest.is_zero() && sender.ready().await.is_ok() {
                 self.idle().push_back((sender, Moment::now()));
@@ -233,8 +231,9 @@ impl Host {
     }
 }
 
-/// A request under way. Without an answer, those connections go with it that nobody has used since it began: after a freeze
-/// they may all be as dead as its own, and would cost an attempt each.
+/// A request of the SDK's under way. Without an answer, those connections go with it that nobody has used since it began:
+/// after a freeze they may all be as dead as its own, and would cost an attempt each. Not so with posts, since a recipient
+/// that hangs says nothing of the others.
 struct Unanswered<'a> {
     host: &'a Host,
     began: Instant,
@@ -304,7 +303,8 @@ impl HttpConnector for ForSdk {
         let prepared = self.prepare(request);
         HttpConnectorFuture::new(async move {
             let (host, request) = prepared.map_err(|error| ConnectorError::user(error.into()))?;
-            match host.request(request, LARGEST_SDK_ANSWER).await {
+            let unanswered = Unanswered { host: &host, began: Instant::now() };
+            match host.request(request, LARGEST_SDK_ANSWER).await.inspect(|_| unanswered.forget()) {
                 Ok(response) => HttpResponse::try_from(response.map(SdkBody::from))
                     .map_err(|error| ConnectorError::other(error.into(), None)),
                 Err(error @ Error::Untrusted(_)) => Err(ConnectorError::user(error.into())),

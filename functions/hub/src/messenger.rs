@@ -1,7 +1,10 @@
 //! What send-message and publish have in common: from a message that has been read to its receipt, its metrics and its
 //! log lines.
 
-use std::time::{Duration, Instant, SystemTime};
+use std::{
+    sync::{Mutex, PoisonError},
+    time::{Duration, Instant, SystemTime},
+};
 
 use aws_config::SdkConfig;
 use tokio::sync::SetOnce;
@@ -111,11 +114,12 @@ impl Messenger {
             let frame = DeliveryFrame::new(&id, from.as_ref(), content, &sessions, now, most)?;
             sent = Some((from, frame.longest()));
             // There is one sender.
-            let _ = written.set((FrameStart::new(frame.shared().to_vec()), frame));
+            let _ = written.set((FrameStart::new(frame.shared().to_owned()), frame));
             Ok::<_, Stop>(())
         };
         let history = self.history.as_ref().filter(|_| is_stored);
-        let session_frame = async |session: &SessionId| {
+        let kept = Mutex::new(vec![None; sessions.len()]);
+        let session_frame = async |index: usize, session: &SessionId| {
             let (start, frame) = written.wait().await;
             let position = match history {
                 None => None,
@@ -123,10 +127,17 @@ impl Messenger {
                     Some(history.append(session, |position| frame.text(session, position)).await?)
                 }
             };
-            Ok((start.frame(DeliveryFrame::end(session, position.as_ref())), position))
+            let end = DeliveryFrame::end(session, position.as_ref());
+            if let Some(kept) = kept.lock().unwrap_or_else(PoisonError::into_inner).get_mut(index) {
+                *kept = position;
+            }
+            Ok(start.frame(end))
         };
         // Boxed, because it is large.
         let result = Box::pin(fanout.deliver(&sessions, frame, session_frame, &mut report)).await;
+        for (session, position) in report.sessions.iter_mut().zip(kept.into_inner().unwrap_or_default()) {
+            session.position = position;
+        }
         let receipt = Receipt::new(id, std::mem::take(&mut report.sessions));
         if let Some((from, bytes)) = &sent {
             let from = from.as_ref().map_or("", SessionId::as_str);

@@ -75,10 +75,11 @@ pub struct FrameStart {
 impl FrameStart {
     /// The beginning of frames.
     #[must_use]
-    pub fn new(bytes: Vec<u8>) -> Self {
+    pub fn new(bytes: impl Into<Bytes>) -> Self {
+        let bytes = bytes.into();
         let mut hash = digest::Context::new(&digest::SHA256);
         hash.update(&bytes);
-        Self { bytes: bytes.into(), hash }
+        Self { bytes, hash }
     }
 
     /// The frame that goes on with `end`.

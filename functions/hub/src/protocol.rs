@@ -286,7 +286,7 @@ const OFFSET_DIGITS: usize = 16;
 /// `{"type":"message",…}`: what the recipients of a message get, in all sessions alike but for its end.
 #[derive(Debug)]
 pub struct DeliveryFrame {
-    shared: Vec<u8>,
+    shared: String,
     longest: usize,
 }
 
@@ -315,7 +315,7 @@ impl DeliveryFrame {
     ) -> Result<Self, Refusal> {
         let sent_at = humantime::format_rfc3339_millis(sent_at).to_string();
         let refuse = |text: String| Refusal::new(Code::MessageTooLarge, text, Some(id.to_owned()));
-        let mut shared = serde_json::to_vec(&SharedKeys { id, from, message: content, sent_at })
+        let mut shared = serde_json::to_string(&SharedKeys { id, from, message: content, sent_at })
             .map_err(|error| refuse(format!("the message cannot be written as a frame: {error}")))?;
         // The object goes on with what is different.
         shared.pop();
@@ -333,19 +333,16 @@ impl DeliveryFrame {
         Ok(Self { shared, longest })
     }
 
-    /// How it begins: UTF-8 JSON up to the end of a value.
+    /// How it begins: JSON up to the end of a value.
     #[must_use]
-    pub fn shared(&self) -> &[u8] {
+    pub fn shared(&self) -> &str {
         &self.shared
     }
 
     /// The whole of it for `session`, at `position` of its history.
     #[must_use]
     pub fn text(&self, session: &SessionId, position: &Position) -> String {
-        // It is made of JSON and was UTF-8 all along.
-        let mut text = String::from_utf8_lossy(&self.shared).into_owned();
-        text.push_str(&Self::end(session, Some(position)));
-        text
+        format!("{}{}", self.shared, Self::end(session, Some(position)))
     }
 
     /// How it ends for `session`, at `position` if the session's history has it.
@@ -481,7 +478,7 @@ mod tests {
             let expected = format!(
                 "{{\"type\":\"message\",\"id\":\"1\",\"from\":null,\"message\":{message},\"sent_at\":\"1970-01-01T00:00:00.000Z\""
             );
-            assert_eq!(std::str::from_utf8(delivery.shared()).unwrap(), expected);
+            assert_eq!(delivery.shared(), expected);
         }
     }
 
@@ -591,7 +588,7 @@ mod tests {
             DeliveryFrame::new("1", Some(&from), &message, &sessions, sent_at, max)
         };
         let frame = sized(1000).unwrap();
-        let shared = std::str::from_utf8(frame.shared()).unwrap();
+        let shared = frame.shared();
         assert_eq!(
             format!("{shared}{}", DeliveryFrame::end(&from, None)),
             r#"{"type":"message","id":"1","from":"a","message":"é","sent_at":"1970-01-01T00:00:00.007Z","session":"a"}"#

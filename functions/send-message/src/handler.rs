@@ -6,7 +6,7 @@ use hub::{
     aws::SdkConfig,
     config::Variables,
     deadline::Deadline,
-    event::{GatewayAnswer, Sender, SocketFrame},
+    event::{self, GatewayAnswer, Sender, SocketFrame},
     failure::{Failure, PUBLIC_TEXT, chain},
     grant::Grant,
     invocation::{Origin, Stop},
@@ -45,8 +45,7 @@ impl Handler {
         let deadline = Deadline::of_route(context.deadline());
         let origin = Origin { route: ROUTE, connection_id: Some(&sender.connection_id), deadline, started };
 
-        let binary = || Refusal::new(Code::BadRequest, "the frame must be text: send JSON, not binary", None);
-        let message = text.as_deref().ok_or_else(binary).and_then(Message::parse_frame);
+        let message = event::text(text.as_deref()).and_then(Message::parse_frame);
         // Whatever the frame is like: a connection that is over stays open for none.
         if let Some(why) = sender.why_over(self.messenger.require_grant) {
             let id = message.map_or_else(|refusal| refusal.id, |message| message.id);

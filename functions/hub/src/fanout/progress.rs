@@ -11,7 +11,7 @@ use super::{
 use crate::{
     endpoint::cannot_post,
     failure::{Failure, chain},
-    protocol::{Counts, Position, SessionCounts},
+    protocol::{Counts, SessionCounts},
     registry::{Prune, Recipient},
     stragglers::Stragglers,
 };
@@ -118,12 +118,6 @@ impl<'a> Progress<'a> {
             // One recipient, or a throttled account: others give no hint that it can be reached.
             false => self.last_new + 3 * straggler,
         })
-    }
-
-    pub(super) fn kept(&mut self, session: usize, position: Position) {
-        if let Some(session) = self.report.sessions.get_mut(session) {
-            session.position = Some(position);
-        }
     }
 
     pub(super) fn page(&mut self) {

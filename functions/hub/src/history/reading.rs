@@ -6,6 +6,7 @@ use aws_sdk_dynamodb::{
     operation::query::QueryOutput,
     types::{AttributeValue, ReturnValue},
 };
+use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::{HEAD_LIFE, History, damaged, failed, position, random, refused_by_item};
@@ -18,13 +19,15 @@ use crate::{
 
 /// Frames in one answer, in bytes, unless a single one is larger.
 const ANSWER_BYTES: usize = 30 * 1024;
-/// A number is sealed only while the item before it has more than this to live, in seconds: what is missing there has not
-/// expired, whatever the clocks say.
+/// A number is sealed only while the item before it has more than this to live, in seconds: so much may the clocks differ
+/// without what is missing there having expired.
 const PROOF_SECONDS: i64 = 60;
 /// A number without a message is left to its sender for so long, in milliseconds.
 const PATIENCE_MS: i64 = 1000;
 /// Items that are read at first, while their size is not known.
 const FIRST_ITEMS: usize = 8;
+/// Items that are read at once, backwards.
+const MOST_ITEMS: usize = 25;
 /// An item's attributes besides the frame, in bytes.
 const ITEM_OVERHEAD: usize = 100;
 
@@ -39,19 +42,22 @@ pub enum Range {
     Last(usize),
 }
 
-/// What is there.
-#[derive(Debug)]
+/// What is there, as the answer has it.
+#[derive(Debug, Serialize)]
 pub struct Reading {
     /// Where the session stands: its last number.
+    #[serde(flatten)]
     pub position: Position,
-    /// The frames in the order of their numbers, as they were posted.
-    pub messages: Vec<Box<RawValue>>,
     /// Whether there are more after these, or one is being written.
     pub more: bool,
     /// Whether it is proven that nothing is missing between the position asked for and the end of the answer. `None`
     /// unless a position was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub complete: Option<bool>,
+    /// The frames in the order of their numbers, as they were posted.
+    pub messages: Vec<Box<RawValue>>,
     /// Numbers that were sealed as void on the way.
+    #[serde(skip)]
     pub sealed: u64,
 }
 
@@ -70,9 +76,7 @@ impl History {
                 let known = from.epoch == walk.last.epoch && from.offset <= walk.last.offset;
                 (walk.complete, walk.complete_so_far) = (known, known);
                 walk.after(if known { from.offset } else { 0 }, *limit).await?;
-                // What is past the last message is for the next question to find.
-                let complete = if walk.more { walk.complete_so_far } else { walk.complete };
-                return Ok(Reading { complete: Some(complete), ..walk.reading() });
+                return Ok(Reading { complete: Some(walk.complete), ..walk.reading() });
             }
             Range::Last(count) => walk.newest(*count).await?,
         }
@@ -106,7 +110,7 @@ impl History {
                  expires_at = if_not_exists(expires_at, :expiry)",
             )
             .expression_attribute_names("#last", "last")
-            .expression_attribute_values(":new", s(random(EPOCH_CHARS)))
+            .expression_attribute_values(":new", s(random(EPOCH_CHARS)?))
             .expression_attribute_values(":none", n(0))
             .expression_attribute_values(":expiry", n((since_epoch() + HEAD_LIFE).as_secs()))
             .return_values(ReturnValue::AllNew);
@@ -161,6 +165,11 @@ impl Slot {
         }
     }
 
+    /// Whether it is a message whose time is over, and which is answered no more.
+    fn is_lost(&self) -> bool {
+        matches!(self, Self::Message { expires_at, .. } if *expires_at <= now_seconds())
+    }
+
     /// By when its number was taken at the latest, in milliseconds since 1970. A void's was old when that was made.
     fn numbered_by(&self) -> i64 {
         match self {
@@ -194,7 +203,7 @@ struct Walk<'a> {
 
 impl<'a> Walk<'a> {
     fn new(history: &'a History, session: &'a SessionId, head: &Item) -> Result<Self, Failure> {
-        let last = position(head).ok_or_else(damaged)?;
+        let last = position(head).ok_or_else(|| damaged(session))?;
         Ok(Self {
             history,
             session,
@@ -228,10 +237,10 @@ impl<'a> Walk<'a> {
         self.limit = limit;
         // With the item before, whose time says what became of the next one.
         let mut from = offset.max(1);
-        let mut most = FIRST_ITEMS;
+        let mut most = FIRST_ITEMS.min(limit + 1);
         let (mut items, mut bytes) = (0, 0);
         let end = self.last.offset;
-        while self.next <= end && from <= end {
+        'reading: while self.next <= end && from <= end {
             let page = self.history.items(self.session, [from, end], true, most).await?;
             for item in page.items() {
                 let Some(number) = offset_of(item) else { continue };
@@ -239,6 +248,11 @@ impl<'a> Walk<'a> {
                 items += 1;
                 bytes += text(item, "frame").map_or(0, str::len) + ITEM_OVERHEAD;
                 let Some(slot) = Slot::read(item, &self.last.epoch) else { continue };
+                if number >= self.next && slot.is_lost() {
+                    from = self.first_with_time_left(number).await?;
+                    (self.complete, self.before, self.next) = (false, None, from);
+                    continue 'reading;
+                }
                 if !self.reach(number, slot.numbered_by()).await? || !self.step(number, slot) {
                     return Ok(());
                 }
@@ -254,22 +268,52 @@ impl<'a> Walk<'a> {
         Ok(())
     }
 
+    /// The first number after `expired` before which everything has expired, which DynamoDB removes days late. Found by
+    /// halves, since expiry never goes down along the numbers.
+    async fn first_with_time_left(&self, mut expired: u64) -> Result<u64, Failure> {
+        let mut live = self.last.offset + 1;
+        while expired + 1 < live {
+            let middle = expired.midpoint(live);
+            match self.first([middle, live - 1]).await? {
+                Some((number, slot)) if slot.expires_at() <= now_seconds() => expired = number,
+                _ => live = middle,
+            }
+        }
+        Ok(live)
+    }
+
+    /// What stands first between two numbers, both included.
+    async fn first(&self, [mut from, to]: [u64; 2]) -> Result<Option<(u64, Slot)>, Failure> {
+        while from <= to {
+            let page = self.history.items(self.session, [from, to], true, 1).await?;
+            let Some((item, number)) = page.items().first().and_then(|item| Some((item, offset_of(item)?)))
+            else {
+                break;
+            };
+            if let Some(slot) = Slot::read(item, &self.last.epoch) {
+                return Ok(Some((number, slot)));
+            }
+            from = number + 1;
+        }
+        Ok(None)
+    }
+
     /// Walks along the newest messages, `count` of them at most.
     async fn newest(&mut self, count: usize) -> Result<(), Failure> {
         self.limit = count;
         self.next = self.last.offset + 1;
         let mut slots = Vec::new();
         let (mut found, mut bytes, mut until) = (0, 0, self.last.offset);
-        'reading: while until > 0 {
-            let page = self.history.items(self.session, [1, until], false, count.max(FIRST_ITEMS)).await?;
+        'reading: while until > 0 && found < count {
+            let page = self.history.items(self.session, [1, until], false, count.min(MOST_ITEMS)).await?;
             for item in page.items() {
                 let Some(number) = offset_of(item) else { continue };
                 until = number - 1;
                 let Some(slot) = Slot::read(item, &self.last.epoch) else { continue };
-                if let Slot::Message { frame, expires_at, .. } = &slot {
+                if let Slot::Message { frame, .. } = &slot {
                     bytes += frame.get().len();
                     let fits = found == 0 || bytes <= ANSWER_BYTES;
-                    if found == count || !fits || *expires_at <= now_seconds() {
+                    if found == count || !fits || slot.is_lost() {
                         break 'reading;
                     }
                     found += 1;
@@ -304,8 +348,7 @@ impl<'a> Walk<'a> {
             };
             let now = i64::try_from(since_epoch().as_millis()).unwrap_or(i64::MAX);
             if now.saturating_sub(numbered_by.min(self.taken_at)) < PATIENCE_MS {
-                self.more = true;
-                return Ok(false);
+                return Ok(self.stop());
             }
             match self.seal(expires_at).await? {
                 Some(slot) => {
@@ -344,17 +387,14 @@ impl<'a> Walk<'a> {
     /// Takes what stands at `number`, which is the next one or the one before it. Returns whether there is room for more.
     fn step(&mut self, number: u64, slot: Slot) -> bool {
         let expires_at = slot.expires_at();
-        if number >= self.next
-            && let Slot::Message { frame, .. } = slot
-        {
-            if expires_at <= now_seconds() {
+        if number >= self.next {
+            if slot.is_lost() {
                 self.complete = false;
-            } else {
+            } else if let Slot::Message { frame, .. } = slot {
                 let bytes = self.bytes + frame.get().len();
                 let is_full = self.messages.len() == self.limit;
                 if is_full || (!self.messages.is_empty() && bytes > ANSWER_BYTES) {
-                    self.more = true;
-                    return false;
+                    return self.stop();
                 }
                 self.bytes = bytes;
                 self.messages.push(frame);
@@ -364,6 +404,13 @@ impl<'a> Walk<'a> {
         self.before = Some(expires_at);
         self.next = self.next.max(number + 1);
         true
+    }
+
+    /// Ends the answer with its last message, though there is more: what is past that is for the next question to find.
+    fn stop(&mut self) -> bool {
+        self.more = true;
+        self.complete = self.complete_so_far;
+        false
     }
 }
 
