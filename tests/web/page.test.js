@@ -3,8 +3,13 @@
 import AxeBuilder from "@axe-core/playwright";
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
+import { WebSocket as PlainWebSocket } from "ws";
+import { connect } from "../../web/client/hub.js";
+import { FakeHub } from "../../web/client/testing.js";
 import { findBrowser, launch, proxy, servePage } from "./browser.js";
+import { recorded, recordPages } from "./frames.js";
 
+const WebSocket = recorded(PlainWebSocket);
 const HUB_URL = process.env.HUB_URL;
 const skip = !findBrowser()
   ? "there is no browser: install Chromium (Debian: apt-get install chromium), or name one with CHROMIUM"
@@ -27,7 +32,7 @@ else
 
     /** A browser window for one test, which fails on any error in its pages and on any request to elsewhere. */
     async function open(t, options = {}) {
-      const context = await browser.newContext({ viewport: { width: 1100, height: 720 }, ...options });
+      const context = recordPages(await browser.newContext({ viewport: { width: 1100, height: 720 }, ...options }));
       const problems = [];
       context.on("weberror", (error) => problems.push(String(error.error())));
       context.on("console", (message) => {
@@ -244,12 +249,15 @@ else
           const counts = new Map();
           const connections = new Set();
           const trouble = [];
-          let raw = 0;
-          to.on("message", ({ message }) => counts.set(message, (counts.get(message) ?? 0) + 1));
+          let raw = 0; // Deliveries, and what was had from the history in their place.
+          to.on("message", ({ message, missed }) => {
+            counts.set(message, (counts.get(message) ?? 0) + 1);
+            raw += missed;
+          });
           to.on("frame", ({ data, direction, connection }) => {
             if (direction !== "in") return;
             connections.add(connection);
-            raw += data.includes('"type":"message"');
+            raw += JSON.parse(data).type === "message";
           });
           await Promise.all([from.ready(), to.ready()]);
           for (const client of [from, to]) {
@@ -757,15 +765,19 @@ else
       await fares(page, "Nobody is there");
     });
 
-    /** A hub for one page, which answers each send as `answer` says: with a receipt, and with frames of its own. */
-    function simulate(page, answer) {
-      return page.routeWebSocket(/^ws:\/\/simulated\//, (socket) => {
+    /** A hub without history for one page, which answers each send with a receipt. Returns what posts a frame to the page. */
+    async function simulate(page, answer) {
+      let send;
+      await page.routeWebSocket(/^ws:\/\/simulated\//, (socket) => {
+        send = (frame) => socket.send(JSON.stringify(frame));
         socket.onMessage((data) => {
           const { action, ...rest } = JSON.parse(data);
-          const answers = action === "ping" ? [{ type: "pong" }] : answer(rest);
-          for (const frame of answers) socket.send(JSON.stringify(frame));
+          if (action === "ping") send({ type: "pong" });
+          else if (action === "sendMessage") send(answer(rest));
+          else send({ type: "error", code: "unknown_action", message: "no such action" });
         });
       });
+      return (frame) => send(frame);
     }
 
     test("only what has reached everybody gets the tick; else it is said who was not reached", async (t) => {
@@ -783,7 +795,7 @@ else
         const sessions = Object.entries(receipts[message]).map(([session, counts]) => ({ session, ...counts }));
         const sum = (name) => sessions.reduce((total, counts) => total + counts[name], 0);
         const complete = sessions.every((session) => session.complete !== false) ? undefined : false;
-        return [{ type: "receipt", id, ...count(sum("delivered"), sum("failed"), { complete }), sessions }];
+        return { type: "receipt", id, ...count(sum("delivered"), sum("failed"), { complete }), sessions };
       });
       await page.goto(address("alice", "bob", "ws://simulated/live"));
       await isState(page, "Connected");
@@ -807,15 +819,9 @@ else
       const { context, name, address } = await open(t);
       const page = await context.newPage();
       const ids = [];
-      let send;
-      await page.routeWebSocket(/^ws:\/\/simulated\//, (socket) => {
-        send = (frame) => socket.send(JSON.stringify(frame));
-        socket.onMessage((data) => {
-          const { action, id } = JSON.parse(data);
-          if (action === "ping") return send({ type: "pong" });
-          ids.push(id);
-          send({ type: "receipt", id, delivered: 1, gone: 0, failed: 0, sessions: [] });
-        });
+      const send = await simulate(page, ({ id }) => {
+        ids.push(id);
+        return { type: "receipt", id, delivered: 1, gone: 0, failed: 0, sessions: [] };
       });
       await page.goto(address("alice", "alice", "ws://simulated/live"));
       await isState(page, "Connected");
@@ -841,15 +847,466 @@ else
       assert.deepEqual(await heard(page), ["echo 2", "echo 3"]);
     });
 
+    // What the page shows, from top to bottom: messages, and the lines between them.
+    const lines = (page, which = "#log > li") =>
+      page
+        .locator(which)
+        .evaluateAll((items) => items.map((item) => (item.querySelector(".bubble") ?? item).textContent));
+    const READ_OUT = "#log > li:not([aria-live=off])";
+    async function shows(page, expected) {
+      const isSo = async () => JSON.stringify(await lines(page)) === JSON.stringify(expected);
+      for (let tries = 0; !(await isSo()) && tries < 160; tries++) await page.waitForTimeout(50);
+      assert.deepEqual(await lines(page), expected);
+    }
+
+    /** However long a test takes. */
+    const waitsForEarlier = (page) =>
+      page.addInitScript(() => (AbortSignal.timeout = () => new AbortController().signal));
+    const hasKeptNothing = (page) => page.evaluate(() => localStorage.length === 0);
+    const keepNothing = (place) =>
+      place.addInitScript(() => {
+        Object.defineProperty(globalThis, "localStorage", {
+          get() {
+            throw new DOMException("denied", "SecurityError");
+          },
+        });
+      });
+
+    /** A hub of this test's own for one page, which can do what a real one does now and then. */
+    async function fake(page, clock) {
+      const hub = new FakeHub({ history: true, clock });
+      await page.routeWebSocket(/^ws:\/\/simulated\//, (socket) => {
+        const way = new hub.WebSocket(hub.url + new URL(socket.url()).search);
+        const opened = new Promise((resolve) => way.addEventListener("open", resolve));
+        way.addEventListener("message", ({ data }) => socket.send(data));
+        socket.onMessage((data) => opened.then(() => way.send(data)));
+        socket.onClose(() => way.close());
+      });
+      return hub;
+    }
+
+    /** A client beside the pages. What it tells a session comes in that order. */
+    function sender(t, session) {
+      const hub = connect({ url: HUB_URL, session, WebSocket, ordered: true });
+      t.after(() => hub.close());
+      const tell = (to, ...texts) => Promise.all(texts.map((text) => hub.send(to, text)));
+      return Object.assign(tell, { unstored: (to, text) => hub.send(to, text, { store: false }) });
+    }
+
+    /** Frames between a page and the hub pass only if `inwards` and `outwards` return them, as they are then. */
+    function intercept(page, { inwards = (frame) => frame, outwards = (frame) => frame }) {
+      return page.routeWebSocket(
+        ({ href }) => href.startsWith(HUB_URL),
+        (socket) => {
+          const hub = socket.connectToServer();
+          const pass = (to) => (frame) => frame && to.send(JSON.stringify(frame));
+          socket.onMessage((data) => pass(hub)(outwards(JSON.parse(data), pass(hub), pass(socket))));
+          hub.onMessage((data) => pass(socket)(inwards(JSON.parse(data), pass(socket))));
+        },
+      );
+    }
+
+    test("whoever joins sees what came earlier, set apart from what comes now", async (t) => {
+      const { enter, name } = await open(t);
+      const tell = sender(t, name("alice"));
+      await tell(name("bob"), "one", "two", "three");
+      const bob = await enter("bob");
+      await shows(bob, ["Earlier", "one", "two", "three"]);
+      assert.equal(await to(bob).inputValue(), "", "nobody is answered unasked");
+      assert.deepEqual(await lines(bob, READ_OUT), [], "nothing of it is read out");
+      await tell(name("bob"), "four");
+      await shows(bob, ["Earlier", "one", "two", "three", "New", "four"]);
+      await tell(name("bob"), "five");
+      await shows(bob, ["Earlier", "one", "two", "three", "New", "four", "five"]);
+      assert.deepEqual(await lines(bob, READ_OUT), ["four", "five"]);
+      await bob
+        .getByRole("button", { name: name("alice") })
+        .first()
+        .click();
+      assert.equal(await to(bob).inputValue(), name("alice"));
+    });
+
+    test("what comes while the page asks what came earlier is shown after it, once", async (t) => {
+      const { context, name } = await open(t);
+      const tell = sender(t, name("alice"));
+      for (const held of ["question", "answer"]) {
+        const session = name(held);
+        await tell(session, "one", "two");
+        const page = await context.newPage();
+        await waitsForEarlier(page);
+        let release;
+        let wasHeld = false;
+        const hold = (isIt) => (frame, pass) => {
+          if (wasHeld || !isIt(frame)) return frame;
+          wasHeld = true;
+          release = () => pass(frame);
+          return null;
+        };
+        await intercept(page, {
+          outwards: held === "question" ? hold(({ last }) => last) : undefined,
+          inwards: held === "answer" ? hold(({ type, messages }) => type === "history" && messages.length) : undefined,
+        });
+        await page.goto(`${site.url}?${new URLSearchParams({ url: HUB_URL, session, to: session })}`);
+        await isState(page, "Connected");
+        await say(page, "mine");
+        await fares(page, "Delivered");
+        await tell(session, "three");
+        await tell.unstored(session, "aside");
+        await page.locator("#frame-list code").filter({ hasText: "aside" }).waitFor({ state: "attached" });
+        assert.deepEqual(await lines(page), ["mine"], "nothing is shown before what came earlier");
+        release();
+        await shows(page, ["Earlier", "one", "two", "New", "mine", "three", "aside"]);
+        await tell(session, "four");
+        await shows(page, ["Earlier", "one", "two", "New", "mine", "three", "aside", "four"]);
+        // What went to one's own session is there once more, and only once, when nothing else shows it.
+        await page.reload();
+        await shows(page, ["Earlier", "one", "two", "mine", "three", "four"]);
+        await page.close();
+      }
+    });
+
+    test("what came earlier has no hole, and no repetition, in whichever order the hub answers", async (t) => {
+      const { context, name, address } = await open(t);
+      const tell = sender(t, name("alice"));
+      // The client asks first where the session stands, and here the hub says so after "three" was sent. What the page asks was
+      // answered before that; the answer comes before, or later.
+      for (const session of ["before", "later"]) {
+        await tell(name(session), "one", "two");
+        const page = await context.newPage();
+        await waitsForEarlier(page);
+        let own, recent, late, sent;
+        let isHeld = true;
+        await intercept(page, {
+          outwards: (frame, pass) => {
+            if (frame.action !== "history" || frame.last || !isHeld) return frame;
+            own = () => pass(frame);
+            return null;
+          },
+          inwards: (frame, pass) => {
+            if (frame.type === "message" && frame.message === "three") {
+              late = () => pass(frame);
+              return null;
+            }
+            if (frame.type !== "history") return frame;
+            if (!isHeld) {
+              if (recent) setTimeout(recent);
+              recent = null;
+              return frame;
+            }
+            sent ??= tell(name(session), "three").then(() => {
+              isHeld = false;
+              own();
+            });
+            if (session === "before") return frame;
+            recent = () => pass(frame);
+            return null;
+          },
+        });
+        await page.goto(address(session));
+        await shows(page, ["Earlier", "one", "two", "three"]);
+        late();
+        await tell(name(session), "four");
+        await shows(page, ["Earlier", "one", "two", "three", "New", "four"]);
+        await page.close();
+      }
+    });
+
+    test("what came while nobody was there is shown under a line that says so, and read out by it alone", async (t) => {
+      const { context, enter, name, address } = await open(t);
+      const tell = sender(t, name("alice"));
+      const first = await enter("bob");
+      // To see that it was there, even if nothing came.
+      await first.waitForFunction(() => localStorage.length === 1);
+      await first.close();
+      await tell(name("bob"), "one");
+      const second = await enter("bob");
+      await shows(second, ["While you were away · 1 message", "one"]);
+      assert.deepEqual(await lines(second, READ_OUT), ["While you were away · 1 message"]);
+      await tell(name("bob"), "two");
+      await shows(second, ["While you were away · 1 message", "one", "New", "two"]);
+      await second.reload();
+      await shows(second, ["Earlier", "one", "two"]);
+    });
+
+    test("of much that came earlier the newest is shown; much that was missed is read from where it begins", async (t) => {
+      const { context, address } = await open(t);
+      const page = await context.newPage();
+      const begin = Date.now();
+      let passed = 0;
+      const hub = await fake(page, { now: () => begin + passed });
+      const session = new URL(address("bob")).searchParams.get("session");
+      const tell = (...texts) => {
+        for (const text of texts) hub.deliver(null, { id: text, sessions: [session], message: text });
+      };
+      const many = (what) => Array.from({ length: 105 }, (_, number) => `${what} ${number}`);
+      tell(...many("earlier"));
+      // What comes before the newest may still be written, as far as the hub knows until a second has passed.
+      hub.skip(session);
+      tell("newest");
+      await page.goto(address("bob", "", "ws://simulated/live"));
+      for (let tries = 0; !hub.frames.some(({ frame }) => frame.last) && tries < 100; tries++)
+        await page.waitForTimeout(50);
+      passed = 1_000;
+      await shows(page, ["Earlier", ...many("earlier").slice(-49), "newest"]);
+      await page.goto("about:blank");
+
+      tell(...many("missed"));
+      await page.goto(address("bob", "", "ws://simulated/live"));
+      const divider = "While you were away · 105 messages";
+      await shows(page, [divider, ...many("missed")]);
+      assert.deepEqual(await lines(page, READ_OUT), [divider]);
+      const isInView = (text) =>
+        page.waitForFunction((text) => {
+          const item = [...document.querySelectorAll("#log > li")].find(({ textContent }) =>
+            textContent.includes(text),
+          );
+          const { top, bottom } = item.getBoundingClientRect();
+          const view = document.getElementById("scroller").getBoundingClientRect();
+          return top >= view.top - 1 && bottom <= view.bottom;
+        }, text);
+      await isInView(divider);
+      await page.getByRole("button", { name: "New messages" }).click();
+      await isInView("missed 104");
+      tell("live");
+      await shows(page, [divider, ...many("missed"), "New", "live"]);
+      await isInView("live");
+
+      // What is only late is like any other.
+      hub.drop();
+      tell("late", "after it");
+      await shows(page, [divider, ...many("missed"), "New", "live", "late", "after it"]);
+    });
+
+    test("what came while the connection was lost is shown as that", async (t) => {
+      const way = await proxy(HUB_URL);
+      t.after(() => way.stop());
+      const { enter, name } = await open(t);
+      const tell = sender(t, name("alice"));
+      await tell(name("bob"), "before");
+      const bob = await enter("bob", { hub: way.url });
+      await tell(name("bob"), "live");
+      const before = ["Earlier", "before", "New", "live"];
+      await shows(bob, before);
+      way.cut();
+      await isState(bob, "Reconnecting");
+      await tell(name("bob"), "one", "two");
+      way.restore();
+      const missed = ["While the connection was lost · 2 messages", "one", "two"];
+      await shows(bob, [...before, ...missed]);
+      await tell(name("bob"), "again");
+      await shows(bob, [...before, ...missed, "New", "again"]);
+
+      // In the page cache, the page itself is away.
+      const transition = (type) =>
+        bob.evaluate((type) => dispatchEvent(new PageTransitionEvent(type, { persisted: true })), type);
+      await transition("pagehide");
+      await isState(bob, "Paused");
+      await tell(name("bob"), "cached");
+      await transition("pageshow");
+      const cached = ["While you were away · 1 message", "cached"];
+      await shows(bob, [...before, ...missed, "New", "again", ...cached]);
+
+      await bob.reload();
+      await shows(bob, ["Earlier", "before", "live", "one", "two", "again", "cached"]);
+    });
+
+    test("what is missing for good is said, with how many it can be", async (t) => {
+      const { context, enter, name, address } = await open(t);
+      const tell = sender(t, name("alice"));
+      const first = await enter("bob");
+      await tell(name("bob"), "one", "two");
+      await shows(first, ["one", "two"]);
+      await first.close();
+      await tell(name("bob"), "three", "four", "five", "six", "seven");
+
+      /** As if the hub had kept less. */
+      const lose = (lost) => {
+        let isFirst = true;
+        return (frame) => {
+          if (frame.type !== "history") return frame;
+          const messages = frame.messages.filter(({ message }) => !lost.includes(message));
+          const complete = frame.complete && !isFirst;
+          if (frame.complete) isFirst = false;
+          return { ...frame, complete, messages };
+        };
+      };
+      for (const [lost, kept, text] of [
+        [["three", "four", "five"], ["six", "seven"], "Up to 3 messages are missing here: no longer kept by the hub."],
+        [["three"], ["four", "five", "six", "seven"], "A message is missing here: no longer kept by the hub."],
+      ]) {
+        const page = await context.newPage();
+        const position = await page.goto(site.url).then(() => page.evaluate(() => ({ ...localStorage })));
+        await intercept(page, { inwards: lose(lost) });
+        await page.goto(address("bob"));
+        const divider = `While you were away · ${kept.length} messages`;
+        await shows(page, ["Earlier", "one", "two", divider, text, ...kept]);
+        assert.deepEqual(await lines(page, READ_OUT), [divider, text]);
+        await page.evaluate((position) => Object.assign(localStorage, position), position);
+        await page.close();
+      }
+
+      const page = await context.newPage();
+      await page.goto(site.url);
+      await page.evaluate(() => {
+        for (const key of Object.keys(localStorage)) localStorage[key] = "5 0ld3p0ch";
+      });
+      await page.goto(address("bob"));
+      await shows(page, [
+        "While you were away · 7 messages",
+        "Messages may be missing here: the hub’s history has begun anew.",
+        ...["one", "two", "three", "four", "five", "six", "seven"],
+      ]);
+    });
+
+    test("what could not be had in time is said, and found again later", async (t) => {
+      const { context, name, address } = await open(t);
+      const tell = sender(t, name("alice"));
+      const page = await context.newPage();
+      let isDeaf = false;
+      await intercept(page, {
+        inwards: (frame) => (isDeaf && (frame.type === "history" || frame.message === "two") ? null : frame),
+      });
+      await page.goto(address("bob"));
+      await isState(page, "Connected");
+      await tell(name("bob"), "one");
+      await shows(page, ["one"]);
+      isDeaf = true;
+      await tell(name("bob"), "two", "three");
+      const gap = "A message is missing here: not received in time. Reload the page to look again.";
+      await shows(page, ["one", gap, "three"]);
+      isDeaf = false;
+      await page.reload();
+      await shows(page, ["Earlier", "one", "two", "three"]);
+    });
+
+    test("where the hub cannot say what came earlier, that is said, and what comes is shown", async (t) => {
+      const { context, name, address } = await open(t);
+      const tell = sender(t, name("alice"));
+      const notice = "What came earlier could not be loaded. Reload the page to try again.";
+      for (const [session, answer] of Object.entries({
+        failing: (id, post) => post({ type: "error", code: "internal", message: "try again", id }),
+        silent: () => {},
+      })) {
+        const page = await context.newPage();
+        await intercept(page, {
+          outwards: (frame, _, post) => (frame.last ? void answer(frame.id, post) : frame),
+        });
+        await page.goto(address(session));
+        await isState(page, "Connected");
+        await tell(name(session), "live");
+        await shows(page, [notice, "live"]);
+        await page.close();
+      }
+    });
+
+    test("on a hub without history, nothing is shown of it, said, or kept", async (t) => {
+      const { context, name, address } = await open(t);
+      const page = await context.newPage();
+      const send = await simulate(page);
+      await page.goto(address("bob", "", "ws://simulated/live"));
+      await isState(page, "Connected");
+      const sent_at = new Date().toISOString();
+      send({ type: "message", id: "1", from: null, session: name("bob"), message: "live", sent_at });
+      await shows(page, ["live"]);
+      assert.ok(await hasKeptNothing(page));
+    });
+
+    test("each session of each hub has its own place, and what was not joined has none", async (t) => {
+      const way = await proxy(HUB_URL);
+      t.after(() => way.stop());
+      const { context, enter, name } = await open(t);
+      const tell = sender(t, name("alice"));
+      const page = await context.newPage();
+      await page.goto(site.url);
+      await page.getByLabel("Hub address").fill(HUB_URL);
+      await page.getByRole("button", { name: "Join" }).click();
+      await page.getByRole("alert").filter({ hasText: "Session must be" }).waitFor();
+      assert.ok(await hasKeptNothing(page));
+
+      const [one, other] = [name("bob"), name("carol")];
+      const join = async (session) => {
+        await page.getByLabel("Your session").fill(session);
+        await token(page).fill("s3cret");
+        await page.keyboard.press("Enter");
+        await isState(page, "Connected");
+      };
+      const leave = () => page.getByRole("button", { name: "Leave" }).click();
+      await join(one);
+      await tell(one, "to one");
+      await shows(page, ["to one"]);
+      await leave();
+      await tell(other, "to other");
+      await tell(one, "to one, away");
+      await join(other);
+      await shows(page, ["Earlier", "to other"]);
+      await leave();
+      await join(one);
+      await shows(page, ["Earlier", "to one", "While you were away · 1 message", "to one, away"]);
+      await leave();
+      await join(other);
+      await shows(page, ["Earlier", "to other"]);
+      const kept = await page.evaluate(() => Object.entries(localStorage));
+      assert.deepEqual(
+        kept.map(([key]) => key).sort(),
+        [one, other].map((session) => `position ["${HUB_URL}","${session}"]`),
+      );
+      for (const [, value] of kept) assert.match(value, /^\d+ \w{8}$/);
+
+      // By another address, it is another hub.
+      await tell(one, "to one, again");
+      await shows(await enter("bob", { hub: way.url }), ["Earlier", "to one", "to one, away", "to one, again"]);
+    });
+
+    test("where the browser keeps nothing, or something else, the page works as for a newcomer", async (t) => {
+      const { context, enter, name, address } = await open(t);
+      const tell = sender(t, name("alice"));
+      await tell(name("bob"), "one");
+      const page = await context.newPage();
+      for (const value of ["12", "99999999999999999999 k3f9q2xa"]) {
+        await page.goto(site.url);
+        await page.evaluate(
+          ([key, value]) => (localStorage[key] = value),
+          [`position ["${HUB_URL}","${name("bob")}"]`, value],
+        );
+        await page.goto(address("bob"));
+        await shows(page, ["Earlier", "one"]);
+      }
+      await keepNothing(context);
+      const bob = await enter("bob");
+      await shows(bob, ["Earlier", "one"]);
+      await tell(name("bob"), "two");
+      await shows(bob, ["Earlier", "one", "New", "two"]);
+      await bob.reload();
+      await shows(bob, ["Earlier", "one", "two"]);
+    });
+
+    test("a client that takes over from a failed one goes on where that was", async (t) => {
+      const way = await proxy(HUB_URL);
+      t.after(() => way.stop());
+      const { context, name } = await open(t);
+      const tell = sender(t, name("alice"));
+      await tell(name("bob"), "one");
+      const page = await context.newPage();
+      await page.addInitScript(() => (Math.random = () => 0));
+      await keepNothing(page);
+      await joinWith(page, way.url, name("bob"), "s3cret");
+      await shows(page, ["Earlier", "one"]);
+      way.refuse();
+      await token(page).fill("x".repeat(8_001));
+      await page.keyboard.press("Enter");
+      await isState(page, "Token too large");
+      await tell(name("bob"), "two");
+      way.restore();
+      await token(page).fill("short");
+      await page.keyboard.press("Enter");
+      await shows(page, ["Earlier", "one", "While the connection was lost · 1 message", "two"]);
+    });
+
     test("times that are not today's have a date, also when a day has passed meanwhile", async (t) => {
       const { context, address } = await open(t, { locale: "en-GB" });
       const page = await context.newPage();
       await page.clock.install();
-      let send;
-      await page.routeWebSocket(/^ws:\/\/simulated\//, (socket) => {
-        send = (frame) => socket.send(JSON.stringify(frame));
-        socket.onMessage(() => send({ type: "pong" }));
-      });
+      const send = await simulate(page);
       await page.goto(address("alice", "", "ws://simulated/live"));
       await isState(page, "Connected");
       const tell = (id, sentAt) => send({ type: "message", id, from: "bob", message: id, sent_at: sentAt });
@@ -997,6 +1454,17 @@ else
         way.cut();
         await isState(alice, "Reconnecting");
         await check(alice, "in trouble");
+        await say(bob, "Are you still there?");
+        await fares(bob, "Nobody is there");
+        way.restore();
+        await hears(alice, "Are you still there?");
+        await check(alice, "back");
+        await alice.reload();
+        await hears(alice, "Are you still there?");
+        await say(bob, "Good");
+        await hears(alice, "Good");
+        await check(alice, "joined again");
+        way.cut();
         const guest = await context.newPage();
         await guest.goto(address("guest", "bob", way.url));
         await isFocused(guest, "new-token");

@@ -21,7 +21,11 @@ const listed = new Intl.ListFormat("en", { type: "conjunction" });
 const clock = { hour: "2-digit", minute: "2-digit" };
 const day = { day: "numeric", month: "short" };
 
+const EARLIER = "Earlier";
+const NEW = "New";
+
 let shownDay;
+let part = { name: NEW }; // What the end of the conversation belongs to.
 let isFollowing = true; // The end of the conversation is in view, and stays so.
 
 function element(tag, properties, ...children) {
@@ -75,39 +79,89 @@ function toEnd(list) {
 function add(item) {
   const log = $("log");
   log.append(item);
-  if (log.childElementCount > MAX_MESSAGES) log.firstElementChild.remove();
+  while (log.childElementCount > MAX_MESSAGES) log.firstElementChild.remove();
   $("empty").hidden = true;
-  if (isFollowing || item.classList.contains("out")) toEnd($("scroller"));
+  if (isFollowing || item.classList.contains("out")) keepUp();
   else $("newer").hidden = false;
 }
 
-function bubble(direction, who, at, head, message) {
+/** To the end, but not past the beginning of what was missed. */
+function keepUp() {
+  const scroller = $("scroller");
+  toEnd(scroller);
+  if (!part.isMissed || part.line.getBoundingClientRect().top >= scroller.getBoundingClientRect().top) return;
+  part.line.scrollIntoView();
+  isFollowing = isAtEnd(scroller);
+}
+
+/** A line above what belongs together. A screen reader is told only of what was missed, and by this line alone. */
+function divider(name) {
+  const isQuiet = [EARLIER, NEW].includes(name);
+  return element("li", { className: "divider", ariaLive: isQuiet ? "off" : "polite" }, name);
+}
+
+function begin(name) {
+  if (name === part.name) return;
+  part = { name, isMissed: name !== NEW, line: divider(name), count: 0 };
+  add(part.line);
+}
+
+function bubble(direction, who, at, head, message, list = $("log")) {
   const text = typeof message === "string" ? message : JSON.stringify(message, null, 2);
   const body = element(typeof message === "string" ? "p" : "pre", { className: "bubble", dir: "auto" }, text);
   const time = element("time", { dateTime: at.toISOString(), title: at.toLocaleString() }, timeOf(at));
   const item = element("li", { className: direction }, element("p", { className: "head" }, head, " ", time), body);
-  const before = $("log").lastElementChild;
+  const before = list.lastElementChild;
   if (before?.dataset.who === `${direction} ${who}` && at - before.dataset.at < GROUP_MS) item.classList.add("more");
   item.dataset.who = `${direction} ${who}`;
   item.dataset.at = Number(at);
   return item;
 }
 
-/** `answer` is called when the sender's name is clicked. */
-export function showReceived({ from, message, sentAt }, answer) {
+function incoming({ from, message, sentAt }, answer, list) {
   const name = from ?? "backend";
+  const onclick = () => answer(from);
   const head = from
-    ? element("button", { type: "button", className: "name", title: `Write to ${from}`, onclick: answer }, from)
+    ? element("button", { type: "button", className: "name", title: `Write to ${from}`, onclick }, from)
     : element("strong", {}, name);
   tint(head, name);
   // A session may be named backend, but not with nothing.
-  const item = bubble("in", from ?? "", sentAt, head, message);
+  const item = bubble("in", from ?? "", sentAt, head, message, list);
   item.prepend(face(element("span", { className: "face", ariaHidden: "true" }), name));
+  return item;
+}
+
+/** `answer` is called with the sender's name when that is clicked. `missed` says when that was, if the message was missed. */
+export function showReceived(message, answer, missed = NEW) {
+  begin(missed);
+  const item = incoming(message, answer);
+  if (part.isMissed) {
+    item.ariaLive = "off";
+    part.line.textContent = `${missed} · ${++part.count === 1 ? "1 message" : `${part.count} messages`}`;
+  }
   add(item);
+}
+
+/** What came before everything else that is shown. */
+export function showEarlier(messages, answer) {
+  if (!messages.length) return;
+  const list = new DocumentFragment();
+  list.append(divider(EARLIER));
+  for (const message of messages) {
+    const item = incoming(message, answer, list);
+    item.ariaLive = "off";
+    list.append(item);
+  }
+  if ($("log").hasChildNodes()) list.append(divider(NEW));
+  else part = { name: EARLIER };
+  $("log").prepend(list);
+  $("empty").hidden = true;
+  if (isFollowing) toEnd($("scroller"));
 }
 
 /** Returns the line below the message, which says how it fares. */
 export function showSent(sessions, text) {
+  begin(NEW);
   const head = element("span", {}, `to ${listed.format(sessions.map(quoted))}`);
   const item = bubble("out", sessions.join(" "), new Date(), head, text);
   const status = element("p", { className: "status" });
@@ -152,7 +206,8 @@ function inWords({ sessions }) {
   ].join(". ");
 }
 
-export function showNotice(text) {
+export function showNotice(text, missed) {
+  if (missed) begin(missed);
   add(element("li", { className: "notice" }, text));
 }
 
@@ -179,6 +234,7 @@ export function showStats({ rtt, resent, duplicates }) {
 
 export function clear() {
   for (const id of ["log", "frame-list", "stats"]) $(id).replaceChildren();
+  part = { name: NEW };
   $("empty").hidden = false;
   $("newer").hidden = true;
 }

@@ -2,6 +2,7 @@
 
 import { connect } from "../client/hub.js";
 import * as conversation from "./conversation.js";
+import { follow, restore } from "./history.js";
 
 // How long a send may wait for a connection. Recipients drop repetitions for as long.
 const SEND_TTL = 10 * 60_000;
@@ -99,15 +100,19 @@ function join(url, session, givenToken, to) {
 }
 
 function start({ autoConnect = true } = {}) {
-  const client = connect({ ...place, token: () => token, ttl: SEND_TTL, autoConnect });
+  const position = hub?.position() ?? restore(place);
+  const positions = { [place.session]: position };
+  const client = connect({ ...place, token: () => token, ttl: SEND_TTL, autoConnect, positions });
   hub = client;
+  const isCurrent = () => client === hub;
+  const isOwn = ({ id, from }) => mine.has(id) && from === client.name;
+  follow(client, { place, position, isAgain: wasOpen, isCurrent, isOwn, received, answer });
   // One that was left, or replaced, has nothing more to say.
   client.on("state", (now, before) => client === hub && render(now, before));
   client.on("refused", ({ refused }) => {
     turnedAway = refused;
     render(client.state);
   });
-  client.on("message", received);
   client.on("error", ({ code, message }) => {
     // With these comes a state, which says more.
     if (!["connect_failed", "token_failed"].includes(code)) conversation.showNotice(message);
@@ -257,15 +262,16 @@ function useToken(given) {
 
 // Messages
 
-function received(message) {
-  const { id, from } = message;
-  if (mine.has(id) && from === hub.name) return;
+function answer(from) {
+  $("to").value = from;
+  remember();
+  $("text").focus();
+}
+
+function received(message, missed) {
+  const { from } = message;
   const to = $("to");
-  conversation.showReceived(message, () => {
-    to.value = from;
-    remember();
-    $("text").focus();
-  });
+  conversation.showReceived(message, answer, missed);
   if (from && !to.value) {
     to.value = from;
     // Whoever was about to type a name types over this one.
