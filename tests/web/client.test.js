@@ -8,6 +8,8 @@ import "./client/tokens.js";
 import "./client/renewal.js";
 import "./client/refusals.js";
 import "./client/handover.js";
+import "./client/order.js";
+import "./client/history.js";
 import "./client/ending.js";
 import "./client/promises.js";
 import "./client/together.js";

@@ -46,9 +46,14 @@ test("the first example works as it stands", async (t) => {
   assert.deepEqual(hub.sent[0].sessions, ["bob", "carol"]);
 });
 
-test("the first example of the tests works as it stands", async () => {
-  const [, example] = section("Testing your own code").match(/```js\n([^]*?)```/);
-  await runExample(example);
+test("the examples of the tests work as they stand", async () => {
+  const examples = [...section("Testing your own code").matchAll(/```js\n([^]*?)```/g)].map(([, example]) => example);
+  const [first, lost] = examples;
+  await runExample(first);
+  const listen = 'alice.on("lost", ({ session }) => console.log(session)); await clock.advance(5_000);\n';
+  // Its client has to know the history from the beginning.
+  const withHistory = first.replace("new FakeHub({ clock })", "new FakeHub({ clock, history: true })");
+  assert.equal(await runExample(`${withHistory}${listen}${lost}`), "alice\n");
 });
 
 test("types, documentation and code name the same options", () => {
@@ -57,7 +62,8 @@ test("types, documentation and code name the same options", () => {
   const given = { url: "wss://hub.example", session: "a", WebSocket };
   for (const name of documented.filter((name) => !["autoConnect", "clock"].includes(name))) {
     // It knows the option, and finds fault with the value.
-    assert.throws(() => connect({ ...given, [name]: {} }), { name: "TypeError", message: RegExp(name) }, name);
+    const wrong = name === "positions" ? { a: {} } : {};
+    assert.throws(() => connect({ ...given, [name]: wrong }), { name: "TypeError", message: RegExp(name) }, name);
   }
   assert.throws(() => connect({ ...given, sendTimeout: 1 }), /sendTimeout/);
 });

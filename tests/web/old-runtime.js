@@ -98,6 +98,8 @@ const age = () => {
     send(data) {
       const { action, id, sessions, message } = JSON.parse(data);
       if (action === "ping") return this.say({ type: "pong" });
+      if (action !== "sendMessage")
+        return this.say({ type: "error", code: "unknown_action", message: "no such action" });
       const counts = sessions.map((session) => ({
         session,
         delivered: +(session === this.session),

@@ -146,6 +146,33 @@ for (const [version, links] of [
       assert.equal(heard.length, 1);
     });
 
+    test("a component goes on from where another one was, and hears what it missed while it was away", async () => {
+      hub.history = true;
+      const say = (message) => hub.deliver(null, { id: message, sessions: ["alice"], message });
+      const heard = [];
+      let positions = null;
+      function App() {
+        const client = hooks.useConnect({ url, session: "alice", positions, WebSocket });
+        hooks.useMessages(({ message, missed }) => {
+          heard.push([message, missed]);
+          positions = { alice: client.position() };
+        }, client);
+        return hooks.useHub(client).state.name;
+      }
+      render(h(App));
+      await until(() => text() === "open");
+      say("live");
+      await until(() => heard.length === 1);
+      hub.cut();
+      say("during a loss");
+      await until(() => heard.length === 2);
+      await unmount();
+      say("while unmounted");
+      render(h(App));
+      await until(() => heard.length === 3);
+      assert.deepEqual(heard, [["live", false], ["during a loss", true], ["while unmounted", true]]); // prettier-ignore
+    });
+
     test("what is shown goes from connecting to open, without a moment of anything else", async () => {
       const shown = [];
       function App() {

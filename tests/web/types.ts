@@ -6,7 +6,7 @@ import { Clock, FakeHub, jwt, type FakeHubLink, type FakeHubTransport } from "..
 
 const clock = new Clock();
 new Clock({ time: new Date() });
-const hub = new FakeHub({ clock, terminate: true });
+const hub = new FakeHub({ clock, terminate: true, history: true });
 const client: HubClient = connect({ url: hub.url, session: "alice", WebSocket: hub.WebSocket, clock });
 
 hub.auth = true;
@@ -17,7 +17,13 @@ await clock.advance(1_000);
 clock.tick(clock.next + hub.pings + hub.attempts.filter((attempt) => attempt.token === token).length);
 for (const { session, number } of hub.open) console.log(session?.length, number);
 for (const { link, frame } of hub.frames) hub.answer(link, frame);
-const { delivered } = hub.deliver(null, { id: "1", sessions: ["alice"], message: { text: "hello" } });
+const { delivered } = hub.deliver(null, { id: "1", sessions: ["alice"], message: { text: "hello" }, store: false });
+hub.drop();
+hub.drop(2);
+hub.skip("alice");
+hub.forget();
+hub.reset();
+hub.history = false;
 console.log(delivered, hub.sent[0].message);
 await hub.stop();
 await client.close();

@@ -16,6 +16,12 @@ export interface HubOptions {
   tokenIn?: "protocol" | "query";
   /** Whether to connect at once (`true`). Otherwise the client is paused until `resume()`. */
   autoConnect?: boolean;
+  /** Whether to fetch messages that were missed, from hubs with history (`true`). `false`: messages are told as they come. */
+  history?: boolean;
+  /** Where to go on from, for each session: what `position()` returned before the page was reloaded, or on another device. */
+  positions?: { [session: string]: Position | null | undefined } | null;
+  /** Whether each send waits until the one before has ended, so that they arrive in the order of the calls (`false`). */
+  ordered?: boolean;
   /** Default: the runtime's own. Node 20 has none: pass the one of the package `ws`. */
   WebSocket?: new (url: string, protocols?: string[]) => object;
   /** Default: the runtime's own. Tests can pass the one of `/testing`. */
@@ -85,6 +91,49 @@ export interface SendOptions {
   ttl?: number | false;
   /** Gives up waiting when aborted; the send rejects with the signal's reason. */
   signal?: AbortSignal;
+  /** `false`: the hub does not keep the message. It is told as it comes, outside of the order. */
+  store?: boolean;
+}
+
+/** A place in a session's messages, as plain JSON. Only the hub that it came from understands it. */
+export interface Position {
+  /** Changes when the hub begins to count anew. */
+  readonly epoch: string;
+  /** 1 for a session's first message. Not every number has one. */
+  readonly offset: number;
+}
+
+export interface HistoryQuery {
+  /** Default: the client's own. */
+  session?: string;
+  /** The newest, 1 to 100 (100). Not together with `after`. */
+  last?: number;
+  /** Those after a position, in their order. */
+  after?: Position;
+  /** How many of them at most, 1 to 100 (100). */
+  limit?: number;
+  /** As for `send()`. */
+  ttl?: number | false;
+  signal?: AbortSignal;
+}
+
+/** What the hub has kept: at most 100 messages, and about 30 KiB. */
+export interface History<T = any> extends Position {
+  readonly id: string;
+  readonly session: string;
+  /** In their order. */
+  readonly messages: Message<T>[];
+  /** Whether there are more to be asked for, after the last of these. */
+  readonly more: boolean;
+  /** With `after`: whether nothing is missing between that position and the last of these. */
+  readonly complete?: boolean;
+}
+
+/** Messages of a session are missing: some after `from` (null if there was no position yet), up to `to`. */
+export interface Missing {
+  readonly session: string;
+  readonly from: Position | null;
+  readonly to: Position;
 }
 
 export interface Count {
@@ -100,7 +149,12 @@ export interface Count {
 export interface Receipt extends Count {
   id: string;
   /** In the order asked for. All zeros: no connection has joined that session. */
-  sessions: (Count & { session: string })[];
+  sessions: (Count & {
+    session: string;
+    /** Where the message stands among that session's, if the hub has kept it. */
+    epoch?: string;
+    offset?: number;
+  })[];
   /** Whether each of the sessions was reached, and no connection was missed that is there. */
   readonly reachedAll: boolean;
 }
@@ -112,6 +166,10 @@ export interface Message<T = any> {
   /** The session that the message was sent to; null if the client has joined without naming one. */
   readonly session: string | null;
   readonly message: T;
+  /** Where it stands among the session's messages; null if the hub does not keep it. */
+  readonly position: Position | null;
+  /** Whether it did not arrive by itself, and was fetched from the hub's history. */
+  readonly missed: boolean;
   /** When the hub sent it, by the hub's clock. */
   readonly sentAt: Date;
   /** When it came, by this machine's clock. */
@@ -213,8 +271,12 @@ export interface HubEvents<T = any> {
   message: [message: Message<T>];
   /** The state has changed. */
   state: [now: HubState, before: HubState];
-  /** A message has come again, within ten minutes, and is dropped. */
+  /** A message has come again, within ten minutes, or after a `gap` was told in its place. It is dropped. */
   duplicate: [message: Message<T>];
+  /** Messages are missing, and could not be fetched within 6 s. What came after them follows. */
+  gap: [missing: Missing];
+  /** Messages were missed of which the hub no longer has all. What it has follows. */
+  lost: [missing: Missing];
   /** Five or more handshakes with a token have been refused in a row. */
   refused: [refusal: { refused: number; retryAt: Date | null; reason: string }];
   /** Something went wrong that no send is waiting to be told. The client goes on by itself. */
@@ -248,6 +310,13 @@ export class HubClient<T = any> {
   send(sessions: string | Iterable<string>, message: T, options?: SendOptions): Promise<Receipt>;
   /** Sends without a receipt, once, and only if the client is open. Returns whether it was sent. */
   post(sessions: string | Iterable<string>, message: T): boolean;
+  /**
+   * Every message of the session (default: its own) up to this position has been handed to the listeners. Store it, and give
+   * it to the next client in `positions`. Undefined until the hub has said where the session stands, and without history.
+   */
+  position(session?: string): Position | undefined;
+  /** Fetches messages that the hub has kept. Listeners are told nothing, and the position stays. */
+  history(query?: HistoryQuery): Promise<History<T>>;
   /** One session's messages, and sends to it. */
   session(name: string): Session<T>;
   /** Without a connection: connects at once. With one: finds out whether it still works. */

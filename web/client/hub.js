@@ -17,6 +17,7 @@ import {
 import { Link } from "./link.js";
 import { watchMachine } from "./machine.js";
 import { checkSession, readOptions } from "./options.js";
+import { Order } from "./order.js";
 import { Outbox } from "./outbox.js";
 import { rememberRecent } from "./recent.js";
 import { mayBeRefusal } from "./runtimes.js";
@@ -28,7 +29,9 @@ export { HubError, SignedOut };
 // What no further attempt can change.
 const HOPELESS = /^(token_too_large|cannot_connect)$/;
 
-const EVENTS = ["message", "state", "duplicate", "refused", "error", "frame"];
+const EVENTS = ["message", "state", "duplicate", "gap", "lost", "refused", "error", "frame"];
+
+const NO_HISTORY = "this hub keeps no history, or the client has the option history: false";
 
 const CLOSED = new HubError("closed", "the client is closed: make a new one to send");
 
@@ -42,6 +45,7 @@ export class HubClient {
   #stopwatch;
   #credentials;
   #outbox;
+  #order;
   #hasCome;
   #timers;
   #unwatch;
@@ -70,6 +74,12 @@ export class HubClient {
     this.#credentials = readCredentials(this.#options, this.#stopwatch);
     this.#hasCome = rememberRecent(dedupeLimit);
     this.#outbox = new Outbox(this.#options, this.#stopwatch, this.#stats, (link) => this.#settled(link));
+    this.#order = new Order(this.#options, {
+      tell: (frame, isMissed) => this.#message(frame, isMissed),
+      repeated: (frame) => this.#repeated(this.#read(frame)),
+      emit: (type, details) => this.#emit(type, details),
+      isStopped: () => this.#isStopped,
+    });
     if (autoConnect) this.#dial();
     else this.pause();
   }
@@ -110,11 +120,22 @@ export class HubClient {
 
   /** Without a connection it waits for one; if one is lost before the answer, it is sent again with the same id. */
   async send(sessions, message, options) {
-    return this.#outbox.add(sessions, message, options);
+    return this.#outbox.send(sessions, message, options);
+  }
+
+  position(session) {
+    return this.#order.position(session);
+  }
+
+  async history({ session = this.#order.own, after, last = after ? undefined : 100, limit, ...options } = {}) {
+    if (this.#order.isOff) throw new HubError("unknown_action", NO_HISTORY);
+    const question = { session, epoch: after?.epoch, after: after?.offset, last, limit };
+    const answer = await this.#outbox.ask(question, options);
+    return { ...answer, messages: answer.messages.map((frame) => this.#read(frame)) };
   }
 
   post(sessions, message) {
-    const frame = this.#outbox.encode({ sessions, message, receipt: false });
+    const frame = this.#outbox.encode({ sessions, message, receipt: false, store: false });
     const isReady = this.#state.name === "open" && !(this.#link.socket.bufferedAmount > BACKED_UP);
     if (isReady) this.#link.write(frame);
     else this.#stats.dropped++;
@@ -233,6 +254,7 @@ export class HubClient {
     this.#link = this.#dialing = null;
     this.#retiring.clear();
     this.#timers.clearAll();
+    this.#order.use(null);
     for (const link of links) {
       link?.end();
       this.#outbox.lost(link, null);
@@ -421,7 +443,10 @@ export class HubClient {
     const why = code ? `${code} ${reason}` : reason;
     const wasRetiring = this.#retiring.delete(link);
     const wasCurrent = link === this.#link;
-    if (wasCurrent) this.#link = null;
+    if (wasCurrent) {
+      this.#link = null;
+      this.#order.use(null);
+    }
     if (link === this.#dialing) this.#dialing = null;
     this.#outbox.lost(link, code);
     if (wasRetiring || this.#isStopped) return;
@@ -482,26 +507,52 @@ export class HubClient {
     if (isNew) this.#opened(link);
     if (link === this.#link && (isNew || this.#state.name !== "open")) {
       this.#becomeOpen();
+      if (isNew && link === this.#link) this.#order.use(link);
       if (link === this.#link) this.#outbox.use(link);
     }
     if (link.ended) return;
-    if (type === "message") this.#message(rest);
-    else if (type === "receipt") this.#outbox.receipt(withReachedAll(rest));
+    if (type === "message") this.#order.message({ ...rest, session: rest.session ?? this.name });
+    else if (type === "receipt") this.#outbox.answer(withReachedAll(rest));
+    else if (type === "history") this.#answered(link, rest);
     else if (type === "error") this.#refused(link, rest);
     // What crossed a send is no answer to it.
     if (!link.ended && this.#outbox.carriedBy(link).length) link.doubt();
   }
 
-  #message({ id, from = null, session = this.name, message, sent_at }) {
-    const delivery = { id, from, session, message, sentAt: new Date(sent_at), receivedAt: this.#dateIn(0) };
+  #read({ id, from = null, session, message, sent_at, epoch, offset }, missed = false) {
+    const position = epoch === undefined ? null : { epoch, offset };
+    return { id, from, session, message, position, missed, sentAt: new Date(sent_at), receivedAt: this.#dateIn(0) };
+  }
+
+  #message(frame, isMissed) {
+    const message = this.#read(frame, isMissed);
+    const { session, from, id } = message;
     // The id is the sender's own choice, so it tells repetitions apart only together with the sender.
-    const isRepeated = this.#hasCome(JSON.stringify([session, from, id]), this.#stopwatch());
-    if (isRepeated) this.#stats.duplicates++;
-    this.#emit(isRepeated ? "duplicate" : "message", delivery);
+    if (this.#hasCome(JSON.stringify([session, from, id]), this.#stopwatch())) this.#repeated(message);
+    else this.#emit("message", message);
+  }
+
+  #repeated(message) {
+    this.#stats.duplicates++;
+    this.#emit("duplicate", message);
+  }
+
+  #answered(link, answer) {
+    link.questions--;
+    if (!Array.isArray(answer.messages)) return;
+    if (!this.#order.answer(answer)) this.#outbox.answer(answer);
   }
 
   #refused(link, { code: given = "internal", message, id }) {
     const code = String(given);
+    // A hub without history does not know the question, and its gateway does not repeat the id.
+    if (code === "unknown_action" && id === undefined && link.questions > 0) {
+      link.questions--;
+      this.#order.off();
+      return this.#outbox.refuseQuestions(code, NO_HISTORY);
+    }
+    // The same question again would have the same answer.
+    if (/^(bad_request|forbidden)$/.test(code)) this.#order.refuse(id);
     const isKnown = this.#outbox.refuse(code, message, id);
     // The hub has lost sight of this connection, so no message reaches it any more: a new one is known again.
     if (code === "not_connected") this.#lost(link, { reason: message });

@@ -1,5 +1,6 @@
 // How long and how often: the client's own limits, beside those that are options. Bundlers write them where they are used.
 
+export const SECOND = 1_000;
 export const MINUTE = 60_000;
 
 // A connection that has lasted this long counts as a success, and the next loss starts the backoff from its beginning.
@@ -39,6 +40,13 @@ export const ANSWERED_WITHIN = 35_000;
 // double, until it has refused nothing for this long.
 export const REFUSED_WITHIN = 2_000;
 export const REFUSALS_PASS = 30_000;
+
+// How long messages may wait for one that is missing, and how many.
+export const GAP_AFTER = 6_000;
+export const EARLY_LIMIT = 1_000;
+
+// By now, fan-outs find a connection in the hub's index.
+export const INDEX_LAG = 5_000;
 
 // How long a message is remembered, so that it is not told again.
 export const REMEMBERED = 600_000;

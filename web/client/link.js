@@ -17,6 +17,7 @@ export class Link {
   endsAt = Infinity;
   heardAt = -Infinity;
   rtt = null; // From the last ping to what was heard next.
+  questions = 0; // About the history, that have no answer.
   #options;
   #on;
   #endSocket;
@@ -65,7 +66,8 @@ export class Link {
   }
 
   /** Writes what the other end has to answer: silence after it is the first sign of a dead peer. */
-  ask(data) {
+  ask(data, isQuestion) {
+    if (isQuestion) this.questions++;
     this.doubt();
     this.write(data);
   }

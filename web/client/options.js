@@ -51,6 +51,9 @@ export function readOptions({
   token,
   tokenIn = "protocol",
   autoConnect = true,
+  ordered = false,
+  history = true,
+  positions,
   clock = systemClock,
   // A server that renders a page has none, and needs none.
   WebSocket = globalThis.WebSocket,
@@ -60,6 +63,8 @@ export function readOptions({
   if (session !== undefined || token == null) checkSession(session);
   check(token == null || /string|function/.test(typeof token), "token must be a string or a function");
   check(/^(protocol|query)$/.test(tokenIn), 'tokenIn must be "protocol" or "query"');
+  check(typeof ordered === "boolean", "ordered must be true or false");
+  check(typeof history === "boolean", "history must be true or false");
   check(
     typeof WebSocket === "function" || !autoConnect,
     "there is no WebSocket here: pass one as the option WebSocket",
@@ -68,7 +73,21 @@ export function readOptions({
     check(Object.keys(NUMBERS).includes(name), `there is no option ${name}`);
     numbers[name] = readNumber(name, numbers[name]);
   }
-  return { url, session, token, tokenIn, autoConnect, clock, WebSocket, ...numbers };
+  positions = readPositions(positions ?? {});
+  return { url, session, token, tokenIn, autoConnect, ordered, history, positions, clock, WebSocket, ...numbers };
+}
+
+/** As a map. Those that are not known yet are left out. */
+function readPositions(given) {
+  const positions = new Map();
+  for (const [session, position] of Object.entries(given)) {
+    if (position == null) continue;
+    const { epoch, offset } = position;
+    const isPosition = typeof epoch === "string" && Number.isSafeInteger(offset) && offset >= 0;
+    check(isSession(session) && isPosition, "positions must be { session: { epoch, offset } }");
+    positions.set(session, { epoch, offset });
+  }
+  return positions;
 }
 
 /** The address without a fragment, which a socket's may not have. */

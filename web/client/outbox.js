@@ -55,21 +55,30 @@ export class Outbox {
   }
 
   /** Resolves with the receipt. */
-  add(sessions, message, { id = newId(), ttl = this.#options.ttl, signal, ...rest } = {}) {
+  send(sessions, message, { store, ...options } = {}) {
+    return this.#add((id) => this.encode({ sessions, message, id, store }), false, options);
+  }
+
+  /** Asks for what the hub has kept. Resolves with the answer. */
+  ask(question, options) {
+    return this.#add((id) => JSON.stringify({ action: "history", ...question, id }), true, options);
+  }
+
+  #add(encode, isQuestion, { id = newId(), ttl = this.#options.ttl, signal, ...rest }) {
     return new Promise((resolve, reject) => {
-      for (const name of Object.keys(rest)) refuse(id, "bad_request", `send() has no option ${name}`);
+      for (const name of Object.keys(rest)) refuse(id, "bad_request", `there is no option ${name}`);
       if (typeof id !== "string" || !/^.{1,128}$/su.test(id)) {
         refuse(id, "bad_request", "id must be a string of 1 to 128 characters");
       }
       const limit = readNumber("ttl", ttl);
-      const frame = this.encode({ sessions, message, id });
+      const frame = encode(id);
       if (this.over) refuse(id, this.over.code, this.over.message, this.over.cause);
       if (this.#sends.has(id)) refuse(id, "bad_request", "a send with this id is unanswered: use another id");
       const { queueLimit } = this.#options;
       if (this.size >= queueLimit)
         refuse(id, "queue_full", `${queueLimit} sends are unanswered (queueLimit): wait for some`);
 
-      const send = { id, frame, link: null, writes: 0, losses: 0, endsAt: this.#stopwatch() + limit };
+      const send = { id, frame, isQuestion, link: null, writes: 0, losses: 0, endsAt: this.#stopwatch() + limit };
       const settle = (how, value) => {
         if (this.#sends.get(id) !== send) return;
         this.#timers.clear(send);
@@ -80,7 +89,7 @@ export class Outbox {
         this.#onSettled(send.link);
       };
       const abort = () => settle(reject, signal.reason ?? new Error("aborted"));
-      send.succeed = (receipt) => settle(resolve, receipt);
+      send.succeed = (answer) => settle(resolve, answer);
       send.fail = (code, text, details) =>
         settle(reject, new HubError(code, text, { id, mayHaveArrived: send.writes > 0, ...details }));
       send.expire = () => {
@@ -102,8 +111,13 @@ export class Outbox {
     this.flush();
   }
 
-  receipt(receipt) {
-    this.#sends.get(receipt.id)?.succeed(receipt);
+  /** A receipt, or what was asked for. */
+  answer(frame) {
+    this.#sends.get(frame.id)?.succeed(frame);
+  }
+
+  refuseQuestions(code, text) {
+    for (const send of [...this.#sends.values()]) if (send.isQuestion) send.fail(code, text);
   }
 
   /** Returns whether the hub's error was about one of these. */
@@ -158,8 +172,9 @@ export class Outbox {
   flush() {
     if (this.#timers.has("flush")) return;
     let slice = SLICE;
+    const first = [...this.#sends.values()].find(({ isQuestion }) => !isQuestion);
     for (const send of this.#sends.values()) {
-      if (send.link) continue;
+      if (send.link || (this.#options.ordered && send !== first && !send.isQuestion)) continue;
       // Whoever listens to frames may have ended the link.
       if (!this.#link) return;
       const carried = this.carriedBy(this.#link);
@@ -178,12 +193,14 @@ export class Outbox {
       // Where no answer can come any more, it is written again.
       this.#answers.set(send, ANSWERED_WITHIN, () => {
         // After all others, which may have more luck.
-        this.#sends.delete(send.id);
-        this.#sends.set(send.id, send);
+        if (!this.#options.ordered) {
+          this.#sends.delete(send.id);
+          this.#sends.set(send.id, send);
+        }
         this.#release(link, (other) => other === send);
       });
       if (send.writes++) this.#stats.resent++;
-      link.ask(send.frame);
+      link.ask(send.frame, send.isQuestion);
     }
   }
 
@@ -205,7 +222,7 @@ function refuse(id, code, text, cause) {
 }
 
 /** Not crypto.randomUUID: browsers have that only on pages served by https. */
-function newId() {
+export function newId() {
   const numbers = globalThis.crypto?.getRandomValues(new Uint32Array(4)) ?? [1, 2, 3, 4].map(Math.random);
   return numbers.join("-");
 }

@@ -35,6 +35,8 @@ export class Clock implements HubClock {
 export interface FakeHubOptions {
   /** The hub's time. Default: the time of day. */
   clock?: HubClock;
+  /** Whether it keeps messages, so that clients can ask for what they have missed (`false`). */
+  history?: boolean;
   /** Whether sockets have `terminate()`, as those of the package ws have, and browsers' have not (`false`). */
   terminate?: boolean;
   /** How sockets get to it. Default: in memory. */
@@ -107,6 +109,8 @@ export class FakeHub {
 
   // What a test may change.
 
+  /** Whether messages are kept from now on, and questions about them answered. */
+  history: boolean;
   /** Handshakes are answered with this status; `true` is 400 (`false`). */
   refuse: boolean | number;
   /** Handshakes need a JWT that has not ended; others are answered with 403 (`false`). */
@@ -129,7 +133,18 @@ export class FakeHub {
   /** Answers a frame as a hub does. */
   answer(link: FakeHubLink, frame: FakeHubFrame): void;
   /** Delivers a message to its sessions, and returns the receipt. `from` is null for a backend. */
-  deliver(from: string | null, frame: { id: string; sessions: string[]; message: unknown }): Record<string, any>;
+  deliver(
+    from: string | null,
+    frame: { id: string; sessions: string[]; message: unknown; store?: boolean },
+  ): Record<string, any>;
+  /** The next deliveries (1) reach no connection. With history they are kept, so clients find a gap. */
+  drop(count?: number): void;
+  /** Takes offsets (1) of a session that no message gets, as a sender that crashes does. */
+  skip(session: string, count?: number): void;
+  /** What was kept expires, and offsets go on: a client that was away has lost something. */
+  forget(): void;
+  /** Starts a new history, with new epochs. */
+  reset(): void;
   /** Cuts every connection. */
   cut(): void;
   /** Cuts every connection and accepts no further one, as a crash would. */

@@ -150,10 +150,14 @@ export class FakeHub {
   greeting = { type: "pong" };
   intercept = () => false;
   now;
+  history;
 
   #transport;
+  #logs = new Map(); // Of each session.
+  #dropping = 0;
 
-  constructor({ clock, terminate = false, transport = new Memory({ terminate }) } = {}) {
+  constructor({ clock, history = false, terminate = false, transport = new Memory({ terminate }) } = {}) {
+    this.history = history;
     this.now = () => clock?.time ?? clock?.now() ?? realNow();
     this.#transport = transport;
     this.url = transport.url;
@@ -191,28 +195,59 @@ export class FakeHub {
 
   answer(link, frame) {
     const { action, id, receipt } = frame;
-    const refuse = (code, message) => link.say({ type: "error", code, message, ...(typeof id === "string" && { id }) });
+    const isNamed = typeof id === "string" && !isBadId(id);
+    const refuse = (code, message) => link.say({ type: "error", code, message, ...(isNamed && { id }) });
     if (action === "ping") return link.say({ type: "pong" });
-    if (action !== "sendMessage") return refuse("unknown_action", "no such action");
+    const isQuestion = action === "history" && this.history;
+    // It is the gateway that knows no other action, and nothing of an id.
+    if (action !== "sendMessage" && !isQuestion) return link.say(UNKNOWN_ACTION);
     if (link.ended()) return refuse("not_connected", "connect again");
-    const wrong = whatIsWrong(frame);
+    const wrong = isQuestion ? whatIsWrongToAsk(frame, link) : whatIsWrong(frame);
     if (wrong) return refuse(...wrong);
-    const answer = this.deliver(link.session, { ...frame, id: id ?? `fake-${this.frames.length}` });
+    const known = id ?? `fake-${this.frames.length}`;
+    if (isQuestion) return link.say(this.#log(frame.session).answer({ ...frame, id: known }));
+    const answer = this.deliver(link.session, { ...frame, id: known });
     if (receipt !== false) link.say(answer);
   }
 
-  deliver(from, { id, sessions, message }) {
+  deliver(from, { id, sessions, message, store = true }) {
     const sent_at = new Date(this.now()).toISOString();
     const counts = [...new Set(sessions)].map((session) => {
       const all = [...this.open].filter((link) => link.session === session);
       const links = all.filter((link) => !link.ended());
-      const delivery = { type: "message", id, from, message, sent_at };
-      // As the hub does, when a message meets a connection whose token has ended.
-      for (const link of all) link.ended() ? link.close() : link.say(delivery);
-      return { session, delivered: links.length, gone: 0, failed: 0 };
+      const delivery = { type: "message", id, from, message, sent_at, session };
+      const place = this.history && store ? this.#log(session).keep(delivery) : {};
+      for (const link of all) {
+        // As the hub does, when a message meets a connection whose token has ended.
+        if (link.ended()) link.close();
+        else if (this.#dropping > 0) this.#dropping--;
+        else link.say({ ...delivery, ...place });
+      }
+      return { session, delivered: links.length, gone: 0, failed: 0, ...place };
     });
     const delivered = counts.reduce((sum, count) => sum + count.delivered, 0);
     return { type: "receipt", id, delivered, gone: 0, failed: 0, sessions: counts };
+  }
+
+  drop(count = 1) {
+    this.#dropping += count;
+  }
+
+  skip(session, count = 1) {
+    for (; count; count--) this.#log(session).take();
+  }
+
+  forget() {
+    for (const log of this.#logs.values()) log.items.clear();
+  }
+
+  reset() {
+    this.#logs.clear();
+  }
+
+  #log(session) {
+    if (!this.#logs.has(session)) this.#logs.set(session, new Log(session, () => this.now()));
+    return this.#logs.get(session);
   }
 
   /** The answer to a handshake: null to leave it open, a status to refuse it, or what becomes of its connection. */
@@ -260,7 +295,7 @@ export class FakeHub {
     try {
       frame = Object(JSON.parse(typeof data === "string" ? data : new TextDecoder().decode(data)));
     } catch {
-      link.say({ type: "error", code: "unknown_action", message: "this is not JSON" });
+      link.say(UNKNOWN_ACTION);
       return;
     }
     // The ping that every connection begins with is not counted.
@@ -271,6 +306,88 @@ export class FakeHub {
     }
     this.frames.push({ link, frame });
     if (!this.mute && !this.intercept(link, frame)) this.answer(link, frame);
+  }
+}
+
+const UNKNOWN_ACTION = { type: "error", code: "unknown_action", message: "no such action" };
+
+const ANSWER_BYTES = 30 * 1024;
+const sizeOf = (frame) => toBytes(JSON.stringify(frame)).length;
+
+/** A number that a message may still be written to. */
+const YOUNG = {};
+
+/** What a hub with history keeps of a session: its head, and an item for each number. */
+class Log {
+  static #count = 0;
+
+  items = new Map();
+  #session;
+  #now;
+  #epoch = `e${++Log.#count}`.padEnd(8, "-");
+  #last = 0;
+  #takenAt;
+
+  constructor(session, now) {
+    this.#session = session;
+    this.#now = now;
+  }
+
+  take() {
+    this.#takenAt = this.#now();
+    return { epoch: this.#epoch, offset: ++this.#last };
+  }
+
+  keep(delivery) {
+    const place = this.take();
+    this.items.set(place.offset, { frame: { ...delivery, ...place }, at: this.#takenAt });
+    return place;
+  }
+
+  answer({ id, epoch, after, last, limit = 100 }) {
+    const isAhead = after !== undefined && (epoch !== this.#epoch || after > this.#last);
+    const begin = last ? this.#beginOf(last) : isAhead ? 0 : (after ?? this.#last);
+    const messages = [];
+    let complete = !isAhead;
+    let more = false;
+    for (let offset = begin + 1, size = 0; offset <= this.#last && !more; offset++) {
+      const item = this.items.get(offset) ?? this.#seal(offset);
+      if (!item) complete = false;
+      if (!item?.frame) {
+        more = item === YOUNG;
+        continue;
+      }
+      size += sizeOf(item.frame);
+      more = messages.length > 0 && (messages.length >= limit || size > ANSWER_BYTES);
+      if (!more) messages.push(item.frame);
+    }
+    const head = { type: "history", id, session: this.#session, epoch: this.#epoch, offset: this.#last, more };
+    return { ...head, ...(after !== undefined && { complete }), messages };
+  }
+
+  /** What the newest messages come after: as many as are asked for, and fit. */
+  #beginOf(count) {
+    let offset = this.#last;
+    for (let found = 0, size = 0; offset > 0; offset--) {
+      const { frame } = this.items.get(offset) ?? {};
+      if (!frame) continue;
+      size += sizeOf(frame);
+      if (found === count || (found > 0 && size > ANSWER_BYTES)) break;
+      found++;
+    }
+    return offset;
+  }
+
+  /** A number without an item, after one that is there, is one that its sender has left: sealed, unless it is young. */
+  #seal(offset) {
+    if (!this.items.has(offset - 1)) return undefined;
+    let later = offset + 1;
+    while (later <= this.#last && !this.items.has(later)) later++;
+    const since = this.items.get(later)?.at ?? this.#takenAt;
+    if (this.#now() - since < 1_000) return YOUNG;
+    const item = {};
+    this.items.set(offset, item);
+    return item;
   }
 }
 
@@ -297,16 +414,35 @@ function endOf(token) {
   return claimsOf(token).exp * 1_000;
 }
 
+const bad = (text) => ["bad_request", text];
+
+const isBadId = (id) => id != null && !(typeof id === "string" && /^.{1,128}$/su.test(id));
+
 /** Why a hub refuses this frame, as a code and a text; undefined if it does not. */
-function whatIsWrong({ sessions, message, id, receipt }) {
-  const bad = (text) => ["bad_request", text];
-  if (id != null && !(typeof id === "string" && /^.{1,128}$/su.test(id))) return bad("id must be 1 to 128 characters");
+function whatIsWrong({ sessions, message, id, receipt, store }) {
+  if (isBadId(id)) return bad("id must be 1 to 128 characters");
   if (receipt !== undefined && typeof receipt !== "boolean") return bad("receipt must be true or false");
+  if (store !== undefined && typeof store !== "boolean") return bad("store must be true or false");
   if (!Array.isArray(sessions) || !sessions.length || !sessions.every(isSession)) {
     return bad("sessions must be a list of 1 to 100 session ids");
   }
   if (new Set(sessions).size > 100) return ["too_many_sessions", "at most 100 sessions"];
   if (message === undefined) return bad("message is missing");
+}
+
+/** The same for a question about the history. */
+function whatIsWrongToAsk({ session, epoch, after, last, limit, id }, link) {
+  const isBad = (value, least, most) =>
+    value !== undefined && !(Number.isSafeInteger(value) && value >= least && value <= most);
+  if (isBadId(id)) return bad("id must be 1 to 128 characters");
+  if (!isSession(session)) return bad("session must be a session id");
+  if (epoch !== undefined && typeof epoch !== "string") return bad("epoch must be a string");
+  if (isBad(after, 0, Number.MAX_SAFE_INTEGER)) return bad("after must be an offset");
+  if (isBad(limit, 1, 100) || isBad(last, 1, 100)) return bad("limit and last must be 1 to 100");
+  if (after !== undefined && (epoch === undefined || last !== undefined)) {
+    return bad("after needs an epoch, and no last");
+  }
+  if (session !== link.session) return ["forbidden", "another's history"];
 }
 
 const isBinary = (data) => data instanceof ArrayBuffer || ArrayBuffer.isView(data);

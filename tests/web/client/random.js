@@ -95,3 +95,114 @@ for (let seed = 1; seed <= 8; seed++) {
     assert.ok(hub.open.size <= 2, `${hub.open.size} connections`);
   });
 }
+
+for (const [what, canLose] of [
+  ["nothing is missing, nothing twice, and all is in order", false],
+  ["what is missing was told as lost or as a gap, and nothing else was", true],
+]) {
+  for (let seed = 1; seed <= 6; seed++) {
+    test(`messages through faults at random, seed ${seed}: ${what}`, async (t) => {
+      const { hub, clock, connect, wind, settle } = await setUp(t, { history: true });
+      const random = (Math.random = generator(seed));
+      const pick = (list) => list[Math.floor(random() * list.length)];
+      const has = (chance) => random() < chance;
+
+      const log = []; // Of what was kept, in its order.
+      let count = 0;
+      const say = ({ id = `${++count}`, ...rest } = {}) => {
+        const frame = { id, sessions: ["room"], message: "x".repeat(pick([1, 10, 4_000])), ...rest };
+        const [{ epoch, offset }] = hub.deliver(null, frame).sessions;
+        if (offset) log.push({ id, epoch, offset });
+      };
+      // A session whose very first number has no message counts as one that has lost something.
+      say();
+      const clients = [];
+      for (let number = 0; number < 3; number++) clients.push(await connect("room", { handoverAfter: 2 * MINUTE }));
+      await wind(10 * SECOND);
+      log.length = 0;
+
+      // Deliveries are late, come twice or not at all. The hub itself keeps its frames in order.
+      const late = new WeakSet();
+      let trouble = 0;
+      const unreliable = (link) => {
+        if (late.has(link)) return;
+        late.add(link);
+        const { say } = link;
+        link.say = (frame) => {
+          if (frame.type !== "message" || has(1 - trouble)) return say(frame);
+          if (has(0.3)) return;
+          for (let times = pick([1, 1, 2]); times; times--) {
+            clock.setTimeout(() => hub.open.has(link) && say(frame), random() * pick([50, 3_000]));
+          }
+        };
+      };
+      // Two answers in a row are never lost, so that each gap is closed in time; unless something may be missing.
+      const unanswered = new Map();
+      hub.intercept = (link, { action, id }) => {
+        if (action !== "history") return false;
+        const lost = unanswered.get(link) ?? 0;
+        unanswered.set(link, 0);
+        if (!has(trouble) || (lost && !canLose)) return false;
+        unanswered.set(link, lost + 1);
+        pick([
+          () => {},
+          () => link.say({ type: "error", code: "internal", message: "no", id }),
+          () => link.say({ message: "Too Many Requests", connectionId: "c" }),
+        ])();
+        return true;
+      };
+      const happen = {
+        say: () => [...Array(pick([1, 3, 30]))].forEach(() => say()),
+        twice: () => (say(), say({ id: `${count}` })),
+        aside: () => say({ store: false }),
+        skip: () => hub.skip("room", pick([1, 2])),
+        cut: () => hub.cut(),
+        close: () => hub.open.size && pick([...hub.open]).close(1001),
+        refuse: () => (hub.refuse = pick([false, 503])),
+        trouble: () => (trouble = pick([0, 0.2, 0.7])),
+        pause: () => pick(clients).pause(),
+        resume: () => clients.forEach((client) => client.resume()),
+        ...(canLose && { forget: () => hub.forget(), reset: () => has(0.3) && (hub.cut(), hub.reset()) }),
+      };
+      for (let step = 0; step < 80; step++) {
+        hub.open.forEach(unreliable);
+        happen[pick(Object.keys(happen))]();
+        await wind(pick([1, 100, 1_000, 5_000, 20_000]));
+      }
+      trouble = 0;
+      hub.refuse = false;
+      happen.resume();
+      await wind(3 * MINUTE);
+      say();
+      await settle();
+
+      const { epoch, offset } = log[log.length - 1];
+      for (const client of clients) {
+        assert.deepEqual(client.position(), { epoch, offset });
+        const missing = [...client.heard("gap"), ...client.heard("lost")];
+        if (!canLose) assert.deepEqual(missing, []);
+        const kept = client.heard("message").filter(({ position }) => position);
+        const told = new Set(kept.map(({ id }) => id));
+        assert.equal(told.size, kept.length, "nothing is told twice");
+        // In the order of the log, each is there that was not said to be missing.
+        const place = ({ epoch, offset }) => log.findIndex((entry) => entry.epoch === epoch && entry.offset === offset);
+        const places = kept.map(({ position }) => place(position));
+        assert.deepEqual(
+          places,
+          [...places].sort((a, b) => a - b),
+        );
+        const epochs = [...new Set(log.map(({ epoch }) => epoch))];
+        const isBefore = (a, b) => epochs.indexOf(a.epoch) - epochs.indexOf(b.epoch) || a.offset - b.offset;
+        const isIn =
+          (entry) =>
+          ({ from, to }) =>
+            isBefore(from, entry) < 0 && isBefore(entry, to) <= 0;
+        for (const entry of log) assert.ok(told.has(entry.id) || missing.some(isIn(entry)), JSON.stringify(entry));
+        for (const one of missing.filter(({ from, to }) => from.epoch === to.epoch)) {
+          const had = kept.filter(({ position }) => isIn(position)(one)).length;
+          assert.ok(had < one.to.offset - one.from.offset, `${JSON.stringify(one)} is all there`);
+        }
+      }
+    });
+  }
+}

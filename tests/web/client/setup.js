@@ -10,7 +10,7 @@ export const SECOND = 1_000;
 export const MINUTE = 60 * SECOND;
 export const HOUR = 60 * MINUTE;
 
-const EVENTS = ["message", "state", "duplicate", "refused", "error", "frame"];
+const EVENTS = ["message", "state", "duplicate", "gap", "lost", "refused", "error", "frame"];
 
 const { performance } = globalThis;
 
@@ -22,12 +22,15 @@ export async function until(condition, what = String(condition)) {
   }
 }
 
-/** A hub, a clock that only the test moves, and clients that are closed at the end. `random` is what chance comes to. */
-export async function setUp(t, { random = 0.5 } = {}) {
+/**
+ * A hub, a clock that only the test moves, and clients that are closed at the end. `random` is what chance comes to, and
+ * `history` says whether the hub keeps messages.
+ */
+export async function setUp(t, { random = 0.5, history = false } = {}) {
   const clock = newClock();
   const { random: chance } = Math;
   Math.random = () => random;
-  const { hub, options: standard } = await startHub({ clock });
+  const { hub, options: standard } = await startHub({ clock, history });
   const clients = [];
   const wind = (ms) => clock.advance(ms);
   const settle = () => clock.settle();
@@ -149,3 +152,44 @@ export function replace(t, target, name, value) {
 export function issue(clock, life, claims) {
   return jwt({ iat: clock.time / 1_000, exp: (clock.time + life) / 1_000, ...claims });
 }
+
+/** A delivery as the hub posts it, from a backend. */
+export const delivery = (offset, epoch, rest) => ({
+  ...{ type: "message", id: `${offset}`, from: null, message: offset, sent_at: "2030-01-01T00:00:00.000Z" },
+  ...{ session: "bob", epoch, offset, ...rest },
+});
+
+/** A hub that keeps messages, and a client that knows where its session stands. */
+export async function withHistory(t, { random, ...options } = {}) {
+  const set = await setUp(t, { random, history: true });
+  const { hub, connect, wind } = set;
+  const bob = await connect("bob", options);
+  const { epoch } = bob.position();
+  let asked = 0;
+  /** What has been asked about the history since the last time. */
+  const questions = () => {
+    const all = hub.frames.map(({ frame }) => frame).filter(({ action }) => action === "history");
+    return all.slice(asked, (asked = all.length));
+  };
+  // Each connection asks twice.
+  await wind(5 * SECOND);
+  assert.equal(questions().length, 2);
+  return {
+    ...set,
+    bob,
+    epoch,
+    questions,
+    /** A message to its session. */
+    say: (message, rest) => hub.deliver(null, { id: `${message}`, sessions: ["bob"], message, ...rest }),
+    /** One that the hub does not know of, on the connection that was opened last. */
+    post: (offset, rest) => [...hub.open].pop().say(delivery(offset, epoch, rest)),
+  };
+}
+
+/** Questions about the history are left to `answer`. */
+export function instead(hub, answer = () => {}) {
+  hub.intercept = (link, frame) => frame.action === "history" && (answer(link, frame), true);
+}
+
+/** The hub fails. */
+export const internal = (link, { id }) => link.say({ type: "error", code: "internal", message: "try again", id });

@@ -6,6 +6,8 @@ import {
   HubError,
   SignedOut,
   type Count,
+  type History,
+  type HistoryQuery,
   type HubClock,
   type HubErrorCode,
   type HubEvents,
@@ -14,6 +16,8 @@ import {
   type HubStateName,
   type HubStats,
   type Message,
+  type Missing,
+  type Position,
   type Receipt,
   type SendOptions,
   type Session,
@@ -44,6 +48,9 @@ const all: Required<HubOptions> = {
   },
   tokenIn: "query",
   autoConnect: false,
+  history: false,
+  positions: { alice: { epoch: "e", offset: 1 }, bob: null, carol: undefined },
+  ordered: true,
   WebSocket: Socket,
   clock,
   ttl: false,
@@ -105,12 +112,13 @@ connect({ url, session: "alice" }).on("message", ({ message }) => message.what.e
 // Sends
 
 const { signal } = new AbortController();
-const options: SendOptions = { id: "1", ttl: false, signal };
+const options: SendOptions = { id: "1", ttl: false, signal, store: false };
 const receipt: Receipt = await hub.send(["bob", "carol"], { text: "hello" }, options);
 const counts: Count[] = [receipt, ...receipt.sessions];
 const sum: number = counts.reduce((total, { delivered, gone, failed }) => total + delivered + gone + failed, 0);
 const reached: string[] = receipt.sessions.filter(({ complete }) => complete !== false).map(({ session }) => session);
 const whole: boolean = receipt.reachedAll;
+const offset: number | undefined = receipt.sessions[0]?.offset;
 await connect({ url, session: "x" }).send(new Set(["bob"]), [receipt.id, sum, reached, whole], { ttl: 1_000 });
 // @ts-expect-error A message is what its type says.
 await hub.send("bob", { txt: "hello" });
@@ -123,6 +131,27 @@ await hub.send("bob", { text: String(sent) }).catch((error: unknown) => {
   return [code, error.id?.length, error.retryable, error.mayHaveArrived, error.cause, error.message];
 });
 new HubError("timeout", "late", { id: "1", cause: 1, retryable: true, mayHaveArrived: true });
+
+// What was missed
+
+const position: Position | undefined = hub.position();
+connect({ url, session: "alice", positions: { alice: position, bob: hub.position("bob") } });
+connect({ url, session: "alice", positions: null });
+const explain = ({ session, from, to }: Missing) => `${session}: ${from?.offset ?? "?"} to ${to.offset} of ${to.epoch}`;
+hub.on("lost", explain)();
+hub.on("gap", (missing) => explain(missing).length)();
+const query: HistoryQuery = { session: "alice", last: 20, ttl: 1_000, signal };
+const newest: History<Chat> = await hub.history(query);
+const next = await hub.history({ after: newest, limit: 1 });
+const flags: (boolean | undefined)[] = [next.more, next.complete, next.messages[0]?.missed];
+const at: Position | null | undefined = newest.messages[0]?.position;
+export const missed = [position, offset, flags, at, newest.messages[0]?.message.text];
+// @ts-expect-error A position has an epoch.
+connect({ url, session: "alice", positions: { alice: { offset: 1 } } });
+// @ts-expect-error There is no such question.
+hub.history({ before: position });
+// @ts-expect-error A position is a value.
+hub.position().offset = 1;
 
 // Messages as a loop, and one session's
 

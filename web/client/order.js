@@ -1,0 +1,258 @@
+// Each session's messages in their order: what is early waits, what is missing is asked for, what comes again is dropped.
+
+import { EARLY_LIMIT, GAP_AFTER, INDEX_LAG, MINUTE, SECOND } from "./limits.js";
+import { newId } from "./outbox.js";
+import { createTimers } from "./timers.js";
+
+/**
+ * `on` has `tell(frame, isMissed)` for the next message, `repeated(frame)`, `emit(type, details)`, and `isStopped()`, whether
+ * nothing more is to be told.
+ */
+export class Order {
+  isOff; // The hub keeps no history, or it is not wanted: messages are told as they come.
+  #options;
+  #on;
+  #sequences = new Map(); // By session.
+  #link = null;
+
+  constructor(options, on) {
+    const { history, session, positions } = options;
+    this.isOff = !history;
+    this.#options = options;
+    this.#on = on;
+    // Where the token alone names the session, the positions may name it too.
+    if (history) for (const name of session ? [session] : positions.keys()) this.#sequence(name);
+  }
+
+  /** The session that this client has joined, as soon as that is known. */
+  get own() {
+    return [...this.#sequences.keys()][0];
+  }
+
+  position(session = this.own) {
+    return this.#sequences.get(session)?.position;
+  }
+
+  /** From now on, this link carries the questions, beginning with what was missed. Without one, nothing is asked. */
+  use(link) {
+    this.#link = link;
+    for (const sequence of this.#sequences.values()) sequence.use(link);
+  }
+
+  message(frame) {
+    const isOrdered = !this.isOff && typeof frame.epoch === "string" && Number.isSafeInteger(frame.offset);
+    if (isOrdered) this.#sequence(frame.session).message(frame);
+    else this.#on.tell(frame);
+  }
+
+  /** Returns whether the answer is to a question of these. */
+  answer(frame) {
+    const found = this.#asking(frame.id);
+    found?.answer(frame);
+    return Boolean(found);
+  }
+
+  /** The hub will not answer this question, nor the same one again. */
+  refuse(id) {
+    const found = this.#asking(id);
+    if (found) this.#end(found);
+  }
+
+  /** The hub has no history. */
+  off() {
+    this.isOff = true;
+    for (const sequence of this.#sequences.values()) this.#end(sequence);
+  }
+
+  #asking(id) {
+    return [...this.#sequences.values()].find(({ question }) => question && question === id);
+  }
+
+  #end(sequence) {
+    this.#sequences.delete(sequence.session);
+    sequence.end();
+  }
+
+  #sequence(session) {
+    let sequence = this.#sequences.get(session);
+    if (!sequence) {
+      sequence = new Sequence(session, this.#options, this.#on);
+      this.#sequences.set(session, sequence);
+      sequence.use(this.#link);
+    }
+    return sequence;
+  }
+}
+
+class Sequence {
+  question = null; // The id of what was asked, until it is answered.
+  #clock;
+  #on;
+  #timers;
+  #link = null;
+  #early = new Map(); // Waits for messages before it: by offset, in the order of arrival, all of one epoch.
+  #isBehind = false; // The hub may have more than has arrived.
+  #told; // The last offset that was told: what is between it and the position may still be under way.
+  #asked = 0; // How often, since an answer has last moved the position.
+  #helpedAt; // When that was.
+
+  constructor(session, { positions, clock }, on) {
+    this.session = session;
+    this.position = positions.get(session); // Nothing up to it is to come, or it was told.
+    this.#told = this.position?.offset ?? 0;
+    this.#clock = clock;
+    this.#on = on;
+    this.#timers = createTimers(clock);
+  }
+
+  use(link) {
+    this.#link = link;
+    this.#timers.clearAll();
+    if (!link) return;
+    this.#helpedAt = this.#clock.uptime();
+    this.#asked = 0;
+    this.question = null;
+    this.#catchUp();
+    // A fan-out that has read the index just before may not have seen this connection.
+    this.#timers.set("again", INDEX_LAG, () => this.#catchUp());
+    this.#next();
+  }
+
+  message(frame) {
+    const { epoch, offset } = frame;
+    if (this.position?.epoch === epoch && offset <= this.position.offset) {
+      if (offset <= this.#told) return this.#on.repeated(frame);
+      // It was under way while the hub said where the session stands, or that it is lost.
+      this.position = { epoch, offset: offset - 1 };
+      this.question = null;
+      this.#isBehind = true;
+    }
+    if (this.#isOther(epoch)) {
+      // Only the hub knows which of the two epochs is over.
+      this.#early.clear();
+      this.question = null;
+    }
+    if (this.#early.has(offset)) return this.#on.repeated(frame);
+    // Any more are fetched later.
+    if (this.#early.size < EARLY_LIMIT) this.#early.set(offset, { frame, at: this.#clock.uptime() });
+    else this.#isBehind = true;
+    this.#next();
+  }
+
+  answer({ epoch, offset, more, complete, messages }) {
+    this.question = null;
+    const before = this.position;
+    const last = messages[messages.length - 1];
+    if (this.#isOther(epoch)) this.#early.clear();
+    if (!before) {
+      this.position = { epoch, offset };
+      // Messages that have arrived from before this position move it back.
+      this.#release(0);
+    } else if (last || !more) {
+      const isAnew = epoch !== before.epoch || (complete === false && offset < before.offset);
+      if (isAnew) {
+        this.position = { epoch, offset: 0 };
+        this.#told = 0;
+      }
+      for (const frame of messages) {
+        const isNews = frame.offset > this.position.offset && !this.#early.has(frame.offset);
+        if (isNews) this.#early.set(frame.offset, { frame, isMissed: true, at: this.#clock.uptime() });
+      }
+      const to = { epoch, offset: more ? last.offset : offset };
+      if (complete === false) this.#on.emit("lost", { session: this.session, from: before, to });
+      this.#release(to.offset);
+    }
+    const hasHelped = this.position !== before;
+    if (hasHelped) {
+      this.#helpedAt = this.#clock.uptime();
+      this.#asked = 0;
+    }
+    this.#isBehind = more || this.position.offset < offset;
+    if (more && this.#link) {
+      if (hasHelped) this.#ask();
+      // The next offset may still get its message.
+      else this.#askIn(SECOND);
+    }
+    this.#next();
+  }
+
+  /** Tells what is left, and asks for nothing more. */
+  end() {
+    this.use(null);
+    this.#release(2 ** 53);
+  }
+
+  get #first() {
+    return Math.min(...this.#early.keys());
+  }
+
+  #isOther(epoch) {
+    const [early] = this.#early.values();
+    const known = early?.frame ?? this.position;
+    return known && known.epoch !== epoch;
+  }
+
+  /** Tells what is next, for as long as nothing before it is missing; up to an offset, whatever is missing. */
+  #release(to) {
+    for (;;) {
+      const { epoch, offset } = this.position ?? { offset: 0 };
+      const reached = Math.max(to, offset);
+      const first = this.#first;
+      if (first > reached + 1) {
+        if (reached > offset) this.position = { epoch, offset: reached };
+        return;
+      }
+      if (this.#on.isStopped()) return;
+      const { frame, isMissed } = this.#early.get(first);
+      this.#early.delete(first);
+      this.#told = first;
+      this.position = { epoch: frame.epoch, offset: first };
+      this.#on.tell(frame, isMissed);
+    }
+  }
+
+  /** Tells what is next; then sees to it that what is missing is asked for, and that nothing waits for it too long. */
+  #next() {
+    if (!this.#isOther(this.position?.epoch)) this.#release(0);
+    if (!this.#link) return;
+    const [early] = this.#early.values();
+    if (!early) this.#timers.clear("gap");
+    if (!early && !this.#isBehind) return this.#timers.clear("ask");
+    if (early) {
+      // A new gap. All clients of the session may see it, and should not ask at the same moment.
+      if (!this.#timers.has("gap")) {
+        this.#asked = 0;
+        this.#timers.clear("ask");
+      }
+      const since = Math.max(early.at, this.#helpedAt);
+      this.#timers.set("gap", since + GAP_AFTER - this.#clock.uptime(), () => this.#giveUp());
+    }
+    if (!this.#timers.has("ask")) this.#askIn(SECOND * (0.5 + Math.random()));
+  }
+
+  #giveUp() {
+    const [{ frame }] = this.#early.values();
+    const from = this.position ?? null;
+    this.position = { epoch: frame.epoch, offset: this.#first - 1 };
+    this.question = null;
+    this.#on.emit("gap", { session: this.session, from, to: this.position });
+    this.#next();
+  }
+
+  #catchUp() {
+    this.#isBehind = true;
+    this.#ask();
+  }
+
+  #askIn(ms) {
+    this.#timers.set("ask", ms, () => this.#ask());
+  }
+
+  #ask() {
+    const { epoch, offset: after } = this.position ?? {};
+    this.question ??= newId();
+    const wait = Math.min(SECOND * 2 ** this.#asked, MINUTE / 2);
+    this.#askIn(this.#asked++ < 2 ? wait : wait * (1 + Math.random()));
+    this.#link.ask(JSON.stringify({ action: "history", session: this.session, epoch, after, id: this.question }), true);
+  }
+}
