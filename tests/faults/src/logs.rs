@@ -147,7 +147,7 @@ async fn every_kind_of_trouble_is_one_line_however_often_it_happens() {
     assert_eq!(totals(outcome.response()), [700, 100, 200]);
     let log = log(&function.finish());
     for (message, level, count) in [
-        ("sessions not read", "ERROR", 1),
+        ("sessions not served", "ERROR", 1),
         ("deliveries failed", "ERROR", 200),
         ("prunes failed", "WARN", 100),
         ("not closed", "WARN", 50),

@@ -7,6 +7,8 @@
     reason = "a test that meets the unexpected should stop there and then, and so should its helpers"
 )]
 
+#[path = "../../recorder.rs"]
+mod recorder;
 mod support;
 
 mod connecting;
@@ -15,6 +17,7 @@ mod delivery;
 mod expiry;
 mod freeze;
 mod gone;
+mod history;
 mod identity;
 mod logs;
 mod memory;

@@ -4,12 +4,15 @@ use std::{
     collections::{HashMap, HashSet},
     fs::File,
     path::Path,
+    sync::Arc,
     time::{Duration, SystemTime},
 };
 
-use harness::{Function, Operation, Outcome, Output, Post, Row, World, over_socket};
+use harness::{Function, Gateway, Operation, Outcome, Output, Post, Row, World, over_socket};
 use serde_json::{Value, json};
 use tokio::time::{sleep, timeout};
+
+use crate::recorder::Recorder;
 
 /// The sender's connection and session.
 pub(crate) const SENDER: &str = "sender=";
@@ -42,27 +45,45 @@ impl Turn {
     }
 }
 
+/// Writes down what was posted, once for all recipients, when the test is over.
+struct Posts(Arc<Gateway>);
+
+impl Drop for Posts {
+    fn drop(&mut self) {
+        let recorder = Recorder::new("socket");
+        let posts = self.0.posts();
+        let frames: HashSet<_> =
+            posts.iter().map(|post| &*post.frame).filter(|frame| !frame.is_empty()).collect();
+        frames.into_iter().for_each(|frame| recorder.record("hub", &String::from_utf8_lossy(frame)));
+    }
+}
+
 /// The send-message function, a world for it, and a sender who is connected.
 pub(crate) struct Hub {
     pub(crate) world: World,
     pub(crate) function: Function,
+    _posts: Posts,
     _turn: Turn,
 }
 
 impl Hub {
     pub(crate) async fn alone() -> Self {
-        Self::start(Turn::alone()).await
+        Self::start(Turn::alone(), World::start().await).await
     }
 
     pub(crate) async fn together() -> Self {
-        Self::start(Turn::together()).await
+        Self::start(Turn::together(), World::start().await).await
     }
 
-    async fn start(turn: Turn) -> Self {
-        let world = World::start().await;
+    pub(crate) async fn with_history() -> Self {
+        Self::start(Turn::together(), World::start().await.with_history()).await
+    }
+
+    async fn start(turn: Turn, world: World) -> Self {
         world.table.put(SENDER, Row::aged(SENDERS_SESSION, 60));
         let function = Function::start("send-message", &world).await;
-        Self { world, function, _turn: turn }
+        let posts = Posts(world.gateway.clone());
+        Self { world, function, _posts: posts, _turn: turn }
     }
 
     /// Connects `count` connections a minute ago, and names them.
@@ -129,7 +150,9 @@ pub(crate) fn index(name: &str) -> usize {
 pub(crate) fn frame(outcome: &Outcome) -> Value {
     let answer = outcome.response();
     assert_eq!(answer["statusCode"], 200, "{answer}");
-    serde_json::from_str(answer["body"].as_str().expect("the body should be text")).expect("and JSON")
+    let text = answer["body"].as_str().expect("the body should be text");
+    Recorder::new("socket").record("hub", text);
+    serde_json::from_str(text).expect("and JSON")
 }
 
 /// A receipt's `[delivered, gone, failed]`, which its sessions must add up to.
@@ -147,7 +170,7 @@ pub(crate) fn totals(receipt: &Value) -> [u64; 3] {
 }
 
 /// What the functions say. A line with other words is a library's.
-const WORDS: [&str; 18] = [
+const WORDS: [&str; 19] = [
     "admitted",
     "clock corrected",
     "connected",
@@ -156,6 +179,7 @@ const WORDS: [&str; 18] = [
     "disconnected",
     "explained",
     "failed",
+    "history",
     "keys not refreshed",
     "not closed",
     "panicked",
@@ -163,7 +187,7 @@ const WORDS: [&str; 18] = [
     "refused",
     "sender notified",
     "sent",
-    "sessions not read",
+    "sessions not served",
     "started",
     "stopped",
 ];

@@ -65,7 +65,7 @@ async fn a_session_that_cannot_be_read_keeps_no_other_from_being_served() {
         [count("a", 60, true), count("hall", 50, false), count("room", 50, false), count("z", 60, true)];
     assert_eq!((&receipt["sessions"], &receipt["complete"]), (&json!(expected), &false.into()));
     let log = hub.log();
-    let unread = line(&log, "sessions not read");
+    let unread = line(&log, "sessions not served");
     assert_eq!((&unread["level"], &unread["count"]), (&"ERROR".into(), &2.into()));
     assert_eq!(line(&log, "sent")["complete"], false);
     assert_eq!(counted(&log, "HandlerErrors"), 1.0);
