@@ -268,10 +268,12 @@ if part system; then
       skip 'page in a browser' "$no_node"
       skip 'example of the client' "$no_node"
       skip 'damaged frames' "$no_node"
+      skip 'nothing missed' "$no_node"
     else
-      node_tests 'page in a browser' with_stack node --test --test-reporter=tap --test-timeout=120000 tests/web/page.test.js
+      node_tests 'page in a browser' with_stack node --test --test-reporter=tap --test-timeout=400000 tests/web/page.test.js
       node_tests 'example of the client' with_stack node --test --test-reporter=tap --test-timeout=120000 tests/web/example.test.js
       node_tests 'damaged frames' with_stack node --test --test-reporter=tap --test-timeout=120000 tests/web/damaged.test.js
+      node_tests 'nothing missed' with_stack node --test --test-reporter=tap --test-timeout=400000 tests/web/nothing-missed.test.js
     fi
     check 'log lines' logs_are_json
     check 'up again changes nothing' up_again_changes_nothing
@@ -281,7 +283,7 @@ if part system; then
     check 'pipeline, with its permissions' with_stack tests/pipeline.sh target/lambda-local
     check 'a crash is reported and repaired' crash_is_reported_and_repaired
   else
-    for name in 'plan after apply is empty' 'one function, one event' 'system tests' 'page in a browser' 'example of the client' 'damaged frames' 'log lines' 'up again changes nothing' 'the emulator and requests that come twice' 'rollback' 'the module, replaced and depended on' 'pipeline, with its permissions' 'a crash is reported and repaired'; do
+    for name in 'plan after apply is empty' 'one function, one event' 'system tests' 'page in a browser' 'example of the client' 'damaged frames' 'nothing missed' 'log lines' 'up again changes nothing' 'the emulator and requests that come twice' 'rollback' 'the module, replaced and depended on' 'pipeline, with its permissions' 'a crash is reported and repaired'; do
       skip "$name" 'the local stack did not come up'
     done
   fi

@@ -6,6 +6,7 @@ import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { findBrowser, launch } from "./browser.js";
+import { recordPages } from "./frames.js";
 import { install, run } from "./installed.js";
 
 const { HUB_URL } = process.env;
@@ -36,7 +37,9 @@ function assertSaid(lines) {
 
 test("the example runs in Node", async () => {
   await writeFile(join(folder, "example.js"), await example());
-  await writeFile(join(folder, "ws.js"), 'import WebSocket from "ws"; globalThis.WebSocket ??= WebSocket;');
+  const frames = JSON.stringify(new URL("frames.js", import.meta.url));
+  const sockets = `import WebSocket from "ws"; import { recorded } from ${frames}; globalThis.WebSocket = recorded(globalThis.WebSocket ?? WebSocket);`;
+  await writeFile(join(folder, "ws.js"), sockets);
   const { stdout, stderr } = await run(process.execPath, ["--import", "./ws.js", "example.js"], { cwd: folder });
   assert.equal(stderr, "");
   assertSaid(stdout.trim().split("\n"));
@@ -55,7 +58,7 @@ test("the example runs in a browser, as a bundle", { skip: noBrowser }, async (t
   });
   const browser = await launch();
   t.after(() => browser.close());
-  const page = await browser.newPage();
+  const page = await recordPages(await browser.newContext()).newPage();
   const lines = [];
   page.on("console", (message) => lines.push(message.text()));
   page.on("pageerror", (error) => lines.push(String(error)));

@@ -5,10 +5,12 @@ import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
 import { test } from "node:test";
 import { promisify } from "node:util";
-import WebSocket from "ws";
+import { WebSocket as PlainWebSocket } from "ws";
 import { connect } from "../../web/client/hub.js";
 import { findBrowser, launch, servePage } from "./browser.js";
+import { recorded, recordPages } from "./frames.js";
 
+const WebSocket = recorded(PlainWebSocket);
 const { HUB_URL } = process.env;
 const life = Number(process.env.TOKEN_SECONDS ?? 8);
 const stay = Number(process.env.LISTEN_SECONDS ?? 24);
@@ -86,7 +88,7 @@ test(
       await site.stop();
     });
     const session = name("browser");
-    const page = await browser.newPage();
+    const page = await recordPages(await browser.newContext()).newPage();
     const addresses = [];
     page.on("websocket", (socket) => addresses.push(socket.url()));
     const join = async (text) => {
