@@ -311,8 +311,9 @@ export class HubClient<T = any> {
   /** Sends without a receipt, once, and only if the client is open. Returns whether it was sent. */
   post(sessions: string | Iterable<string>, message: T): boolean;
   /**
-   * Every message of the session (default: its own) up to this position has been handed to the listeners. Store it, and give
-   * it to the next client in `positions`. Undefined until the hub has said where the session stands, and without history.
+   * Every message of the session (default: its own) up to this position has been handed to the listeners, but for those that
+   * `gap` and `lost` were about. Store it, and give it to the next client in `positions`. Undefined until the hub has said
+   * where the session stands, and without history.
    */
   position(session?: string): Position | undefined;
   /** Fetches messages that the hub has kept. Listeners are told nothing, and the position stays. */

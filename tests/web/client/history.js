@@ -122,6 +122,21 @@ test("lost without a message left: the position is where the session stands", as
   assert.deepEqual([bob.got(), bob.position().offset], [[4], 4]);
 });
 
+test("what was lost, and arrives all the same, is told; but never something that comes before what was told", async (t) => {
+  const { hub, bob, epoch, say, post, cut, wind } = await withHistory(t);
+  say(1);
+  await wind(0);
+  await cut();
+  for (const number of numbers(2, 4)) say(number);
+  hub.forget();
+  await wind(MINUTE);
+  assert.deepEqual([bob.got(), bob.position().offset], [[1], 4]);
+  for (const offset of [3, 2, 1, 3]) post(offset, { id: `late ${offset}`, message: `late ${offset}` });
+  await wind(MINUTE);
+  assert.deepEqual([bob.got(), bob.position()], [[1, "late 3"], { epoch, offset: 4 }]);
+  assert.equal(bob.stats.duplicates, 3);
+});
+
 for (const [where, begin] of [
   ["while the client is away", ({ cut, hub, say }) => cut().then(() => (hub.reset(), say("a"), say("b")))],
   ["while it is connected", async ({ hub, say }) => (hub.reset(), say("a"), say("b"))],
