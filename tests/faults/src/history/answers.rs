@@ -85,6 +85,9 @@ async fn each_question_has_its_answer() {
         clear(&reader.world.messages, ROOM);
     }
     assert!(reader.world.gateway.posts().is_empty());
+    let reads = |call: &harness::Call| matches!(call.operation, Operation::GetItem | Operation::Query);
+    let consistent = calls(&reader.world, |call| reads(call) && call.input["ConsistentRead"] == true);
+    assert_eq!(consistent, calls(&reader.world, reads));
 }
 
 #[tokio::test]
