@@ -10,6 +10,7 @@ import "./client/refusals.js";
 import "./client/handover.js";
 import "./client/order.js";
 import "./client/history.js";
+import "./client/losses.js";
 import "./client/ending.js";
 import "./client/promises.js";
 import "./client/together.js";

@@ -45,6 +45,9 @@ export const REFUSALS_PASS = 30_000;
 export const GAP_AFTER = 6_000;
 export const EARLY_LIMIT = 1_000;
 
+// How far before its first position a client still takes messages, which were under way when it came.
+export const UNDER_WAY = 100;
+
 // By now, fan-outs find a connection in the hub's index.
 export const INDEX_LAG = 5_000;
 

@@ -1,6 +1,6 @@
 // Each session's messages in their order: what is early waits, what is missing is asked for, what comes again is dropped.
 
-import { EARLY_LIMIT, GAP_AFTER, INDEX_LAG, MINUTE, SECOND } from "./limits.js";
+import { EARLY_LIMIT, GAP_AFTER, INDEX_LAG, MINUTE, SECOND, UNDER_WAY } from "./limits.js";
 import { newId } from "./outbox.js";
 import { createTimers } from "./timers.js";
 
@@ -26,7 +26,7 @@ export class Order {
 
   /** The session that this client has joined, as soon as that is known. */
   get own() {
-    return [...this.#sequences.keys()][0];
+    return this.#options.session ?? [...this.#sequences.values()].find(({ isRefused }) => !isRefused)?.session;
   }
 
   position(session = this.own) {
@@ -36,7 +36,10 @@ export class Order {
   /** From now on, this link carries the questions, beginning with what was missed. Without one, nothing is asked. */
   use(link) {
     this.#link = link;
-    for (const sequence of this.#sequences.values()) sequence.use(link);
+    for (const sequence of this.#sequences.values()) {
+      // Whoever listens to frames may have ended it meanwhile.
+      if (this.#link === link) sequence.use(link);
+    }
   }
 
   message(frame) {
@@ -52,25 +55,20 @@ export class Order {
     return Boolean(found);
   }
 
-  /** The hub will not answer this question, nor the same one again. */
+  /** The hub will not answer this question, nor the same one again over this link. */
   refuse(id) {
-    const found = this.#asking(id);
-    if (found) this.#end(found);
+    this.#asking(id)?.refuse();
   }
 
   /** The hub has no history. */
   off() {
     this.isOff = true;
-    for (const sequence of this.#sequences.values()) this.#end(sequence);
+    for (const sequence of this.#sequences.values()) sequence.refuse();
+    this.#sequences.clear();
   }
 
   #asking(id) {
     return [...this.#sequences.values()].find(({ question }) => question && question === id);
-  }
-
-  #end(sequence) {
-    this.#sequences.delete(sequence.session);
-    sequence.end();
   }
 
   #sequence(session) {
@@ -86,6 +84,7 @@ export class Order {
 
 class Sequence {
   question = null; // The id of what was asked, until it is answered.
+  isRefused = false; // This link brings no answers, so nothing waits for any.
   #clock;
   #on;
   #timers;
@@ -93,6 +92,10 @@ class Sequence {
   #early = new Map(); // Waits for messages before it: by offset, in the order of arrival, all of one epoch.
   #isBehind = false; // The hub may have more than has arrived.
   #told; // The last offset that was told: what is between it and the position may still be under way.
+  #lostTo = null; // Up to here, what is missing has been told as lost.
+  #asksFrom; // The position that the question is about.
+  #askedAt; // When it was asked first.
+  #answeredAt = -Infinity;
   #asked = 0; // How often, since an answer has last moved the position.
   #helpedAt; // When that was.
 
@@ -112,9 +115,17 @@ class Sequence {
     this.#helpedAt = this.#clock.uptime();
     this.#asked = 0;
     this.question = null;
-    this.#catchUp();
+    this.isRefused = false;
     // A fan-out that has read the index just before may not have seen this connection.
     this.#timers.set("again", INDEX_LAG, () => this.#catchUp());
+    this.#catchUp();
+    this.#next();
+  }
+
+  refuse() {
+    this.isRefused = true;
+    this.question = null;
+    this.#timers.clearAll();
     this.#next();
   }
 
@@ -129,42 +140,35 @@ class Sequence {
     }
     if (this.#isOther(epoch)) {
       // Only the hub knows which of the two epochs is over.
+      this.#isBehind ||= this.#early.size > 0;
       this.#early.clear();
       this.question = null;
     }
     if (this.#early.has(offset)) return this.#on.repeated(frame);
     // Any more are fetched later.
-    if (this.#early.size < EARLY_LIMIT) this.#early.set(offset, { frame, at: this.#clock.uptime() });
+    const hasRoom = this.#early.size < EARLY_LIMIT || offset === this.position?.offset + 1;
+    if (hasRoom) this.#early.set(offset, { frame, at: this.#clock.uptime() });
     else this.#isBehind = true;
     this.#next();
   }
 
-  answer({ epoch, offset, more, complete, messages }) {
-    this.question = null;
+  answer(answer) {
+    const { epoch, offset, more, messages } = answer;
     const before = this.position;
-    const last = messages[messages.length - 1];
+    this.question = null;
+    this.#answeredAt = this.#clock.uptime();
     if (this.#isOther(epoch)) this.#early.clear();
     if (!before) {
       this.position = { epoch, offset };
+      this.#told = Math.max(0, offset - UNDER_WAY);
       // Messages that have arrived from before this position move it back.
       this.#release(0);
-    } else if (last || !more) {
-      const isAnew = epoch !== before.epoch || (complete === false && offset < before.offset);
-      if (isAnew) {
-        this.position = { epoch, offset: 0 };
-        this.#told = 0;
-      }
-      for (const frame of messages) {
-        const isNews = frame.offset > this.position.offset && !this.#early.has(frame.offset);
-        if (isNews) this.#early.set(frame.offset, { frame, isMissed: true, at: this.#clock.uptime() });
-      }
-      const to = { epoch, offset: more ? last.offset : offset };
-      if (complete === false) this.#on.emit("lost", { session: this.session, from: before, to });
-      this.#release(to.offset);
+    } else if (messages.length || !more) {
+      this.#fill(answer);
     }
     const hasHelped = this.position !== before;
     if (hasHelped) {
-      this.#helpedAt = this.#clock.uptime();
+      this.#helpedAt = this.#answeredAt;
       this.#asked = 0;
     }
     this.#isBehind = more || this.position.offset < offset;
@@ -176,10 +180,28 @@ class Sequence {
     this.#next();
   }
 
-  /** Tells what is left, and asks for nothing more. */
-  end() {
-    this.use(null);
-    this.#release(2 ** 53);
+  /** Takes from an answer what is missing, and tells it, with what has waited for it. */
+  #fill({ epoch, offset, more, complete, messages }) {
+    const before = this.position;
+    const isAnew = epoch !== before.epoch || (complete === false && offset < this.#asksFrom?.offset);
+    if (isAnew) {
+      this.position = { epoch, offset: 0 };
+      this.#told = 0;
+    }
+    for (const frame of messages) {
+      const isNews = frame.offset > this.position.offset && !this.#early.has(frame.offset);
+      if (isNews) this.#early.set(frame.offset, { frame, isMissed: true, at: this.#answeredAt });
+    }
+    const to = { epoch, offset: more ? messages[messages.length - 1].offset : offset };
+    const known = Math.max(before.offset, this.#lostTo?.epoch === epoch ? this.#lostTo.offset : 0);
+    if (complete === false && (isAnew || to.offset > known)) {
+      this.#lostTo = to;
+      // Whoever stores the position now is not to hear of this again.
+      const least = Math.min(to.offset, this.#first - 1);
+      if (least > this.position.offset) this.position = { epoch, offset: least };
+      this.#on.emit("lost", { session: this.session, from: before, to });
+    }
+    this.#release(to.offset);
   }
 
   get #first() {
@@ -213,8 +235,9 @@ class Sequence {
 
   /** Tells what is next; then sees to it that what is missing is asked for, and that nothing waits for it too long. */
   #next() {
+    if (this.isRefused) while (this.#early.size && !this.#on.isStopped()) this.#skip();
     if (!this.#isOther(this.position?.epoch)) this.#release(0);
-    if (!this.#link) return;
+    if (!this.#link || this.isRefused) return;
     const [early] = this.#early.values();
     if (!early) this.#timers.clear("gap");
     if (!early && !this.#isBehind) return this.#timers.clear("ask");
@@ -231,12 +254,29 @@ class Sequence {
   }
 
   #giveUp() {
+    const [early] = this.#early.values();
+    const now = this.#clock.uptime();
+    const waited = this.question ? now - this.#askedAt : 0;
+    // Where timers were late, as in a page that was frozen, the hub has not had the time to answer.
+    if (this.#answeredAt <= early.at && waited < 2 * SECOND) {
+      this.#timers.set("gap", 2 * SECOND - waited, () => this.#giveUp());
+      if (!this.question) this.#ask();
+      return;
+    }
+    this.question = null;
+    this.#skip();
+    this.#next();
+  }
+
+  /** Goes on with what has waited longest, or is before that, whatever is missing. */
+  #skip() {
     const [{ frame }] = this.#early.values();
     const from = this.position ?? null;
-    this.position = { epoch: frame.epoch, offset: this.#first - 1 };
-    this.question = null;
-    this.#on.emit("gap", { session: this.session, from, to: this.position });
-    this.#next();
+    const to = { epoch: frame.epoch, offset: this.#first - 1 };
+    this.position = to;
+    const isHole = from ? from.epoch !== to.epoch || from.offset < to.offset : !this.isRefused;
+    if (isHole) this.#on.emit("gap", { session: this.session, from, to });
+    this.#release(0);
   }
 
   #catchUp() {
@@ -250,7 +290,11 @@ class Sequence {
 
   #ask() {
     const { epoch, offset: after } = this.position ?? {};
-    this.question ??= newId();
+    if (!this.question) {
+      this.question = newId();
+      this.#asksFrom = this.position;
+      this.#askedAt = this.#clock.uptime();
+    }
     const wait = Math.min(SECOND * 2 ** this.#asked, MINUTE / 2);
     this.#askIn(this.#asked++ < 2 ? wait : wait * (1 + Math.random()));
     this.#link.ask(JSON.stringify({ action: "history", session: this.session, epoch, after, id: this.question }), true);

@@ -344,7 +344,8 @@ class Log {
     return place;
   }
 
-  answer({ id, epoch, after, last, limit = 100 }) {
+  answer({ id, epoch, after, last, limit: asked = 100 }) {
+    const limit = after === undefined ? 100 : asked;
     const isAhead = after !== undefined && (epoch !== this.#epoch || after > this.#last);
     const begin = last ? this.#beginOf(last) : isAhead ? 0 : (after ?? this.#last);
     const messages = [];
