@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use harness::{Function, World, executable};
+use harness::{Function, Operation, World, executable};
 use serde_json::{Value, json};
 
 use super::{
-    EPOCH, HOUR, ROOM, Slot, append, ask, attribute, clear, client, last, lay, number, numbers, offsets,
-    read_after, summary,
+    EPOCH, HOUR, ROOM, Slot, append, ask, attribute, calls, clear, client, last, lay, number, numbers,
+    offsets, read_after, summary,
 };
 use crate::support::{AMPLE, Hub, Turn, frame};
 
@@ -224,4 +224,20 @@ async fn after_a_restored_backup_without_heads_a_new_epoch_begins_and_overwrites
     assert_eq!(summary(&ask(&reader, after(&stands["epoch"], 1)).await), (vec![4], false, Some(true)));
     let written = numbers(&hub.world, ROOM);
     assert!(written.len() == 4 && written[1].1.is_none() && written[2].1.is_none(), "{written:?}");
+}
+
+#[tokio::test]
+async fn a_backlog_that_has_expired_and_is_not_swept_yet_is_passed_over_in_few_steps() {
+    let _turn = Turn::together();
+    let world = World::start().await.with_history();
+    let history = client(&world);
+    let mut slots = vec![Slot::Message(-100); 3000];
+    (slots[1000], slots[2000], slots[2999]) = (Slot::Foreign(HOUR), Slot::Nothing, Slot::Foreign(-100));
+    slots.extend([Slot::Message(HOUR), Slot::Void(HOUR), Slot::Message(HOUR)]);
+    lay(&world.messages, ROOM, &slots, 5000);
+    let reading = read_after(&history, ROOM, EPOCH, 5, 100).await;
+    let expected = (vec![3001, 3003], false, Some(false));
+    assert_eq!((offsets(&reading), reading.more, reading.complete), expected);
+    let queries = calls(&world, |call| call.operation == Operation::Query);
+    assert!(queries < 20, "{queries}");
 }

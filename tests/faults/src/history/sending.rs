@@ -1,6 +1,6 @@
 //! What history adds to a send: which calls, in which order, what frames and receipts say, and what it costs.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use harness::{Answer, Function, Operation, Outcome, Row, World, executable, over_socket};
 use serde_json::{Value, json};
@@ -239,6 +239,22 @@ async fn a_kept_message_whose_recipients_cannot_be_read_is_counted_where_it_stan
         (&json!(1), &json!(2))
     );
     assert_eq!(counted(&log, "HandlerErrors"), 1.0);
+}
+
+#[tokio::test]
+async fn a_receipt_says_where_each_message_stands_that_was_kept_also_when_the_time_is_up() {
+    let hub = Hub::with_history().await;
+    hub.crowd(ROOM, 3_000);
+    hub.world.gateway.script(|_, _| Answer::Hang);
+    let others: Vec<String> = (0..30).map(|index| format!("s{index}")).collect();
+    let sessions: Vec<&str> = [ROOM].into_iter().chain(others.iter().map(String::as_str)).collect();
+    let receipt = frame(&hub.send(&sessions, Duration::from_secs(4)).await);
+    for entry in receipt["sessions"].as_array().expect("a list") {
+        let kept = hub.world.messages.items(entry["session"].as_str().expect("a session"));
+        let offset = kept.get(1).map(|item| attribute(item, "offset").parse::<u64>().expect("a number"));
+        assert_eq!(entry["offset"].as_u64(), offset, "{entry}");
+    }
+    assert_eq!(receipt["sessions"][0]["offset"], 1);
 }
 
 #[tokio::test]
