@@ -16,7 +16,7 @@ import {
 } from "./limits.js";
 import { Link } from "./link.js";
 import { watchMachine } from "./machine.js";
-import { checkSession, readOptions } from "./options.js";
+import { checkSession, isPosition, readOptions } from "./options.js";
 import { Order } from "./order.js";
 import { Outbox } from "./outbox.js";
 import { rememberRecent } from "./recent.js";
@@ -129,6 +129,7 @@ export class HubClient {
 
   async history({ session = this.#order.own, after, last = after ? undefined : 100, limit, ...options } = {}) {
     if (this.#order.isOff) throw new HubError("unknown_action", NO_HISTORY);
+    if (after && !isPosition(after)) throw new HubError("bad_request", "after must be a position: { epoch, offset }");
     const question = { session, epoch: after?.epoch, after: after?.offset, last, limit };
     const answer = await this.#outbox.ask(question, options);
     return { ...answer, messages: answer.messages.map((frame) => this.#read(frame)) };

@@ -82,12 +82,14 @@ function readPositions(given) {
   const positions = new Map();
   for (const [session, position] of Object.entries(given)) {
     if (position == null) continue;
-    const { epoch, offset } = position;
-    const isPosition = typeof epoch === "string" && Number.isSafeInteger(offset) && offset >= 0;
-    check(isSession(session) && isPosition, "positions must be { session: { epoch, offset } }");
-    positions.set(session, { epoch, offset });
+    check(isSession(session) && isPosition(position), "positions must be { session: { epoch, offset } }");
+    positions.set(session, { epoch: position.epoch, offset: position.offset });
   }
   return positions;
+}
+
+export function isPosition({ epoch, offset }) {
+  return typeof epoch === "string" && Number.isSafeInteger(offset) && offset >= 0;
 }
 
 /** The address without a fragment, which a socket's may not have. */

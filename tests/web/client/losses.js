@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { test } from "../suite.js";
-import { delivery, instead, MINUTE, SECOND, setUp, withHistory } from "./setup.js";
+import { code, delivery, instead, MINUTE, SECOND, setUp, withHistory } from "./setup.js";
 
 const ends = ({ from, to }) => [from.offset, to.offset];
 
@@ -159,6 +159,14 @@ test("a newcomer is told what was under way when it came, and not what is older"
   link.say(delivery(299, epoch));
   await settle();
   assert.equal(bob.got()[0], 299);
+});
+
+test("a question after what is no position is refused before it is asked", async (t) => {
+  const { bob, questions } = await withHistory(t);
+  for (const after of [4, {}, { epoch: "another1" }, { offset: 4 }, { epoch: "another1", offset: -1 }]) {
+    await assert.rejects(bob.history({ after }), code("bad_request"), JSON.stringify(after));
+  }
+  assert.deepEqual(questions(), []);
 });
 
 for (const how of ["close", "pause"]) {
