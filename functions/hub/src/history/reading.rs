@@ -268,8 +268,8 @@ impl<'a> Walk<'a> {
         Ok(())
     }
 
-    /// The first number after `expired` before which everything has expired, which DynamoDB removes days late. Found by
-    /// halves, since expiry never goes down along the numbers.
+    /// The first number after `expired` that is not followed by one that has expired. DynamoDB removes those days late, so
+    /// there may be many: found by halves, since expiry never goes down along the numbers.
     async fn first_with_time_left(&self, mut expired: u64) -> Result<u64, Failure> {
         let mut live = self.last.offset + 1;
         while expired + 1 < live {
