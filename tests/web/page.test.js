@@ -509,8 +509,8 @@ else
       way.cut();
       await page.getByText("The connection is lost.").waitFor();
       await page.waitForTimeout(2_500); // Several attempts.
-      way.restore();
       await page.getByRole("button", { name: "Try now" }).click();
+      way.restore();
       await isState(page, "Connected");
       assert.deepEqual(await page.evaluate(() => announced), [
         "The connection is lost. What you write now is sent when it is back.",
@@ -645,8 +645,9 @@ else
       await isState(page, "Connected");
       await to(page).fill(name("bob"));
       await to(page).blur();
-      way.refuse();
       await page.reload();
+      // Not sooner: the page before would try again while it is still there.
+      way.refuse();
       await page.getByText("Enter your token again.").waitFor();
       await isState(page, "Token needed");
       await isFocused(page, "new-token");
