@@ -90,9 +90,10 @@ test(`${SESSIONS} sessions under load, connections cut at random, seed ${seed}`,
     for (let number = 0; isOn();) {
       const request = { sessions: some(), message: message(++number), id: randomUUID() };
       if (has(0.05)) await die(request.sessions[0]);
-      // One that got no answer sends again.
+      // One that got no answer, or an error, sends again.
       for (let attempts = has(0.1) ? 2 : 1; attempts; attempts--) {
-        receipts.push({ ...(await publish(request)), from: null, isKept: true });
+        const receipt = await publish(request).catch(() => publish(request));
+        receipts.push({ ...receipt, from: null, isKept: true });
       }
     }
   };
