@@ -71,7 +71,7 @@ async fn a_message_is_delivered_in_its_senders_name_and_a_receipt_returned() {
     let [(alice, _), (bob, frame)] = &posts[..] else { panic!("{posts:?}") };
     let expected = json!({
         "type": "message", "id": "m-1", "from": "alice", "message": { "text": "Hello, hub" },
-        "sent_at": frame["sent_at"],
+        "sent_at": frame["sent_at"], "session": "bob",
     });
     assert_eq!((alice.as_str(), bob.as_str(), frame), (ALICE, "bobs", &expected));
 }
