@@ -66,8 +66,11 @@ impl Bench {
         let file = self.out.join(format!("callgrind/{}-{label}.out", program.name));
         let setting = Setting { callgrind: Some(&file), ..self.setting() };
         let mut problem = String::new();
+        let reads = if matches!(job, Job::Ungranted) || program.name == "publish" { 2 } else { 1 };
+        let mut least = f64::INFINITY;
         // Under callgrind all is some 50 times slower, and the hub's time-outs are not: on a busy machine it retries.
-        for _ in 0..3 {
+        for _ in 0..6 {
+            let before = world.table.calls().len();
             let process = program.start(&world, setting).await;
             let done = match job {
                 Job::First | Job::Kept => process.try_send(ONE, 1).await,
@@ -77,11 +80,17 @@ impl Bench {
             };
             process.terminate().await;
             match done {
-                Ok(_) => return total(&file),
+                Ok(_) => least = least.min(total(&file)),
                 Err(error) => problem = error,
             }
+            if least.is_finite()
+                && (matches!(job, Job::Fanout) || world.table.calls().len() - before <= reads)
+            {
+                break;
+            }
         }
-        panic!("{problem}")
+        assert!(least.is_finite(), "{problem}");
+        least
     }
 
     /// Instructions, by callgrind: the same twice, however busy the machine is.
