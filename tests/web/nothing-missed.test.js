@@ -5,6 +5,7 @@ import { randomUUID } from "node:crypto";
 import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { connect } from "../../web/client/hub.js";
+import { generator } from "./generator.js";
 import { Line } from "./line.js";
 import { clock, historyOf, Listener, problems, until, WebSocket } from "./listener.js";
 import { die, publish } from "./stack.js";
@@ -21,16 +22,6 @@ Math.random = generator(seed);
 const between = (least, most) => least + Math.floor(Math.random() * (most - least + 1));
 const has = (chance) => Math.random() < chance;
 const times = (count, make) => Array.from({ length: count }, (_, number) => make(number));
-
-/** Numbers from 0 to 1 (mulberry32). */
-function generator(state) {
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let t = Math.imul(state ^ (state >>> 15), 1 | state);
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
-    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
-  };
-}
 
 /** Five at a time. */
 async function each(list, run) {

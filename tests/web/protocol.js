@@ -183,7 +183,7 @@ const MALFORMED = {
     '{"action":"history","session":"bob","after":4}',
     '{"action":"history","session":"bob","epoch":"k3f9q2xa","after":4,"last":10}',
   ],
-  hub: ["hello", "7", "null", "[]", "{}", '{"type":"goodbye"}', '{"type":"pong"', '{"action":"ping"}', '{"pong":true}'],
+  hub: ["hello", "7", "null", "[]", "{}", '{"type":"bye"}', '{"type":"pong"', '{"action":"ping"}', '{"pong":true}'],
 };
 
 /** Frames that are none of the document's, each a little beside one that is. */

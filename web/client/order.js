@@ -196,7 +196,7 @@ class Sequence {
     const known = Math.max(before.offset, this.#lostTo?.epoch === epoch ? this.#lostTo.offset : 0);
     if (complete === false && (isAnew || to.offset > known)) {
       this.#lostTo = to;
-      // Whoever stores the position now is not to hear of this again.
+      // A client that goes on from the position as it is now is not told of this loss again.
       const least = Math.min(to.offset, this.#first - 1);
       if (least > this.position.offset) this.position = { epoch, offset: least };
       this.#on.emit("lost", { session: this.session, from: before, to });

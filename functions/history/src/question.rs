@@ -59,7 +59,7 @@ fn read(parts: &Parts<'_>) -> Result<(SessionId, Range), String> {
         .flatten()
         .ok_or("`session` must be there, and a string: name the session whose messages you want")?;
     let session = SessionId::parse(&name)
-        .ok_or("`session` is not a session id: use 1 to 128 visible ASCII characters other than * \" \\")?;
+        .ok_or_else(|| format!("`session` is not a session id: {}", SessionId::RULE))?;
     let epoch: Option<String> =
         value(parts.epoch).ok_or("`epoch` must be a string, the one that came with the offset")?;
     let after = number("after", parts.after, &OFFSETS)?;

@@ -1,9 +1,8 @@
 //! The table of messages: what was sent to each session, numbered in one order.
 //!
 //! A session's head (number 0) counts its messages. A message is written under its number before it is posted to anybody,
-//! and a number without a message is sealed as void by whoever reads past it, so that each number is a message or a void,
-//! once and for ever. What is written expires in the order of the numbers: a message that is missing beside an older one
-//! that has time left was never there.
+//! and a number whose sender has died is sealed as void by whoever reads past it: each is written once. What is written
+//! expires in the order of the numbers, so a message that is missing after one that has time left was never there.
 
 mod reading;
 

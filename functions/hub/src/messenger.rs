@@ -135,7 +135,8 @@ impl Messenger {
         };
         // Boxed, because it is large.
         let result = Box::pin(fanout.deliver(&sessions, frame, session_frame, &mut report)).await;
-        for (session, position) in report.sessions.iter_mut().zip(kept.into_inner().unwrap_or_default()) {
+        let kept = kept.into_inner().unwrap_or_else(PoisonError::into_inner);
+        for (session, position) in report.sessions.iter_mut().zip(kept) {
             session.position = position;
         }
         let receipt = Receipt::new(id, std::mem::take(&mut report.sessions));

@@ -17,6 +17,9 @@ const MAX_ID_CHARS: usize = 128;
 pub struct SessionId(String);
 
 impl SessionId {
+    /// What a name must be, for whoever has given one that is not.
+    pub const RULE: &str = "use 1 to 128 visible ASCII characters other than * \" \\";
+
     /// The name, if it is well formed.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
@@ -247,11 +250,8 @@ fn parse_sessions(raw: &RawValue) -> Result<Vec<SessionId>, Refusal> {
     let mut seen = HashSet::new();
     let mut sessions = Vec::new();
     for (index, name) in names.iter().enumerate() {
-        let session = SessionId::parse(name).ok_or_else(|| {
-            bad(format!(
-                "`sessions[{index}]` is not a session id: use 1 to {MAX_ID_CHARS} visible ASCII characters other than * \" \\"
-            ))
-        })?;
+        let session = SessionId::parse(name)
+            .ok_or_else(|| bad(format!("`sessions[{index}]` is not a session id: {}", SessionId::RULE)))?;
         if seen.insert(name) {
             sessions.push(session);
         }

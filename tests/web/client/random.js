@@ -1,18 +1,9 @@
 // Faults at random, the same for the same seed: whatever comes, the client keeps what it promises.
 
 import assert from "node:assert/strict";
+import { generator } from "../generator.js";
 import { test } from "../suite.js";
 import { fakePage, MINUTE, SECOND, setUp } from "./setup.js";
-
-/** A generator of numbers from 0 to 1 (mulberry32). */
-function generator(seed) {
-  return () => {
-    seed = (seed + 0x6d2b79f5) | 0;
-    let t = Math.imul(seed ^ (seed >>> 15), 1 | seed);
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
-    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
-  };
-}
 
 for (let seed = 1; seed <= 8; seed++) {
   test(`a hundred faults at random, seed ${seed}`, async (t) => {

@@ -342,7 +342,6 @@ impl<'a> Walk<'a> {
             let Some(expires_at) = self.before.filter(|at| *at > now_seconds() + PROOF_SECONDS) else {
                 // It may have been there and expired.
                 self.complete = false;
-                self.before = None;
                 self.next = number;
                 break;
             };
