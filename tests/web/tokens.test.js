@@ -145,7 +145,8 @@ test(
     await enter(await token(session));
     await isState("Connected");
     await page.locator("#log .out .status").last().filter({ hasText: "Delivered to" }).waitFor();
-    assert.deepEqual(await page.locator("#log .bubble").allTextContents(), ["before", "meanwhile"]);
+    const shown = await page.locator("#log .bubble").allTextContents();
+    assert.deepEqual(shown, ["note to self", "before", "meanwhile"], "the session's earlier message comes first");
 
     // The token is not kept, so a page that is loaded anew asks for it without another attempt.
     const before = addresses.length;
