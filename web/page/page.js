@@ -175,7 +175,8 @@ function render(now, before) {
     hasTokenEnded = asksForToken = false;
     turnedAway = 0;
   } else {
-    hasTokenEnded ||= before?.expiresAt && before.expiresAt <= Date.now();
+    // By a clock that may be a little ahead of this one.
+    hasTokenEnded ||= before?.expiresAt && before.expiresAt - Date.now() < 1_000;
     const isShut = !wasOpen && attempt >= ATTEMPTS && navigator.onLine;
     const isAsking = isForgotten || hasTokenEnded || turnedAway || isShut || name === "failed";
     asksForToken ||= Boolean(isAsking);
