@@ -39,7 +39,7 @@ async fn main() -> ExitCode {
     let mut options = Options::read();
     let bench = options.bench();
     if let Some(baseline) = options.take("check") {
-        return guard(&bench, Path::new(&baseline), options.take("accept").is_some()).await;
+        return guard(bench, Path::new(&baseline), options.take("accept").is_some()).await;
     }
 
     let only = options.take("only");
@@ -104,7 +104,12 @@ async fn main() -> ExitCode {
 }
 
 /// Counts instructions and compares them with those that were accepted before.
-async fn guard(bench: &Bench, baseline: &Path, accept: bool) -> ExitCode {
+async fn guard(mut bench: Bench, baseline: &Path, accept: bool) -> ExitCode {
+    if !accept {
+        let accepted: BTreeMap<String, f64> =
+            serde_json::from_str(&read(&baseline.to_string_lossy())).expect("the baseline is JSON");
+        bench.limits = accepted.into_iter().map(|(key, count)| (key, count * SLACK)).collect();
+    }
     let figures = bench.instructions().await;
     let counts = figures.iter().filter_map(|figure| Some((figure.key.clone(), figure.values[0]?.round())));
     let counts: BTreeMap<String, f64> = counts.collect();
@@ -112,14 +117,12 @@ async fn guard(bench: &Bench, baseline: &Path, accept: bool) -> ExitCode {
         fs::write(baseline, format!("{:#}\n", json!(counts))).expect("the baseline can be written");
         return ExitCode::SUCCESS;
     }
-    let accepted: BTreeMap<String, f64> =
-        serde_json::from_str(&read(&baseline.to_string_lossy())).expect("the baseline is JSON");
     let mut good = true;
-    for (key, before) in &accepted {
+    for (key, limit) in &bench.limits {
         let now = counts.get(key).copied().unwrap_or(f64::INFINITY);
-        let verdict = if now <= before * SLACK { "ok" } else { "TOO MANY" };
-        good &= now <= before * SLACK;
-        println!("{verdict:<9} {key:<26} {now:>12.0}, accepted {before:>12.0}");
+        let verdict = if now <= *limit { "ok" } else { "TOO MANY" };
+        good &= now <= *limit;
+        println!("{verdict:<9} {key:<26} {now:>12.0}, accepted {:>12.0}", limit / SLACK);
     }
     if good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
@@ -182,6 +185,7 @@ impl Options {
             out: self.need("out").into(),
             concurrency: number(self.need("concurrency")),
             rounds: self.take("rounds").map_or(1, number),
+            limits: BTreeMap::new(),
         }
     }
 }
