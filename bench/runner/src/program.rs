@@ -79,13 +79,14 @@ impl Program {
     /// Starts the program in `world`.
     pub(crate) async fn start<'a>(&self, world: &'a World, setting: Setting<'_>) -> Process<'a> {
         let (mut executable, arguments) = self.command.split_first().expect("a command is not empty");
-        let valgrind = PathBuf::from("/usr/bin/valgrind");
+        let nice = PathBuf::from("/usr/bin/nice");
         if setting.callgrind.is_some() {
-            executable = &valgrind;
+            executable = &nice;
         }
         let adjust = |command: &mut Command| {
             if let Some(file) = setting.callgrind {
-                command.args(["--quiet", "--tool=callgrind"]);
+                // First of all, where that is allowed: it is so slow as it is that it may outlast the program's time-outs.
+                command.args(["-n", "-20", "/usr/bin/valgrind", "--quiet", "--tool=callgrind"]);
                 command.arg(format!("--callgrind-out-file={}", file.display())).arg(&self.command[0]);
             }
             command.args(arguments).envs(self.variables.iter().cloned());
