@@ -97,7 +97,7 @@ impl Bench {
         least
     }
 
-    /// Instructions, by callgrind: the same twice, however busy the machine is.
+    /// Instructions, by callgrind.
     pub(crate) async fn instructions(&self) -> Vec<Figure> {
         fs::create_dir_all(self.out.join("callgrind")).expect("the results' folder can be written");
         let (mut start, mut post) = ([None; 4], [None; 4]);
