@@ -60,10 +60,18 @@ struct Model {
     /// Where the reader stands who follows, and what it has got.
     position: Position,
     followed: BTreeSet<At>,
-    /// Numbers of which it was told that something may be lost: their senders, if they are slow, come after that.
+    /// Numbers without a message of which it was told that something may be lost: a slow sender may come after that.
     lost: BTreeSet<At>,
     /// How often numbers were sealed, senders killed, and answers incomplete: none of them may be never.
     events: [u64; 3],
+}
+
+/// What was known before a question was asked.
+struct Before {
+    /// What had expired.
+    expired: BTreeSet<At>,
+    /// Every message that had been written.
+    written: BTreeSet<At>,
 }
 
 /// What happened at once.
@@ -152,7 +160,7 @@ impl Model {
                 }
             });
         }
-        let expired = if self.expires { self.expired() } else { BTreeSet::new() };
+        let before = self.before();
         if self.random.one_in(2) {
             sleep(Duration::from_micros(self.random.below(6_000))).await;
             self.world.messages.age(ROOM, super::SECOND);
@@ -166,13 +174,18 @@ impl Model {
                 }
                 Event::Killed => self.events[1] += 1,
                 Event::Failed => {}
-                Event::Read(range, follows, reading) => self.check(&range, follows, &reading, &expired),
+                Event::Read(range, follows, reading) => self.check(&range, follows, &reading, &before),
             }
         }
     }
 
     fn one_of(&mut self, numbers: [usize; 4]) -> usize {
         numbers[usize::try_from(self.random.below(4)).expect("few")]
+    }
+
+    fn before(&self) -> Before {
+        let expired = if self.expires { self.expired() } else { BTreeSet::new() };
+        Before { expired, written: self.ever.keys().cloned().collect() }
     }
 
     /// The numbers of what has expired.
@@ -194,8 +207,8 @@ impl Model {
         assert_eq!(late, None, "an answer was complete without it");
     }
 
-    /// Holds an answer against what is known. What had `expired` before must not be in it.
-    fn check(&mut self, range: &Range, follows: bool, reading: &Reading, expired: &BTreeSet<At>) {
+    /// Holds an answer against what is known, and was known `before`: what had expired must not be in it.
+    fn check(&mut self, range: &Range, follows: bool, reading: &Reading, before: &Before) {
         self.events[0] += reading.sealed;
         let epoch = reading.position.epoch.clone();
         let from = match range {
@@ -214,7 +227,7 @@ impl Model {
         for (offset, frame) in offsets.iter().zip(&reading.messages) {
             let at = (epoch.clone(), *offset);
             assert_eq!(self.ever.get(&at).map(String::as_str), Some(frame.get()), "not written so");
-            assert!(!expired.contains(&at), "{at:?} had expired");
+            assert!(!before.expired.contains(&at), "{at:?} had expired");
         }
         let reached =
             if reading.more { offsets.last().copied().unwrap_or(from) } else { reading.position.offset };
@@ -245,7 +258,8 @@ impl Model {
                 assert!(self.followed.insert((epoch.clone(), *offset)), "{offset} came twice");
             }
             if reading.complete == Some(false) {
-                self.lost.extend((from + 1..=reached).map(|offset| (epoch.clone(), offset)));
+                let passed = (from + 1..=reached).map(|offset| (epoch.clone(), offset));
+                self.lost.extend(passed.filter(|at| !before.written.contains(at)));
             }
             self.position = Position { epoch, offset: reached };
         }
@@ -272,9 +286,10 @@ impl Model {
         self.world.messages.age(ROOM, super::SECOND);
         loop {
             let range = Range::After(self.position.clone(), 3);
+            let before = self.before();
             let reading = self.histories[0].read(&named(ROOM), &range).await.expect("an answer");
             self.observe();
-            self.check(&range, true, &reading, &self.expired());
+            self.check(&range, true, &reading, &before);
             if !reading.more {
                 break;
             }
