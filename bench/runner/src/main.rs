@@ -120,8 +120,9 @@ async fn guard(mut bench: Bench, baseline: &Path, accept: bool) -> ExitCode {
     let mut good = true;
     for (key, limit) in &bench.limits {
         let now = counts.get(key).copied().unwrap_or(f64::INFINITY);
-        let verdict = if now <= *limit { "ok" } else { "TOO MANY" };
-        good &= now <= *limit;
+        let is_ok = now <= *limit;
+        let verdict = if is_ok { "ok" } else { "TOO MANY" };
+        good &= is_ok;
         println!("{verdict:<9} {key:<26} {now:>12.0}, accepted {:>12.0}", limit / SLACK);
     }
     if good { ExitCode::SUCCESS } else { ExitCode::FAILURE }

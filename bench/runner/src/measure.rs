@@ -26,8 +26,10 @@ const OTHERS: [&str; 3] = ["connect", "disconnect", "publish"];
 const COUNTED: usize = 1_000;
 /// Posts of a fan-out whose processor time is taken.
 const TIMED: usize = 2_000;
-/// How often instructions are counted, for the least of it, and at most where a limit is kept to.
-const COUNTS: [u32; 2] = [3, 8];
+/// How often the instructions of a start are counted, for the least of it.
+const COUNTS: u32 = 3;
+/// How often they are counted at most, until they are within their limit or so many counts have succeeded.
+const MOST_COUNTS: u32 = 8;
 /// How long `@connections` takes for a post at best.
 const POST: Duration = Duration::from_millis(10);
 
@@ -73,9 +75,9 @@ impl Bench {
         let key = if matches!(job, Job::Sample) { program.name } else { label };
         let limit = self.limits.get(&format!("instructions_{key}"));
         let (mut problem, mut least, mut counts) = (String::new(), f64::INFINITY, 0);
-        // Under callgrind all is some 50 times slower, and the hub's time-outs are not: on a busy machine it connects or asks
+        // Under callgrind all is some 50 times slower, and the hub's timeouts are not: on a busy machine it connects or asks
         // again, which is counted too. Among a thousand posts that does not matter.
-        for _ in 0..COUNTS[1] {
+        for _ in 0..MOST_COUNTS {
             let process = program.start(&world, setting).await;
             let done = match job {
                 Job::First | Job::Kept => process.try_send(ONE, 1).await,
@@ -88,7 +90,7 @@ impl Bench {
                 Ok(_) => (least, counts) = (least.min(total(&file)), counts + 1),
                 Err(error) => problem = error,
             }
-            let is_enough = limit.map_or(counts == COUNTS[0], |limit| least <= *limit);
+            let is_enough = limit.map_or(counts == COUNTS, |limit| least <= *limit);
             if is_enough || (counts > 0 && matches!(job, Job::Fanout)) {
                 break;
             }

@@ -85,7 +85,7 @@ impl Program {
         }
         let adjust = |command: &mut Command| {
             if let Some(file) = setting.callgrind {
-                // First of all, where that is allowed: it is so slow as it is that it may outlast the program's time-outs.
+                // First of all, where that is allowed: it is so slow as it is that it may outlast the program's timeouts.
                 command.args(["-n", "-20", "/usr/bin/valgrind", "--quiet", "--tool=callgrind"]);
                 command.arg(format!("--callgrind-out-file={}", file.display())).arg(&self.command[0]);
             }
