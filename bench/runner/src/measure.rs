@@ -28,7 +28,7 @@ const COUNTED: usize = 1_000;
 const TIMED: usize = 2_000;
 /// How often the instructions of a start are counted, for the least of it.
 const COUNTS: u32 = 3;
-/// How often they are counted at most, until they are within their limit or so many counts have succeeded.
+/// How often they are counted at most, where one count fails or is above its limit.
 const MOST_COUNTS: u32 = 8;
 /// How long `@connections` takes for a post at best.
 const POST: Duration = Duration::from_millis(10);
