@@ -8,6 +8,7 @@ use hub::{
     failure::Failure,
     metrics::{self, Metric},
     registry::Registry,
+    subscriptions::Subscriptions,
     telemetry,
 };
 use serde_json::value::RawValue;
@@ -21,6 +22,7 @@ const CONNECTIONS_CLOSED: Metric = Metric::count("ConnectionsClosed");
 /// leaves behind expire.
 pub(crate) async fn handle(
     registry: &Registry,
+    subscriptions: Option<&Subscriptions>,
     payload: &RawValue,
     deadline: Deadline,
 ) -> Result<GatewayAnswer, Failure> {
@@ -36,8 +38,14 @@ pub(crate) async fn handle(
         );
         return Ok(GatewayAnswer::unknown_action());
     };
+    let removing = async {
+        let Some(table) = subscriptions else { return registry.remove(&connection_id).await };
+        // The connection's row first: a frame that subscribes meanwhile looks for it again when it is done.
+        let subscribed = registry.remove_subscribed(&connection_id).await?;
+        table.remove(&connection_id, &subscribed).await
+    };
     deadline
-        .bound(registry.remove(&connection_id))
+        .bound(removing)
         .await
         .inspect_err(|failure| telemetry::failed(ROUTE, &connection_id, failure, started))?;
     let duration_ms = telemetry::millis_since(started);
@@ -64,7 +72,7 @@ mod tests {
         let variables = Variables::of(&[("TABLE_NAME", "connections")]);
         let registry = Registry::from_conf(&variables, client.config().to_builder()).unwrap();
         let deadline = Deadline::of_route(SystemTime::now() + Duration::from_secs(10));
-        handle(&registry, &serde_json::from_str::<Box<RawValue>>(event).unwrap(), deadline).await
+        handle(&registry, None, &serde_json::from_str::<Box<RawValue>>(event).unwrap(), deadline).await
     }
 
     #[tokio::test]

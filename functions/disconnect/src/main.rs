@@ -4,7 +4,10 @@ mod handler;
 
 use std::process::ExitCode;
 
-use hub::{aws, config::Variables, deadline::Deadline, function::serve, registry::Registry};
+use hub::{
+    aws, config::Variables, deadline::Deadline, function::serve, registry::Registry,
+    subscriptions::Subscriptions,
+};
 use lambda_runtime::LambdaEvent;
 use serde_json::value::RawValue;
 
@@ -12,10 +15,12 @@ use serde_json::value::RawValue;
 async fn main() -> ExitCode {
     serve(async {
         let variables = Variables::of_process();
-        let registry = Registry::new(&variables, &aws::sdk_config(&variables)?)?;
+        let sdk = aws::sdk_config(&variables)?;
+        let registry = Registry::new(&variables, &sdk)?;
+        let subscriptions = Subscriptions::new(&variables, &sdk)?;
         Ok(async move |event: LambdaEvent<Box<RawValue>>| {
             let deadline = Deadline::of_route(event.context.deadline());
-            handler::handle(&registry, &event.payload, deadline).await
+            handler::handle(&registry, subscriptions.as_ref(), &event.payload, deadline).await
         })
     })
     .await

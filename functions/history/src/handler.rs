@@ -6,14 +6,13 @@ use anyhow::Context as _;
 use hub::{
     aws::SdkConfig,
     config::Variables,
-    deadline::Deadline,
-    event::{self, GatewayAnswer, Sender, SocketFrame},
-    failure::{Failure, PUBLIC_TEXT},
+    event::{GatewayAnswer, Sender, SocketFrame},
+    failure::Failure,
     history::{History, Reading},
     invocation::{Origin, Stop},
     metrics::{self, Metric},
     protocol::{Code, Refusal, SessionId},
-    registry::Registry,
+    responder::{Request, Responder},
     telemetry,
 };
 use lambda_runtime::Context;
@@ -31,9 +30,8 @@ const INCOMPLETE: Metric = Metric::count("HistoryIncomplete");
 
 /// What outlives an invocation.
 pub(crate) struct Handler {
-    registry: Registry,
+    responder: Responder,
     history: History,
-    require_grant: bool,
 }
 
 /// `{"type":"history",…}`: the answer to a question.
@@ -47,74 +45,55 @@ struct Answer<'a> {
 }
 
 impl Handler {
-    /// Reads what the tables need, and `REQUIRE_GRANT`.
+    /// Reads what the tables and the responder need.
     pub(crate) fn new(variables: &Variables, sdk: &SdkConfig) -> anyhow::Result<Self> {
         let history = History::to_read(variables, sdk)?;
         Ok(Self {
-            registry: Registry::new(variables, sdk)?,
+            responder: Responder::new(variables, sdk)?,
             history: history.context(
                 "environment variable MESSAGES_TABLE is missing: set it to the name of the table of messages",
             )?,
-            require_grant: variables.require_grant()?,
         })
     }
 
-    /// A failure of ours is an answer too: this function cannot post to whoever asked.
+    /// # Errors
+    ///
+    /// The event is not that of a frame.
     pub(crate) async fn handle(
         &self,
         payload: &RawValue,
         context: &Context,
     ) -> Result<GatewayAnswer, Failure> {
-        let started = Instant::now();
-        let SocketFrame { sender, text } = SocketFrame::parse(payload)
-            .inspect_err(|failure| telemetry::failed(ROUTE, "", failure, started))?;
-        let deadline = Deadline::of_route(context.deadline());
-        let origin = Origin { route: ROUTE, connection_id: Some(&sender.connection_id), deadline, started };
-        let mut known_id = None;
-        let answering = async {
-            let question = event::text(text.as_deref()).and_then(Question::parse);
-            if let Some(why) = sender.why_over(self.require_grant) {
-                let id = question.map_or_else(|refusal| refusal.id, |question| question.id);
-                return Err(Refusal::new(Code::NotConnected, why, id).into());
-            }
-            let question = question?;
-            let id = question.id.clone().unwrap_or_else(|| context.request_id.clone());
-            self.answer(&origin, &sender, &question, known_id.insert(id)).await
-        };
-        let stop = match answering.await {
-            Ok(answer) => return Ok(answer),
-            Err(stop) => stop,
-        };
-        Ok(GatewayAnswer::frame(&match stop {
-            Stop::Refused(refusal) => {
-                origin.log_refusal(&refusal);
-                refusal
-            }
-            Stop::Failed(failure) => {
-                origin.log_failure(&failure);
-                Refusal::new(Code::Internal, PUBLIC_TEXT, known_id)
-            }
-        }))
+        let frame = SocketFrame::parse(payload)
+            .inspect_err(|failure| telemetry::failed(ROUTE, "", failure, Instant::now()))?;
+        let parse = |text: &str| Question::parse(text).map(|question| (question.id.clone(), question));
+        let answer = async |request: Request<'_>, question| self.answer(request, &question).await;
+        Ok(self.responder.respond(ROUTE, &frame, context, parse, answer).await)
     }
 
     async fn answer(
         &self,
-        origin: &Origin<'_>,
-        sender: &Sender,
-        question: &Question,
-        id: &str,
+        Request { sender, id, origin }: Request<'_>,
+        Question { session, range, .. }: &Question,
     ) -> Result<GatewayAnswer, Stop> {
-        let Question { session, range, .. } = question;
-        let own = sender.session(&self.registry, origin.deadline, id).await?;
-        if *session != own {
+        if !self.may_read(sender, session, id).await? {
             let text = format!(
-                "the history of \"{session}\" is not this connection's to read: ask for that of its own session"
+                "the history of \"{session}\" is not this connection's to read: ask for that of its own session, or subscribe first"
             );
             return Err(Refusal::new(Code::Forbidden, text, Some(id.to_owned())).into());
         }
-        let reading = origin.deadline.bound(self.history.read(session, range)).await?;
+        let reading = self.history.read(session, range).await?;
         log(origin, session, &reading);
         Ok(GatewayAnswer::frame(&Answer { id, session, reading: &reading }))
+    }
+
+    /// Whether it is the history of the connection's own session, or of one that it is subscribed to.
+    async fn may_read(&self, sender: &Sender, session: &SessionId, id: &str) -> Result<bool, Stop> {
+        if sender.grant.as_ref().is_some_and(|grant| grant.session == *session) {
+            return Ok(true);
+        }
+        let connection = sender.connection(&self.responder.registry, id).await?;
+        Ok(connection.session == *session || connection.subscriptions.contains(session))
     }
 }
 

@@ -37,8 +37,8 @@ impl Deadline {
 
     /// Lets `work` go on until the answer is due, and no longer: a function that Lambda ends for its time says
     /// nothing, neither to its caller nor in the log. The work is boxed: the SDK's futures are large.
-    pub async fn bound<T>(&self, work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
-        timeout_at(self.answer_by, Box::pin(work)).await.unwrap_or(Err(Failure::OutOfTime))
+    pub async fn bound<T, E: From<Failure>>(&self, work: impl Future<Output = Result<T, E>>) -> Result<T, E> {
+        timeout_at(self.answer_by, Box::pin(work)).await.unwrap_or_else(|_| Err(Failure::OutOfTime.into()))
     }
 
     fn after(budget: Duration) -> Self {

@@ -232,6 +232,8 @@ impl Disconnect {
 pub struct SocketFrame {
     /// The connection that it came over.
     pub sender: Sender,
+    /// The route that it took, its action; `None` where the event does not say.
+    pub route: Option<String>,
     /// `None` if it was binary or empty.
     pub text: Option<String>,
 }
@@ -264,7 +266,7 @@ impl SocketFrame {
             grant: event.grant()?,
         };
         let text = event.body.filter(|_| event.is_base64_encoded != Some(true));
-        Ok(Self { sender, text })
+        Ok(Self { sender, route: event.request_context.route_key.take(), text })
     }
 }
 

@@ -3,7 +3,7 @@
 mod progress;
 mod waiting;
 
-use std::{convert::Infallible, future::pending, pin::pin, sync::Arc, time::Duration};
+use std::{cell::Cell, convert::Infallible, future::pending, pin::pin, sync::Arc, time::Duration};
 
 use futures::{
     StreamExt,
@@ -11,7 +11,7 @@ use futures::{
     stream::{self, FuturesUnordered},
 };
 use tokio::{
-    sync::{Notify, mpsc},
+    sync::{Notify, SetOnce, mpsc},
     time::{Instant, sleep_until, timeout_at},
 };
 
@@ -25,8 +25,10 @@ use crate::{
     failure::{Failure, chain},
     posts::{Connections, Frame, Verdict},
     protocol::{SessionCounts, SessionId},
-    registry::{Prune, Recipient, Registry, prune_cutoff},
+    registry::{Page, Prune, Recipient, Registry, prune_cutoff},
     stragglers::Stragglers,
+    subscriptions::Subscriptions,
+    table::Item,
 };
 
 /// How many sessions are written and read at once.
@@ -36,8 +38,12 @@ const CLOSED_AT_ONCE: usize = 16;
 
 /// What one fan-out needs.
 pub struct Fanout<'a> {
+    /// The sessions that the message is for.
+    pub sessions: &'a [SessionId],
     /// Where recipients are found and stale ones pruned.
     pub registry: &'a Registry,
+    /// Where those are found who are subscribed to a session that is not their own, if the hub has subscriptions.
+    pub subscriptions: Option<&'a Subscriptions>,
     /// Where frames are posted.
     pub connections: &'a Connections,
     /// Connections that were in trouble lately.
@@ -82,25 +88,76 @@ enum Read {
 /// With the session's place in the list.
 type Reads = mpsc::Receiver<(usize, Read)>;
 
+/// Hands on a session's recipients from their `first` page to the last, once the message for them is `written`.
+async fn pages(
+    first: Page,
+    page: impl AsyncFn(Option<Item>) -> Result<Page, Failure>,
+    written: &SetOnce<Arc<Frame>>,
+    send: impl AsyncFn(Read),
+) -> Result<(), Failure> {
+    let frame = written.wait().await;
+    let mut read = first;
+    loop {
+        send(Read::Page(frame.clone(), read.recipients)).await;
+        if read.next.is_none() {
+            return Ok(());
+        }
+        read = page(read.next).await?;
+    }
+}
+
+/// How often a session's message was given a number: more than once where readers seal the first ones.
+#[derive(Debug, Default)]
+pub struct Numbers {
+    taken: Cell<u32>,
+    changed: Notify,
+}
+
+impl Numbers {
+    /// The message has a place in its session's order, or needs none.
+    pub fn take(&self) {
+        self.taken.set(self.taken.get() + 1);
+        self.changed.notify_one();
+    }
+
+    /// What `read` gives after the last number was taken.
+    async fn after_last<T>(
+        &self,
+        written: &SetOnce<Arc<Frame>>,
+        read: impl AsyncFn() -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        loop {
+            self.changed.notified().await;
+            let taken = self.taken.get();
+            let result = read().await;
+            written.wait().await;
+            if taken == self.taken.get() {
+                return result;
+            }
+        }
+    }
+}
+
 impl Fanout<'_> {
-    /// Delivers a message to each live connection of `sessions` and fills in `report`, even where it fails.
+    /// Delivers a message to each live connection of the sessions and fills in `report`, even where it fails.
     ///
     /// Reading begins at once, and posting when the message is `ready` and a session, given with its place in the list, has
-    /// its frame from `frame`. Reading runs ahead by a few pages and no more, so memory does not grow with a session.
+    /// its frame from `frame`. That tells [`Numbers`] each time it has settled where the message stands: who subscribes later
+    /// knows that it comes before, and so the subscriptions are read only then. Reading runs ahead by a few pages and no more,
+    /// so memory does not grow with a session.
     ///
     /// # Errors
     ///
     /// `ready`'s own; a failure where not one session could be served, or where no post can succeed.
     pub async fn deliver<E: From<Failure>>(
         &self,
-        sessions: &[SessionId],
         ready: impl Future<Output = Result<(), E>>,
-        frame: impl AsyncFn(usize, &SessionId) -> Result<Frame, Failure>,
+        frame: impl AsyncFn(usize, &SessionId, &Numbers) -> Result<Frame, Failure>,
         report: &mut Report,
     ) -> Result<(), E> {
-        report.sessions = sessions.iter().cloned().map(SessionCounts::new).collect();
+        report.sessions = self.sessions.iter().cloned().map(SessionCounts::new).collect();
         let (pages, reads) = mpsc::channel(1);
-        let reading = stream::iter(sessions.iter().enumerate())
+        let reading = stream::iter(self.sessions.iter().enumerate())
             .for_each_concurrent(READERS, |(index, session)| {
                 self.read(index, session, &frame, pages.clone())
             });
@@ -119,26 +176,39 @@ impl Fanout<'_> {
         &self,
         index: usize,
         session: &SessionId,
-        frame: impl AsyncFn(usize, &SessionId) -> Result<Frame, Failure>,
+        frame: impl AsyncFn(usize, &SessionId, &Numbers) -> Result<Frame, Failure>,
         reads: mpsc::Sender<(usize, Read)>,
     ) {
         // Posting ends first only when nothing more is wanted.
         let send = async |read| drop(reads.send((index, read)).await);
-        // Boxed, because the SDK's futures are large.
-        let page = async |from| Box::pin(self.registry.page(session, from)).await;
-        let serve = async {
-            let (frame, first) = join(frame(index, session), page(None)).await;
-            let frame = Arc::new(frame?);
-            let mut read = first?;
-            loop {
-                send(Read::Page(frame.clone(), read.recipients)).await;
-                if read.next.is_none() {
-                    return Ok(());
-                }
-                read = page(read.next).await?;
-            }
+        let numbers = Numbers::default();
+        let written = SetOnce::new();
+        let write = async {
+            let frame = frame(index, session, &numbers).await?;
+            // There is one writer.
+            let _ = written.set(Arc::new(frame));
+            Ok(())
         };
-        send(Read::End(serve.await)).await;
+        // Boxed, because the SDK's futures are large.
+        let own = async |from| Box::pin(self.registry.page(session, from)).await;
+        let connections = async { pages(own(None).await?, own, &written, send).await };
+        let subscribers = async {
+            let Some(subscriptions) = self.subscriptions else { return Ok(()) };
+            let subscribed = async |from| Box::pin(subscriptions.page(session, from)).await;
+            let first = numbers.after_last(&written, async || subscribed(None).await).await?;
+            pages(first, subscribed, &written, send).await
+        };
+        let served = async {
+            let (connections, subscribers) = join(connections, subscribers).await;
+            connections.and(subscribers)
+        };
+        // Without a frame there is nothing to post.
+        let end = tokio::select! {
+            biased;
+            Err(failure) = write => Err(failure),
+            end = served => end,
+        };
+        send(Read::End(end)).await;
     }
 
     /// Posts to every recipient that is read until all are settled, the time for posting is up, or none is settled any
@@ -180,7 +250,7 @@ impl Fanout<'_> {
                 }
                 Some((session, read)) = reads.recv(), if progress.reads() && waiting.wants_more() => match read {
                     Read::Page(frame, recipients) => {
-                        progress.page();
+                        progress.page(&recipients);
                         waiting.page = Some((session, frame, recipients.into_iter()));
                     }
                     Read::End(end) => progress.end(session, end),
@@ -222,7 +292,7 @@ impl Fanout<'_> {
             Verdict::Delivered => Outcome::Delivered,
             Verdict::Gone if delivery.was_gone => {
                 // Boxed: it is rare, and its size would be every recipient's.
-                Outcome::Gone(Box::pin(self.prune(&delivery.recipient)).await)
+                Outcome::Gone(Box::pin(self.prune(delivery.session, &delivery.recipient)).await)
             }
             Verdict::Gone => Outcome::PerhapsGone,
             Verdict::Throttled(cause) => Outcome::Again(true, cause),
@@ -233,25 +303,42 @@ impl Fanout<'_> {
         }
     }
 
-    async fn prune(&self, recipient: &Recipient) -> Result<Prune, Failure> {
+    /// Deletes the connection's row, and that of the subscription by which it was found.
+    async fn prune(&self, session: usize, recipient: &Recipient) -> Result<Prune, Failure> {
         let young = recipient.connected_at.is_some_and(|at| at >= prune_cutoff());
         if young || self.sender == Some(recipient.connection_id.as_str()) {
             return Ok(Prune::Kept);
         }
-        self.registry.prune(&recipient.connection_id).await
+        let id = &recipient.connection_id;
+        let subscription = async {
+            match (self.subscriptions, self.sessions.get(session)) {
+                (Some(subscriptions), Some(session)) if recipient.is_subscribed => {
+                    subscriptions.prune(session, id).await
+                }
+                _ => Ok(Prune::Kept),
+            }
+        };
+        let (connection, subscription) = join(self.registry.prune(id), subscription).await;
+        Ok(connection?.or(subscription?))
     }
 
     /// Closes the sockets of these connections, each once and as long as there is time. A row without a socket is pruned
     /// like any other.
-    async fn close(&self, expired: Vec<Recipient>, report: &mut Report) {
+    async fn close(&self, expired: Vec<(usize, Recipient)>, report: &mut Report) {
         let until = self.deadline.post_until;
-        let close = async |recipient: Recipient| match self.connections.close(&recipient.connection_id).await
+        let close = async |(session, recipient): (usize, Recipient)| match self
+            .connections
+            .close(&recipient.connection_id)
+            .await
         {
-            Ok(false) => self.prune(&recipient).await.map(|_| false).map_err(|failure| chain(&failure)),
+            Ok(false) => {
+                let pruned = self.prune(session, &recipient).await;
+                pruned.map(|_| false).map_err(|failure| chain(&failure))
+            }
             closed => closed,
         };
         let mut closing = stream::iter(expired)
-            .map(|recipient| timeout_at(until, Box::pin(close(recipient))))
+            .map(|expired| timeout_at(until, Box::pin(close(expired))))
             .buffer_unordered(CLOSED_AT_ONCE);
         while let Some(closed) = closing.next().await {
             match closed.unwrap_or_else(|_| Err("the time ran out".into())) {

@@ -77,6 +77,7 @@ impl History {
     }
 
     /// Writes a message under the session's next number, as the frame that `frame` makes for it, and says where it stands.
+    /// Calls `taken` whenever it has a number, before it writes.
     ///
     /// # Errors
     ///
@@ -85,9 +86,11 @@ impl History {
         &self,
         session: &SessionId,
         frame: impl Fn(&Position) -> String,
+        taken: impl Fn(),
     ) -> Result<Position, Failure> {
         for _ in 0..NUMBERS {
             let (position, keep_until) = self.take_number(session).await?;
+            taken();
             if self.write(session, &position, keep_until, frame(&position)).await? {
                 return Ok(position);
             }

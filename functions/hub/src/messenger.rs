@@ -11,7 +11,7 @@ use tokio::sync::SetOnce;
 
 use crate::{
     config::Variables,
-    fanout::{Fanout, Report, Trouble},
+    fanout::{Fanout, Numbers, Report, Trouble},
     history::History,
     invocation::{Origin, Stop},
     metrics::{self, HANDLER_ERRORS, Metric},
@@ -19,6 +19,7 @@ use crate::{
     protocol::{DeliveryFrame, Message, Receipt, Refusal, SessionId},
     registry::Registry,
     stragglers::Stragglers,
+    subscriptions::Subscriptions,
     telemetry,
 };
 
@@ -59,6 +60,7 @@ pub struct Messenger {
     straggler_patience: Duration,
     max_message_bytes: usize,
     history: Option<History>,
+    subscriptions: Option<Subscriptions>,
 }
 
 impl Messenger {
@@ -78,6 +80,7 @@ impl Messenger {
             max_message_bytes: variables.number("MAX_MESSAGE_BYTES", 32 * 1024, &(1..=most))?,
             require_grant: variables.require_grant()?,
             history,
+            subscriptions: Subscriptions::new(variables, sdk)?,
         })
     }
 
@@ -96,7 +99,9 @@ impl Messenger {
         from: impl Future<Output = Result<Option<SessionId>, Stop>>,
     ) -> Result<Receipt, Stop> {
         let fanout = Fanout {
+            sessions: &sessions,
             registry: &self.registry,
+            subscriptions: self.subscriptions.as_ref(),
             connections,
             stragglers: &self.stragglers,
             concurrency: self.concurrency,
@@ -119,12 +124,16 @@ impl Messenger {
         };
         let history = self.history.as_ref().filter(|_| is_stored);
         let kept = Mutex::new(vec![None; sessions.len()]);
-        let session_frame = async |index: usize, session: &SessionId| {
+        let session_frame = async |index: usize, session: &SessionId, numbers: &Numbers| {
+            if history.is_none() {
+                numbers.take();
+            }
             let (start, frame) = written.wait().await;
             let position = match history {
                 None => None,
                 Some(history) => {
-                    Some(history.append(session, |position| frame.text(session, position)).await?)
+                    let text = |position: &_| frame.text(session, position);
+                    Some(history.append(session, text, || numbers.take()).await?)
                 }
             };
             let end = DeliveryFrame::end(session, position.as_ref());
@@ -134,7 +143,7 @@ impl Messenger {
             Ok(start.frame(end))
         };
         // Boxed, because it is large.
-        let result = Box::pin(fanout.deliver(&sessions, frame, session_frame, &mut report)).await;
+        let result = Box::pin(fanout.deliver(frame, session_frame, &mut report)).await;
         let kept = kept.into_inner().unwrap_or_else(PoisonError::into_inner);
         for (session, position) in report.sessions.iter_mut().zip(kept) {
             session.position = position;

@@ -7,12 +7,14 @@ use serde_json::value::RawValue;
 
 /// The most sessions that one message may name.
 pub const MAX_SESSIONS: usize = 100;
+/// The most sessions that one connection may be subscribed to, its own not counted.
+pub const MAX_SUBSCRIPTIONS: usize = 100;
 /// The longest session id and message id, in characters.
 const MAX_ID_CHARS: usize = 128;
 
 /// The name of a session: 1 to 128 visible ASCII characters without `*`, `"` and `\`, which patterns, JSON and logs would
 /// have to escape. Having one proves the check.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(transparent)]
 pub struct SessionId(String);
 
@@ -48,13 +50,15 @@ pub enum Code {
     BadRequest,
     /// More than [`MAX_SESSIONS`] different sessions.
     TooManySessions,
+    /// The connection would have more than [`MAX_SUBSCRIPTIONS`].
+    TooManySubscriptions,
     /// The delivery frame would be larger than `MAX_MESSAGE_BYTES`.
     MessageTooLarge,
     /// The frame's action is none of the hub's.
     UnknownAction,
     /// The sender has no live row in the table.
     NotConnected,
-    /// The sender's token does not allow it to send there.
+    /// The connection's token does not allow what is asked.
     Forbidden,
     /// A failure of ours.
     Internal,
@@ -67,6 +71,7 @@ impl Code {
         match self {
             Self::BadRequest => "bad_request",
             Self::TooManySessions => "too_many_sessions",
+            Self::TooManySubscriptions => "too_many_subscriptions",
             Self::MessageTooLarge => "message_too_large",
             Self::UnknownAction => "unknown_action",
             Self::NotConnected => "not_connected",
@@ -240,7 +245,12 @@ pub fn parse_id(raw: &RawValue) -> Result<Option<String>, Refusal> {
     }
 }
 
-fn parse_sessions(raw: &RawValue) -> Result<Vec<SessionId>, Refusal> {
+/// Reads the key `sessions`: 1 to 100 session ids, in the order of their first mention.
+///
+/// # Errors
+///
+/// It is something else.
+pub fn parse_sessions(raw: &RawValue) -> Result<Vec<SessionId>, Refusal> {
     let bad = |message: String| Refusal::new(Code::BadRequest, message, None);
     let names: Vec<String> = serde_json::from_str(raw.get())
         .map_err(|_| bad("`sessions` must be a list of session ids, each a string".into()))?;
@@ -260,7 +270,7 @@ fn parse_sessions(raw: &RawValue) -> Result<Vec<SessionId>, Refusal> {
         return Err(Refusal::new(
             Code::TooManySessions,
             format!(
-                "{} different sessions: a message may name at most {MAX_SESSIONS}; split it",
+                "{} different sessions: a frame may name at most {MAX_SESSIONS}; split it",
                 sessions.len()
             ),
             None,

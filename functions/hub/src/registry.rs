@@ -1,5 +1,7 @@
 //! The table of connections: who is connected, and to which session.
 
+mod subscribing;
+
 use std::time::Duration;
 
 use aws_config::SdkConfig;
@@ -7,10 +9,15 @@ use aws_sdk_dynamodb::{
     Client,
     config::Builder,
     error::SdkError,
-    operation::{delete_item::DeleteItemError, query::QueryOutput},
+    operation::{
+        delete_item::{DeleteItemError, builders::DeleteItemFluentBuilder},
+        query::QueryOutput,
+    },
     types::Select,
 };
+use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 
+pub use self::subscribing::{Added, Connection};
 use crate::{
     clock::{now_seconds, since_epoch},
     config::{ConfigError, Variables},
@@ -21,7 +28,7 @@ use crate::{
 
 /// A page is small enough to keep memory flat with several in flight (about 100 bytes a row), and large
 /// enough that reading is never slower than posting: an account posts at most 10,000 frames a second.
-const PAGE_ROWS: i32 = 1000;
+pub(crate) const PAGE_ROWS: i32 = 1000;
 
 /// The gateway ends every socket after this, so that none is behind an older row.
 const SOCKET_LIFE: Duration = Duration::from_secs(2 * 60 * 60);
@@ -37,7 +44,7 @@ pub struct Registry {
     index: String,
 }
 
-/// A connection to post to, as the index has it.
+/// A connection to post to, as the index or the table of subscriptions has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Recipient {
     /// The gateway's name for the connection.
@@ -46,6 +53,8 @@ pub struct Recipient {
     pub connected_at: Option<i64>,
     /// Until when it counts as there, in seconds since 1970; `None` in a row that the hub did not write, for ever.
     pub expires_at: Option<i64>,
+    /// Whether the session is not its own, but one that it is subscribed to.
+    pub is_subscribed: bool,
 }
 
 impl Recipient {
@@ -68,7 +77,7 @@ impl Recipient {
 pub struct Page {
     /// Those that have expired among them.
     pub recipients: Vec<Recipient>,
-    /// To be passed to the next [`Registry::page`]; `None` at the end.
+    /// To be passed on to read the next page; `None` at the end.
     pub next: Option<Item>,
 }
 
@@ -79,6 +88,12 @@ pub enum Prune {
     Deleted,
     /// The row is too young, or was gone already.
     Kept,
+}
+
+impl Prune {
+    pub(crate) fn or(self, other: Self) -> Self {
+        if self == Self::Deleted { self } else { other }
+    }
 }
 
 impl Registry {
@@ -125,7 +140,7 @@ impl Registry {
         Ok(())
     }
 
-    /// Removes a connection; one that is not there is no error.
+    /// Removes a connection without subscriptions; one that is not there is no error.
     pub async fn remove(&self, connection_id: &str) -> Result<(), Failure> {
         self.client
             .delete_item()
@@ -135,23 +150,6 @@ impl Registry {
             .await
             .map_err(|error| failed("delete from", error))?;
         Ok(())
-    }
-
-    /// The session of a live connection, read consistently: its `$connect` may be a moment old.
-    pub async fn session_of(&self, connection_id: &str) -> Result<Option<SessionId>, Failure> {
-        let output = self
-            .client
-            .get_item()
-            .table_name(&self.table)
-            .key("connection_id", s(connection_id))
-            .consistent_read(true)
-            .send()
-            .await
-            .map_err(|error| failed("read from", error))?;
-        let now = now_seconds();
-        let row =
-            output.item.filter(|row| number(row, "expires_at").is_none_or(|expires_at| expires_at > now));
-        Ok(row.as_ref().and_then(|row| text(row, "session_id")).and_then(SessionId::parse))
     }
 
     /// One page of a session's recipients, from the index, which may lag a moment behind the table.
@@ -169,7 +167,7 @@ impl Registry {
             .send()
             .await
             .map_err(|error| failed("read from", error))?;
-        Ok(page(output))
+        Ok(Page::new(output, false))
     }
 
     /// How many connections count as there: the rows of the index that have not expired. A socket whose
@@ -201,23 +199,27 @@ impl Registry {
 
     /// Deletes the row of a connection that is gone, unless it is younger than [`PRUNE_GRACE`]. Tries once.
     pub async fn prune(&self, connection_id: &str) -> Result<Prune, Failure> {
-        let pruned = self
-            .client
-            .delete_item()
-            .table_name(&self.table)
-            .key("connection_id", s(connection_id))
-            .condition_expression("connected_at < :cutoff")
-            .expression_attribute_values(":cutoff", n(prune_cutoff()))
-            .customize()
-            // A prune that fails is of no consequence, and must not use up the retries that reading shares.
-            .config_override(table::once())
-            .send()
-            .await;
-        match pruned {
-            Ok(_) => Ok(Prune::Deleted),
-            Err(error) if is_condition_failure(&error) => Ok(Prune::Kept),
-            Err(error) => Err(failed("delete from", error)),
-        }
+        let row = self.client.delete_item().table_name(&self.table).key("connection_id", s(connection_id));
+        prune(row).await.map_err(|error| failed("delete from", error))
+    }
+}
+
+/// Deletes a row, unless it is younger than [`PRUNE_GRACE`]. Tries once.
+pub(crate) async fn prune(
+    row: DeleteItemFluentBuilder,
+) -> Result<Prune, SdkError<DeleteItemError, HttpResponse>> {
+    let pruned = row
+        .condition_expression("connected_at < :cutoff")
+        .expression_attribute_values(":cutoff", n(prune_cutoff()))
+        .customize()
+        // A prune that fails is of no consequence, and must not use up the retries that reading shares.
+        .config_override(table::once())
+        .send()
+        .await;
+    match pruned {
+        Ok(_) => Ok(Prune::Deleted),
+        Err(error) if is_condition_failure(&error) => Ok(Prune::Kept),
+        Err(error) => Err(error),
     }
 }
 
@@ -227,16 +229,20 @@ pub fn prune_cutoff() -> i64 {
     since_epoch().saturating_sub(PRUNE_GRACE).as_millis().try_into().unwrap_or(i64::MAX)
 }
 
-fn page(output: QueryOutput) -> Page {
-    let rows = output.items.unwrap_or_default();
-    let recipients = rows.iter().filter_map(|row| {
-        Some(Recipient {
-            connection_id: text(row, "connection_id")?.to_owned(),
-            connected_at: number(row, "connected_at"),
-            expires_at: number(row, "expires_at"),
-        })
-    });
-    Page { recipients: recipients.collect(), next: output.last_evaluated_key.filter(|key| !key.is_empty()) }
+impl Page {
+    pub(crate) fn new(output: QueryOutput, is_subscribed: bool) -> Self {
+        let rows = output.items.unwrap_or_default();
+        let recipients = rows.iter().filter_map(|row| {
+            Some(Recipient {
+                connection_id: text(row, "connection_id")?.to_owned(),
+                connected_at: number(row, "connected_at"),
+                expires_at: number(row, "expires_at"),
+                is_subscribed,
+            })
+        });
+        let next = output.last_evaluated_key.filter(|key| !key.is_empty());
+        Self { recipients: recipients.collect(), next }
+    }
 }
 
 fn is_condition_failure<R>(error: &SdkError<DeleteItemError, R>) -> bool {
@@ -335,11 +341,12 @@ mod tests {
             .items(row(&[("expires_at", n(101))]))
             .set_last_evaluated_key(Some(Item::new()))
             .build();
-        let page = page(output);
+        let page = Page::new(output, false);
         let recipient = |id: &str, connected_at, expires_at| Recipient {
             connection_id: id.into(),
             connected_at,
             expires_at,
+            is_subscribed: false,
         };
         assert_eq!(page.recipients, [recipient("own", Some(5), Some(101)), recipient("foreign", None, None)]);
         assert!(page.next.is_none(), "an empty key is the end, not the beginning");
@@ -352,6 +359,7 @@ mod tests {
             connection_id: "one".into(),
             connected_at: Some(connected_at * 1000),
             expires_at: Some(expires_at),
+            is_subscribed: false,
         };
         assert!(recipient(now, now).has_expired(now) && !recipient(now, now + 1).has_expired(now));
         assert!(recipient(now - 7_199, now).may_be_open(now));

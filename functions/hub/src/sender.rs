@@ -6,8 +6,15 @@ use crate::{
     event::Sender,
     invocation::Stop,
     protocol::{Code, Refusal, SessionId},
-    registry::Registry,
+    registry::{Connection, Registry},
 };
+
+/// The refusal of a frame with the id `id` whose connection has no live row.
+#[must_use]
+pub fn not_connected(id: &str) -> Refusal {
+    let text = "this connection is not registered, or has expired: connect again";
+    Refusal::new(Code::NotConnected, text, Some(id.to_owned()))
+}
 
 impl Sender {
     /// Why nothing is taken from this connection any more, if so. With `require_grant` the hub has an authorizer.
@@ -38,10 +45,15 @@ impl Sender {
         if let Some(grant) = &self.grant {
             return Ok(grant.session.clone());
         }
-        let session = deadline.bound(registry.session_of(&self.connection_id)).await?;
-        session.ok_or_else(|| {
-            let text = "this connection is not registered, or has expired: connect again";
-            Refusal::new(Code::NotConnected, text, Some(id.to_owned())).into()
-        })
+        Ok(deadline.bound(self.connection(registry, id)).await?.session)
+    }
+
+    /// The connection's row.
+    ///
+    /// # Errors
+    ///
+    /// There is none, which refuses the frame with the id `id`, or it cannot be read.
+    pub async fn connection(&self, registry: &Registry, id: &str) -> Result<Connection, Stop> {
+        registry.connection(&self.connection_id).await?.ok_or_else(|| not_connected(id).into())
     }
 }

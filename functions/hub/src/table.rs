@@ -21,8 +21,8 @@ use crate::{
 /// An item: attributes by name.
 pub(crate) type Item = HashMap<String, AttributeValue>;
 
-/// Attempts at a write that is repeated by us, as many as the SDK makes at the others.
-const ATTEMPTS: u32 = 5;
+/// Attempts at a call that is repeated by us, as many as the SDK makes at the others.
+pub(crate) const ATTEMPTS: u32 = 5;
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 
 /// The name or ARN of a table, or of an index, in a variable.
@@ -56,17 +56,20 @@ where
     E: ProvideErrorMetadata,
     F: Future<Output = Result<T, SdkError<E, HttpResponse>>>,
 {
-    let mut pause = FIRST_PAUSE;
-    for _ in 1..ATTEMPTS {
+    for attempt in 1..ATTEMPTS {
         // Boxed, because the SDK's futures are large.
         match Box::pin(call()).await {
             Err(error) if is_transient(&error) => {}
             result => return result,
         }
-        sleep(pause.mul_f64(fastrand::f64())).await;
-        pause *= 2;
+        pause(attempt).await;
     }
     Box::pin(call()).await
+}
+
+/// Waits after the attempt of this number, the first being 1.
+pub(crate) async fn pause(attempt: u32) {
+    sleep((FIRST_PAUSE * 2_u32.pow(attempt - 1)).mul_f64(fastrand::f64())).await;
 }
 
 fn is_transient<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) -> bool {
@@ -92,6 +95,11 @@ pub(crate) fn text<'a>(item: &'a Item, name: &str) -> Option<&'a str> {
     item.get(name)?.as_s().ok().map(String::as_str)
 }
 
+/// The members of a set of strings; none where there is no set.
+pub(crate) fn members<'a>(item: &'a Item, name: &str) -> &'a [String] {
+    item.get(name).and_then(|value| value.as_ss().ok()).map_or(&[], Vec::as_slice)
+}
+
 pub(crate) fn number(item: &Item, name: &str) -> Option<i64> {
     item.get(name)?.as_n().ok()?.parse().ok()
 }
@@ -99,6 +107,11 @@ pub(crate) fn number(item: &Item, name: &str) -> Option<i64> {
 /// An attribute that is text.
 pub(crate) fn s(text: impl Into<String>) -> AttributeValue {
     AttributeValue::S(text.into())
+}
+
+/// An attribute that is a set of strings, of which there must be one at least.
+pub(crate) fn ss<'a>(members: impl IntoIterator<Item = &'a str>) -> AttributeValue {
+    AttributeValue::Ss(members.into_iter().map(str::to_owned).collect())
 }
 
 /// An attribute that is a number.

@@ -89,8 +89,18 @@ fn targets(level: Level) -> Targets {
         // It logs a second time what a handler returns and what panics, in a form that is hard to read.
         .with_target("lambda_runtime::layers::panic", LevelFilter::OFF)
         .with_targets(
-            ["hub", "authorizer", "census", "connect", "disconnect", "history", "publish", "send_message"]
-                .map(|target| (target, level)),
+            [
+                "hub",
+                "authorizer",
+                "census",
+                "connect",
+                "disconnect",
+                "history",
+                "membership",
+                "publish",
+                "send_message",
+            ]
+            .map(|target| (target, level)),
         )
 }
 

@@ -40,7 +40,7 @@ impl Handler {
         context: &Context,
     ) -> Result<GatewayAnswer, Failure> {
         let started = Instant::now();
-        let SocketFrame { sender, text } = SocketFrame::parse(payload)
+        let SocketFrame { sender, text, .. } = SocketFrame::parse(payload)
             .inspect_err(|failure| telemetry::failed(ROUTE, "", failure, started))?;
         let deadline = Deadline::of_route(context.deadline());
         let origin = Origin { route: ROUTE, connection_id: Some(&sender.connection_id), deadline, started };

@@ -67,8 +67,8 @@ pub(super) struct Progress<'a> {
     stragglers: &'a Stragglers,
     /// The sessions whose end has not been read.
     unread: Vec<bool>,
-    /// Whether anything was read.
-    has_page: bool,
+    /// Whether a recipient was read, or a session to its end.
+    has_read: bool,
     session_failure: Option<Failure>,
     recipients: u64,
     answers: u64,
@@ -89,7 +89,7 @@ impl<'a> Progress<'a> {
             unread: vec![true; report.sessions.len()],
             report,
             stragglers,
-            has_page: false,
+            has_read: false,
             session_failure: None,
             recipients: 0,
             answers: 0,
@@ -120,14 +120,15 @@ impl<'a> Progress<'a> {
         })
     }
 
-    pub(super) fn page(&mut self) {
-        self.has_page = true;
+    pub(super) fn page(&mut self, recipients: &[Recipient]) {
+        self.has_read |= !recipients.is_empty();
     }
 
     pub(super) fn end(&mut self, session: usize, end: Result<(), Failure>) {
         if let Some(unread) = self.unread.get_mut(session) {
             *unread = false;
         }
+        self.has_read |= end.is_ok();
         if let (Err(failure), Some(session)) = (end, self.report.sessions.get_mut(session)) {
             session.complete = false;
             self.report.session_failures.add(chain(&failure));
@@ -203,9 +204,9 @@ impl<'a> Progress<'a> {
         self.report.delivery_failures.add(cause);
     }
 
-    /// Counts whoever is left as failed, and returns what has expired and is to be closed. If the fan-out `gave_up` on
+    /// Counts whoever is left as failed, and returns what has expired and is to be closed, with its session. If the fan-out `gave_up` on
     /// them, the next one will not wait for them again.
-    pub(super) fn leave(&mut self, mut waiting: Waiting<'_>, gave_up: bool) -> Vec<Recipient> {
+    pub(super) fn leave(&mut self, mut waiting: Waiting<'_>, gave_up: bool) -> Vec<(usize, Recipient)> {
         let beside_others = self.report.sessions.iter().any(|session| session.counts.delivered > 0);
         for delivery in waiting.drain() {
             if gave_up && (beside_others || self.recipients == 1) {
@@ -230,7 +231,7 @@ impl<'a> Progress<'a> {
         if let Some(failure) = self.hopeless {
             return Err(failure);
         }
-        if !self.has_page {
+        if !self.has_read {
             return Err(self.session_failure.unwrap_or(Failure::OutOfTime));
         }
         let cause = self.report.delivery_failures.first_cause.as_ref();

@@ -67,8 +67,8 @@ pub(super) struct Waiting<'a> {
     pub(super) page: Option<(usize, Arc<Frame>, vec::IntoIter<Recipient>)>,
     /// The next one due on top.
     pub(super) parked: BinaryHeap<Reverse<Due>>,
-    /// To be closed once all others are settled.
-    pub(super) expired: Vec<Recipient>,
+    /// To be closed once all others are settled, each with its session's place.
+    pub(super) expired: Vec<(usize, Recipient)>,
 }
 
 impl<'a> Waiting<'a> {
@@ -112,7 +112,7 @@ impl<'a> Waiting<'a> {
         let own = self.fanout.sender == Some(delivery.recipient.connection_id.as_str());
         let closes = self.fanout.closes_expired && !own && delivery.recipient.may_be_open(now);
         if closes && self.expired.len() < MOST_CLOSED {
-            self.expired.push(delivery.recipient);
+            self.expired.push((delivery.session, delivery.recipient));
         }
         None
     }

@@ -14,7 +14,7 @@ use crate::{
     clock::{now_seconds, since_epoch},
     failure::Failure,
     protocol::{EPOCH_CHARS, Position, SessionId},
-    table::{Item, n, number, s, text},
+    table::{self, Item, n, number, s, text},
 };
 
 /// Frames in one answer, in bytes, unless a single one is larger.
@@ -83,6 +83,15 @@ impl History {
         Ok(walk.reading())
     }
 
+    /// Where a session stands, read consistently; one that has no history begins it.
+    ///
+    /// # Errors
+    ///
+    /// DynamoDB did not do what was asked.
+    pub async fn position(&self, session: &SessionId) -> Result<Position, Failure> {
+        position(&self.head(session).await?).ok_or_else(|| damaged(session))
+    }
+
     async fn head(&self, session: &SessionId) -> Result<Item, Failure> {
         let get = self
             .client
@@ -91,8 +100,8 @@ impl History {
             .key("session_id", s(session.as_str()))
             .key("offset", n(0))
             .consistent_read(true);
-        let head = Box::pin(get.send()).await.map_err(|error| failed("read from", error))?.item;
-        match head {
+        let read = table::repeated(|| get.clone().customize().config_override(table::once()).send()).await;
+        match read.map_err(|error| failed("read from", error))?.item {
             Some(head) => Ok(head),
             None => self.begin(session).await,
         }
@@ -114,8 +123,9 @@ impl History {
             .expression_attribute_values(":none", n(0))
             .expression_attribute_values(":expiry", n((since_epoch() + HEAD_LIFE).as_secs()))
             .return_values(ReturnValue::AllNew);
-        let output = Box::pin(update.send()).await.map_err(|error| failed("write to", error))?;
-        Ok(output.attributes.unwrap_or_default())
+        let begun =
+            table::repeated(|| update.clone().customize().config_override(table::once()).send()).await;
+        Ok(begun.map_err(|error| failed("write to", error))?.attributes.unwrap_or_default())
     }
 
     /// One page of the items from one number to another, both included, forwards or backwards.

@@ -1,0 +1,215 @@
+//! The set of a connection's subscriptions, which stands on its own row: it holds at least those that have a row in the
+//! table of subscriptions, so that whoever removes the connection knows what else to remove.
+
+use std::collections::BTreeSet;
+
+use aws_sdk_dynamodb::{
+    error::SdkError,
+    operation::{
+        delete_item::{DeleteItemError, DeleteItemOutput},
+        update_item::UpdateItemError,
+    },
+    types::{AttributeValue, ReturnValue, ReturnValuesOnConditionCheckFailure::AllOld},
+};
+use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+
+use super::{Registry, failed};
+use crate::{
+    clock::now_seconds,
+    failure::Failure,
+    protocol::{MAX_SUBSCRIPTIONS, SessionId},
+    table::{self, Item, members, n, number, s, ss, text},
+};
+
+const IS_LIVE: &str =
+    "attribute_exists(connection_id) AND (attribute_not_exists(expires_at) OR expires_at > :now)";
+
+/// A live connection's row.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Connection {
+    /// The session that it belongs to.
+    pub session: SessionId,
+    /// The sessions that it is subscribed to.
+    pub subscriptions: BTreeSet<SessionId>,
+    /// When it connected, in milliseconds since 1970; `None` in a row that the hub did not write.
+    pub connected_at: Option<i64>,
+    /// Until when it counts as there, in seconds since 1970; `None` in a row that the hub did not write, for ever.
+    pub expires_at: Option<i64>,
+}
+
+/// What became of an addition to the set.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Added {
+    /// It is done.
+    Done,
+    /// There was no room in the set, which has changed since it was read. Nothing was added.
+    Full(Connection),
+    /// There is no live connection.
+    NotConnected,
+}
+
+impl Connection {
+    fn read(row: &Item) -> Option<Self> {
+        let expires_at = number(row, "expires_at");
+        if expires_at.is_some_and(|expires_at| expires_at <= now_seconds()) {
+            return None;
+        }
+        Some(Self {
+            session: SessionId::parse(text(row, "session_id")?)?,
+            subscriptions: subscriptions(row),
+            connected_at: number(row, "connected_at"),
+            expires_at,
+        })
+    }
+}
+
+impl Registry {
+    /// A live connection, read consistently: its `$connect` may be a moment old.
+    ///
+    /// # Errors
+    ///
+    /// DynamoDB did not do what was asked.
+    pub async fn connection(&self, connection_id: &str) -> Result<Option<Connection>, Failure> {
+        let output = self
+            .client
+            .get_item()
+            .table_name(&self.table)
+            .key("connection_id", s(connection_id))
+            .consistent_read(true)
+            .send()
+            .await
+            .map_err(|error| failed("read from", error))?;
+        Ok(output.item.as_ref().and_then(Connection::read))
+    }
+
+    /// Adds `new`, none of which is there yet, to the set of a live connection, if that has room for all of them.
+    ///
+    /// # Errors
+    ///
+    /// DynamoDB did not do what was asked. They may be in the set.
+    pub async fn add_subscriptions(
+        &self,
+        connection_id: &str,
+        new: &BTreeSet<SessionId>,
+    ) -> Result<Added, Failure> {
+        let update = self
+            .client
+            .update_item()
+            .table_name(&self.table)
+            .key("connection_id", s(connection_id))
+            .update_expression("ADD subscriptions :new")
+            .condition_expression(format!(
+                "{IS_LIVE} AND (attribute_not_exists(subscriptions) OR size(subscriptions) <= :room)"
+            ))
+            .expression_attribute_values(":now", n(now_seconds()))
+            .expression_attribute_values(":new", names(new))
+            .expression_attribute_values(":room", n(MAX_SUBSCRIPTIONS.saturating_sub(new.len())))
+            .return_values_on_condition_check_failure(AllOld);
+        match table::repeated(|| update.clone().customize().config_override(table::once()).send()).await {
+            Ok(_) => Ok(Added::Done),
+            Err(error) => match refused_update(&error) {
+                Some(row) => Ok(Connection::read(&row).map_or(Added::NotConnected, Added::Full)),
+                None => Err(failed("write to", error)),
+            },
+        }
+    }
+
+    /// Takes names out of the set of a connection. Whether that is live.
+    ///
+    /// # Errors
+    ///
+    /// DynamoDB did not do what was asked.
+    pub async fn take_subscriptions(
+        &self,
+        connection_id: &str,
+        gone: &BTreeSet<SessionId>,
+    ) -> Result<bool, Failure> {
+        let update = self
+            .client
+            .update_item()
+            .table_name(&self.table)
+            .key("connection_id", s(connection_id))
+            .update_expression("DELETE subscriptions :gone")
+            .condition_expression(IS_LIVE)
+            .expression_attribute_values(":now", n(now_seconds()))
+            .expression_attribute_values(":gone", names(gone));
+        match table::repeated(|| update.clone().customize().config_override(table::once()).send()).await {
+            Ok(_) => Ok(true),
+            Err(error) if refused_update(&error).is_some() => Ok(false),
+            Err(error) => Err(failed("write to", error)),
+        }
+    }
+
+    /// Removes a connection and returns what it was subscribed to, also where the answer to a first attempt was lost: a row
+    /// with subscriptions is deleted only once they have been read. A connection that is not there is no error.
+    ///
+    /// # Errors
+    ///
+    /// DynamoDB did not do what was asked.
+    pub async fn remove_subscribed(&self, connection_id: &str) -> Result<BTreeSet<SessionId>, Failure> {
+        let mut seen = BTreeSet::new();
+        let mut as_seen = None;
+        loop {
+            match self.remove_if(connection_id, as_seen.as_ref()).await {
+                Ok(_) => return Ok(seen),
+                Err(error) => match refused_delete(&error) {
+                    Some(row) => {
+                        seen.extend(subscriptions(&row));
+                        as_seen = row.get("subscriptions").cloned();
+                    }
+                    None => return Err(failed("delete from", error)),
+                },
+            }
+        }
+    }
+
+    /// Deletes a row whose set is `as_seen`, none at first.
+    async fn remove_if(
+        &self,
+        connection_id: &str,
+        as_seen: Option<&AttributeValue>,
+    ) -> Result<DeleteItemOutput, SdkError<DeleteItemError, HttpResponse>> {
+        let condition = match as_seen {
+            None => "attribute_not_exists(subscriptions)",
+            Some(_) => "attribute_not_exists(connection_id) OR subscriptions = :seen",
+        };
+        let delete = self
+            .client
+            .delete_item()
+            .table_name(&self.table)
+            .key("connection_id", s(connection_id))
+            .condition_expression(condition)
+            .set_expression_attribute_values(as_seen.map(|seen| Item::from([(":seen".into(), seen.clone())])))
+            .return_values(ReturnValue::AllOld)
+            .return_values_on_condition_check_failure(AllOld);
+        // Boxed, because the SDK's futures are large.
+        Box::pin(delete.send()).await
+    }
+}
+
+fn subscriptions(row: &Item) -> BTreeSet<SessionId> {
+    members(row, "subscriptions").iter().filter_map(|name| SessionId::parse(name)).collect()
+}
+
+fn names(sessions: &BTreeSet<SessionId>) -> AttributeValue {
+    ss(sessions.iter().map(SessionId::as_str))
+}
+
+/// The row that an update was refused by, empty where there is none; `None` if something else is wrong.
+fn refused_update(error: &SdkError<UpdateItemError, HttpResponse>) -> Option<Item> {
+    match error.as_service_error()? {
+        UpdateItemError::ConditionalCheckFailedException(refusal) => {
+            Some(refusal.item.clone().unwrap_or_default())
+        }
+        _ => None,
+    }
+}
+
+fn refused_delete(error: &SdkError<DeleteItemError, HttpResponse>) -> Option<Item> {
+    match error.as_service_error()? {
+        DeleteItemError::ConditionalCheckFailedException(refusal) => {
+            Some(refusal.item.clone().unwrap_or_default())
+        }
+        _ => None,
+    }
+}

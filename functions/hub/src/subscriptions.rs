@@ -1,0 +1,160 @@
+//! The table of subscriptions: which connections hear a session that is not their own.
+
+use std::collections::BTreeSet;
+
+use aws_config::SdkConfig;
+use aws_sdk_dynamodb::{
+    Client,
+    config::Builder,
+    types::{DeleteRequest, PutRequest, WriteRequest},
+};
+use futures::{StreamExt, stream};
+
+use crate::{
+    config::{ConfigError, Variables},
+    failure::Failure,
+    protocol::{MAX_SUBSCRIPTIONS, SessionId},
+    registry::{Connection, PAGE_ROWS, Page, Prune, prune},
+    table::{self, Item, n, s},
+};
+
+/// The most that one `BatchWriteItem` takes.
+const BATCH: usize = 25;
+
+/// The table, through a client of its own.
+#[derive(Debug, Clone)]
+pub struct Subscriptions {
+    client: Client,
+    table: String,
+}
+
+impl Subscriptions {
+    /// The table `SUBSCRIPTIONS_TABLE`, a name or an ARN, if that names one.
+    ///
+    /// # Errors
+    ///
+    /// It is no name.
+    pub fn new(variables: &Variables, sdk: &SdkConfig) -> Result<Option<Self>, ConfigError> {
+        let table = table::name(variables, "SUBSCRIPTIONS_TABLE")?;
+        Ok(table.map(|table| Self { client: table::client(Builder::from(sdk)), table }))
+    }
+
+    /// One page of those who are subscribed to a session, read consistently.
+    ///
+    /// # Errors
+    ///
+    /// DynamoDB did not do what was asked.
+    pub async fn page(&self, session: &SessionId, from: Option<Item>) -> Result<Page, Failure> {
+        let output = self
+            .client
+            .query()
+            .table_name(&self.table)
+            .key_condition_expression("session_id = :session")
+            .expression_attribute_values(":session", s(session.as_str()))
+            .projection_expression("connection_id, connected_at, expires_at")
+            .limit(PAGE_ROWS)
+            .consistent_read(true)
+            .set_exclusive_start_key(from)
+            .send()
+            .await
+            .map_err(|error| failed("read from", error))?;
+        Ok(Page::new(output, true))
+    }
+
+    /// Writes a row for each of the sessions.
+    ///
+    /// # Errors
+    ///
+    /// DynamoDB did not write all of them; each may be there.
+    pub async fn add(
+        &self,
+        connection_id: &str,
+        connection: &Connection,
+        sessions: &BTreeSet<SessionId>,
+    ) -> Result<(), Failure> {
+        let times = [("connected_at", connection.connected_at), ("expires_at", connection.expires_at)];
+        self.write(sessions, |session| {
+            let times = times.iter().filter_map(|(name, time)| Some(((*name).into(), n((*time)?))));
+            let row = key(session, connection_id).into_iter().chain(times).collect();
+            let put = PutRequest::builder().set_item(Some(row)).build();
+            put.map(|put| WriteRequest::builder().put_request(put).build())
+        })
+        .await
+    }
+
+    /// Deletes the row of each of the sessions. One that is not there is no error.
+    ///
+    /// # Errors
+    ///
+    /// DynamoDB did not delete all of them.
+    pub async fn remove(&self, connection_id: &str, sessions: &BTreeSet<SessionId>) -> Result<(), Failure> {
+        self.write(sessions, |session| {
+            let delete = DeleteRequest::builder().set_key(Some(key(session, connection_id))).build();
+            delete.map(|delete| WriteRequest::builder().delete_request(delete).build())
+        })
+        .await
+    }
+
+    /// Deletes the row of a connection that is gone, unless that is too young. Tries once.
+    ///
+    /// # Errors
+    ///
+    /// DynamoDB did not do what was asked.
+    pub async fn prune(&self, session: &SessionId, connection_id: &str) -> Result<Prune, Failure> {
+        let row = self.client.delete_item().table_name(&self.table);
+        let row = row.set_key(Some(key(session, connection_id)));
+        prune(row).await.map_err(|error| failed("delete from", error))
+    }
+
+    /// Ends when no request is under way any more, whatever has failed.
+    async fn write<E>(
+        &self,
+        sessions: &BTreeSet<SessionId>,
+        request: impl Fn(&SessionId) -> Result<WriteRequest, E>,
+    ) -> Result<(), Failure>
+    where
+        E: std::error::Error + Send + Sync + 'static,
+    {
+        let requests = sessions.iter().map(request).collect::<Result<Vec<_>, _>>();
+        let requests = requests.map_err(|error| failed("write to", error))?;
+        let batches = requests.chunks(BATCH).map(<[_]>::to_vec);
+        let written: Vec<_> = stream::iter(batches)
+            .map(|batch| Box::pin(self.write_batch(batch)))
+            .buffer_unordered(MAX_SUBSCRIPTIONS / BATCH)
+            .collect()
+            .await;
+        written.into_iter().collect()
+    }
+
+    async fn write_batch(&self, mut requests: Vec<WriteRequest>) -> Result<(), Failure> {
+        for attempt in 1..=table::ATTEMPTS {
+            let write = self.client.batch_write_item().request_items(&self.table, requests);
+            let output =
+                table::repeated(|| write.clone().customize().config_override(table::once()).send()).await;
+            let output = output.map_err(|error| failed("write to", error))?;
+            let left = output.unprocessed_items.unwrap_or_default();
+            requests = left.into_values().flatten().collect();
+            if requests.is_empty() {
+                return Ok(());
+            }
+            table::pause(attempt).await;
+        }
+        let text = format!(
+            "DynamoDB left {} writes to the table of subscriptions undone, {} times in a row: it throttles them",
+            requests.len(),
+            table::ATTEMPTS
+        );
+        Err(Failure::other("table", text))
+    }
+}
+
+fn key(session: &SessionId, connection_id: &str) -> Item {
+    Item::from([("session_id".into(), s(session.as_str())), ("connection_id".into(), s(connection_id))])
+}
+
+fn failed<E>(action: &'static str, source: E) -> Failure
+where
+    E: std::error::Error + Send + Sync + 'static,
+{
+    table::failed(action, "subscriptions", source)
+}

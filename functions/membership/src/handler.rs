@@ -1,0 +1,199 @@
+//! Answers the frames of the routes `subscribe`, `unsubscribe` and `hello`.
+
+use std::{collections::BTreeSet, time::Instant};
+
+use anyhow::Context as _;
+use futures::{StreamExt, TryStreamExt, stream};
+use hub::{
+    aws::SdkConfig,
+    clock::now_seconds,
+    config::Variables,
+    event::{GatewayAnswer, SocketFrame},
+    failure::Failure,
+    history::History,
+    invocation::{Origin, Stop},
+    metrics::{self, Metric},
+    protocol::{Position, SessionId},
+    responder::{Request, Responder},
+    sender::not_connected,
+    subscriptions::Subscriptions,
+    telemetry,
+};
+use lambda_runtime::Context;
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+use crate::{
+    request::{self, Route},
+    subscribing::Subscribing,
+};
+
+/// Heads that are read at once.
+const READERS: usize = 16;
+
+/// Sessions that were subscribed to, known ones too.
+const SUBSCRIBED: Metric = Metric::count("Subscribed");
+/// Sessions that were unsubscribed from.
+const UNSUBSCRIBED: Metric = Metric::count("Unsubscribed");
+/// Connections that asked what the hub knows of them.
+const HELLOS: Metric = Metric::count("Hellos");
+
+/// What outlives an invocation.
+pub(crate) struct Handler {
+    responder: Responder,
+    subscriptions: Subscriptions,
+    history: Option<History>,
+}
+
+/// A session, and where it stands if the hub keeps a history.
+#[derive(Serialize)]
+struct Standing {
+    session: SessionId,
+    #[serde(flatten)]
+    position: Option<Position>,
+}
+
+#[derive(Serialize)]
+#[serde(tag = "type", rename_all = "lowercase")]
+enum Answer<'a> {
+    Subscribed {
+        id: &'a str,
+        sessions: Vec<Standing>,
+    },
+    Unsubscribed {
+        id: &'a str,
+        sessions: &'a [SessionId],
+    },
+    Hello {
+        id: &'a str,
+        session: &'a SessionId,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        expires_at: Option<i64>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        expires_in: Option<i64>,
+        subscriptions: &'a BTreeSet<SessionId>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        positions: Option<Vec<Standing>>,
+    },
+}
+
+impl Handler {
+    /// Reads what the tables and the responder need.
+    pub(crate) fn new(variables: &Variables, sdk: &SdkConfig) -> anyhow::Result<Self> {
+        let subscriptions = Subscriptions::new(variables, sdk)?;
+        Ok(Self {
+            responder: Responder::new(variables, sdk)?,
+            subscriptions: subscriptions.context(
+                "environment variable SUBSCRIPTIONS_TABLE is missing: set it to the name of the table of subscriptions",
+            )?,
+            history: History::to_read(variables, sdk)?,
+        })
+    }
+
+    /// # Errors
+    ///
+    /// The event is not that of a frame on one of the routes.
+    pub(crate) async fn handle(
+        &self,
+        payload: &RawValue,
+        context: &Context,
+    ) -> Result<GatewayAnswer, Failure> {
+        let (route, frame) = read(payload)
+            .inspect_err(|failure| telemetry::failed("membership", "", failure, Instant::now()))?;
+        let parse = |text: &str| request::parse(route, text);
+        let answer = async |request: Request<'_>, sessions: Vec<SessionId>| match route {
+            Route::Subscribe => self.subscribe(request, sessions).await,
+            Route::Unsubscribe => self.unsubscribe(request, sessions).await,
+            Route::Hello => self.hello(request).await,
+        };
+        Ok(self.responder.respond(route.key(), &frame, context, parse, answer).await)
+    }
+
+    async fn subscribe(&self, request: Request<'_>, sessions: Vec<SessionId>) -> Result<GatewayAnswer, Stop> {
+        let (id, origin) = (request.id, request.origin);
+        let subscribing =
+            Subscribing { registry: &self.responder.registry, subscriptions: &self.subscriptions, request };
+        subscribing.subscribe(&sessions).await?;
+        // Only now: whatever is numbered later is posted to this connection.
+        let sessions = self.standings(sessions).await?;
+        log(origin, SUBSCRIBED, "subscribed", sessions.len());
+        Ok(GatewayAnswer::frame(&Answer::Subscribed { id, sessions }))
+    }
+
+    /// The rows first: the set holds at least those that are there.
+    async fn unsubscribe(
+        &self,
+        Request { sender, id, origin }: Request<'_>,
+        sessions: Vec<SessionId>,
+    ) -> Result<GatewayAnswer, Stop> {
+        let gone = sessions.iter().cloned().collect();
+        self.subscriptions.remove(&sender.connection_id, &gone).await?;
+        if !self.responder.registry.take_subscriptions(&sender.connection_id, &gone).await? {
+            return Err(not_connected(id).into());
+        }
+        log(origin, UNSUBSCRIBED, "unsubscribed", sessions.len());
+        Ok(GatewayAnswer::frame(&Answer::Unsubscribed { id, sessions: &sessions }))
+    }
+
+    async fn hello(&self, Request { sender, id, origin }: Request<'_>) -> Result<GatewayAnswer, Stop> {
+        let connection = sender.connection(&self.responder.registry, id).await?;
+        let (session, subscriptions) = (&connection.session, &connection.subscriptions);
+        let positions = match self.history {
+            None => None,
+            Some(_) => {
+                let own = std::iter::once(session).chain(subscriptions).cloned().collect();
+                Some(self.standings(own).await?)
+            }
+        };
+        let expires_at = connection.expires_at;
+        let expires_in = expires_at.map(|at| at - now_seconds());
+        log(origin, HELLOS, "hello", subscriptions.len());
+        Ok(GatewayAnswer::frame(&Answer::Hello {
+            id,
+            session,
+            expires_at,
+            expires_in,
+            subscriptions,
+            positions,
+        }))
+    }
+
+    /// Where each of the sessions stands, in their order.
+    async fn standings(&self, sessions: Vec<SessionId>) -> Result<Vec<Standing>, Failure> {
+        let standing = async |session: SessionId| {
+            let position = match &self.history {
+                None => None,
+                Some(history) => Some(history.position(&session).await?),
+            };
+            Ok(Standing { session, position })
+        };
+        stream::iter(sessions)
+            .map(|session| Box::pin(standing(session)))
+            .buffered(READERS)
+            .try_collect()
+            .await
+    }
+}
+
+fn read(payload: &RawValue) -> Result<(Route, SocketFrame), Failure> {
+    let frame = SocketFrame::parse(payload)?;
+    let route = Route::ALL.into_iter().find(|route| frame.route.as_deref() == Some(route.key()));
+    let route = route.ok_or_else(|| {
+        let text =
+            "requestContext.routeKey is none of subscribe, unsubscribe and hello, which are this function's";
+        Failure::Event(text.into())
+    })?;
+    Ok((route, frame))
+}
+
+fn log(origin: &Origin<'_>, metric: Metric, message: &str, sessions: usize) {
+    let counted = if metric == HELLOS { 1 } else { sessions };
+    metrics::add(metric, u32::try_from(counted).unwrap_or(u32::MAX).into());
+    tracing::info!(
+        route = origin.route,
+        connection_id = origin.id(),
+        sessions,
+        duration_ms = telemetry::millis_since(origin.started),
+        "{message}"
+    );
+}
