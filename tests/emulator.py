@@ -1,12 +1,17 @@
-"""Holds scripts/lib/emulator.py to what it promises Terraform: a request that comes again gets the first answer.
+"""Holds scripts/lib/emulator.py to what it promises Terraform, that a request which comes again gets the first answer, and
+clients, that a socket's frames are handled at once or in the order that a test has chosen.
 
     emulator.py      (in the environment of scripts/local.sh env)
 """
 
+import asyncio
+import json
+import os
 import uuid
 
 import botocore.config
 import botocore.session
+from websockets.asyncio.client import connect
 
 NAME = f"twice-{uuid.uuid4().hex[:8]}"
 TABLE = {
@@ -40,3 +45,22 @@ assert outcome("another", "one", "create_table", **TABLE) == "ResourceInUseExcep
 # What has failed is tried again.
 assert outcome(terraform, "three", "delete_table", TableName=f"{NAME}-none") == "ResourceNotFoundException"
 assert outcome(terraform, "three", "delete_table", TableName=NAME) == NAME, "a failure is repeated instead of the request"
+
+
+async def answers(order: str, *frames: dict) -> list[str]:
+    """What comes back for frames that are sent one straight after the other, by type."""
+    async with connect(f"{os.environ['HUB_URL']}?session_id=order-{NAME}{order}") as socket:
+        for frame in frames:
+            await socket.send(json.dumps(frame))
+        return [json.loads(await asyncio.wait_for(socket.recv(), 30))["type"] for _ in frames]
+
+
+# A ping is answered at once, a message by a function.
+ping, message = {"action": "ping"}, {"action": "sendMessage", "sessions": [NAME], "message": 1}
+for order, frames, expected in (
+    ("", (message, ping), ["pong", "receipt"]),
+    ("&emulator_order=sent", (message, ping, message), ["receipt", "pong", "receipt"]),
+    ("&emulator_order=reversed", (ping, message, ping, message), ["receipt", "pong", "receipt", "pong"]),
+):
+    found = asyncio.run(answers(order, *frames))
+    assert found == expected, f"frames{order} are answered as {found}"

@@ -1,12 +1,15 @@
 """MiniStack, with what Terraform misses in it: endpoints of WebSocket APIs that work, tags that change, whole alarms, saved
-queries, requests that may come twice; with what browsers miss, the chosen subprotocol; and IAM as in emulator_iam.py."""
+queries, requests that may come twice; with what clients miss, the chosen subprotocol and frames that overtake each other; and
+IAM as in emulator_iam.py."""
 
 import asyncio
 import collections
+import contextlib
 import contextvars
 import json
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from urllib.parse import parse_qs
 from xml.sax.saxutils import escape
 
 import emulator_iam  # noqa: F401  (patches IAM as it is imported)
@@ -19,7 +22,7 @@ answers: "collections.OrderedDict[bytes, asyncio.Future]" = collections.OrderedD
 create_api = apigateway._create_api
 handle_websocket = apigateway.handle_websocket
 invoke_ws_lambda = apigateway._invoke_ws_lambda
-subprotocol: "contextvars.ContextVar[str | None]" = contextvars.ContextVar("subprotocol", default=None)
+this_socket: "contextvars.ContextVar[Socket]" = contextvars.ContextVar("this_socket")
 describe_alarms = cloudwatch._describe_alarms
 logs_request = cloudwatch_logs.handle_request
 query_definitions = AccountRegionScopedDict()
@@ -84,22 +87,58 @@ def with_tags_shown(change: Callable) -> Callable:
     return changed
 
 
-async def invoke_and_keep_the_subprotocol(*arguments: object, **named: object) -> "dict | None":
-    answer = await invoke_ws_lambda(*arguments, **named)
-    if "CONNECT" in arguments:
-        headers = {name.lower(): value for name, value in ((answer or {}).get("headers") or {}).items()}
-        subprotocol.set(headers.get("sec-websocket-protocol"))
-    return answer
+class Socket:
+    """A handshake is answered with the subprotocol that $connect has chosen: a browser that offers some insists on one.
+
+    API Gateway handles a socket's frames all at once, and the later one may be done first. A test that needs an order adds
+    emulator_order to the address: with `sent` each frame waits for the one before, with `reversed` for the one after.
+    """
+
+    def __init__(self, query: bytes, send: Callable) -> None:
+        self.order = parse_qs(query.decode()).get("emulator_order", [""])[0]
+        self.send = send
+        self.subprotocol: str | None = None
+        self.tasks: set[asyncio.Task] = set()
+        # The task of the frame after the last one, once there is one.
+        self.next_task: asyncio.Future = asyncio.get_running_loop().create_future()
+
+    async def say(self, message: dict) -> None:
+        if message["type"] == "websocket.accept" and self.subprotocol:
+            message = {**message, "subprotocol": self.subprotocol}
+        await self.send(message)
+
+    async def invoke(self, kind: str, invocation: Coroutine) -> "dict | None":
+        if kind != "MESSAGE" or self.order == "sent":
+            answer = await invocation
+            if kind == "CONNECT":
+                headers = {name.lower(): value for name, value in ((answer or {}).get("headers") or {}).items()}
+                self.subprotocol = headers.get("sec-websocket-protocol")
+            return answer
+        before, self.next_task = self.next_task, asyncio.get_running_loop().create_future()
+        task = asyncio.create_task(self.answer(invocation, self.next_task))
+        before.set_result(task)
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
+        return None
+
+    async def answer(self, invocation: Coroutine, next_task: asyncio.Future) -> None:
+        if self.order == "reversed" and (await asyncio.wait({next_task}, timeout=0.5))[0]:
+            await asyncio.wait({next_task.result()})
+        body = (await invocation or {}).get("body")
+        # Nobody listens any more where the socket has closed meanwhile.
+        with contextlib.suppress(Exception):
+            if body:
+                await self.send({"type": "websocket.send", "text": body if isinstance(body, str) else json.dumps(body)})
 
 
-async def handle_websocket_with_its_subprotocol(scope, receive, send, *arguments: object, **named: object) -> None:
-    """A handshake is answered with the subprotocol that $connect has chosen: a browser that offers some insists on one."""
+async def invoke_for_this_socket(*arguments: object, **named: object) -> "dict | None":
+    return await this_socket.get().invoke(str(arguments[6]), invoke_ws_lambda(*arguments, **named))
 
-    async def answer(message: dict) -> None:
-        chosen = subprotocol.get()
-        await send({**message, "subprotocol": chosen} if message["type"] == "websocket.accept" and chosen else message)
 
-    await handle_websocket(scope, receive, answer, *arguments, **named)
+async def handle_websocket_as_aws_does(scope, receive, send, *arguments: object, **named: object) -> None:
+    socket = Socket(scope.get("query_string", b""), send)
+    this_socket.set(socket)
+    await handle_websocket(scope, receive, socket.say, *arguments, **named)
 
 
 def describe_alarms_in_full(params: dict, data: dict, is_cbor: bool, is_json: bool = False) -> tuple:
@@ -134,8 +173,8 @@ async def logs_request_with_saved_queries(method, path, headers, body, query_par
 
 
 apigateway._create_api = create_api_with_an_endpoint_that_works
-apigateway._invoke_ws_lambda = invoke_and_keep_the_subprotocol
-apigateway.handle_websocket = handle_websocket_with_its_subprotocol
+apigateway._invoke_ws_lambda = invoke_for_this_socket
+apigateway.handle_websocket = handle_websocket_as_aws_does
 apigateway._tag_resource = with_tags_shown(apigateway._tag_resource)
 apigateway._untag_resource = with_tags_shown(apigateway._untag_resource)
 ministack.app.app = app_that_does_a_thing_once
