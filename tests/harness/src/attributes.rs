@@ -1,6 +1,6 @@
 //! DynamoDB's attribute values: which are valid, how they compare, and how large they are.
 
-use std::{cmp::Ordering, fmt};
+use std::{cmp::Ordering, collections::BTreeSet, fmt};
 
 use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
 use serde_json::{Map, Value, json};
@@ -138,10 +138,24 @@ fn binary(value: &Value) -> Option<Vec<u8>> {
     BASE64.decode(value.get("B")?.as_str()?).ok()
 }
 
-/// A value as DynamoDB keeps it, so that equal values are equal JSON. Sets, lists and maps are refused: nothing here
-/// uses them.
+/// The members of an attribute that is a set of strings.
+pub(crate) fn members(value: &Value) -> Option<BTreeSet<String>> {
+    value.get("SS")?.as_array()?.iter().map(|member| member.as_str().map(ToOwned::to_owned)).collect()
+}
+
+/// The set of these strings; none where it would be empty, which DynamoDB keeps none of.
+pub(crate) fn set(members: &BTreeSet<String>) -> Option<Value> {
+    (!members.is_empty()).then(|| json!({ "SS": members }))
+}
+
+/// A value as DynamoDB keeps it, so that equal values are equal JSON. Other sets than of strings, lists and maps are refused:
+/// nothing here uses them.
 fn normal(value: &Value) -> Option<Value> {
     match parts(value) {
+        ("SS", Value::Array(list)) => {
+            let members = members(value).filter(|members| members.len() == list.len())?;
+            set(&members)
+        }
         ("S", Value::String(_)) | ("BOOL", Value::Bool(_)) | ("NULL", Value::Bool(true)) => {
             Some(value.clone())
         }
@@ -178,6 +192,7 @@ pub(crate) fn size(item: &Attributes) -> usize {
         ("S", text) => text.as_str().unwrap_or_default().len(),
         ("N", _) => number(value).map_or(0, Number::size),
         ("B", _) => binary(value).map_or(0, |bytes| bytes.len()),
+        ("SS", _) => members(value).unwrap_or_default().iter().map(String::len).sum(),
         _ => 1,
     };
     item.iter().map(|(name, value)| name.len() + value_size(value)).sum()
@@ -235,6 +250,7 @@ mod tests {
         let kept = |value: Value| attributes(&json!({ "a": value })).ok().map(|kept| kept["a"].clone());
         assert_eq!(kept(json!({ "N": "1.0" })), Some(json!({ "N": "1" })));
         assert_eq!(kept(json!({ "S": "" })), Some(json!({ "S": "" })));
+        assert_eq!(kept(json!({ "SS": ["b", "a"] })), Some(json!({ "SS": ["a", "b"] })));
         for value in [
             json!("a"),
             json!({}),
@@ -242,6 +258,10 @@ mod tests {
             json!({ "N": "" }),
             json!({ "NULL": false }),
             json!({ "S": "a", "N": "1" }),
+            json!({ "SS": [] }),
+            json!({ "SS": ["a", "a"] }),
+            json!({ "SS": ["a", 1] }),
+            json!({ "NS": ["1"] }),
         ] {
             assert_eq!(kept(value.clone()), None, "{value}");
         }
@@ -249,7 +269,7 @@ mod tests {
 
     #[test]
     fn a_size_counts_names_and_values() {
-        let item = json!({ "text": { "S": "é" }, "n": { "N": "-1230" }, "raw": { "B": "AAEC" }, "yes": { "BOOL": true } });
-        assert_eq!(size(item.as_object().unwrap()), (4 + 2) + (1 + 4) + (3 + 3) + (3 + 1));
+        let item = json!({ "text": { "S": "é" }, "n": { "N": "-1230" }, "raw": { "B": "AAEC" }, "yes": { "BOOL": true }, "set": { "SS": ["a", "bc"] } });
+        assert_eq!(size(item.as_object().unwrap()), (4 + 2) + (1 + 4) + (3 + 3) + (3 + 1) + (3 + 3));
     }
 }

@@ -10,7 +10,7 @@ use crate::{
     http::{Answer, Cut, Reply, error, error_with},
     messages::{MESSAGES, Messages},
     signature::Signatures,
-    table::Table,
+    table::{SUBSCRIPTIONS, Table},
 };
 
 /// What can be asked of a table.
@@ -23,6 +23,7 @@ pub enum Operation {
     DeleteItem,
     Query,
     Scan,
+    BatchWriteItem,
 }
 
 /// One call, as it arrived.
@@ -43,6 +44,12 @@ impl Call {
         let key = self.input.get("Key").or_else(|| self.input.get("Item"))?;
         Some(key.pointer("/connection_id/S")?.as_str()?.to_owned())
     }
+
+    /// The table that the call is about.
+    pub(crate) fn table(&self) -> Option<&str> {
+        let of_batch = || Some(self.input["RequestItems"].as_object()?.keys().next()?.as_str());
+        self.input["TableName"].as_str().or_else(of_batch)
+    }
 }
 
 /// Why DynamoDB does not do what it was asked.
@@ -55,10 +62,9 @@ pub(crate) struct Refusal {
 }
 
 pub(crate) fn invalid(message: impl Into<String>) -> Refusal {
-    Refusal { kind: INVALID, message: message.into(), item: None }
+    Refusal { kind: "ValidationException", message: message.into(), item: None }
 }
 
-pub(crate) const INVALID: &str = "ValidationException";
 pub(crate) const UNKNOWN: &str = "UnknownOperationException";
 
 impl Refusal {
@@ -75,6 +81,7 @@ impl Refusal {
 pub(crate) async fn call(
     request: Request<Incoming>,
     table: &Table,
+    subscriptions: &Table,
     messages: &Messages,
     signatures: &Signatures,
 ) -> Result<Reply, Cut> {
@@ -88,14 +95,15 @@ pub(crate) async fn call(
         Some("DeleteItem") => Operation::DeleteItem,
         Some("Query") => Operation::Query,
         Some("Scan") => Operation::Scan,
+        Some("BatchWriteItem") => Operation::BatchWriteItem,
         _ => return Ok(error(400, UNKNOWN)),
     };
     let body = Answer::Serve.read(body).await?;
     let refusal = signatures.refusal(&head, &body, "dynamodb");
     let call = Call { operation, at, input: serde_json::from_slice(&body).unwrap_or_default() };
-    if call.input["TableName"] == MESSAGES {
-        messages.call(call, refusal).await
-    } else {
-        table.call(call, refusal).await
+    match call.table() {
+        Some(MESSAGES) => messages.call(call, refusal).await,
+        Some(SUBSCRIPTIONS) => subscriptions.call(call, refusal).await,
+        _ => table.call(call, refusal).await,
     }
 }

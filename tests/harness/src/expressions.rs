@@ -4,13 +4,13 @@ mod parser;
 #[cfg(test)]
 mod tests;
 
-use std::{cmp::Ordering, collections::HashSet};
+use std::{borrow::Cow, cmp::Ordering, collections::HashSet};
 
 use serde_json::{Value, json};
 
 use self::parser::Parser;
 use crate::{
-    attributes::{Attributes, attributes, number, order},
+    attributes::{Attributes, attributes, members, number, order, set},
     dynamodb::{Refusal, invalid},
 };
 
@@ -98,13 +98,21 @@ fn distinct<'a>(paths: impl Iterator<Item = &'a String>) -> Result<(), Refusal> 
 pub(crate) enum Operand {
     Path(String),
     Value(Value),
+    /// How many members a set has, or characters a text.
+    Size(String),
 }
 
 impl Operand {
-    fn of<'a>(&'a self, item: &'a Attributes) -> Option<&'a Value> {
+    fn of<'a>(&'a self, item: &'a Attributes) -> Option<Cow<'a, Value>> {
         match self {
-            Self::Path(path) => item.get(path),
-            Self::Value(value) => Some(value),
+            Self::Path(path) => item.get(path).map(Cow::Borrowed),
+            Self::Value(value) => Some(Cow::Borrowed(value)),
+            Self::Size(path) => {
+                let value = item.get(path)?;
+                let size = members(value).map(|members| members.len());
+                let size = size.or_else(|| Some(value.get("S")?.as_str()?.len()))?;
+                Some(Cow::Owned(json!({ "N": size.to_string() })))
+            }
         }
     }
 }
@@ -133,9 +141,9 @@ impl Comparator {
     }
 
     /// A missing attribute is unequal to everything, even to another, and not in any order.
-    fn holds(self, one: Option<&Value>, other: Option<&Value>) -> bool {
+    fn holds(self, one: Option<Cow<'_, Value>>, other: Option<Cow<'_, Value>>) -> bool {
         let (Some(one), Some(other)) = (one, other) else { return self == Self::NotEqual };
-        let ordering = order(one, other);
+        let ordering = order(&one, &other);
         match self {
             Self::Equal => one == other,
             Self::NotEqual => one != other,
@@ -150,6 +158,8 @@ impl Comparator {
 #[derive(Debug)]
 pub(crate) enum Condition {
     Exists(String),
+    /// Of a set, or of a text that may be part of another.
+    Contains(String, Operand),
     Compare(Operand, Comparator, Operand),
     Between(Operand, Operand, Operand),
     Not(Box<Condition>),
@@ -161,6 +171,14 @@ impl Condition {
     pub(crate) fn holds(&self, item: &Attributes) -> bool {
         match self {
             Self::Exists(path) => item.contains_key(path),
+            Self::Contains(path, operand) => {
+                let (value, part) = (item.get(path), operand.of(item));
+                let part = part.as_ref().and_then(|part| part.get("S")?.as_str());
+                value.zip(part).is_some_and(|(value, part)| match members(value) {
+                    Some(members) => members.contains(part),
+                    None => value["S"].as_str().is_some_and(|text| text.contains(part)),
+                })
+            }
             Self::Compare(one, comparator, other) => comparator.holds(one.of(item), other.of(item)),
             Self::Between(value, low, high) => {
                 Comparator::GreaterOrEqual.holds(value.of(item), low.of(item))
@@ -185,29 +203,46 @@ pub(crate) enum Action {
     Set(Operand),
     /// The attribute that is kept where it is there, and what is set elsewhere.
     SetIfNotExists(String, Operand),
+    /// A number to another, or members to a set.
     Add(Value),
     Remove,
+    /// Members of a set.
+    Delete(Value),
 }
 
 impl Change {
     /// Makes the change to `new`, with the values that `old` has.
     pub(crate) fn apply(&self, old: &Attributes, new: &mut Attributes) -> Result<(), Refusal> {
         let missing = || invalid("the expression refers to an attribute that does not exist in the item");
+        let wrong_type = || invalid("an operand in the update expression has an incorrect data type");
         let value = match &self.action {
             Action::Remove => {
                 new.remove(&self.path);
                 return Ok(());
             }
-            Action::Set(operand) => operand.of(old).ok_or_else(missing)?.clone(),
+            Action::Set(operand) => operand.of(old).ok_or_else(missing)?.into_owned(),
             Action::SetIfNotExists(path, operand) => {
-                old.get(path).or_else(|| operand.of(old)).ok_or_else(missing)?.clone()
+                let kept = old.get(path).map(Cow::Borrowed);
+                kept.or_else(|| operand.of(old)).ok_or_else(missing)?.into_owned()
             }
-            Action::Add(by) => match old.get(&self.path) {
-                None => by.clone(),
-                Some(value) => {
-                    let value = number(value).ok_or_else(|| {
-                        invalid("an operand in the update expression has an incorrect data type")
-                    })?;
+            Action::Delete(by) => {
+                let Some(value) = old.get(&self.path) else { return Ok(()) };
+                let value = members(value).ok_or_else(wrong_type)?;
+                let rest = &value - &members(by).unwrap_or_default();
+                let Some(rest) = set(&rest) else {
+                    new.remove(&self.path);
+                    return Ok(());
+                };
+                rest
+            }
+            Action::Add(by) => match (old.get(&self.path), members(by)) {
+                (None, _) => by.clone(),
+                (Some(value), Some(by)) => {
+                    let value = members(value).ok_or_else(wrong_type)?;
+                    set(&(&value | &by)).ok_or_else(wrong_type)?
+                }
+                (Some(value), None) => {
+                    let value = number(value).ok_or_else(wrong_type)?;
                     let sum = number(by).and_then(|by| value.plus(by));
                     json!({ "N": sum.ok_or_else(|| invalid("number overflow"))?.to_string() })
                 }

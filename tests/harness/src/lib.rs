@@ -1,7 +1,7 @@
 //! Runs a function's real executable among scripted surroundings, over real HTTP on loopback.
 //!
-//! A [`World`] is the AWS that the function sees: DynamoDB's [`Table`] of connections and its [`Messages`], and the
-//! [`Gateway`] behind `@connections`, each with a script that says which calls fail, and how. A [`Function`] is a
+//! A [`World`] is the AWS that the function sees: DynamoDB's [`Table`]s of connections and of subscriptions, its
+//! [`Messages`], and the [`Gateway`] behind `@connections`, each with a script that says which calls fail, and how. A [`Function`] is a
 //! process that gets its events from a Lambda Runtime API of its own. Everything that was asked of the world is kept
 //! for the test to look at.
 #![allow(
@@ -18,6 +18,7 @@ mod function;
 mod gateway;
 mod http;
 pub mod issuer;
+mod item;
 mod messages;
 mod signature;
 mod table;
@@ -35,7 +36,7 @@ pub use crate::{
     http::Answer,
     messages::{MESSAGES, Messages},
     signature::{CREDENTIALS, REGION, Signatures},
-    table::{INDEX, Row, TABLE, Table},
+    table::{INDEX, Row, SUBSCRIPTIONS, TABLE, Table},
 };
 
 /// How long a message is kept in a world with history.
@@ -45,6 +46,8 @@ pub const HISTORY_SECONDS: u64 = 86_400;
 pub struct World {
     /// DynamoDB's table of connections.
     pub table: Arc<Table>,
+    /// DynamoDB's table of subscriptions.
+    pub subscriptions: Arc<Table>,
     /// DynamoDB's table of messages.
     pub messages: Arc<Messages>,
     /// `@connections`.
@@ -54,7 +57,8 @@ pub struct World {
     // An address each, as on AWS: a client's pool would otherwise share connections between them.
     servers: [Server; 2],
     scheme: &'static str,
-    has_history: bool,
+    /// What functions are told of what is on.
+    features: Vec<(&'static str, String)>,
 }
 
 impl World {
@@ -72,14 +76,16 @@ impl World {
     async fn start_with(tls: Option<TlsAcceptor>) -> Self {
         let scheme = if tls.is_some() { "https://localhost" } else { "http://127.0.0.1" };
         let signatures = Arc::new(Signatures::default());
-        let (table, messages) = (Arc::<Table>::default(), Arc::<Messages>::default());
+        let (table, subscriptions) = (Arc::new(Table::new(TABLE)), Arc::new(Table::new(SUBSCRIPTIONS)));
+        let messages = Arc::<Messages>::default();
         let gateway = Arc::new(Gateway::new(signatures.clone()));
-        let (to_table, to_messages, to_gateway) = (table.clone(), messages.clone(), gateway.clone());
+        let (to_tables, to_gateway) =
+            ((table.clone(), subscriptions.clone(), messages.clone()), gateway.clone());
         let clock = signatures.clone();
         let tables = Server::start(tls.clone(), move |request| {
-            let (table, messages, clock) = (to_table.clone(), to_messages.clone(), clock.clone());
+            let ((table, subscriptions, messages), clock) = (to_tables.clone(), clock.clone());
             async move {
-                let reply = dynamodb::call(request, &table, &messages, &clock).await;
+                let reply = dynamodb::call(request, &table, &subscriptions, &messages, &clock).await;
                 reply.map(|reply| clock.dated(reply))
             }
         });
@@ -89,13 +95,22 @@ impl World {
             async move { gateway.call(request).await.map(|reply| clock.dated(reply)) }
         });
         let servers = [tables.await, gateways.await];
-        Self { table, messages, gateway, signatures, servers, scheme, has_history: false }
+        let features = Vec::new();
+        Self { table, subscriptions, messages, gateway, signatures, servers, scheme, features }
     }
 
     /// The same where history is on: functions are told of the table of messages.
     #[must_use]
     pub fn with_history(mut self) -> Self {
-        self.has_history = true;
+        self.features.push(("MESSAGES_TABLE", MESSAGES.to_owned()));
+        self.features.push(("HISTORY_SECONDS", HISTORY_SECONDS.to_string()));
+        self
+    }
+
+    /// The same where subscriptions are on: functions are told of their table.
+    #[must_use]
+    pub fn with_subscriptions(mut self) -> Self {
+        self.features.push(("SUBSCRIPTIONS_TABLE", SUBSCRIPTIONS.to_owned()));
         self
     }
 
@@ -115,7 +130,7 @@ impl World {
     #[must_use]
     pub fn environment(&self) -> Vec<(&'static str, String)> {
         let [key, secret, token] = CREDENTIALS;
-        let mut environment = [
+        [
             ("AWS_REGION", REGION),
             ("AWS_ACCESS_KEY_ID", key),
             ("AWS_SECRET_ACCESS_KEY", secret),
@@ -126,12 +141,9 @@ impl World {
             ("SESSION_INDEX", INDEX),
         ]
         .map(|(name, value)| (name, value.to_owned()))
-        .to_vec();
-        if self.has_history {
-            environment.push(("MESSAGES_TABLE", MESSAGES.to_owned()));
-            environment.push(("HISTORY_SECONDS", HISTORY_SECONDS.to_string()));
-        }
-        environment
+        .into_iter()
+        .chain(self.features.iter().cloned())
+        .collect()
     }
 
     /// Closes every open connection, as happens to a function that is frozen for long.

@@ -4,7 +4,7 @@
 mod tests;
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{BTreeMap, HashMap},
     sync::{Mutex, MutexGuard},
     time::Duration,
 };
@@ -14,8 +14,9 @@ use serde_json::{Value, json};
 use crate::{
     attributes::{Attributes, Number, attributes, kind, number, size},
     dynamodb::{Call, Operation, Refusal, UNKNOWN, invalid},
-    expressions::{Action, Change, Comparator, Condition, Expressions, Operand},
+    expressions::{Comparator, Condition, Expressions, Operand},
     http::{Answer, Cut, Reply, reply},
+    item::{self, projected},
 };
 
 /// The name of the table.
@@ -23,12 +24,8 @@ pub const MESSAGES: &str = "messages";
 
 const HASH: &str = "session_id";
 const RANGE: &str = "offset";
-/// The largest item, in bytes.
-const LARGEST: usize = 400 * 1024;
 /// The largest page, in bytes.
 const PAGE: usize = 1024 * 1024;
-/// The longest session, in bytes.
-const LONGEST_KEY: usize = 2048;
 
 type Script = Box<dyn FnMut(&Call, u32) -> Answer + Send>;
 type Key = (String, Number);
@@ -149,95 +146,29 @@ impl State {
     }
 
     fn evaluate(&mut self, operation: Operation, input: &Value) -> Result<Value, Refusal> {
-        let members: &[&str] = match operation {
-            Operation::GetItem => &["Key", "ConsistentRead", "ProjectionExpression"],
-            Operation::PutItem => &["Item", "ConditionExpression", RETURN, RETURN_ON_FAILURE],
-            Operation::UpdateItem => {
-                &["Key", "UpdateExpression", "ConditionExpression", RETURN, RETURN_ON_FAILURE]
-            }
-            Operation::DeleteItem => &["Key", "ConditionExpression", RETURN, RETURN_ON_FAILURE],
-            Operation::Query => &[
-                "KeyConditionExpression",
-                "ProjectionExpression",
-                "ConsistentRead",
-                "ScanIndexForward",
-                "Limit",
-                "ExclusiveStartKey",
-            ],
-            Operation::Scan => {
-                return Err(Refusal { kind: UNKNOWN, message: String::new(), item: None });
-            }
-        };
-        let everywhere = ["TableName", "ExpressionAttributeNames", "ExpressionAttributeValues"];
-        let is_known = |name: &str| members.contains(&name) || everywhere.contains(&name);
-        if let Some(name) = input.as_object().and_then(|input| input.keys().find(|name| !is_known(name))) {
-            return Err(invalid(format!("a member that is unknown here: {name}")));
+        if operation == Operation::Scan || input.get("IndexName").is_some() {
+            return Err(Refusal { kind: UNKNOWN, message: String::new(), item: None });
         }
-        let expressions = Expressions::new(input)?;
+        let expressions = item::expressions(operation, input)?;
         match operation {
-            Operation::GetItem => self.get(input, expressions),
+            Operation::GetItem => {
+                let key = key(&attributes(&input["Key"])?, true)?;
+                item::get(expressions, self.items.get(&key))
+            }
             Operation::Query => self.query(input, expressions),
-            _ => self.write(operation, input, expressions),
+            _ => {
+                let puts = operation == Operation::PutItem;
+                let named = attributes(&input[if puts { "Item" } else { "Key" }])?;
+                let key = key(&named, !puts)?;
+                let old = self.items.get(&key).cloned();
+                let (new, output) = item::write(operation, input, expressions, &[HASH, RANGE], named, old)?;
+                match new {
+                    Some(new) => self.items.insert(key, new),
+                    None => self.items.remove(&key),
+                };
+                Ok(output)
+            }
         }
-    }
-
-    fn get(&self, input: &Value, mut expressions: Expressions<'_>) -> Result<Value, Refusal> {
-        let key = key(&attributes(&input["Key"])?, true)?;
-        let projection = expressions.projection()?;
-        expressions.finish()?;
-        let item = self.items.get(&key).map(|item| projected(item, projection.as_ref()));
-        Ok(item.map_or_else(|| json!({}), |item| json!({ "Item": item })))
-    }
-
-    fn write(
-        &mut self,
-        operation: Operation,
-        input: &Value,
-        mut expressions: Expressions<'_>,
-    ) -> Result<Value, Refusal> {
-        let named = attributes(&input[if operation == Operation::PutItem { "Item" } else { "Key" }])?;
-        let key = key(&named, operation != Operation::PutItem)?;
-        let condition = expressions.condition("ConditionExpression")?;
-        let changes = expressions.update()?;
-        expressions.finish()?;
-        if changes.iter().any(|change| [HASH, RANGE].contains(&change.path.as_str())) {
-            return Err(invalid("cannot update an attribute that is part of the key"));
-        }
-        let wanted =
-            choice(input, RETURN, if operation == Operation::UpdateItem { &ANY } else { &ANY[..2] })?;
-        let wanted_on_failure = choice(input, RETURN_ON_FAILURE, &ANY[..2])?;
-
-        let old = self.items.get(&key).cloned();
-        let before = old.clone().unwrap_or_default();
-        if condition.is_some_and(|condition| !condition.holds(&before)) {
-            return Err(Refusal {
-                kind: "ConditionalCheckFailedException",
-                message: "The conditional request failed".to_owned(),
-                item: old.filter(|_| wanted_on_failure == "ALL_OLD"),
-            });
-        }
-        let new = match operation {
-            Operation::DeleteItem => None,
-            Operation::PutItem => Some(named),
-            _ => updated(&changes, old.as_ref(), &named)?,
-        };
-        if new.as_ref().is_some_and(|new| size(new) > LARGEST) {
-            return Err(invalid("item size has exceeded the maximum allowed size"));
-        }
-        let changed: HashSet<String> = changes.into_iter().map(|change| change.path).collect();
-        let returned = match wanted {
-            "ALL_OLD" => old,
-            "ALL_NEW" => new.clone(),
-            "UPDATED_OLD" => old.map(|old| projected(&old, Some(&changed))),
-            "UPDATED_NEW" => new.as_ref().map(|new| projected(new, Some(&changed))),
-            _ => None,
-        };
-        match new {
-            Some(new) => self.items.insert(key, new),
-            None => self.items.remove(&key),
-        };
-        let returned = returned.filter(|returned| !returned.is_empty());
-        Ok(returned.map_or_else(|| json!({}), |attributes| json!({ "Attributes": attributes })))
     }
 
     fn query(&self, input: &Value, mut expressions: Expressions<'_>) -> Result<Value, Refusal> {
@@ -257,14 +188,7 @@ impl State {
                 Some(key.1)
             }
         };
-        let limit = match &input["Limit"] {
-            Value::Null => None,
-            limit => {
-                let limit = limit.as_u64().filter(|limit| *limit > 0).and_then(|limit| limit.try_into().ok());
-                Some(limit.ok_or_else(|| invalid("a limit must be at least 1"))?)
-            }
-        };
-        let limit = limit.into_iter().chain(self.page_items).min().unwrap_or(usize::MAX);
+        let limit = item::limit(input, self.page_items)?;
         let is_forward = input["ScanIndexForward"] != false;
 
         let mut found: Vec<_> = self.items.iter().filter(|(_, item)| condition.holds(item)).collect();
@@ -292,51 +216,14 @@ impl State {
     }
 }
 
-const RETURN: &str = "ReturnValues";
-const RETURN_ON_FAILURE: &str = "ReturnValuesOnConditionCheckFailure";
-/// What can be asked to be returned; the first two everywhere, the rest of an update only.
-const ANY: [&str; 5] = ["NONE", "ALL_OLD", "ALL_NEW", "UPDATED_OLD", "UPDATED_NEW"];
-
-fn choice<'i>(input: &'i Value, member: &str, choices: &[&str]) -> Result<&'i str, Refusal> {
-    let choice = input.get(member).map_or(Some("NONE"), Value::as_str);
-    choice.filter(|choice| choices.contains(choice)).ok_or_else(|| invalid(format!("invalid {member}")))
-}
-
 /// The key among attributes; `alone` where nothing else may be there.
 fn key(attributes: &Attributes, alone: bool) -> Result<Key, Refusal> {
-    let session = attributes.get(HASH).and_then(|session| session["S"].as_str());
-    let session = session.filter(|session| (1..=LONGEST_KEY).contains(&session.len()));
+    let session = item::key_text(attributes, HASH);
     let offset = attributes.get(RANGE).and_then(number);
     match (session, offset) {
-        (Some(session), Some(offset)) if !alone || attributes.len() == 2 => Ok((session.to_owned(), offset)),
+        (Some(session), Some(offset)) if !alone || attributes.len() == 2 => Ok((session, offset)),
         _ => Err(invalid("the provided key does not match the schema")),
     }
-}
-
-fn projected(item: &Attributes, projection: Option<&HashSet<String>>) -> Attributes {
-    let is_wanted = |name: &String| projection.is_none_or(|names| names.contains(name));
-    item.iter()
-        .filter(|(name, _)| is_wanted(name))
-        .map(|(name, value)| (name.clone(), value.clone()))
-        .collect()
-}
-
-/// The item after its changes. To remove attributes does not create one.
-fn updated(
-    changes: &[Change],
-    old: Option<&Attributes>,
-    key: &Attributes,
-) -> Result<Option<Attributes>, Refusal> {
-    let creates = changes.is_empty() || changes.iter().any(|change| !matches!(change.action, Action::Remove));
-    if old.is_none() && !creates {
-        return Ok(None);
-    }
-    let before = old.cloned().unwrap_or_default();
-    let mut new = old.unwrap_or(key).clone();
-    for change in changes {
-        change.apply(&before, &mut new)?;
-    }
-    Ok(Some(new))
 }
 
 /// A key condition is one comparison of the session for equality, with or without one of the offset.

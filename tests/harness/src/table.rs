@@ -1,7 +1,11 @@
-//! DynamoDB's table of connections and its index: five operations, evaluated for real, and faults where a script says.
+//! DynamoDB's tables of connections, with its index, and of subscriptions: evaluated for real, and faults where a script
+//! says.
+
+#[cfg(test)]
+mod tests;
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     ops::Bound,
     sync::{
         Mutex, MutexGuard,
@@ -10,27 +14,39 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::{
-    dynamodb::{Call, INVALID, Operation, UNKNOWN},
+    attributes::{Attributes, attributes, members, set},
+    dynamodb::{Call, Operation, Refusal, invalid},
+    expressions::{Comparator, Condition, Operand},
     http::{Answer, Cut, Reply, error, reply},
+    item,
 };
 
-/// The name of the table.
+/// The name of the table of connections.
 pub const TABLE: &str = "connections";
 /// The name of its index.
 pub const INDEX: &str = "session_id-index";
+/// The name of the table of subscriptions.
+pub const SUBSCRIPTIONS: &str = "subscriptions";
 
-/// A connection's row.
+const SESSION: &str = "session_id";
+const CONNECTION: &str = "connection_id";
+/// The most requests that one batch may have.
+const BATCH: usize = 25;
+
+/// A row of a connection, or of its subscription to a session.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Row {
-    /// `session_id`.
+    /// `session_id`; empty in a row that an update made where there was none.
     pub session: String,
     /// `connected_at`, in milliseconds since 1970.
     pub connected_at: Option<i64>,
     /// `expires_at`, in seconds since 1970.
     pub expires_at: Option<i64>,
+    /// `subscriptions`, which is not there where it is empty.
+    pub subscriptions: BTreeSet<String>,
 }
 
 impl Row {
@@ -42,7 +58,36 @@ impl Row {
             session: session.to_owned(),
             connected_at: Some(now - age * 1000),
             expires_at: Some(now / 1000 + 3600),
+            subscriptions: BTreeSet::new(),
         }
+    }
+
+    fn item(&self, connection: &str) -> Attributes {
+        let number = |number: i64| json!({ "N": number.to_string() });
+        let text = |text: &str| (!text.is_empty()).then(|| json!({ "S": text }));
+        let values = [
+            (CONNECTION, text(connection)),
+            (SESSION, text(&self.session)),
+            ("connected_at", self.connected_at.map(number)),
+            ("expires_at", self.expires_at.map(number)),
+            ("subscriptions", set(&self.subscriptions)),
+        ];
+        values.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect()
+    }
+
+    fn of(item: &Attributes) -> Result<Self, Refusal> {
+        let number = |name: &str| item.get(name)?["N"].as_str()?.parse().ok();
+        let row = Self {
+            session: item::key_text(item, SESSION).unwrap_or_default(),
+            connected_at: number("connected_at"),
+            expires_at: number("expires_at"),
+            subscriptions: item.get("subscriptions").and_then(members).unwrap_or_default(),
+        };
+        let connection = item::key_text(item, CONNECTION).unwrap_or_default();
+        let is_whole = row.item(&connection) == *item;
+        is_whole
+            .then_some(row)
+            .ok_or_else(|| invalid("an attribute that is unknown here, or of another type"))
     }
 }
 
@@ -51,32 +96,54 @@ fn now_ms() -> i64 {
     now.as_millis().try_into().unwrap_or(i64::MAX)
 }
 
-type Script = Box<dyn FnMut(Operation, u32) -> Answer + Send>;
+/// Session and connection, in the order in which a query gives them.
+type Key = (String, String);
+type Script = Box<dyn FnMut(&Call, u32) -> Answer + Send>;
 type PageScript = Box<dyn FnMut(&str, u32) -> Answer + Send>;
+type BatchScript = Box<dyn FnMut(u32) -> usize + Send>;
 
-/// The table of connections.
-#[derive(Default)]
+/// The table of connections, which has one row for each, or that of subscriptions.
 pub struct Table {
     state: Mutex<State>,
     /// Apart from the rest, so that a script can set it. 0 is no limit.
     page_rows: AtomicUsize,
 }
 
-#[derive(Default)]
 struct State {
-    rows: HashMap<String, Row>,
-    /// Each session and connection, in the order in which the index gives them.
-    index: BTreeSet<(String, String)>,
+    name: &'static str,
+    rows: BTreeMap<Key, Row>,
+    /// The sessions of each connection's rows.
+    sessions: HashMap<String, BTreeSet<String>>,
     script: Option<Script>,
     page_script: Option<PageScript>,
+    batch_script: Option<BatchScript>,
     counts: HashMap<Operation, u32>,
     calls: Vec<Call>,
 }
 
 impl Table {
+    pub(crate) fn new(name: &'static str) -> Self {
+        let state = State {
+            name,
+            rows: BTreeMap::new(),
+            sessions: HashMap::new(),
+            script: None,
+            page_script: None,
+            batch_script: None,
+            counts: HashMap::new(),
+            calls: Vec::new(),
+        };
+        Self { state: state.into(), page_rows: AtomicUsize::default() }
+    }
+
     /// Answers each call as `script` says, given the operation and how many calls of it came before. Without a
     /// script every call is served.
-    pub fn script(&self, script: impl FnMut(Operation, u32) -> Answer + Send + 'static) {
+    pub fn script(&self, mut script: impl FnMut(Operation, u32) -> Answer + Send + 'static) {
+        self.call_script(move |call, count| script(call.operation, count));
+    }
+
+    /// The same for a script that looks at the whole call.
+    pub fn call_script(&self, script: impl FnMut(&Call, u32) -> Answer + Send + 'static) {
         self.state().script = Some(Box::new(script));
     }
 
@@ -86,32 +153,55 @@ impl Table {
         self.state().page_script = Some(Box::new(script));
     }
 
+    /// Leaves as many of each batch's requests undone as `script` says, the last ones, given how many batches came before.
+    pub fn batch_script(&self, script: impl FnMut(u32) -> usize + Send + 'static) {
+        self.state().batch_script = Some(Box::new(script));
+    }
+
     /// Gives at most this many rows a page from now on, whatever the caller's limit.
     pub fn page_rows(&self, rows: usize) {
         self.page_rows.store(rows, Ordering::Relaxed);
     }
 
-    /// Stores a row, in place of any other of that connection.
+    /// Stores a row, in place of any other of that key.
     pub fn put(&self, connection: &str, row: Row) {
         self.state().put(connection.to_owned(), row);
     }
 
-    /// The row of a connection.
+    /// Deletes every row of a connection, as the sweep of what has expired does.
+    pub fn delete(&self, connection: &str) {
+        let mut state = self.state();
+        for session in state.sessions.remove(connection).unwrap_or_default() {
+            state.rows.remove(&(session, connection.to_owned()));
+        }
+    }
+
+    /// The row of a connection, the first one if it has several.
     #[must_use]
     pub fn row(&self, connection: &str) -> Option<Row> {
-        self.state().rows.get(connection).cloned()
+        let state = self.state();
+        let session = state.sessions.get(connection)?.first()?;
+        state.rows.get(&(session.clone(), connection.to_owned())).cloned()
     }
 
     /// Every connection that has a row.
     #[must_use]
     pub fn connections(&self) -> BTreeSet<String> {
-        self.state().rows.keys().cloned().collect()
+        self.state().sessions.keys().cloned().collect()
+    }
+
+    /// The sessions of a connection's rows.
+    #[must_use]
+    pub fn sessions(&self, connection: &str) -> BTreeSet<String> {
+        self.state().sessions.get(connection).cloned().unwrap_or_default()
     }
 
     /// Makes a connection older, as if that much time had passed.
     pub fn age(&self, connection: &str, by: Duration) {
         let by = i64::try_from(by.as_millis()).unwrap_or(i64::MAX);
-        if let Some(row) = self.state().rows.get_mut(connection) {
+        let mut state = self.state();
+        for session in state.sessions.get(connection).cloned().unwrap_or_default() {
+            let row = state.rows.get_mut(&(session, connection.to_owned())).expect("a row for each session");
             row.connected_at = row.connected_at.map(|at| at - by);
         }
     }
@@ -129,7 +219,7 @@ impl Table {
     /// `refusal` is for a request that is not signed as it must be.
     pub(crate) async fn call(&self, mut call: Call, refusal: Option<Reply>) -> Result<Reply, Cut> {
         let operation = call.operation;
-        let answer = self.state().begin(operation);
+        let answer = self.state().begin(&call);
         if answer.is_unread() {
             call.input = Value::Null;
         } else if let Some(refusal) = refusal {
@@ -140,195 +230,260 @@ impl Table {
             Answer::Serve => self.state().page_answer(operation, &call.input),
             other => other,
         };
-        let page_rows = || self.page_rows.load(Ordering::Relaxed);
-        answer.reply(|| self.state().serve(operation, &call.input, page_rows())).await
+        let page_rows = || Some(self.page_rows.load(Ordering::Relaxed)).filter(|rows| *rows > 0);
+        answer.reply(|| self.state().serve(&call, page_rows())).await
     }
 }
 
 impl State {
-    fn begin(&mut self, operation: Operation) -> Answer {
-        let count = self.counts.entry(operation).or_default();
+    fn begin(&mut self, call: &Call) -> Answer {
+        let count = self.counts.entry(call.operation).or_default();
         *count += 1;
         let before = *count - 1;
-        self.script.as_mut().map_or(Answer::Serve, |script| script(operation, before))
+        self.script.as_mut().map_or(Answer::Serve, |script| script(call, before))
     }
 
     fn page_answer(&mut self, operation: Operation, input: &Value) -> Answer {
         let Some(script) = self.page_script.as_mut().filter(|_| operation == Operation::Query) else {
             return Answer::Serve;
         };
-        let session = text(&input["ExpressionAttributeValues"][":session"]).unwrap_or_default();
+        let session = input["ExpressionAttributeValues"][":session"]["S"].as_str().unwrap_or_default();
         script(session, u32::from(input["ExclusiveStartKey"].is_object()))
     }
 
-    fn serve(&mut self, operation: Operation, input: &Value, page_rows: usize) -> Reply {
-        if input["TableName"] != TABLE {
+    fn serve(&mut self, call: &Call, page_rows: Option<usize>) -> Reply {
+        if call.table() != Some(self.name) {
             return error(400, "ResourceNotFoundException");
         }
-        let output = match operation {
-            Operation::GetItem => self.get(input),
-            Operation::PutItem => self.put_item(&input["Item"]),
-            Operation::UpdateItem => Err(UNKNOWN),
-            Operation::DeleteItem => self.delete(input),
+        let input = &call.input;
+        let output = match call.operation {
             Operation::Query => self.query(input, page_rows),
             Operation::Scan => self.scan(input, page_rows),
+            Operation::BatchWriteItem => self.batch(input).map(|output| output.to_string()),
+            operation => self.item(operation, input).map(|output| output.to_string()),
         };
-        output.map_or_else(|kind| error(400, kind), |output| reply(200, output))
+        output.map_or_else(Refusal::reply, |output| reply(200, output))
     }
 
     fn put(&mut self, connection: String, row: Row) {
-        self.remove(&connection);
-        self.index.insert((row.session.clone(), connection.clone()));
-        self.rows.insert(connection, row);
-    }
-
-    fn remove(&mut self, connection: &str) {
-        if let Some(row) = self.rows.remove(connection) {
-            self.index.remove(&(row.session, connection.to_owned()));
-        }
-    }
-
-    /// Writes a row in DynamoDB's JSON, without the attributes that `projection` does not name. By hand, because a
-    /// page of a thousand would otherwise take so long that it showed in what is measured.
-    fn write_item(&self, connection: &str, projection: &[bool; 4], out: &mut String) {
-        let Some(row) = self.rows.get(connection) else { return };
-        let number = |number: i64| format!("\"{number}\"");
-        let values = [
-            Some(quoted(connection)),
-            Some(quoted(&row.session)),
-            row.connected_at.map(number),
-            row.expires_at.map(number),
-        ];
-        let mut separator = '{';
-        for ((value, (name, kind)), named) in values.iter().zip(ATTRIBUTES).zip(projection) {
-            if let (Some(value), true) = (value, named) {
-                out.push(separator);
-                for part in ["\"", name, "\":{\"", kind, "\":", value, "}"] {
-                    out.push_str(part);
-                }
-                separator = ',';
+        let sessions = self.sessions.entry(connection.clone()).or_default();
+        if self.name == TABLE {
+            for session in std::mem::take(sessions) {
+                self.rows.remove(&(session, connection.clone()));
             }
         }
-        out.push('}');
+        sessions.insert(row.session.clone());
+        self.rows.insert((row.session.clone(), connection), row);
     }
 
-    fn get(&self, input: &Value) -> Result<String, &'static str> {
-        let connection = text(&input["Key"]["connection_id"]).ok_or(INVALID)?;
-        if !self.rows.contains_key(connection) {
-            return Ok(empty());
+    fn remove(&mut self, key: &Key) {
+        self.rows.remove(key);
+        let (session, connection) = key;
+        if let Some(sessions) = self.sessions.get_mut(connection) {
+            sessions.remove(session);
+            if sessions.is_empty() {
+                self.sessions.remove(connection);
+            }
         }
-        let mut item = String::new();
-        self.write_item(connection, &[true; 4], &mut item);
-        Ok(format!(r#"{{"Item":{item}}}"#))
     }
 
-    fn put_item(&mut self, item: &Value) -> Result<String, &'static str> {
-        let connection = text(&item["connection_id"]).ok_or(INVALID)?;
-        let row = Row {
-            session: text(&item["session_id"]).ok_or(INVALID)?.to_owned(),
-            connected_at: number(&item["connected_at"]),
-            expires_at: number(&item["expires_at"]),
+    fn key_names(&self) -> &'static [&'static str] {
+        if self.name == TABLE { &[CONNECTION] } else { &[CONNECTION, SESSION] }
+    }
+
+    /// Where the row of that key is; `alone` where nothing else may be there. In the table of connections a key does not say
+    /// of which session it is.
+    fn key(&self, attributes: &Attributes, alone: bool) -> Result<Key, Refusal> {
+        let names = self.key_names();
+        let mismatch = || invalid("the provided key does not match the schema");
+        if alone && attributes.len() != names.len() {
+            return Err(mismatch());
+        }
+        let connection = item::key_text(attributes, CONNECTION).ok_or_else(mismatch)?;
+        let session = match names {
+            [_] => self.sessions.get(&connection).and_then(|sessions| sessions.first().cloned()),
+            _ => Some(item::key_text(attributes, SESSION).ok_or_else(mismatch)?),
         };
-        self.put(connection.to_owned(), row);
-        Ok(empty())
+        Ok((session.unwrap_or_default(), connection))
     }
 
-    fn delete(&mut self, input: &Value) -> Result<String, &'static str> {
-        let connection = text(&input["Key"]["connection_id"]).ok_or(INVALID)?;
-        if let Some(condition) = input["ConditionExpression"].as_str() {
-            let bound = comparison(input, condition, "connected_at", "<").and_then(number).ok_or(INVALID)?;
-            let connected_at = self.rows.get(connection).and_then(|row| row.connected_at);
-            if connected_at.is_none_or(|at| at >= bound) {
-                return Err("ConditionalCheckFailedException");
+    fn item(&mut self, operation: Operation, input: &Value) -> Result<Value, Refusal> {
+        let expressions = item::expressions(operation, input)?;
+        let puts = operation == Operation::PutItem;
+        let named = attributes(&input[if puts { "Item" } else { "Key" }])?;
+        let key = self.key(&named, !puts)?;
+        let old = self.rows.get(&key).map(|row| row.item(&key.1));
+        if operation == Operation::GetItem {
+            return item::get(expressions, old.as_ref());
+        }
+        let (new, output) = item::write(operation, input, expressions, self.key_names(), named, old)?;
+        match new.as_ref().map(Row::of).transpose()? {
+            Some(row) => self.put(key.1, row),
+            None => self.remove(&key),
+        }
+        Ok(output)
+    }
+
+    fn batch(&mut self, input: &Value) -> Result<Value, Refusal> {
+        let is_alone = |members: &Value| members.as_object().is_some_and(|members| members.len() == 1);
+        if !is_alone(input) || !is_alone(&input["RequestItems"]) {
+            return Err(invalid("a member or a table that is unknown here"));
+        }
+        let requests = input["RequestItems"][self.name].as_array().map(Vec::as_slice).unwrap_or_default();
+        if !(1..=BATCH).contains(&requests.len()) {
+            return Err(invalid("a batch has 1 to 25 requests"));
+        }
+        let mut writes = Vec::new();
+        let mut keys = HashSet::new();
+        for request in requests {
+            let (put, deletion) = (&request["PutRequest"]["Item"], &request["DeleteRequest"]["Key"]);
+            if !is_alone(request) || put.is_null() == deletion.is_null() {
+                return Err(invalid("a request puts or deletes"));
+            }
+            let named = attributes(if put.is_null() { deletion } else { put })?;
+            let key = self.key(&named, put.is_null())?;
+            let row = (!put.is_null()).then(|| Row::of(&named)).transpose()?;
+            if !keys.insert(key.clone()) {
+                return Err(invalid("provided list of item keys contains duplicates"));
+            }
+            writes.push((key, row));
+        }
+        let before = self.counts.get(&Operation::BatchWriteItem).map_or(0, |count| count - 1);
+        let undone = self.batch_script.as_mut().map_or(0, |script| script(before));
+        let done = requests.len().saturating_sub(undone);
+        for (key, row) in writes.into_iter().take(done) {
+            match row {
+                Some(row) => self.put(key.1, row),
+                None => self.remove(&key),
             }
         }
-        self.remove(connection);
-        Ok(empty())
+        let rest = &requests[done..];
+        let unprocessed = if rest.is_empty() { json!({}) } else { json!({ self.name: rest }) };
+        Ok(json!({ "UnprocessedItems": unprocessed }))
     }
 
     /// As DynamoDB does, a page that is full names where it ended even if nothing follows.
-    fn query(&self, input: &Value, page_rows: usize) -> Result<String, &'static str> {
-        let condition = input["KeyConditionExpression"].as_str().ok_or(INVALID)?;
-        let session = comparison(input, condition, "session_id", "=").and_then(text).ok_or(INVALID)?;
-        if input["IndexName"] != INDEX || input["ConsistentRead"] == true {
-            return Err(INVALID);
+    fn query(&self, input: &Value, page_rows: Option<usize>) -> Result<String, Refusal> {
+        let mut expressions = item::expressions(Operation::Query, input)?;
+        let condition = expressions.condition("KeyConditionExpression")?;
+        let projection = expressions.projection()?;
+        expressions.finish()?;
+        let session = match condition {
+            Some(Condition::Compare(
+                Operand::Path(path),
+                Comparator::Equal,
+                Operand::Value(Value::Object(value)),
+            )) if path == SESSION => item::key_text(&Attributes::from_iter([(path, value.into())]), SESSION),
+            _ => None,
+        };
+        let session = session.ok_or_else(|| invalid("a condition that a key cannot have"))?;
+        self.check_index(input)?;
+        let start =
+            (session.clone(), start(input, Some(&session))?.map_or(String::new(), |(_, after)| after));
+        let limit = item::limit(input, page_rows)?;
+        let named = ATTRIBUTES
+            .map(|(name, _)| projection.as_ref().is_none_or(|projection| projection.contains(name)));
+        if projection.is_some_and(|names| names.len() != named.iter().filter(|named| **named).count()) {
+            return Err(invalid("an attribute that is not projected, or unknown here"));
         }
-        let after = text(&input["ExclusiveStartKey"]["connection_id"]).unwrap_or_default();
-        let limit = input["Limit"].as_u64().and_then(|limit| limit.try_into().ok()).unwrap_or(usize::MAX);
-        let limit = if page_rows == 0 { limit } else { limit.min(page_rows) };
-        let start = Bound::Excluded((session.to_owned(), after.to_owned()));
-        let page: Vec<&str> = self
-            .index
-            .range((start, Bound::Unbounded))
-            .take_while(|(of, _)| of == session)
+        let (mut items, mut count, mut last) = (String::new(), 0, None);
+        for (key, row) in self
+            .rows
+            .range((Bound::Excluded(start), Bound::Unbounded))
+            .take_while(|((of, _), _)| *of == session)
             .take(limit)
-            .map(|(_, connection)| connection.as_str())
-            .collect();
-        let projection = input["ProjectionExpression"].as_str();
-        let named = ATTRIBUTES.map(|(name, _)| projection.is_none_or(|names| names.contains(name)));
-        let mut items = String::new();
-        for connection in &page {
-            items.push_str(if items.is_empty() { "" } else { "," });
-            self.write_item(connection, &named, &mut items);
+        {
+            items.push_str(if count == 0 { "" } else { "," });
+            write_item(&key.1, row, &named, &mut items);
+            count += 1;
+            last = Some(key);
         }
-        let last = page.last().map(|connection| (session.to_owned(), (*connection).to_owned()));
-        let last = last_key(last.as_ref(), page.len() == limit);
-        let count = page.len();
+        let last = last_key(last.filter(|_| count == limit));
         Ok(format!(r#"{{"Count":{count},"ScannedCount":{count},"Items":[{items}]{last}}}"#))
     }
 
-    /// A count of the index's rows that have not expired, page by page.
-    fn scan(&self, input: &Value, page_rows: usize) -> Result<String, &'static str> {
-        let filter = input["FilterExpression"].as_str().ok_or(INVALID)?;
-        let now = comparison(input, filter, "expires_at", ">").and_then(number).ok_or(INVALID)?;
-        if input["IndexName"] != INDEX || input["Select"] != "COUNT" {
-            return Err(INVALID);
+    /// A count of the index's rows, page by page.
+    fn scan(&self, input: &Value, page_rows: Option<usize>) -> Result<String, Refusal> {
+        let mut expressions = item::expressions(Operation::Scan, input)?;
+        let filter = expressions.condition("FilterExpression")?;
+        expressions.finish()?;
+        if self.name != TABLE || input["Select"] != "COUNT" {
+            return Err(invalid("a scan that is unknown here"));
         }
-        let after = ["session_id", "connection_id"]
-            .map(|name| text(&input["ExclusiveStartKey"][name]).unwrap_or_default().to_owned());
-        let limit = if page_rows == 0 { usize::MAX } else { page_rows };
-        let start = Bound::Excluded((after[0].clone(), after[1].clone()));
-        let page: Vec<_> = self.index.range((start, Bound::Unbounded)).take(limit).collect();
-        let expires_at = |connection: &str| self.rows.get(connection).and_then(|row| row.expires_at);
-        let count =
-            page.iter().filter(|(_, connection)| expires_at(connection).is_some_and(|at| at > now)).count();
-        Ok(format!(
-            r#"{{"Count":{count},"ScannedCount":{}{}}}"#,
-            page.len(),
-            last_key(page.last().copied(), page.len() == limit)
-        ))
+        self.check_index(input)?;
+        let limit = item::limit(input, page_rows)?;
+        let start = start(input, None)?.unwrap_or_default();
+        let (mut scanned, mut count, mut last) = (0, 0, None);
+        for (key, row) in self
+            .rows
+            .range((Bound::Excluded(start), Bound::Unbounded))
+            .filter(|((session, _), _)| !session.is_empty())
+            .take(limit)
+        {
+            scanned += 1;
+            count += u64::from(filter.as_ref().is_none_or(|filter| filter.holds(&row.item(&key.1))));
+            last = Some(key);
+        }
+        let last = last_key(last.filter(|_| scanned == limit));
+        Ok(format!(r#"{{"Count":{count},"ScannedCount":{scanned}{last}}}"#))
+    }
+
+    /// Connections are found by session in their index alone, which is never read consistently.
+    fn check_index(&self, input: &Value) -> Result<(), Refusal> {
+        let is_right = match self.name {
+            TABLE => input["IndexName"] == INDEX && input["ConsistentRead"] != true,
+            _ => input["IndexName"].is_null(),
+        };
+        is_right.then_some(()).ok_or_else(|| invalid("the wrong index, or a consistent read of one"))
     }
 }
 
+/// Where a page is to start; in this session, if one is given.
+fn start(input: &Value, within: Option<&str>) -> Result<Option<Key>, Refusal> {
+    let start = &input["ExclusiveStartKey"];
+    if start.is_null() {
+        return Ok(None);
+    }
+    let start = attributes(start)?;
+    let key = item::key_text(&start, SESSION).zip(item::key_text(&start, CONNECTION));
+    let key = key.filter(|(session, _)| start.len() == 2 && within.is_none_or(|within| within == session));
+    key.map(Some).ok_or_else(|| invalid("the provided starting key is invalid"))
+}
+
+/// Writes a row in DynamoDB's JSON, without the attributes that are not named. By hand, because a page of a thousand would
+/// otherwise take so long that it showed in what is measured.
+fn write_item(connection: &str, row: &Row, named: &[bool; 4], out: &mut String) {
+    let number = |number: i64| format!("\"{number}\"");
+    let values = [
+        Some(quoted(connection)),
+        Some(quoted(&row.session)),
+        row.connected_at.map(number),
+        row.expires_at.map(number),
+    ];
+    let mut separator = '{';
+    for ((value, (name, kind)), named) in values.iter().zip(ATTRIBUTES).zip(named) {
+        if let (Some(value), true) = (value, named) {
+            out.push(separator);
+            for part in ["\"", name, "\":{\"", kind, "\":", value, "}"] {
+                out.push_str(part);
+            }
+            separator = ',';
+        }
+    }
+    out.push_str(if separator == '{' { "{}" } else { "}" });
+}
+
 /// Where a page that is full ended.
-fn last_key(last: Option<&(String, String)>, is_full: bool) -> String {
-    let Some((session, connection)) = last.filter(|_| is_full) else { return String::new() };
+fn last_key(last: Option<&Key>) -> String {
+    let Some((session, connection)) = last else { return String::new() };
     let (connection, session) = (quoted(connection), quoted(session));
     format!(r#","LastEvaluatedKey":{{"connection_id":{{"S":{connection}}},"session_id":{{"S":{session}}}}}"#)
 }
 
-/// What a row is made of, with DynamoDB's letter for its kind.
+/// What a query can read of a row, with DynamoDB's letter for its kind.
 const ATTRIBUTES: [(&str, &str); 4] =
-    [("connection_id", "S"), ("session_id", "S"), ("connected_at", "N"), ("expires_at", "N")];
-
-fn empty() -> String {
-    "{}".to_owned()
-}
+    [(CONNECTION, "S"), (SESSION, "S"), ("connected_at", "N"), ("expires_at", "N")];
 
 fn quoted(text: &str) -> String {
     Value::from(text).to_string()
-}
-
-fn text(value: &Value) -> Option<&str> {
-    value["S"].as_str()
-}
-
-fn number(value: &Value) -> Option<i64> {
-    value["N"].as_str()?.parse().ok()
-}
-
-/// The value that an expression of the form `name operator :value` compares with.
-fn comparison<'a>(input: &'a Value, expression: &str, name: &str, operator: &str) -> Option<&'a Value> {
-    let placeholder = expression.strip_prefix(name)?.trim_start().strip_prefix(operator)?.trim();
-    input["ExpressionAttributeValues"].get(placeholder)
 }

@@ -125,23 +125,30 @@ impl<'i, 'e> Parser<'i, 'e> {
             self.group = Some((start, self.at));
             return self.expect(")").map(|()| condition);
         }
-        if self.tokens.get(self.at + 1) == Some(&"(") {
+        if self.is_call() && self.peek() != "size" {
             return self.function();
         }
         self.comparison()
     }
 
+    fn is_call(&self) -> bool {
+        self.tokens.get(self.at + 1) == Some(&"(")
+    }
+
     fn function(&mut self) -> Result<Condition, Refusal> {
-        let exists = match self.peek() {
-            "attribute_exists" => true,
-            "attribute_not_exists" => false,
-            name => return Err(invalid(format!("invalid function name, or one unknown here: {name}"))),
+        let name = self.peek();
+        self.at += 2;
+        let condition = match name {
+            "attribute_exists" => Condition::Exists(self.path()?),
+            "attribute_not_exists" => Condition::Not(Condition::Exists(self.path()?).into()),
+            "contains" => {
+                let path = self.path()?;
+                self.expect(",")?;
+                Condition::Contains(path, self.operand()?)
+            }
+            _ => return Err(invalid(format!("invalid function name, or one unknown here: {name}"))),
         };
-        self.at += 1;
-        self.expect("(")?;
-        let condition = Condition::Exists(self.path()?);
-        self.expect(")")?;
-        Ok(if exists { condition } else { Condition::Not(condition.into()) })
+        self.expect(")").map(|()| condition)
     }
 
     fn comparison(&mut self) -> Result<Condition, Refusal> {
@@ -174,10 +181,17 @@ impl<'i, 'e> Parser<'i, 'e> {
 
     fn operand(&mut self) -> Result<Operand, Refusal> {
         if self.peek().starts_with(':') {
-            self.value().map(Operand::Value)
-        } else {
-            self.path().map(Operand::Path)
+            return self.value().map(Operand::Value);
         }
+        if !self.is_call() {
+            return self.path().map(Operand::Path);
+        }
+        if !self.take("size") {
+            return Err(self.unexpected());
+        }
+        self.expect("(")?;
+        let path = self.path()?;
+        self.expect(")").map(|()| Operand::Size(path))
     }
 
     fn value(&mut self) -> Result<Value, Refusal> {
@@ -219,7 +233,8 @@ impl<'i, 'e> Parser<'i, 'e> {
             self.at += 1;
             changes.extend(match clause.as_str() {
                 "SET" => self.list(Self::set)?,
-                "ADD" => self.list(Self::add)?,
+                "ADD" => self.list(|parser| parser.addition(&["N", "SS"], Action::Add))?,
+                "DELETE" => self.list(|parser| parser.addition(&["SS"], Action::Delete))?,
                 "REMOVE" => {
                     self.list(|parser| Ok(Change { path: parser.path()?, action: Action::Remove }))?
                 }
@@ -235,7 +250,7 @@ impl<'i, 'e> Parser<'i, 'e> {
     fn set(&mut self) -> Result<Change, Refusal> {
         let path = self.path()?;
         self.expect("=")?;
-        if self.tokens.get(self.at + 1) != Some(&"(") {
+        if !self.is_call() {
             return Ok(Change { path, action: Action::Set(self.operand()?) });
         }
         if self.peek() != "if_not_exists" {
@@ -249,13 +264,14 @@ impl<'i, 'e> Parser<'i, 'e> {
         Ok(Change { path, action })
     }
 
-    fn add(&mut self) -> Result<Change, Refusal> {
+    /// What is added to an attribute, or taken from it.
+    fn addition(&mut self, kinds: &[&str], action: fn(Value) -> Action) -> Result<Change, Refusal> {
         let path = self.path()?;
         let by = self.value()?;
-        if kind(&by) != "N" {
-            return Err(invalid("incorrect operand type for operator ADD"));
+        if !kinds.contains(&kind(&by)) {
+            return Err(invalid("incorrect operand type for operator ADD or DELETE"));
         }
-        Ok(Change { path, action: Action::Add(by) })
+        Ok(Change { path, action: action(by) })
     }
 }
 

@@ -2,10 +2,10 @@
 
 use super::*;
 
-/// What a condition says of the item {a: 1, b: "b", yes: true}, given the values :one, :ten, :b and :yes where it
-/// names them.
+/// What a condition says of the item {a: 1, b: "b", yes: true, both: {"b", "c"}}, given the values :one, :ten, :b, :yes and
+/// :set where it names them.
 fn condition(text: &str) -> Result<bool, String> {
-    let all = json!({ ":one": { "N": "1.0" }, ":ten": { "N": "10" }, ":b": { "S": "b" }, ":yes": { "BOOL": true } });
+    let all = json!({ ":one": { "N": "1.0" }, ":ten": { "N": "10" }, ":b": { "S": "b" }, ":yes": { "BOOL": true }, ":set": { "SS": ["c", "b"] } });
     let named = all.as_object().unwrap().iter().filter(|(name, _)| text.contains(name.as_str()));
     let named: Attributes = named.map(|(name, value)| (name.clone(), value.clone())).collect();
     let mut input = json!({ "C": text, NAMES: { "#last": "last" } });
@@ -18,7 +18,7 @@ fn condition(text: &str) -> Result<bool, String> {
     let mut expressions = Expressions::new(&input).map_err(|refusal| refusal.message)?;
     let condition = expressions.condition("C").map_err(|refusal| refusal.message)?.unwrap();
     expressions.finish().map_err(|refusal| refusal.message)?;
-    let item = json!({ "a": { "N": "1" }, "b": { "S": "b" }, "yes": { "BOOL": true } });
+    let item = json!({ "a": { "N": "1" }, "b": { "S": "b" }, "yes": { "BOOL": true }, "both": { "SS": ["b", "c"] } });
     Ok(condition.holds(&attributes(&item).unwrap()))
 }
 
@@ -36,6 +36,12 @@ fn conditions_hold_or_not() {
         ("a between :one and :ten and b = :b", true),
         ("attribute_exists(a) AND attribute_not_exists(c)", true),
         ("attribute_exists(#last)", false),
+        ("both = :set", true),
+        ("both <> :b", true),
+        ("size(both) > :one AND size(both) < :ten", true),
+        ("size(b) <= :one", true),
+        ("contains(both, :b) AND contains(b, :b) AND contains(both, b)", true),
+        ("contains(both, :one) OR contains(a, :b)", false),
         // A missing attribute: unequal to everything, and in no order with anything.
         ("c = :one", false),
         ("c <> :one", true),
@@ -45,6 +51,7 @@ fn conditions_hold_or_not() {
         ("c >= :one", false),
         ("NOT c < :one", true),
         ("c BETWEEN :one AND :ten", false),
+        ("size(c) <= :ten OR size(a) <= :ten OR contains(c, :b)", false),
         // NOT before AND before OR.
         ("NOT a = :one AND a = :ten", false),
         ("NOT (a = :one AND a = :ten)", true),
@@ -78,6 +85,11 @@ fn wrong_conditions_are_refused() {
         ("Attribute_Exists(a)", "function"),
         ("((a = :one))", "redundant"),
         ("a < :yes", "operand type"),
+        ("both < :set", "operand type"),
+        ("size(:set) = :one", "syntax error"),
+        ("size(both)", "syntax error"),
+        ("Size(both) = :one", "function"),
+        ("contains(both)", "syntax error"),
         ("a BETWEEN :ten AND :one", "upper bound"),
         ("a BETWEEN :one AND :b", "upper bound"),
     ] {
@@ -103,7 +115,7 @@ fn what_is_defined_must_be_used() {
 }
 
 fn update(text: &str) -> Result<Value, String> {
-    let input = json!({ "UpdateExpression": text, VALUES: { ":one": { "N": "1" }, ":x": { "S": "x" } } });
+    let input = json!({ "UpdateExpression": text, VALUES: { ":one": { "N": "1" }, ":x": { "S": "x" }, ":set": { "SS": ["y", "x"] } } });
     let mut expressions = Expressions::new(&input).unwrap();
     let changes = expressions.update().map_err(|refusal| refusal.message)?;
     let old = attributes(&json!({ "a": { "N": "41" }, "b": { "S": "b" } })).unwrap();
@@ -125,6 +137,8 @@ fn updates_change_what_they_say() {
         ),
         ("ADD a :one, c :one", json!({ "a": { "N": "42" }, "b": b, "c": { "N": "1" } })),
         ("REMOVE b, c", json!({ "a": a })),
+        ("ADD c :set", json!({ "a": a, "b": b, "c": { "SS": ["x", "y"] } })),
+        ("DELETE c :set", json!({ "a": a, "b": b })),
         ("remove b set a = b add c :one", json!({ "a": b, "c": { "N": "1" } })),
         // Values are those before the update.
         ("SET a = b, b = a", json!({ "a": b, "b": a })),
@@ -140,12 +154,33 @@ fn updates_change_what_they_say() {
         ("SET a = list_append(a, :one)", "function"),
         ("ADD a :x", "operand type"),
         ("ADD b :one", "data type"),
+        ("ADD a :set", "data type"),
         ("ADD a b", "syntax error"),
-        ("DELETE a :x", "clause"),
+        ("DELETE a :x", "operand type"),
+        ("DELETE a :one", "operand type"),
+        ("DELETE a :set", "data type"),
+        ("INSERT a :x", "clause"),
         ("a = :one", "clause"),
         ("SET a = :one,", "syntax error"),
     ] {
         let refusal = update(text).expect_err(text);
         assert!(refusal.contains(reason), "{text}: {refusal}");
+    }
+}
+
+#[test]
+fn a_set_grows_and_shrinks_until_it_is_not_there() {
+    let both = |members: &[&str]| json!({ "SS": members });
+    for (text, before, after) in [
+        ("ADD c :by", both(&["a", "b"]), Some(both(&["a", "b", "c"]))),
+        ("DELETE c :by", both(&["a", "b"]), Some(both(&["a"]))),
+        ("DELETE c :by", both(&["b", "c"]), None),
+    ] {
+        let input = json!({ "UpdateExpression": text, VALUES: { ":by": both(&["c", "b"]) } });
+        let changes = Expressions::new(&input).unwrap().update().unwrap();
+        let old = attributes(&json!({ "c": before })).unwrap();
+        let mut new = old.clone();
+        changes[0].apply(&old, &mut new).unwrap();
+        assert_eq!(new.get("c"), after.as_ref(), "{text}");
     }
 }

@@ -8,7 +8,7 @@ use std::{
 use tokio::task::spawn_blocking;
 
 use super::*;
-use crate::{INDEX, Row, TABLE, World};
+use crate::{INDEX, Row, SUBSCRIPTIONS, TABLE, World};
 
 #[derive(Default)]
 struct Client(State);
@@ -225,7 +225,9 @@ fn what_does_not_fit_the_schema_or_is_unknown_is_refused() {
         assert!(client.call(Operation::GetItem, input.clone()).is_err(), "{input}");
     }
     for returned in ["ALL_NEW", "UPDATED_NEW", "all_old"] {
-        assert!(client.call(Operation::PutItem, json!({ "Item": key_of(1), RETURN: returned })).is_err());
+        assert!(
+            client.call(Operation::PutItem, json!({ "Item": key_of(1), "ReturnValues": returned })).is_err()
+        );
     }
     assert_eq!(client.call(Operation::Scan, json!({})).unwrap_err().kind, UNKNOWN);
 }
@@ -276,20 +278,24 @@ async fn each_table_answers_for_itself() {
     let read = json!({ "TableName": MESSAGES, "Key": key_of(1) });
     assert!(post(&world, "GetItem", read).await.ends_with(&json!({ "Item": key_of(1) }).to_string()));
     let row = json!({ "TableName": TABLE, "Key": { "connection_id": { "S": "c=" } } });
-    assert!(post(&world, "GetItem", row.clone()).await.contains("connected_at"));
-    assert!(post(&world, "UpdateItem", row).await.contains(UNKNOWN));
+    assert!(post(&world, "GetItem", row).await.contains("connected_at"));
+    let subscription = json!({ "TableName": SUBSCRIPTIONS, "Key": { "session_id": { "S": "bob" }, "connection_id": { "S": "c=" } } });
+    assert!(post(&world, "GetItem", subscription).await.ends_with("{}"));
     let other = json!({ "TableName": "other" });
     assert!(post(&world, "GetItem", other).await.contains("ResourceNotFoundException"));
-    assert_eq!((world.messages.calls().len(), world.table.calls().len()), (1, 3));
+    let calls = [world.messages.calls(), world.table.calls(), world.subscriptions.calls()];
+    assert_eq!(calls.map(|calls| calls.len()), [1, 2, 1]);
 }
 
 #[tokio::test]
-async fn only_a_world_with_history_tells_functions_of_it() {
-    let history = ["MESSAGES_TABLE", "HISTORY_SECONDS"];
-    let told = |world: &World| world.environment().iter().filter(|(name, _)| history.contains(name)).count();
+async fn a_world_tells_functions_only_of_what_is_on() {
+    let features = ["MESSAGES_TABLE", "HISTORY_SECONDS", "SUBSCRIPTIONS_TABLE"];
+    let told = |world: &World| world.environment().iter().filter(|(name, _)| features.contains(name)).count();
     let world = World::start().await;
     assert_eq!(told(&world), 0);
-    assert_eq!(told(&world.with_history()), 2);
+    let world = world.with_history();
+    assert_eq!(told(&world), 2);
+    assert_eq!(told(&world.with_subscriptions()), 3);
 }
 
 #[tokio::test]
