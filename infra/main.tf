@@ -1,6 +1,6 @@
 # The hub, as a module: a table of connections, a function for each route of a WebSocket API, and one that backends invoke;
-# with `auth` an authorizer; with `history_seconds` a table of messages and a function that reads it; a function that counts
-# the open connections; dashboard and alarms.
+# with `auth` an authorizer; with `history_seconds` a table of messages and a function that reads it; with `subscriptions` a
+# table of them and the function that keeps it; a function that counts the open connections; dashboard and alarms.
 
 locals {
   artifacts_dir = coalesce(var.artifacts_dir, "${path.module}/../target/lambda")
@@ -14,7 +14,13 @@ locals {
   # Every caller names it, so that a rollback is one step.
   alias = "live"
 
-  has_history       = var.history_seconds > 0
+  has_history = var.history_seconds > 0
+  # What a client's frame can ask for, and the function that does it.
+  actions = merge(
+    { sendMessage = "send-message" },
+    local.has_history ? { history = "history" } : {},
+    var.subscriptions ? { for action in ["hello", "subscribe", "unsubscribe"] : action => "membership" } : {},
+  )
   session_index     = "session_id-index"
   session_index_arn = "${module.connections_table.arn}/index/${local.session_index}"
 
@@ -35,7 +41,7 @@ locals {
   } if arn != null]
 
   # Environment and permissions of each function: nothing else is granted anywhere.
-  functions = merge(local.core_functions, local.authorizer_function, local.history_function, local.connection_counter)
+  functions = merge(local.core_functions, local.authorizer_function, local.history_function, local.membership_function, local.connection_counter)
 
   core_functions = {
     connect = {
@@ -50,12 +56,13 @@ locals {
     }
     disconnect = {
       description = "Removes a connection that has closed."
-      environment = {
+      environment = merge({
         TABLE_NAME = module.connections_table.name
-      }
+      }, local.subscriptions_environment)
+      # A connection takes its subscriptions with it.
       statements = concat([
         { actions = ["dynamodb:DeleteItem"], resources = [module.connections_table.arn] },
-      ], local.table_key_statements)
+      ], [for table in module.subscriptions_table : { actions = ["dynamodb:BatchWriteItem"], resources = [table.arn] }], local.table_key_statements)
     }
     send-message = {
       description = "Delivers a client's message to every live connection of the sessions it names."
@@ -80,13 +87,19 @@ locals {
     FANOUT_CONCURRENCY = var.fanout_concurrency
     STRAGGLER_SECONDS  = var.straggler_seconds
     MAX_MESSAGE_BYTES  = var.max_message_bytes
-  }, local.guarded, [for table in module.messages_table : { MESSAGES_TABLE = table.name, HISTORY_SECONDS = var.history_seconds }]...)
+  }, local.guarded, local.subscriptions_environment, [for table in module.messages_table : { MESSAGES_TABLE = table.name, HISTORY_SECONDS = var.history_seconds }]...)
   # Find the recipients, post to them, and remove the rows of those that are gone.
-  fanout_statements = concat([
-    { actions = ["dynamodb:Query"], resources = [local.session_index_arn] },
-    { actions = ["dynamodb:DeleteItem"], resources = [module.connections_table.arn] },
-    { actions = ["execute-api:ManageConnections"], resources = [for method in local.connections_methods : "${local.connections_arn}/${method}/@connections/*"] },
-  ], [for table in module.messages_table : { actions = ["dynamodb:PutItem", "dynamodb:UpdateItem"], resources = [table.arn] }])
+  fanout_statements = concat(
+    [
+      { actions = ["dynamodb:Query"], resources = [local.session_index_arn] },
+      { actions = ["dynamodb:DeleteItem"], resources = [module.connections_table.arn] },
+      { actions = ["execute-api:ManageConnections"], resources = [for method in local.connections_methods : "${local.connections_arn}/${method}/@connections/*"] },
+    ],
+    [for table in module.subscriptions_table : { actions = ["dynamodb:DeleteItem", "dynamodb:Query"], resources = [table.arn] }],
+    [for table in module.messages_table : { actions = ["dynamodb:PutItem", "dynamodb:UpdateItem"], resources = [table.arn] }],
+  )
+
+  subscriptions_environment = merge([for table in module.subscriptions_table : { SUBSCRIPTIONS_TABLE = table.name }]...)
 
   authorizer_function = { for auth in var.auth[*] : "authorizer" => {
     description = "Admits connections with a valid token of one of its issuers."
@@ -108,6 +121,19 @@ locals {
       # It also seals holes among the numbers, and makes the head of a session that has none.
       { actions = ["dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem"], resources = [table.arn] },
     ], local.table_key_statements)
+  } }
+
+  membership_function = { for table in module.subscriptions_table : "membership" => {
+    description = "Subscribes connections to more sessions than their own, and says what the hub knows of one."
+    environment = merge({
+      TABLE_NAME = module.connections_table.name
+    }, local.subscriptions_environment, local.guarded, [for messages in module.messages_table : { MESSAGES_TABLE = messages.name }]...)
+    statements = concat([
+      # A connection's row holds what it is subscribed to.
+      { actions = ["dynamodb:GetItem", "dynamodb:UpdateItem"], resources = [module.connections_table.arn] },
+      { actions = ["dynamodb:BatchWriteItem"], resources = [table.arn] },
+      # Where a session's history stands; a session that has none begins one.
+    ], [for messages in module.messages_table : { actions = ["dynamodb:GetItem", "dynamodb:UpdateItem"], resources = [messages.arn] }], local.table_key_statements)
   } }
 
   connection_counter = { for minutes in [var.census_minutes] : "census" => {
@@ -149,6 +175,21 @@ module "messages_table" {
   hash_key   = "session_id"
   range_key  = "offset"
   attributes = { session_id = "S", offset = "N" }
+
+  point_in_time_recovery = var.point_in_time_recovery
+  deletion_protection    = var.deletion_protection
+  kms_key_arn            = var.kms_key_arn
+  tags                   = local.tags
+}
+
+module "subscriptions_table" {
+  source = "./modules/table"
+  count  = var.subscriptions ? 1 : 0
+
+  name       = "${var.name}-subscriptions"
+  hash_key   = "session_id"
+  range_key  = "connection_id"
+  attributes = { session_id = "S", connection_id = "S" }
 
   point_in_time_recovery = var.point_in_time_recovery
   deletion_protection    = var.deletion_protection
@@ -200,11 +241,7 @@ module "websocket_api" {
 
   # Names only: what the API depends on could not be replaced.
   authorizer = var.auth == null ? null : "${var.name}-authorizer"
-  functions = merge({
-    "$connect"    = "${var.name}-connect"
-    "$disconnect" = "${var.name}-disconnect"
-    sendMessage   = "${var.name}-send-message"
-  }, local.has_history ? { history = "${var.name}-history" } : {})
+  functions  = { for route, function in merge({ "$connect" = "connect", "$disconnect" = "disconnect" }, local.actions) : route => "${var.name}-${function}" }
   alias      = local.alias
   alias_arns = { for key, function in module.function : "${var.name}-${key}" => function.alias_arn }
 
@@ -213,7 +250,7 @@ module "websocket_api" {
     "$default" = jsonencode({
       type    = "error"
       code    = "unknown_action"
-      message = "No such action. Send a JSON object whose action is ${local.has_history ? "sendMessage, history or ping" : "sendMessage or ping"}."
+      message = "No such action. Send a JSON object whose action is ${join(", ", keys(local.actions))} or ping."
     })
   }
 }
@@ -254,6 +291,7 @@ module "observability" {
   api                       = { id = module.websocket_api.api_id, stage = var.stage }
   table                     = { name = module.connections_table.name, session_index = local.session_index }
   messages_table            = one(module.messages_table[*].name)
+  subscriptions_table       = one(module.subscriptions_table[*].name)
   requests_per_second_quota = var.requests_per_second_quota
   alarm_topic_arns          = var.alarm_topic_arns
 }

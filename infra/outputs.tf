@@ -60,8 +60,13 @@ output "messages_table_name" {
   value       = one(module.messages_table[*].name)
 }
 
+output "subscriptions_table_name" {
+  description = "Name of the table of subscriptions; null without subscriptions."
+  value       = one(module.subscriptions_table[*].name)
+}
+
 output "function_names" {
-  description = "Name in AWS of each function: connect, disconnect, send-message and publish, with auth also authorizer, with history_seconds history, and census where open connections are counted."
+  description = "Name in AWS of each function: connect, disconnect, send-message and publish, with auth also authorizer, with history_seconds history, with subscriptions membership, and census where open connections are counted."
   value       = { for key, function in module.function : key => function.name }
 }
 

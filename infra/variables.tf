@@ -271,6 +271,7 @@ variable "memory_mb" {
     connect      = optional(number, 256)
     disconnect   = optional(number, 256)
     history      = optional(number, 256)
+    membership   = optional(number, 256)
     publish      = optional(number, 512)
     send-message = optional(number, 512)
   })
@@ -284,13 +285,14 @@ variable "memory_mb" {
 }
 
 variable "timeout_seconds" {
-  description = "Timeout of each function in seconds. API Gateway waits 29 s for send-message and history, whatever they have here; publish, which backends invoke, may take up to 900 s for its largest messages."
+  description = "Timeout of each function in seconds. API Gateway waits 29 s for send-message, history and membership, whatever they have here; publish, which backends invoke, may take up to 900 s for its largest messages."
   type = object({
     authorizer   = optional(number, 10)
     census       = optional(number, 60)
     connect      = optional(number, 10)
     disconnect   = optional(number, 10)
     history      = optional(number, 10)
+    membership   = optional(number, 10)
     publish      = optional(number, 30)
     send-message = optional(number, 30)
   })
@@ -372,6 +374,13 @@ variable "history_seconds" {
   }
 }
 
+variable "subscriptions" {
+  description = "Whether a connection can subscribe to sessions beside its own. A message then reads who is subscribed to each of its sessions: one read unit for each 40 subscribers, and one where there are none ($0.13 per million). Set to false, it deletes the table of subscriptions."
+  type        = bool
+  default     = true
+  nullable    = false
+}
+
 variable "census_minutes" {
   description = "Minutes from one count of the open connections to the next; 0 counts none. A count reads the whole index: at 5 minutes some $0.14 a month for each 10,000 open connections."
   type        = number
@@ -428,7 +437,7 @@ variable "log_retention_days" {
 }
 
 variable "observability" {
-  description = "Whether there is a dashboard, alarms and saved Logs Insights queries. At list prices $7 to $8 a month for each hub: $3 for the dashboard (an account has three free) and $0.10 for each of 39 to 53 metrics under alarm (ten free). The hub's own metrics, up to 41 at $0.30 (ten free), are written in any case."
+  description = "Whether there is a dashboard, alarms and saved Logs Insights queries. At list prices $7 to $9 a month for each hub: $3 for the dashboard (an account has three free) and $0.10 for each of 39 to 58 metrics under alarm (ten free). The hub's own metrics, up to 46 at $0.30 (ten free), are written in any case."
   type        = bool
   default     = true
   nullable    = false

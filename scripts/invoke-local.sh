@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Runs one function of the local stack on one event, under that function's own role, and prints its answer.
 #
-#   scripts/invoke-local.sh <function> [event.json]      (default: events/<function>.json)
+#   scripts/invoke-local.sh <function> [event.json]      (default: events/<function>.json, for membership events/subscribe.json)
 #
 # Fails when the function does, and when its answer is a refusal (a statusCode from 400, or an error frame); the end of
 # the function's log then follows on stderr. It runs what the stack runs: after a change of the code or the Terraform,
@@ -16,7 +16,7 @@ case ${1:-} in
 esac
 [ $# -le 2 ] || die "too many arguments: see --help"
 function=$1
-event=${2:-$ROOT/events/$function.json}
+event=${2:-$ROOT/events/${function/#membership/subscribe}.json}
 [[ " $(functions | xargs) " == *" $function "* ]] || die "there is no function $function: take one of $(functions | xargs)"
 [ -f "$event" ] || die "there is no file $event: name an event as the second argument"
 need_python

@@ -136,6 +136,11 @@ class Changes(unittest.TestCase):
         self.assertNotIn("forgets who is connected", said)
         self.assertIn("can no longer use this route", plan("aws_apigatewayv2_route", ["delete"], {"route_key": "history"}, None))
 
+    def test_subscriptions_that_are_switched_off(self) -> None:
+        said = plan("aws_dynamodb_table", ["delete"], {"name": "chat-subscriptions", "hash_key": "session_id", "range_key": "connection_id"}, None)
+        self.assertIn("to delete the table of subscriptions chat-subscriptions means: no connection hears other sessions than its own", said)
+        self.assertNotIn("forgets who is connected", said)
+
     def alias(self, description: str, release: str, before: str = "6", after: "str | None" = "7") -> dict:
         """A plan for one function and its alias; with `after` None, a version is published that is known only later."""
         function = {"function_name": "chat-connect", "environment": [{"variables": {"RELEASE": release}}]}

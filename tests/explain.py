@@ -32,12 +32,12 @@ def explained(text: str, *arguments: str) -> tuple:
 
 
 def main() -> None:
-    code, answer, words = explained(token("--session", "auth0|64af", "--send-to", "bob", "--mobile"))
+    code, answer, words = explained(token("--session", "auth0|64af", "--send-to", "bob", "--subscribe-to", "room-7", "--mobile"))
     left = answer.pop("expires_at") - time.time()
     assert 3500 < left <= 3600, left
     issuer = answer.pop("issuer")
     assert issuer.endswith("/mobile") and code == 0 and "admitted as auth0|64af" in words, (issuer, code, words)
-    assert answer == {"admitted": True, "why": None, "session": "auth0|64af", "send_to": ["bob"], "subscribe_to": ["auth0|64af"]}, answer
+    assert answer == {"admitted": True, "why": None, "session": "auth0|64af", "send_to": ["bob"], "subscribe_to": ["room-7"]}, answer
     room = token("--session", "room-*")
     assert explained(f"Bearer {room}\n\n", "--session", "room-1")[1]["session"] == "room-1"
     for text, arguments, why, said in (

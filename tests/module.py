@@ -83,6 +83,7 @@ module "second" {
   artifacts_dir   = "FIXTURES"
   allow_anonymous = true
   observability   = false
+  subscriptions   = false
 }
 """
 
@@ -160,6 +161,10 @@ run "applied" {
   assert {
     condition     = module.after.messages_table_name == "websocket-hub-messages" && module.second.messages_table_name == null
     error_message = "not exactly the hub that asks for it has a history"
+  }
+  assert {
+    condition     = module.after.subscriptions_table_name == "websocket-hub-subscriptions" && module.second.subscriptions_table_name == null
+    error_message = "not exactly the hub that does without has no subscriptions"
   }
   assert {
     condition     = module.second.websocket_url == "wss://a1b2c3.execute-api.us-east-1.amazonaws.com/live"
@@ -504,6 +509,7 @@ def applied(folder: str, tags: "dict[str, str]", token: "Callable[[str], str]") 
         'module.function["authorizer"].aws_lambda_function.this',
         "module.connections_table.aws_dynamodb_table.this",
         "module.messages_table[0].aws_dynamodb_table.this",
+        "module.subscriptions_table[0].aws_dynamodb_table.this",
         'module.websocket_api.aws_apigatewayv2_authorizer.this["$connect"]',
     ):
         apply("-var=revision=2", f"-replace=module.hub.{address}")

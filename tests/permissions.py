@@ -120,6 +120,10 @@ def api_of(hub: str) -> tuple[str, str]:
     return api, f"arn:aws:apigateway:{gateway.meta.region_name}::/apis/{api}"
 
 
+def subscription(hub: str) -> dict[str, list]:
+    return {f"{hub}-subscriptions": [{"PutRequest": {"Item": {"session_id": {"S": "s"}, "connection_id": {"S": "c"}}}}]}
+
+
 def writes(hub: str, bucket: str) -> dict[str, Callable]:
     """What changes a hub, by what it is called here."""
     functions, table, iam, logs, s3 = new("lambda"), new("dynamodb"), new("iam"), new("logs"), new("s3")
@@ -139,6 +143,8 @@ def writes(hub: str, bucket: str) -> dict[str, Callable]:
         "another setting of the table": lambda: table.update_table(TableName=f"{hub}-connections", DeletionProtectionEnabled=True),
         "writing a row": lambda: table.put_item(TableName=f"{hub}-connections", Item={"connection_id": {"S": "c"}}),
         "deleting the table": lambda: table.delete_table(TableName=f"{hub}-connections"),
+        "writing a subscription": lambda: table.batch_write_item(RequestItems=subscription(hub)),
+        "deleting the table of subscriptions": lambda: table.delete_table(TableName=f"{hub}-subscriptions"),
         "another policy of a role": lambda: iam.put_role_policy(RoleName=role, PolicyName="function", PolicyDocument='{"Statement":[]}'),
         "another caller of a role": lambda: iam.update_assume_role_policy(RoleName=role, PolicyDocument='{"Statement":[]}'),
         "deleting a role": lambda: iam.delete_role(RoleName=role),
@@ -237,9 +243,11 @@ def bounded(hub: str, arn: str, other: str) -> None:
     table.update_item(TableName=f"{hub}-connections", Key=key, UpdateExpression="ADD n :n", ExpressionAttributeValues={":n": {"N": "1"}})
     table.query(TableName=f"{hub}-connections", KeyConditionExpression="connection_id = :c", ExpressionAttributeValues={":c": {"S": "c"}})
     table.delete_item(TableName=f"{hub}-connections", Key=key)
+    table.batch_write_item(RequestItems=subscription(hub))
     refused({
         "listing roles": lambda: session.create_client("iam").list_roles(),
         "listing buckets": lambda: session.create_client("s3").list_buckets(),
+        "a subscription at another hub": lambda: table.batch_write_item(RequestItems=subscription(other)),
         "a row of another hub": lambda: table.put_item(TableName=f"{other}-connections", Item=row),
         "deleting the table": lambda: table.delete_table(TableName=f"{hub}-connections"),
         "a function of another hub": lambda: functions.invoke(FunctionName=f"{other}-connect:live", Payload=b"{}"),

@@ -191,7 +191,7 @@ class Rollback(unittest.TestCase):
             self.assertEqual(hub.rollback(), "A", name)
 
     def test_resources_and_rules_may_not_differ(self) -> None:
-        for name, value in (("REQUIRE_GRANT", "true"), ("TABLE_NAME", "other"), ("MESSAGES_TABLE", ""), ("AUTH_ISSUERS", "[]")):
+        for name, value in (("REQUIRE_GRANT", "true"), ("TABLE_NAME", "other"), ("MESSAGES_TABLE", ""), ("SUBSCRIPTIONS_TABLE", "hub-subscriptions"), ("AUTH_ISSUERS", "[]")):
             hub = deployed("A")
             hub.settings[name] = value
             hub.deploy("B")

@@ -25,9 +25,14 @@ override_resource {
   values = { arn = "arn:aws:logs:eu-west-1:123456789012:log-group:of-send-message" }
 }
 
+override_resource {
+  target = module.subscriptions_table[0].aws_dynamodb_table.this
+  values = { arn = "arn:aws:dynamodb:eu-west-1:123456789012:table/subscriptions" }
+}
+
 run "open" {
   assert {
-    condition     = sort(keys(output.function_names)) == tolist(["census", "connect", "disconnect", "publish", "send-message"])
+    condition     = sort(keys(output.function_names)) == tolist(["census", "connect", "disconnect", "membership", "publish", "send-message"])
     error_message = "there is a function for tokens that nobody asked for"
   }
 
@@ -111,6 +116,7 @@ run "guarded" {
         "arn:aws:execute-api:eu-west-1:123456789012:a1b2c3/live/POST/@connections/*",
         "arn:aws:execute-api:eu-west-1:123456789012:a1b2c3/live/DELETE/@connections/*",
       ] },
+      { Effect = "Allow", Action = ["dynamodb:DeleteItem", "dynamodb:Query"], Resource = ["arn:aws:dynamodb:eu-west-1:123456789012:table/subscriptions"] },
       { Effect = "Allow", Action = ["dynamodb:GetItem"], Resource = ["arn:aws:dynamodb:eu-west-1:123456789012:table/connections"] },
       { Effect = "Allow", Action = ["logs:CreateLogStream", "logs:PutLogEvents"], Resource = ["arn:aws:logs:eu-west-1:123456789012:log-group:of-send-message:*"] },
     ]
@@ -118,7 +124,7 @@ run "guarded" {
   }
 
   assert {
-    condition     = [for key, function in module.function : key if lookup(function.settings.environment, "REQUIRE_GRANT", "false") == "true"] == ["connect", "publish", "send-message"]
+    condition     = [for key, function in module.function : key if lookup(function.settings.environment, "REQUIRE_GRANT", "false") == "true"] == ["connect", "membership", "publish", "send-message"]
     error_message = "a function would take what comes past the authorizer, or not close connections whose token has ended"
   }
 }

@@ -9,6 +9,7 @@ variables {
   allow_anonymous = true
   artifacts_dir   = "./tests/fixtures"
   name            = "chat"
+  subscriptions   = false
 }
 
 # ARNs of their own, so that a policy which names another table or another function's log is seen.

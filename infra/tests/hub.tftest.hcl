@@ -10,6 +10,11 @@ variables {
   artifacts_dir   = "./tests/fixtures"
 }
 
+override_resource {
+  target = module.subscriptions_table[0].aws_dynamodb_table.this
+  values = { arn = "arn:aws:dynamodb:eu-west-1:123456789012:table/subscriptions" }
+}
+
 # A log group each, so that a policy which names another function's is seen.
 override_resource {
   target = module.function["connect"].aws_cloudwatch_log_group.this
@@ -42,6 +47,7 @@ run "defaults" {
       census       = "websocket-hub-census"
       connect      = "websocket-hub-connect"
       disconnect   = "websocket-hub-disconnect"
+      membership   = "websocket-hub-membership"
       publish      = "websocket-hub-publish"
       send-message = "websocket-hub-send-message"
     }
@@ -53,6 +59,7 @@ run "defaults" {
       census       = "/aws/lambda/websocket-hub-census"
       connect      = "/aws/lambda/websocket-hub-connect"
       disconnect   = "/aws/lambda/websocket-hub-disconnect"
+      membership   = "/aws/lambda/websocket-hub-membership"
       publish      = "/aws/lambda/websocket-hub-publish"
       send-message = "/aws/lambda/websocket-hub-send-message"
     }
@@ -87,9 +94,10 @@ run "defaults" {
   assert {
     condition = jsondecode(module.function["disconnect"].policy).Statement == [
       { Effect = "Allow", Action = ["dynamodb:DeleteItem"], Resource = ["arn:aws:dynamodb:eu-west-1:123456789012:table/connections"] },
+      { Effect = "Allow", Action = ["dynamodb:BatchWriteItem"], Resource = ["arn:aws:dynamodb:eu-west-1:123456789012:table/subscriptions"] },
       { Effect = "Allow", Action = ["logs:CreateLogStream", "logs:PutLogEvents"], Resource = ["arn:aws:logs:eu-west-1:123456789012:log-group:of-disconnect:*"] },
     ]
-    error_message = "disconnect may do something else than delete rows and write its own log"
+    error_message = "disconnect may do something else than delete rows and subscriptions and write its own log"
   }
 
   assert {
@@ -97,10 +105,11 @@ run "defaults" {
       { Effect = "Allow", Action = ["dynamodb:Query"], Resource = ["arn:aws:dynamodb:eu-west-1:123456789012:table/connections/index/session_id-index"] },
       { Effect = "Allow", Action = ["dynamodb:DeleteItem"], Resource = ["arn:aws:dynamodb:eu-west-1:123456789012:table/connections"] },
       { Effect = "Allow", Action = ["execute-api:ManageConnections"], Resource = ["arn:aws:execute-api:eu-west-1:123456789012:a1b2c3/live/POST/@connections/*"] },
+      { Effect = "Allow", Action = ["dynamodb:DeleteItem", "dynamodb:Query"], Resource = ["arn:aws:dynamodb:eu-west-1:123456789012:table/subscriptions"] },
       { Effect = "Allow", Action = ["dynamodb:GetItem"], Resource = ["arn:aws:dynamodb:eu-west-1:123456789012:table/connections"] },
       { Effect = "Allow", Action = ["logs:CreateLogStream", "logs:PutLogEvents"], Resource = ["arn:aws:logs:eu-west-1:123456789012:log-group:of-send-message:*"] },
     ]
-    error_message = "send-message may do something else than query the index, read and delete rows, post to connections and write its own log"
+    error_message = "send-message may do something else than query the index and the subscriptions, read a row, delete rows of both, post to connections and write its own log"
   }
 
   assert {
@@ -108,9 +117,10 @@ run "defaults" {
       { Effect = "Allow", Action = ["dynamodb:Query"], Resource = ["arn:aws:dynamodb:eu-west-1:123456789012:table/connections/index/session_id-index"] },
       { Effect = "Allow", Action = ["dynamodb:DeleteItem"], Resource = ["arn:aws:dynamodb:eu-west-1:123456789012:table/connections"] },
       { Effect = "Allow", Action = ["execute-api:ManageConnections"], Resource = ["arn:aws:execute-api:eu-west-1:123456789012:a1b2c3/live/POST/@connections/*"] },
+      { Effect = "Allow", Action = ["dynamodb:DeleteItem", "dynamodb:Query"], Resource = ["arn:aws:dynamodb:eu-west-1:123456789012:table/subscriptions"] },
       { Effect = "Allow", Action = ["logs:CreateLogStream", "logs:PutLogEvents"], Resource = ["arn:aws:logs:eu-west-1:123456789012:log-group:of-publish:*"] },
     ]
-    error_message = "publish may do something else than query the index, delete rows, post to connections and write its own log"
+    error_message = "publish may do something else than query the index and the subscriptions, delete rows of both, post to connections and write its own log"
   }
 
   assert {
@@ -154,7 +164,7 @@ run "defaults" {
   assert {
     condition = module.function["disconnect"].settings == {
       architecture    = "x86_64"
-      environment     = tomap({ RELEASE = "v1.2.3-4-gabc", TABLE_NAME = "websocket-hub-connections" })
+      environment     = tomap({ RELEASE = "v1.2.3-4-gabc", TABLE_NAME = "websocket-hub-connections", SUBSCRIPTIONS_TABLE = "websocket-hub-subscriptions" })
       memory_mb       = 256
       timeout_seconds = 10
     }
@@ -165,13 +175,14 @@ run "defaults" {
     condition = module.function["send-message"].settings == {
       architecture = "x86_64"
       environment = tomap({
-        RELEASE            = "v1.2.3-4-gabc"
-        TABLE_NAME         = "websocket-hub-connections"
-        SESSION_INDEX      = "session_id-index"
-        WEBSOCKET_ENDPOINT = "https://a1b2c3.execute-api.eu-west-1.amazonaws.com/live"
-        FANOUT_CONCURRENCY = "64"
-        STRAGGLER_SECONDS  = "5"
-        MAX_MESSAGE_BYTES  = "32768"
+        RELEASE             = "v1.2.3-4-gabc"
+        TABLE_NAME          = "websocket-hub-connections"
+        SUBSCRIPTIONS_TABLE = "websocket-hub-subscriptions"
+        SESSION_INDEX       = "session_id-index"
+        WEBSOCKET_ENDPOINT  = "https://a1b2c3.execute-api.eu-west-1.amazonaws.com/live"
+        FANOUT_CONCURRENCY  = "64"
+        STRAGGLER_SECONDS   = "5"
+        MAX_MESSAGE_BYTES   = "32768"
       })
       memory_mb       = 512
       timeout_seconds = 30
@@ -184,6 +195,9 @@ run "defaults" {
       "$connect"    = "websocket-hub-connect"
       "$disconnect" = "websocket-hub-disconnect"
       sendMessage   = "websocket-hub-send-message"
+      hello         = "websocket-hub-membership"
+      subscribe     = "websocket-hub-membership"
+      unsubscribe   = "websocket-hub-membership"
     }
     error_message = "a route leads to the wrong function, or there is one too many or too few"
   }

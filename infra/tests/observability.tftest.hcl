@@ -19,6 +19,7 @@ variables {
     hub-authorizer   = ["HandshakesAdmitted", "HandshakesRefused", "HandlerErrors"]
     hub-census       = ["OpenConnections", "HandlerErrors", "TableThrottled"]
     hub-history      = ["HistoryReads", "HistoryIncomplete", "HandlerErrors", "TableThrottled"]
+    hub-membership   = ["Subscribed", "Unsubscribed", "Hellos", "HandlerErrors", "TableThrottled"]
   }
 
   name    = "hub"
@@ -30,12 +31,14 @@ variables {
     connect      = { name = "hub-connect", log_group_name = "/aws/lambda/hub-connect", timeout_seconds = 10 }
     disconnect   = { name = "hub-disconnect", log_group_name = "/aws/lambda/hub-disconnect", timeout_seconds = 10 }
     history      = { name = "hub-history", log_group_name = "/aws/lambda/hub-history", timeout_seconds = 10 }
+    membership   = { name = "hub-membership", log_group_name = "/aws/lambda/hub-membership", timeout_seconds = 10 }
     publish      = { name = "hub-publish", log_group_name = "/aws/lambda/hub-publish", timeout_seconds = 30 }
     send-message = { name = "hub-send-message", log_group_name = "/aws/lambda/hub-send-message", timeout_seconds = 30 }
   }
   api                       = { id = "a1b2c3", stage = "live" }
   table                     = { name = "connections", session_index = "session_id-index" }
   messages_table            = "messages"
+  subscriptions_table       = "subscriptions"
   requests_per_second_quota = 10000
   alarm_topic_arns          = ["arn:aws:sns:eu-west-1:123456789012:on-call"]
 }
@@ -148,7 +151,7 @@ run "everything" {
   }
 
   assert {
-    condition     = toset(flatten([for query in aws_cloudwatch_metric_alarm.hub["table-throttles"].metric_query : [for metric in query.metric : "${metric.metric_name} ${metric.dimensions.FunctionName}"]])) == toset([for key in ["census", "connect", "disconnect", "history", "publish", "send-message"] : "TableThrottled hub-${key}"])
+    condition     = toset(flatten([for query in aws_cloudwatch_metric_alarm.hub["table-throttles"].metric_query : [for metric in query.metric : "${metric.metric_name} ${metric.dimensions.FunctionName}"]])) == toset([for key in ["census", "connect", "disconnect", "history", "membership", "publish", "send-message"] : "TableThrottled hub-${key}"])
     error_message = "the alarm on throttled reads and writes is not what the functions count"
   }
 
@@ -186,7 +189,7 @@ run "everything" {
   }
 
   assert {
-    condition     = { for query in aws_cloudwatch_query_definition.this : query.name => length(query.log_group_names) } == { "hub/cold against warm" = 7, "hub/errors by cause" = 7, "hub/slowest fan-outs" = 2, "hub/why connections closed" = 1, "hub/why handshakes were refused" = 1 }
+    condition     = { for query in aws_cloudwatch_query_definition.this : query.name => length(query.log_group_names) } == { "hub/cold against warm" = 8, "hub/errors by cause" = 8, "hub/slowest fan-outs" = 2, "hub/why connections closed" = 1, "hub/why handshakes were refused" = 1 }
     error_message = "a saved query is missing, or looks into the wrong logs"
   }
 }
@@ -203,12 +206,13 @@ run "without_what_is_optional" {
       publish      = { name = "hub-publish", log_group_name = "/aws/lambda/hub-publish", timeout_seconds = 30 }
       send-message = { name = "hub-send-message", log_group_name = "/aws/lambda/hub-send-message", timeout_seconds = 30 }
     }
-    messages_table   = null
-    alarm_topic_arns = []
+    messages_table      = null
+    subscriptions_table = null
+    alarm_topic_arns    = []
   }
 
   assert {
-    condition     = alltrue([for word in ["authorizer", "census", "OpenConnections", "history", "messages"] : !strcontains(aws_cloudwatch_dashboard.this.dashboard_body, word)])
+    condition     = alltrue([for word in ["authorizer", "census", "OpenConnections", "history", "messages", "membership", "subscriptions"] : !strcontains(aws_cloudwatch_dashboard.this.dashboard_body, word)])
     error_message = "the dashboard shows functions that do not exist"
   }
 

@@ -1,4 +1,4 @@
-# The tables' shapes, which the functions rely on, and what can be chosen about both.
+# The tables' shapes, which the functions rely on, and what can be chosen about them.
 
 mock_provider "aws" {
   source = "./tests/mocks"
@@ -38,7 +38,17 @@ run "shapes" {
   }
 
   assert {
-    condition     = alltrue([for table in [module.connections_table, module.messages_table[0]] : jsonencode({ for name, value in table.settings : name => value if name != "kms_key_arn" }) == jsonencode({ point_in_time_recovery = false, deletion_protection = false, tags = { team = "chat", websocket-hub = "hub" } })])
+    condition = jsonencode(module.subscriptions_table[0].schema) == jsonencode({
+      hash_key   = "session_id"
+      range_key  = "connection_id"
+      attributes = { connection_id = "S", session_id = "S" }
+      indexes    = {}
+    })
+    error_message = "the subscriptions of a session are not found by it, or there is an index to pay for"
+  }
+
+  assert {
+    condition     = alltrue([for table in [module.connections_table, module.messages_table[0], module.subscriptions_table[0]] : jsonencode({ for name, value in table.settings : name => value if name != "kms_key_arn" }) == jsonencode({ point_in_time_recovery = false, deletion_protection = false, tags = { team = "chat", websocket-hub = "hub" } })])
     error_message = "a table does not have the tags, or what nobody asked for is on"
   }
 }
@@ -51,7 +61,7 @@ run "recovery_protection_and_key" {
   }
 
   assert {
-    condition     = alltrue([for table in [module.connections_table, module.messages_table[0]] : jsonencode(table.settings) == jsonencode({ point_in_time_recovery = true, deletion_protection = true, kms_key_arn = var.kms_key_arn, tags = { team = "chat", websocket-hub = "hub" } })])
+    condition     = alltrue([for table in [module.connections_table, module.messages_table[0], module.subscriptions_table[0]] : jsonencode(table.settings) == jsonencode({ point_in_time_recovery = true, deletion_protection = true, kms_key_arn = var.kms_key_arn, tags = { team = "chat", websocket-hub = "hub" } })])
     error_message = "a table is not recoverable, protected and encrypted with the given key"
   }
 }

@@ -16,6 +16,7 @@ NAMES = {
     "aws_cloudwatch_log_group": "log group",
     "aws_dynamodb_table": "the table of connections",
     "messages": "the table of messages",
+    "subscriptions": "the table of subscriptions",
     "aws_iam_role": "role",
     "aws_iam_role_policy": "policy of role",
     "aws_lambda_alias": "alias of function",
@@ -31,6 +32,7 @@ COSTS = {
     "aws_apigatewayv2_route": "clients can no longer use this route",
     "aws_dynamodb_table": "the hub forgets who is connected, until they connect again",
     "messages": "the messages in it are gone, and clients cannot fetch what they missed",
+    "subscriptions": "no connection hears other sessions than its own, until it connects and subscribes again",
 }
 OPEN = "OPEN TO EVERYONE: whoever knows the address can join any session and send to any"
 # Attributes that hold an IAM policy.
@@ -40,9 +42,9 @@ DERIVED = {"source_code_hash", "version", "qualified_arn", "qualified_invoke_arn
 
 
 def kind_of(resource: dict) -> str:
-    """The type of a resource; of the two tables, the one of messages has a name of its own."""
+    """The type of a resource; the tables that not every hub has go by names of their own."""
     values = resource["change"].get("after") or resource["change"].get("before") or {}
-    return "messages" if values.get("range_key") == "offset" else resource["type"]
+    return {"offset": "messages", "connection_id": "subscriptions"}.get(values.get("range_key"), resource["type"])
 
 
 def shown(value: object) -> str:

@@ -1,7 +1,7 @@
 """The local stack's issuer of tokens: makes its keys when it starts, serves their public halves on loopback, and signs.
 
     issuer.py serve KEY-FILE PORT
-    issuer.py token KEY-FILE ISSUER --session NAME... [--send-to NAME...] [--expires-in SECONDS] [--mobile]
+    issuer.py token KEY-FILE ISSUER --session NAME... [--send-to NAME...] [--subscribe-to NAME...] [--expires-in SECONDS] [--mobile]
 
 It is two issuers, as infra/environments/local has them: at its address one whose tokens are as the hub's defaults have them,
 and below /mobile one that signs with ES384, has `client_id` for `aud`, and keeps its claims in `app_metadata`.
@@ -80,14 +80,14 @@ def token(key_file: str, issuer: str, *arguments: str) -> None:
     parser = argparse.ArgumentParser(prog="local.sh token", description="Prints a token for the local stack.", allow_abbrev=False)
     parser.add_argument("--session", action="append", required=True, metavar="NAME", help="a session that its bearer may join; room-* stands for all that begin with room-")
     parser.add_argument("--send-to", action="append", metavar="NAME", help="a session that its bearer may send to (default: its own)")
+    parser.add_argument("--subscribe-to", action="append", metavar="NAME", help="a session that its bearer may subscribe to (default: its own)")
     parser.add_argument("--expires-in", type=int, default=3600, metavar="SECONDS", help="how long it is good for (default: an hour)")
     parser.add_argument("--mobile", action="store_true", help="of the other issuer, whose tokens have another form and no patterns such as room-*")
     options = parser.parse_args(arguments)
 
     now = int(time.time())
     allowed = {"session_id": options.session[0] if len(options.session) == 1 else options.session}
-    if options.send_to is not None:
-        allowed["send_to"] = options.send_to
+    allowed |= {name: names for name in ("send_to", "subscribe_to") if (names := getattr(options, name)) is not None}
     path = MOBILE if options.mobile else ""
     claims = {"iss": issuer + path, "iat": now, "exp": now + options.expires_in}
     claims |= {"client_id": "hub-mobile", "app_metadata": allowed} if options.mobile else {"aud": "hub", **allowed}

@@ -54,11 +54,12 @@ module "hub" {
     { issuer = var.issuer, audiences = ["hub"], patterns = true },
     # Tokens of the other shape: the audience in another claim, the sessions inside an object.
     {
-      issuer         = "${var.issuer}/mobile"
-      audiences      = ["hub-mobile"]
-      audience_claim = "client_id"
-      session_claim  = "/app_metadata/session_id"
-      send_claim     = "/app_metadata/send_to"
+      issuer          = "${var.issuer}/mobile"
+      audiences       = ["hub-mobile"]
+      audience_claim  = "client_id"
+      session_claim   = "/app_metadata/session_id"
+      send_claim      = "/app_metadata/send_to"
+      subscribe_claim = "/app_metadata/subscribe_to"
     },
   ] }
 

@@ -18,7 +18,7 @@ locals {
   ] }
 
   # By rows of three. A line is what CloudWatch calls a metric; a chart says how to sum up the lines that do not.
-  charts = concat(local.charts_of_all, local.charts_of_history)
+  charts = concat(local.charts_of_all, local.charts_of_tables...)
 
   charts_of_all = [
     {
@@ -122,26 +122,42 @@ locals {
     },
   ]
 
-  charts_of_history = flatten([for table in [for name in var.messages_table[*] : ["TableName", name]] : [
+  # A row for each table that not every hub has.
+  charts_of_tables = [for one in [
     {
-      title = "Answers about the history, and those that did not prove to be complete"
-      stat  = "Sum"
-      lines = [for metric in ["HistoryReads", "HistoryIncomplete"] : ["WebSocketHub", metric, "FunctionName", local.of.history.FunctionName]]
+      table      = var.messages_table
+      of         = "messages"
+      title      = "Answers about the history, and those that did not prove to be complete"
+      lines      = [for metric in ["HistoryReads", "HistoryIncomplete"] : ["WebSocketHub", metric, "FunctionName", try(local.of.history.FunctionName, null)]]
+      operations = ["UpdateItem", "PutItem", "GetItem", "Query"]
     },
     {
-      title = "Capacity that the table of messages uses, units"
+      table      = var.subscriptions_table
+      of         = "subscriptions"
+      title      = "Subscriptions that came and went, and questions about them"
+      lines      = [for metric in ["Subscribed", "Unsubscribed", "Hellos"] : ["WebSocketHub", metric, "FunctionName", try(local.of.membership.FunctionName, null)]]
+      operations = ["BatchWriteItem", "DeleteItem", "Query"]
+    },
+    ] : [
+    {
+      title = one.title
       stat  = "Sum"
-      lines = [for metric in ["ConsumedReadCapacityUnits", "ConsumedWriteCapacityUnits"] : concat(["AWS/DynamoDB", metric], table)]
+      lines = one.lines
     },
     {
-      title = "Throttled reads and writes of messages, and that table's latency in ms"
+      title = "Capacity that the table of ${one.of} uses, units"
+      stat  = "Sum"
+      lines = [for metric in ["ConsumedReadCapacityUnits", "ConsumedWriteCapacityUnits"] : ["AWS/DynamoDB", metric, "TableName", one.table]]
+    },
+    {
+      title = "Throttled reads and writes of ${one.of}, and that table's latency in ms"
       stat  = "Sum"
       lines = concat(
-        [for metric in ["ReadThrottleEvents", "WriteThrottleEvents"] : concat(["AWS/DynamoDB", metric], table)],
-        [for operation in ["UpdateItem", "PutItem", "GetItem", "Query"] : concat(["AWS/DynamoDB", "SuccessfulRequestLatency"], table, ["Operation", operation, { stat = "p99", label = "${operation}: p99", yAxis = "right" }])],
+        [for metric in ["ReadThrottleEvents", "WriteThrottleEvents"] : ["AWS/DynamoDB", metric, "TableName", one.table]],
+        [for operation in one.operations : ["AWS/DynamoDB", "SuccessfulRequestLatency", "TableName", one.table, "Operation", operation, { stat = "p99", label = "${operation}: p99", yAxis = "right" }]],
       )
     },
-  ]])
+  ] if one.table != null]
 }
 
 resource "aws_cloudwatch_dashboard" "this" {

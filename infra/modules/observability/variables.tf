@@ -7,7 +7,7 @@ variable "name" {
 }
 
 variable "functions" {
-  description = "The functions, by what they do: connect, disconnect, send-message, publish, and where they exist authorizer, history and census."
+  description = "The functions, by what they do: connect, disconnect, send-message, publish, and where they exist authorizer, history, membership and census."
   type = map(object({
     name            = string
     log_group_name  = string
@@ -41,6 +41,11 @@ variable "table" {
 
 variable "messages_table" {
   description = "Name of the table of messages; null without history."
+  type        = string
+}
+
+variable "subscriptions_table" {
+  description = "Name of the table of subscriptions; null without subscriptions."
   type        = string
 }
 
