@@ -4,8 +4,8 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { damaged, document, kindsOf, messages } from "./protocol.js";
 
-/** How a hub says that a frame is not in the document. */
-export const MALFORMED = ["bad_request", "too_many_sessions", "unknown_action"];
+/** How a hub says that a frame is not in the document. The last is also said of one too many that is. */
+export const MALFORMED = ["bad_request", "too_many_sessions", "unknown_action", "too_many_subscriptions"];
 
 /** `open` makes a socket that belongs to the session bob. `except`: the kind of damage that this hub cannot find. */
 export function testHub(name, open, { except } = {}) {
