@@ -12,7 +12,9 @@ import tempfile
 
 import botocore.session
 import client
+import permissions
 
+HUB = os.environ["TABLE_NAME"].removesuffix("-connections")
 ROOT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..")
 
 session = botocore.session.get_session()
@@ -35,6 +37,12 @@ def stored(connection: str) -> bool:
     return "Item" in table.get_item(TableName=os.environ["TABLE_NAME"], Key={"connection_id": {"S": connection}}, ConsistentRead=True)
 
 
+def subscribed(connection: str) -> set[str]:
+    """The rows of a connection's subscriptions."""
+    rows = table.scan(TableName=f"{HUB}-subscriptions", ConsistentRead=True)["Items"]
+    return {row["session_id"]["S"] for row in rows if row["connection_id"]["S"] == connection}
+
+
 def a_connection_comes_sends_and_goes(connection: str) -> None:
     assert answer("connect", "connect") == {"statusCode": 200} and stored(connection)
     receipt = json.loads(answer("send-message", "send-message")["body"])
@@ -42,7 +50,11 @@ def a_connection_comes_sends_and_goes(connection: str) -> None:
     assert answer("publish", "publish")["type"] == "receipt"
     history = json.loads(answer("history", "history")["body"])
     assert (history["type"], history["id"], history["session"]) == ("history", "h-1", "alice") and history["messages"], history
-    assert answer("disconnect", "disconnect") == {"statusCode": 200} and not stored(connection)
+    frames = {event: json.loads(answer("membership", event)["body"]) for event in ("subscribe", "hello")}
+    assert [one["session"] for one in frames["subscribe"]["sessions"]] == frames["hello"]["subscriptions"][::-1] == ["room-7", "news"], frames
+    assert subscribed(connection) == {"room-7", "news"}
+    assert json.loads(answer("membership", "unsubscribe")["body"])["sessions"] == ["news"] and subscribed(connection) == {"room-7"}
+    assert answer("disconnect", "disconnect") == {"statusCode": 200} and not stored(connection) and not subscribed(connection)
 
 
 def a_refusal_fails_and_shows_answer_and_log() -> None:
@@ -57,8 +69,8 @@ def a_refusal_fails_and_shows_answer_and_log() -> None:
 
 
 def a_function_has_its_own_permissions_only(connection: str) -> None:
-    name = os.environ["TABLE_NAME"].removesuffix("-connections") + "-connect"
-    function = session.create_client("lambda").get_function_configuration(FunctionName=name, Qualifier="live")
+    permissions.functions(HUB)
+    function = session.create_client("lambda").get_function_configuration(FunctionName=f"{HUB}-connect", Qualifier="live")
     role = function["Role"].rpartition("/")[2]
     (policy,) = iam.list_role_policies(RoleName=role)["PolicyNames"]
     document = iam.get_role_policy(RoleName=role, PolicyName=policy)["PolicyDocument"]

@@ -1,10 +1,12 @@
-"""Holds the permissions of the pipeline's roles against what Terraform asks for, and against what nobody may.
+"""Holds the permissions of the pipeline's roles against what Terraform asks for, and against what nobody may; and those of
+the functions' roles against what each does with the tables.
 
     permissions.py compare CALLS ROLE...    the calls that the local stack recorded, against the roles' policies, both ways
     permissions.py trespass HUB BUCKET      with the role of another environment: nothing of this hub can be touched
     permissions.py write HUB BUCKET         with the role that plans: nothing can be written
     permissions.py boundary HUB BOUNDARY    with the hub's own role: no role escapes its boundary
     permissions.py bounded HUB BOUNDARY OTHER  as an administrator: what a function that may do all may do within it
+    permissions.py functions HUB            as each function of a hub with history and subscriptions: what it may do, and no more
     permissions.py test                     compares made-up calls and policies
 """
 
@@ -230,13 +232,18 @@ def boundary(hub: str, arn: str) -> None:
     iam.delete_role(RoleName=role)
 
 
+def assumed(role: str) -> botocore.session.Session:
+    lent = new("sts").assume_role(RoleArn=f"arn:aws:iam::000000000000:role/{role}", RoleSessionName="function")["Credentials"]
+    session = botocore.session.get_session()
+    session.set_credentials(lent["AccessKeyId"], lent["SecretAccessKey"], lent["SessionToken"])
+    return session
+
+
 def bounded(hub: str, arn: str, other: str) -> None:
     iam, region = new("iam"), new("lambda").meta.region_name
     iam.create_role(RoleName=f"{hub}-bounded-{region}", AssumeRolePolicyDocument=trusting({"AWS": "*"}), PermissionsBoundary=arn)
     iam.put_role_policy(RoleName=f"{hub}-bounded-{region}", PolicyName="all", PolicyDocument=document({"Action": "*", "Resource": "*"}))
-    lent = new("sts").assume_role(RoleArn=f"arn:aws:iam::000000000000:role/{hub}-bounded-{region}", RoleSessionName="function")["Credentials"]
-    session = botocore.session.get_session()
-    session.set_credentials(lent["AccessKeyId"], lent["SecretAccessKey"], lent["SessionToken"])
+    session = assumed(f"{hub}-bounded-{region}")
     table, functions = session.create_client("dynamodb"), session.create_client("lambda")
     row, key = {"connection_id": {"S": "c"}, "session_id": {"S": "s"}}, {"connection_id": {"S": "c"}}
     table.put_item(TableName=f"{hub}-connections", Item=row)
@@ -257,5 +264,72 @@ def bounded(hub: str, arn: str, other: str) -> None:
     iam.delete_role(RoleName=f"{hub}-bounded-{region}")
 
 
+FANOUT = {"connections": {"delete", "query the index"}, "subscriptions": {"delete", "query"}, "messages": {"put", "update"}}
+MAY = {
+    "census": {"connections": {"scan the index"}},
+    "connect": {"connections": {"put"}},
+    "disconnect": {"connections": {"delete"}, "subscriptions": {"write in batches"}},
+    "history": {"connections": {"get"}, "messages": {"get", "put", "query", "update"}},
+    "membership": {"connections": {"get", "update"}, "subscriptions": {"write in batches"}, "messages": {"get", "update"}},
+    "publish": FANOUT,
+    "send-message": {**FANOUT, "connections": {"get", *FANOUT["connections"]}},
+}
+KEYS = {"connections": {"connection_id": "S"}, "subscriptions": {"session_id": "S", "connection_id": "S"}, "messages": {"session_id": "S", "offset": "N"}}
+
+
+def may(call: Callable) -> bool:
+    try:
+        call()
+    except ClientError as error:
+        # No item is there that could be changed.
+        if error.response["Error"]["Code"] not in ("AccessDeniedException", "ConditionalCheckFailedException"):
+            raise
+        return error.response["Error"]["Code"] != "AccessDeniedException"
+    return True
+
+
+def allowed(dynamodb, hub: str) -> dict[str, set[str]]:
+    found = {}
+    for table, kinds in KEYS.items():
+        name, key = {"TableName": f"{hub}-{table}"}, {attribute: {kind: "0"} for attribute, kind in kinds.items()}
+        condition = {"ConditionExpression": "attribute_exists(nothing)"}
+        value = {"ExpressionAttributeValues": {":value": {"S": "0"}}}
+        query, index = {"KeyConditionExpression": f"{next(iter(kinds))} = :value", **value}, {"IndexName": "session_id-index"}
+        calls = {
+            "get": lambda: dynamodb.get_item(**name, Key=key),
+            "put": lambda: dynamodb.put_item(**name, Item=key, **condition),
+            "update": lambda: dynamodb.update_item(**name, Key=key, UpdateExpression="SET a = :value", **value, **condition),
+            "delete": lambda: dynamodb.delete_item(**name, Key=key, **condition),
+            "write in batches": lambda: dynamodb.batch_write_item(RequestItems={name["TableName"]: [{"DeleteRequest": {"Key": key}}]}),
+            "read in batches": lambda: dynamodb.batch_get_item(RequestItems={name["TableName"]: {"Keys": [key]}}),
+            "query": lambda: dynamodb.query(**name, **query),
+            "scan": lambda: dynamodb.scan(**name, Limit=1),
+            "delete the table": lambda: dynamodb.delete_table(**name),
+        }  # fmt: skip
+        if table == "connections":
+            calls["query the index"] = lambda: dynamodb.query(**name, **index, KeyConditionExpression="session_id = :value", **value)
+            calls["scan the index"] = lambda: dynamodb.scan(**name, **index, Limit=1)
+        found[table] = {what for what, call in calls.items() if may(call)}
+    return {table: verbs for table, verbs in found.items() if verbs}
+
+
+def functions(hub: str) -> None:
+    """Lambda alone may assume a function's role, so a copy of it is tried."""
+    iam, region = new("iam"), new("lambda").meta.region_name
+    copy = f"{hub}-copy-{region}"
+    for function, expected in MAY.items():
+        iam.create_role(RoleName=copy, AssumeRolePolicyDocument=trusting({"AWS": "*"}))
+        try:
+            statements = policies(f"{hub}-{function}-{region}")
+            iam.put_role_policy(RoleName=copy, PolicyName="copy", PolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": statements}))
+            found = allowed(assumed(copy).create_client("dynamodb"), hub)
+        finally:
+            iam.delete_role_policy(RoleName=copy, PolicyName="copy")
+            iam.delete_role(RoleName=copy)
+        if found != expected:
+            sys.exit(f"{function} may {found}, and should {expected}")
+    print(f"{len(MAY)} functions may do with the tables what they should, and nothing else", file=sys.stderr)
+
+
 if __name__ == "__main__":
-    {"compare": compare_recorded, "trespass": trespass, "write": write, "boundary": boundary, "bounded": bounded, "test": test}[sys.argv[1]](*sys.argv[2:])
+    {"compare": compare_recorded, "trespass": trespass, "write": write, "boundary": boundary, "bounded": bounded, "functions": functions, "test": test}[sys.argv[1]](*sys.argv[2:])
