@@ -375,7 +375,7 @@ variable "history_seconds" {
 }
 
 variable "subscriptions" {
-  description = "Whether a connection can subscribe to sessions beside its own. A message then reads who is subscribed to each of its sessions: one read unit for each 40 subscribers, and one where there are none ($0.13 per million). Set to false, it deletes the table of subscriptions."
+  description = "Whether a connection can subscribe to sessions beside its own. A message then reads who is subscribed to each of its sessions: one read unit for every 34 subscribers or so, and one where there are none ($0.13 per million). Set to false, it deletes the table of subscriptions."
   type        = bool
   default     = true
   nullable    = false
