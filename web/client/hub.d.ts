@@ -225,6 +225,7 @@ export type HubErrorCode =
   // The hub's.
   | "bad_request"
   | "too_many_sessions"
+  | "too_many_subscriptions"
   | "message_too_large"
   | "unknown_action"
   | "not_connected"
@@ -250,12 +251,14 @@ export class HubError extends Error {
   constructor(
     code: HubErrorCode,
     message: string,
-    details?: { id?: string; cause?: unknown; retryable?: boolean; mayHaveArrived?: boolean },
+    details?: { id?: string; session?: string; cause?: unknown; retryable?: boolean; mayHaveArrived?: boolean },
   );
   readonly name: "HubError";
   readonly code: HubErrorCode;
   /** The id of the message it is about. */
   readonly id?: string;
+  /** The session that the client may not or cannot be subscribed to. */
+  readonly session?: string;
   /** Whether the same again may succeed later. */
   readonly retryable: boolean;
   /** Whether the message it is about may have reached someone. */
@@ -285,12 +288,36 @@ export interface HubEvents<T = any> {
   frame: [frame: { direction: "in" | "out"; connection: number; data: string }];
 }
 
+export interface SessionEvents<T = any> {
+  message: [message: Message<T>];
+  /** `isReady` or `error` has changed. */
+  change: [];
+  /** As the client's, about this session alone. */
+  gap: [missing: Missing];
+  lost: [missing: Missing];
+  error: [error: HubError];
+}
+
+/**
+ * One session: the client's own, or another. To another one the client is subscribed for as long as there are listeners to its
+ * messages, loops over them, or calls of `ready()` that wait. All objects of one name share the subscription.
+ */
 export interface Session<T = any> {
   readonly name: string;
+  /** Whether every message to it that is sent from now on arrives. */
+  readonly isReady: boolean;
+  /** Why the hub refuses the subscription. It is asked again with the next listener or connection. Otherwise null. */
+  readonly error: HubError | null;
+  /** Subscribes, and resolves when the hub has done so; rejects when it refuses, the client has ended, or the signal is aborted. */
+  ready(options?: { signal?: AbortSignal }): Promise<void>;
+  on<K extends keyof SessionEvents>(type: K, listener: (...args: SessionEvents<T>[K]) => void): () => void;
+  messages(options?: { signal?: AbortSignal }): AsyncIterableIterator<Message<T>>;
   send(message: T, options?: SendOptions): Promise<Receipt>;
   post(message: T): boolean;
-  on(type: "message", listener: (message: Message<T>) => void): () => void;
-  messages(options?: { signal?: AbortSignal }): AsyncIterableIterator<Message<T>>;
+  /** The client's `position()` of this session: undefined unless it is listened to. */
+  position(): Position | undefined;
+  /** Waits for the subscription, if there is to be one. */
+  history(query?: Omit<HistoryQuery, "session">): Promise<History<T>>;
 }
 
 /** A connection to a hub that comes back by itself. `connect()` makes one. */
@@ -302,7 +329,7 @@ export class HubClient<T = any> {
   readonly stats: HubStats;
   /** Calls the listener at each event of that type until the function that it returns is called. */
   on<K extends keyof HubEvents>(type: K, listener: (...args: HubEvents<T>[K]) => void): () => void;
-  /** Messages as they come, from now on. The loop ends when the client ends, or the signal is aborted. */
+  /** All messages as they come, from now on. The loop ends when the client ends, or the signal is aborted. */
   messages(options?: { signal?: AbortSignal }): AsyncIterableIterator<Message<T>>;
   /** Resolves when the client is open; rejects when it has ended, or the signal is aborted. */
   ready(options?: { signal?: AbortSignal }): Promise<void>;
@@ -318,7 +345,7 @@ export class HubClient<T = any> {
   position(session?: string): Position | undefined;
   /** Fetches messages that the hub has kept. Listeners are told nothing, and the position stays. */
   history(query?: HistoryQuery): Promise<History<T>>;
-  /** One session's messages, and sends to it. */
+  /** One session's messages, which the first listener subscribes to, and sends to it. */
   session(name: string): Session<T>;
   /** Without a connection: connects at once. With one: finds out whether it still works. */
   check(): void;

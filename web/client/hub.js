@@ -22,6 +22,7 @@ import { Outbox } from "./outbox.js";
 import { rememberRecent } from "./recent.js";
 import { mayBeRefusal } from "./runtimes.js";
 import { stream, watch } from "./stream.js";
+import { Subscriptions } from "./subscriptions.js";
 import { createTimers, stopwatch } from "./timers.js";
 
 export { HubError, SignedOut };
@@ -30,6 +31,8 @@ export { HubError, SignedOut };
 const HOPELESS = /^(token_too_large|cannot_connect)$/;
 
 const EVENTS = ["message", "state", "duplicate", "gap", "lost", "refused", "error", "frame"];
+
+const EVENTS_OF_SESSION = ["message", "change", "gap", "lost", "error"];
 
 const NO_HISTORY = "this hub keeps no history, or the client has the option history: false";
 
@@ -46,6 +49,7 @@ export class HubClient {
   #credentials;
   #outbox;
   #order;
+  #subscriptions;
   #hasCome;
   #timers;
   #unwatch;
@@ -64,6 +68,7 @@ export class HubClient {
   #refusals = 0; // In a row.
   #checkedUntil = -Infinity; // The time by which the dials that check() asked for would be one a second.
   #dials = 0;
+  #serves = new Set(); // What the hub has answered questions about.
   #stats = { connections: 0, handovers: 0, resent: 0, duplicates: 0, dropped: 0 };
 
   constructor(options) {
@@ -73,12 +78,23 @@ export class HubClient {
     this.#timers = createTimers(clock);
     this.#credentials = readCredentials(this.#options, this.#stopwatch);
     this.#hasCome = rememberRecent(dedupeLimit);
-    this.#outbox = new Outbox(this.#options, this.#stopwatch, this.#stats, (link) => this.#settled(link));
+    this.#outbox = new Outbox(
+      this.#options,
+      this.#stopwatch,
+      this.#stats,
+      (link) => this.#settled(link),
+      (session) => this.#subscriptions.isPending(session),
+    );
     this.#order = new Order(this.#options, {
       tell: (frame, isMissed) => this.#message(frame, isMissed),
       repeated: (frame) => this.#repeated(this.#read(frame)),
       emit: (type, details) => this.#emit(type, details),
       isStopped: () => this.#isStopped,
+      isSubscription: (session) => this.#subscriptions.has(session),
+    });
+    this.#subscriptions = new Subscriptions(this.#options, this.#order, {
+      refused: (error) => this.#emit("error", error),
+      changed: (session) => this.#subscribed(session),
     });
     if (autoConnect) this.#dial();
     else this.pause();
@@ -101,21 +117,11 @@ export class HubClient {
   }
 
   messages(options) {
-    return this.#stream(() => true, options);
+    return this.#stream(this, options);
   }
 
-  ready({ signal } = {}) {
-    return new Promise((resolve, reject) => {
-      const look = () => {
-        if (this.#state.name === "open") resolve();
-        else if (this.#over) reject(this.#over);
-        else if (signal?.aborted) reject(signal.reason ?? new Error("aborted"));
-        else return;
-        off();
-      };
-      const off = watch(this, signal, look);
-      look();
-    });
+  ready(options) {
+    return this.#ready(this, "state", () => this.#state.name === "open", options);
   }
 
   /** Without a connection it waits for one; if one is lost before the answer, it is sent again with the same id. */
@@ -145,14 +151,33 @@ export class HubClient {
 
   session(name) {
     checkSession(name);
+    const subscriptions = this.#subscriptions;
     const isMine = ({ session }) => session === name;
-    return {
+    const isReady = () => (name === this.#order.joined ? this.#state.name === "open" : subscriptions.isReady(name));
+    const session = {
       name,
+      get isReady() {
+        return isReady();
+      },
+      get error() {
+        return subscriptions.error(name);
+      },
+      ready: (options) => {
+        const leave = subscriptions.listen(name);
+        return this.#ready(session, "change", isReady, options).finally(leave);
+      },
+      on: (type, listener) => {
+        const off = this.#on(EVENTS_OF_SESSION, type, listener, isMine);
+        const leave = type === "message" ? subscriptions.listen(name) : off;
+        return () => (off(), leave());
+      },
+      messages: (options) => this.#stream(session, options),
       send: (message, options) => this.send(name, message, options),
       post: (message) => this.post(name, message),
-      on: (type, listener) => this.#on(["message"], type, listener, isMine),
-      messages: (options) => this.#stream(isMine, options),
+      position: () => this.position(name),
+      history: (query) => this.history({ ...query, session: name }),
     };
+    return session;
   }
 
   check() {
@@ -201,6 +226,28 @@ export class HubClient {
       ...details,
     });
     this.#emit("state", this.#state, before);
+    this.#emit("change", { session: this.#order.joined });
+  }
+
+  #subscribed(session) {
+    this.#emit("change", { session });
+    if (!this.#subscriptions.isPending()) for (const link of [...this.#retiring]) this.#settled(link);
+    this.#outbox.flush();
+  }
+
+  #ready(source, event, isReady, { signal } = {}) {
+    return new Promise((resolve, reject) => {
+      const look = () => {
+        const error = this.#over ?? source.error;
+        if (isReady()) resolve();
+        else if (error) reject(error);
+        else if (signal?.aborted) reject(signal.reason ?? new Error("aborted"));
+        else return;
+        off();
+      };
+      const off = watch(source, event, signal, look);
+      look();
+    });
   }
 
   #becomeOpen() {
@@ -245,6 +292,7 @@ export class HubClient {
     this.#over = error;
     this.#unwatch?.();
     this.#drop();
+    this.#subscriptions.end();
     this.#outbox.end(error);
     this.#become(name, { reason: error.message, error });
   }
@@ -256,6 +304,7 @@ export class HubClient {
     this.#retiring.clear();
     this.#timers.clearAll();
     this.#order.use(null);
+    this.#subscriptions.use(null);
     for (const link of links) {
       link?.end();
       this.#outbox.lost(link, null);
@@ -281,7 +330,10 @@ export class HubClient {
   /** From the first attempt on: a client that never makes one leaves nothing behind. */
   #watchMachine() {
     this.#unwatch ??= watchMachine({
-      wake: () => this.#check(0, WAKE_TIMEOUT),
+      wake: () => {
+        this.#check(0, WAKE_TIMEOUT);
+        this.#subscriptions.hello();
+      },
       look: () => this.#check(FRESH),
       offline: () => {
         const link = this.#link;
@@ -383,7 +435,10 @@ export class HubClient {
     // Where the timers stood still, the machine has slept. In a hidden tab they run once a minute.
     const hasSlept = passed - (up - link.watchedUp) > WATCH_INTERVAL || passed > 3 * WATCH_INTERVAL;
     Object.assign(link, { watchedAt: now, watchedUp: up });
-    if (hasSlept) link.ping(WAKE_TIMEOUT);
+    if (hasSlept) {
+      link.ping(WAKE_TIMEOUT);
+      this.#subscriptions.hello();
+    }
     if (link.ended) return;
     const dueAt = Math.min(link.replaceAt, link.renewAt);
     if (now >= dueAt && !this.#dialing && !this.#timers.has("retry")) this.#dial();
@@ -416,7 +471,7 @@ export class HubClient {
       this.#stats.handovers++;
       this.#retiring.add(previous);
       previous.timers.clear("watch");
-      // Once its token has ended, it hears nothing any more.
+      // Once its token has ended, it hears nothing any more, whatever this one is subscribed to.
       previous.timers.set("overlap", Math.min(handoverOverlap, Math.max(0, previous.endsAt - now)), () => {
         previous.isOverlapped = true;
         this.#settled(previous);
@@ -425,10 +480,12 @@ export class HubClient {
     this.#watch(link);
   }
 
-  /** A send is over, or no longer carried by this link. */
+  /** A send is over or no longer carried by this link, or what takes over from it is subscribed. */
   #settled(link) {
     if (!this.#outbox.size) this.#drained?.();
-    if (link?.isOverlapped && !this.#outbox.carriedBy(link).length && this.#retiring.delete(link)) link.end();
+    const isNeeded = () =>
+      this.#outbox.carriedBy(link).length || (this.#subscriptions.isPending() && this.#stopwatch() < link.endsAt);
+    if (link?.isOverlapped && !isNeeded() && this.#retiring.delete(link)) link.end();
     this.#outbox.flush();
   }
 
@@ -447,6 +504,7 @@ export class HubClient {
     if (wasCurrent) {
       this.#link = null;
       this.#order.use(null);
+      this.#subscriptions.use(null);
     }
     if (link === this.#dialing) this.#dialing = null;
     this.#outbox.lost(link, code);
@@ -499,6 +557,7 @@ export class HubClient {
     } else if (typeof rest.message === "string" && !(isNew && rest.message === "Forbidden")) {
       // The gateway's own: {"message":"Too Many Requests",…}. It has no id, so it may be the answer to anything.
       this.#outbox.suspect(link);
+      if (link === this.#link) this.#subscriptions.suspect();
       link.pingLater(() => this.#outbox.repeat(link));
       this.#problem("gateway", rest.message);
       return;
@@ -509,12 +568,14 @@ export class HubClient {
     if (link === this.#link && (isNew || this.#state.name !== "open")) {
       this.#becomeOpen();
       if (isNew && link === this.#link) this.#order.use(link);
+      if (isNew && link === this.#link) this.#subscriptions.use(link);
       if (link === this.#link) this.#outbox.use(link);
     }
     if (link.ended) return;
     if (type === "message") this.#order.message({ ...rest, session: rest.session ?? this.name });
     else if (type === "receipt") this.#outbox.answer(withReachedAll(rest));
-    else if (type === "history") this.#answered(link, rest);
+    else if (type === "history") this.#answered(link, "history", rest);
+    else if (/^((un)?subscribed|hello)$/.test(type)) this.#answered(link, "subscriptions", rest);
     else if (type === "error") this.#refused(link, rest);
     // What crossed a send is no answer to it.
     if (!link.ended && this.#outbox.carriedBy(link).length) link.doubt();
@@ -538,23 +599,55 @@ export class HubClient {
     this.#emit("duplicate", message);
   }
 
-  #answered(link, answer) {
-    link.questions--;
-    if (!Array.isArray(answer.messages)) return;
-    if (!this.#order.answer(answer)) this.#outbox.answer(answer);
+  #answered(link, about, answer) {
+    this.#served(link, about);
+    const { messages, sessions, subscriptions } = answer;
+    if (Array.isArray(messages) && !this.#order.answer(answer)) this.#outbox.answer(answer);
+    if (Array.isArray(sessions)) this.#subscriptions.answer(answer);
+    if (Array.isArray(subscriptions)) this.#subscriptions.greet(answer);
+  }
+
+  #served(link, about) {
+    link.asked[about]--;
+    this.#serves.add(about);
+    if (link.unknown) this.#judge(link);
+  }
+
+  /** What the hub may turn out not to have: rather what it has never answered. */
+  #unanswered({ asked }) {
+    const all = Object.keys(asked).filter((about) => asked[about] > 0);
+    const never = all.filter((about) => !this.#serves.has(about));
+    return never.length ? never : all;
+  }
+
+  /**
+   * A hub without history or without subscriptions does not know the question, and its gateway does not repeat the id. If
+   * both were asked about, the next answer tells which of them it was.
+   */
+  #judge(link) {
+    const { asked, unknown } = link;
+    const missing = this.#unanswered(link);
+    if (missing.length > 1 && unknown < asked.history + asked.subscriptions) return;
+    link.unknown = 0;
+    for (const about of missing) asked[about] -= Math.min(asked[about], unknown);
+    if (missing.includes("history")) {
+      this.#order.off();
+      this.#outbox.refuseQuestions("unknown_action", NO_HISTORY);
+    }
+    if (missing.includes("subscriptions") && link === this.#link) this.#subscriptions.off();
   }
 
   #refused(link, { code: given = "internal", message, id }) {
     const code = String(given);
-    // A hub without history does not know the question, and its gateway does not repeat the id.
-    if (code === "unknown_action" && id === undefined && link.questions > 0) {
-      link.questions--;
-      this.#order.off();
-      return this.#outbox.refuseQuestions(code, NO_HISTORY);
+    if (code === "unknown_action" && id === undefined && this.#unanswered(link).length) {
+      link.unknown++;
+      return this.#judge(link);
     }
+    if (this.#subscriptions.asked(id)) this.#served(link, "subscriptions");
     // The same question again would have the same answer.
-    if (/^(bad_request|forbidden)$/.test(code)) this.#order.refuse(id);
-    const isKnown = this.#outbox.refuse(code, message, id);
+    const doubtful = /^(bad_request|forbidden)$/.test(code) && this.#order.refuse(id);
+    if (doubtful) this.#subscriptions.doubt(doubtful);
+    const isKnown = doubtful || this.#subscriptions.refuse(id, code, message) || this.#outbox.refuse(code, message, id);
     // The hub has lost sight of this connection, so no message reaches it any more: a new one is known again.
     if (code === "not_connected") this.#lost(link, { reason: message });
     else if (!isKnown) this.#problem(code, message, { id });
@@ -566,10 +659,10 @@ export class HubClient {
     return error;
   }
 
-  #stream(isWanted, { signal } = {}) {
+  #stream(source, { signal } = {}) {
     const onOverflow = () =>
       this.#problem("overflow", "messages() is read too slowly: the oldest are dropped (bufferLimit)");
-    return stream(this, isWanted, () => this.#over, signal, this.#options.bufferLimit, onOverflow);
+    return stream(this, source, () => this.#over, signal, this.#options.bufferLimit, onOverflow);
   }
 }
 

@@ -51,5 +51,15 @@ export const UNDER_WAY = 100;
 // By now, fan-outs find a connection in the hub's index.
 export const INDEX_LAG = 5_000;
 
+// How many sessions beside its own a connection may hear. The hub has the same limit.
+export const SUBSCRIPTIONS = 100;
+
+// How long a session that nothing listens to any more stays subscribed.
+export const LINGER = 1_000;
+
+// How often a client asks what the hub knows of it, and how long a subscription waits for the client's name.
+export const HELLO_INTERVAL = 15 * MINUTE;
+export const NAMED_WITHIN = 3_000;
+
 // How long a message is remembered, so that it is not told again.
 export const REMEMBERED = 600_000;

@@ -17,7 +17,8 @@ export class Link {
   endsAt = Infinity;
   heardAt = -Infinity;
   rtt = null; // From the last ping to what was heard next.
-  questions = 0; // About the history, that have no answer.
+  asked = { history: 0, subscriptions: 0 }; // Without an answer.
+  unknown = 0; // Of them, what the hub does not know.
   #options;
   #on;
   #endSocket;
@@ -66,8 +67,8 @@ export class Link {
   }
 
   /** Writes what the other end has to answer: silence after it is the first sign of a dead peer. */
-  ask(data, isQuestion) {
-    if (isQuestion) this.questions++;
+  ask(data, about) {
+    if (about) this.asked[about]++;
     this.doubt();
     this.write(data);
   }

@@ -1,15 +1,17 @@
 // Each session's messages in their order: what is early waits, what is missing is asked for, what comes again is dropped.
 
 import { EARLY_LIMIT, GAP_AFTER, INDEX_LAG, MINUTE, SECOND, UNDER_WAY } from "./limits.js";
+import { isPosition } from "./options.js";
 import { newId } from "./outbox.js";
 import { createTimers } from "./timers.js";
 
 /**
- * `on` has `tell(frame, isMissed)` for the next message, `repeated(frame)`, `emit(type, details)`, and `isStopped()`, whether
- * nothing more is to be told.
+ * `on` has `tell(frame, isMissed)` for the next message, `repeated(frame)`, `emit(type, details)`, `isStopped()`, whether
+ * nothing more is to be told, and `isSubscription(session)`.
  */
 export class Order {
   isOff; // The hub keeps no history, or it is not wanted: messages are told as they come.
+  joined; // The client's own session: as it was asked for, or as the hub has said.
   #options;
   #on;
   #sequences = new Map(); // By session.
@@ -18,15 +20,23 @@ export class Order {
   constructor(options, on) {
     const { history, session, positions } = options;
     this.isOff = !history;
+    this.joined = session;
     this.#options = options;
     this.#on = on;
     // Where the token alone names the session, the positions may name it too.
     if (history) for (const name of session ? [session] : positions.keys()) this.#sequence(name);
   }
 
-  /** The session that this client has joined, as soon as that is known. */
+  /** The client's own session, for all that is known. */
   get own() {
-    return this.#options.session ?? [...this.#sequences.values()].find(({ isRefused }) => !isRefused)?.session;
+    const isOwn = ({ session, isRefused }) => !isRefused && !this.#on.isSubscription(session);
+    return this.joined ?? [...this.#sequences.values()].find(isOwn)?.session;
+  }
+
+  join(session) {
+    if (!session) return;
+    this.joined = this.#options.session ?? session;
+    if (!this.isOff) this.#sequence(this.joined);
   }
 
   position(session = this.own) {
@@ -38,13 +48,29 @@ export class Order {
     this.#link = link;
     for (const sequence of this.#sequences.values()) {
       // Whoever listens to frames may have ended it meanwhile.
-      if (this.#link === link) sequence.use(link);
+      if (this.#link === link) sequence.use(link, !this.#on.isSubscription(sequence.session));
     }
   }
 
+  /** The hub has said, beside other things, where a session stands. */
+  stands(session, position, isSubscribed) {
+    if (this.isOff || !isPosition(position)) return;
+    if (session === this.joined || this.#on.isSubscription(session))
+      this.#sequence(session).stands(position, isSubscribed);
+  }
+
+  /** Nothing of this session is to be told any more. */
+  end(session) {
+    this.#sequences.get(session)?.use(null);
+    this.#sequences.delete(session);
+  }
+
   message(frame) {
-    const isOrdered = !this.isOff && typeof frame.epoch === "string" && Number.isSafeInteger(frame.offset);
-    if (isOrdered) this.#sequence(frame.session).message(frame);
+    const { session, epoch, offset } = frame;
+    // One that was under way when it was unsubscribed from is in no order any more.
+    const isKnown = !this.joined || session === this.joined || this.#on.isSubscription(session);
+    const isOrdered = !this.isOff && isKnown && isPosition({ epoch, offset });
+    if (isOrdered) this.#sequence(session).message(frame);
     else this.#on.tell(frame);
   }
 
@@ -55,9 +81,17 @@ export class Order {
     return Boolean(found);
   }
 
-  /** The hub will not answer this question, nor the same one again over this link. */
+  /** The hub will not answer this question, nor the same one again over this link. Returns the subscription it is about. */
   refuse(id) {
-    this.#asking(id)?.refuse();
+    const sequence = this.#asking(id);
+    if (!sequence) return;
+    if (this.#on.isSubscription(sequence.session)) return sequence.session;
+    sequence.refuse();
+  }
+
+  /** The hub will not answer questions about this session. */
+  reject(session) {
+    this.#sequences.get(session)?.refuse();
   }
 
   /** The hub has no history. */
@@ -75,8 +109,9 @@ export class Order {
     let sequence = this.#sequences.get(session);
     if (!sequence) {
       sequence = new Sequence(session, this.#options, this.#on);
+      this.#options.positions.delete(session);
       this.#sequences.set(session, sequence);
-      sequence.use(this.#link);
+      if (this.#link) sequence.use(this.#link, !this.#on.isSubscription(session));
     }
     return sequence;
   }
@@ -90,7 +125,7 @@ class Sequence {
   #timers;
   #link = null;
   #early = new Map(); // Waits for messages before it: by offset, in the order of arrival, all of one epoch.
-  #isBehind = false; // The hub may have more than has arrived.
+  #hubAt = 0; // The hub has messages up to this offset; Infinity: perhaps.
   #told; // The last offset that was told: what is between it and the position may still be under way.
   #lostTo = null; // Up to here, what is missing has been told as lost.
   #asksFrom; // The position that the question is about.
@@ -108,7 +143,8 @@ class Sequence {
     this.#timers = createTimers(clock);
   }
 
-  use(link) {
+  /** Asks for what was missed, unless the hub is about to say where the session stands, as it does with a subscription. */
+  use(link, isToAsk) {
     this.#link = link;
     this.#timers.clearAll();
     if (!link) return;
@@ -116,10 +152,24 @@ class Sequence {
     this.#asked = 0;
     this.question = null;
     this.isRefused = false;
-    // A fan-out that has read the index just before may not have seen this connection.
-    this.#timers.set("again", INDEX_LAG, () => this.#catchUp());
-    this.#catchUp();
+    if (isToAsk) {
+      // A fan-out that has read the index just before may not have seen this connection.
+      this.#timers.set("again", INDEX_LAG, () => this.#catchUp());
+      this.#catchUp();
+    }
     this.#next();
+  }
+
+  /** Of what the hub has besides, nothing is under way to one that has just subscribed; to others it may be. */
+  stands({ epoch, offset }, isSubscribed) {
+    const { position } = this;
+    if (isSubscribed) this.isRefused = false;
+    if (!position) return this.answer({ epoch, offset, messages: [] });
+    const isSame = epoch === position.epoch;
+    if (isSame && (offset === position.offset || !isSubscribed)) {
+      this.#hubAt = offset;
+      this.#next();
+    } else this.#catchUp();
   }
 
   refuse() {
@@ -134,13 +184,13 @@ class Sequence {
     if (this.position?.epoch === epoch && offset <= this.position.offset) {
       if (offset <= this.#told) return this.#on.repeated(frame);
       // It was under way while the hub said where the session stands, or that it is lost.
+      this.#hubAt = Math.max(this.#hubAt, this.position.offset);
       this.position = { epoch, offset: offset - 1 };
       this.question = null;
-      this.#isBehind = true;
     }
     if (this.#isOther(epoch)) {
       // Only the hub knows which of the two epochs is over.
-      this.#isBehind ||= this.#early.size > 0;
+      if (this.#early.size) this.#hubAt = Infinity;
       this.#early.clear();
       this.question = null;
     }
@@ -148,7 +198,7 @@ class Sequence {
     // Any more are fetched later.
     const hasRoom = this.#early.size < EARLY_LIMIT || offset === this.position?.offset + 1;
     if (hasRoom) this.#early.set(offset, { frame, at: this.#clock.uptime() });
-    else this.#isBehind = true;
+    else this.#hubAt = Infinity;
     this.#next();
   }
 
@@ -171,7 +221,7 @@ class Sequence {
       this.#helpedAt = this.#answeredAt;
       this.#asked = 0;
     }
-    this.#isBehind = more || this.position.offset < offset;
+    this.#hubAt = more ? Infinity : offset;
     if (more && this.#link) {
       if (hasHelped) this.#ask();
       // The next offset may still get its message.
@@ -240,7 +290,7 @@ class Sequence {
     if (!this.#link || this.isRefused) return;
     const [early] = this.#early.values();
     if (!early) this.#timers.clear("gap");
-    if (!early && !this.#isBehind) return this.#timers.clear("ask");
+    if (!early && !(this.#hubAt > (this.position?.offset ?? 0))) return this.#timers.clear("ask");
     if (early) {
       // A new gap. All clients of the session may see it, and should not ask at the same moment.
       if (!this.#timers.has("gap")) {
@@ -280,7 +330,7 @@ class Sequence {
   }
 
   #catchUp() {
-    this.#isBehind = true;
+    this.#hubAt = Infinity;
     this.#ask();
   }
 
@@ -297,6 +347,9 @@ class Sequence {
     }
     const wait = Math.min(SECOND * 2 ** this.#asked, MINUTE / 2);
     this.#askIn(this.#asked++ < 2 ? wait : wait * (1 + Math.random()));
-    this.#link.ask(JSON.stringify({ action: "history", session: this.session, epoch, after, id: this.question }), true);
+    this.#link.ask(
+      JSON.stringify({ action: "history", session: this.session, epoch, after, id: this.question }),
+      "history",
+    );
   }
 }

@@ -18,15 +18,20 @@ export class Outbox {
   #timers;
   #answers; // The timers of those that are written.
   #onSettled;
+  #isPending;
 
-  /** Calls `onSettled` with the link that carried a send, or null, when it no longer does. */
-  constructor(options, stopwatch, stats, onSettled) {
+  /**
+   * Calls `onSettled` with the link that carried a send, or null, when it no longer does. A question about a session waits
+   * while that `isPending`.
+   */
+  constructor(options, stopwatch, stats, onSettled, isPending) {
     this.#timers = createTimers(options.clock);
     this.#answers = createTimers(options.clock);
     this.#options = options;
     this.#stopwatch = stopwatch;
     this.#stats = stats;
     this.#onSettled = onSettled;
+    this.#isPending = isPending;
   }
 
   get size() {
@@ -56,15 +61,15 @@ export class Outbox {
 
   /** Resolves with the receipt. */
   send(sessions, message, { store, ...options } = {}) {
-    return this.#add((id) => this.encode({ sessions, message, id, store }), false, options);
+    return this.#add((id) => this.encode({ sessions, message, id, store }), undefined, options);
   }
 
   /** Asks for what the hub has kept. Resolves with the answer. */
   ask(question, options) {
-    return this.#add((id) => JSON.stringify({ action: "history", ...question, id }), true, options);
+    return this.#add((id) => JSON.stringify({ action: "history", ...question, id }), question, options);
   }
 
-  #add(encode, isQuestion, { id = newId(), ttl = this.#options.ttl, signal, ...rest }) {
+  #add(encode, question, { id = newId(), ttl = this.#options.ttl, signal, ...rest }) {
     return new Promise((resolve, reject) => {
       for (const name of Object.keys(rest)) refuse(id, "bad_request", `there is no option ${name}`);
       if (typeof id !== "string" || !/^.{1,128}$/su.test(id)) {
@@ -78,7 +83,7 @@ export class Outbox {
       if (this.size >= queueLimit)
         refuse(id, "queue_full", `${queueLimit} sends are unanswered (queueLimit): wait for some`);
 
-      const send = { id, frame, isQuestion, link: null, writes: 0, losses: 0, endsAt: this.#stopwatch() + limit };
+      const send = { id, frame, question, link: null, writes: 0, losses: 0, endsAt: this.#stopwatch() + limit };
       const settle = (how, value) => {
         if (this.#sends.get(id) !== send) return;
         this.#timers.clear(send);
@@ -117,7 +122,7 @@ export class Outbox {
   }
 
   refuseQuestions(code, text) {
-    for (const send of [...this.#sends.values()]) if (send.isQuestion) send.fail(code, text);
+    for (const send of [...this.#sends.values()]) if (send.question) send.fail(code, text);
   }
 
   /** Returns whether the hub's error was about one of these. */
@@ -172,9 +177,11 @@ export class Outbox {
   flush() {
     if (this.#timers.has("flush")) return;
     let slice = SLICE;
-    const first = [...this.#sends.values()].find(({ isQuestion }) => !isQuestion);
+    const first = [...this.#sends.values()].find(({ question }) => !question);
     for (const send of this.#sends.values()) {
-      if (send.link || (this.#options.ordered && send !== first && !send.isQuestion)) continue;
+      const { question } = send;
+      if (send.link || (question ? this.#isPending(question.session) : this.#options.ordered && send !== first))
+        continue;
       // Whoever listens to frames may have ended the link.
       if (!this.#link) return;
       const carried = this.carriedBy(this.#link);
@@ -200,7 +207,7 @@ export class Outbox {
         this.#release(link, (other) => other === send);
       });
       if (send.writes++) this.#stats.resent++;
-      link.ask(send.frame, send.isQuestion);
+      link.ask(send.frame, question && "history");
     }
   }
 

@@ -1,8 +1,8 @@
 // Messages as an asynchronous iterator, for `for await`.
 
-/** Calls `look` whenever the hub's state changes, or the signal is aborted. Returns a function that ends this. */
-export function watch(hub, signal, look) {
-  const off = hub.on("state", look);
+/** Calls `look` at each such event of the source, and when the signal is aborted. Returns a function that ends this. */
+export function watch(source, type, signal, look) {
+  const off = source.on(type, look);
   signal?.addEventListener("abort", look);
   return () => {
     off();
@@ -10,8 +10,8 @@ export function watch(hub, signal, look) {
   };
 }
 
-/** The hub's messages for which `isWanted`, until the hub `isOver` or the signal is aborted. */
-export function stream(hub, isWanted, isOver, signal, limit, onOverflow) {
+/** The messages of a source, the hub or a session of it, until the hub `isOver` or the signal is aborted. */
+export function stream(hub, source, isOver, signal, limit, onOverflow) {
   const waiting = [];
   const readers = [];
   let isFull = false;
@@ -29,9 +29,8 @@ export function stream(hub, isWanted, isOver, signal, limit, onOverflow) {
       readers.shift()({ value: waiting.shift(), done });
     }
   };
-  const unwatch = watch(hub, signal, look);
-  const off = hub.on("message", (message) => {
-    if (!isWanted(message)) return;
+  const unwatch = watch(hub, "state", signal, look);
+  const off = source.on("message", (message) => {
     const wasFull = isFull;
     isFull = waiting.push(message) > limit;
     if (isFull) waiting.shift();

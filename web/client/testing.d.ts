@@ -37,6 +37,8 @@ export interface FakeHubOptions {
   clock?: HubClock;
   /** Whether it keeps messages, so that clients can ask for what they have missed (`false`). */
   history?: boolean;
+  /** Whether clients can subscribe to sessions beside their own (`true`). */
+  subscriptions?: boolean;
   /** Whether sockets have `terminate()`, as those of the package ws have, and browsers' have not (`false`). */
   terminate?: boolean;
   /** How sockets get to it. Default: in memory. */
@@ -63,8 +65,15 @@ export interface FakeHubLink {
   number: number;
   /** Whether its first ping has come. */
   greeted: boolean;
-  /** Whether its token has ended. Always `false` unless the hub has `auth`. */
+  /** The sessions that it is subscribed to, beside its own. */
+  subscriptions: Set<string>;
+  /** Whether its token has ended, or the hub has forgotten it. */
   ended(): boolean;
+  /** The hub forgets it: nothing reaches it any more, and it is `not_connected`. */
+  forget(): void;
+  readonly forgotten: boolean;
+  /** When it ends, in seconds since 1970. */
+  expires(): number;
   /** Sends a frame: text, bytes, or anything else as JSON. */
   say(frame: unknown): void;
   close(code?: number, reason?: string): void;
@@ -111,6 +120,10 @@ export class FakeHub {
 
   /** Whether messages are kept from now on, and questions about them answered. */
   history: boolean;
+  /** Whether clients can subscribe from now on. */
+  subscriptions: boolean;
+  /** Whether a connection may subscribe to a session (`true`). A frame that names another one is `forbidden`. */
+  maySubscribe: (link: FakeHubLink, session: string) => boolean;
   /** Handshakes are answered with this status; `true` is 400 (`false`). */
   refuse: boolean | number;
   /** Handshakes need a JWT that has not ended; others are answered with 403 (`false`). */
@@ -139,6 +152,8 @@ export class FakeHub {
   ): Record<string, any>;
   /** The next deliveries (1) reach no connection. With history they are kept, so clients find a gap. */
   drop(count?: number): void;
+  /** What is asked next (once) is done, and its answer is lost. Pings are not counted. */
+  loseAnswers(count?: number): void;
   /** Takes offsets (1) of a session that no message gets, as a sender that crashes does. */
   skip(session: string, count?: number): void;
   /** What was kept expires, and offsets go on: a client that was away has lost something. */

@@ -151,13 +151,23 @@ export class FakeHub {
   intercept = () => false;
   now;
   history;
+  subscriptions;
+  maySubscribe = () => true;
 
   #transport;
   #logs = new Map(); // Of each session.
   #dropping = 0;
+  #losing = 0;
 
-  constructor({ clock, history = false, terminate = false, transport = new Memory({ terminate }) } = {}) {
+  constructor({
+    clock,
+    history = false,
+    subscriptions = true,
+    terminate = false,
+    transport = new Memory({ terminate }),
+  } = {}) {
     this.history = history;
+    this.subscriptions = subscriptions;
     this.now = () => clock?.time ?? clock?.now() ?? realNow();
     this.#transport = transport;
     this.url = transport.url;
@@ -195,25 +205,54 @@ export class FakeHub {
 
   answer(link, frame) {
     const { action, id, receipt } = frame;
-    const isNamed = typeof id === "string" && !isBadId(id);
-    const refuse = (code, message) => link.say({ type: "error", code, message, ...(isNamed && { id }) });
     if (action === "ping") return link.say({ type: "pong" });
-    const isQuestion = action === "history" && this.history;
+    const say = (answer) => (this.#losing > 0 ? this.#losing-- : link.say(answer));
+    const isNamed = typeof id === "string" && !isBadId(id);
+    const refuse = (code, message) => say({ type: "error", code, message, ...(isNamed && { id }) });
+    const has = { sendMessage: true, history: this.history };
+    for (const route of MEMBERSHIP) has[route] = this.subscriptions;
     // It is the gateway that knows no other action, and nothing of an id.
-    if (action !== "sendMessage" && !isQuestion) return link.say(UNKNOWN_ACTION);
+    if (has[action] !== true) return say(UNKNOWN_ACTION);
     if (link.ended()) return refuse("not_connected", "connect again");
-    const wrong = isQuestion ? whatIsWrongToAsk(frame, link) : whatIsWrong(frame);
+    const wrong = whatIsWrong(frame, link);
     if (wrong) return refuse(...wrong);
-    const known = id ?? `fake-${this.frames.length}`;
-    if (isQuestion) return link.say(this.#log(frame.session).answer({ ...frame, id: known }));
-    const answer = this.deliver(link.session, { ...frame, id: known });
-    if (receipt !== false) link.say(answer);
+    const known = { ...frame, id: id ?? `fake-${this.frames.length}` };
+    if (action === "history") return say(this.#log(frame.session).answer(known));
+    if (action !== "sendMessage") return this.#join(link, known, say, refuse);
+    const answer = this.deliver(link.session, known);
+    if (receipt !== false) say(answer);
+  }
+
+  /** What subscribes, unsubscribes, or asks what the hub knows of a connection. */
+  #join(link, { action, id, sessions }, say, refuse) {
+    const { session: own, subscriptions } = link;
+    const names = [...new Set(sessions)];
+    const stand = (session) => ({ session, ...(this.history && this.#log(session).head) });
+    if (action === "hello") {
+      const expires = link.expires();
+      const positions = this.history && { positions: [own, ...subscriptions].map(stand) };
+      const times = { expires_at: expires, expires_in: expires - Math.floor(this.now() / 1_000) };
+      return say({ type: "hello", id, session: own, ...times, subscriptions: [...subscriptions].sort(), ...positions });
+    }
+    if (action === "unsubscribe") {
+      for (const name of names) subscriptions.delete(name);
+      return say({ type: "unsubscribed", id, sessions: names });
+    }
+    const forbidden = names.find((name) => name !== own && !this.maySubscribe(link, name));
+    if (forbidden) return refuse("forbidden", `the token does not allow to subscribe to ${forbidden}`);
+    const all = new Set([...subscriptions, ...names]);
+    all.delete(own);
+    if (names.length > MOST_SUBSCRIPTIONS || all.size > MOST_SUBSCRIPTIONS) {
+      return refuse("too_many_subscriptions", `at most ${MOST_SUBSCRIPTIONS} sessions beside a connection's own`);
+    }
+    link.subscriptions = all;
+    say({ type: "subscribed", id, sessions: names.map(stand) });
   }
 
   deliver(from, { id, sessions, message, store = true }) {
     const sent_at = new Date(this.now()).toISOString();
     const counts = [...new Set(sessions)].map((session) => {
-      const all = [...this.open].filter((link) => link.session === session);
+      const all = [...this.open].filter((link) => !link.forgotten && isIn(link, session));
       const links = all.filter((link) => !link.ended());
       const delivery = { type: "message", id, from, message, sent_at, session };
       const place = this.history && store ? this.#log(session).keep(delivery) : {};
@@ -231,6 +270,10 @@ export class FakeHub {
 
   drop(count = 1) {
     this.#dropping += count;
+  }
+
+  loseAnswers(count = 1) {
+    this.#losing += count;
   }
 
   skip(session, count = 1) {
@@ -269,6 +312,7 @@ export class FakeHub {
   }
 
   #connected(wire, { query, protocols, token }) {
+    const since = this.now();
     const link = {
       token,
       protocols,
@@ -276,7 +320,14 @@ export class FakeHub {
       query: Object.fromEntries(query),
       number: this.handshakes.push(query),
       greeted: false,
-      ended: () => this.auth && endOf(token) <= this.now(),
+      subscriptions: new Set(),
+      forgotten: false,
+      forget: () => {
+        link.forgotten = true;
+        link.subscriptions = new Set();
+      },
+      ended: () => link.forgotten || (this.auth && endOf(token) <= this.now()),
+      expires: () => Math.floor(Math.min(since + LONGEST_CONNECTION, endOf(token) || Infinity) / 1_000),
       say: (frame) => wire.send(typeof frame === "string" || isBinary(frame) ? frame : JSON.stringify(frame)),
       close: (code, reason) => wire.close(code, reason),
       terminate: () => wire.terminate(),
@@ -309,6 +360,13 @@ export class FakeHub {
   }
 }
 
+const MEMBERSHIP = ["subscribe", "unsubscribe", "hello"];
+const MOST_SUBSCRIPTIONS = 100;
+const LONGEST_CONNECTION = 2 * 60 * 60 * 1_000;
+
+/** Whether a connection is sent a session's messages. */
+const isIn = ({ session, subscriptions }, name) => session === name || subscriptions.has(name);
+
 const UNKNOWN_ACTION = { type: "error", code: "unknown_action", message: "no such action" };
 
 const ANSWER_BYTES = 30 * 1024;
@@ -324,13 +382,17 @@ class Log {
   items = new Map();
   #session;
   #now;
-  #epoch = `e${++Log.#count}`.padEnd(8, "-");
+  #epoch = `e${String(++Log.#count).padStart(7, "0")}`;
   #last = 0;
   #takenAt;
 
   constructor(session, now) {
     this.#session = session;
     this.#now = now;
+  }
+
+  get head() {
+    return { epoch: this.#epoch, offset: this.#last };
   }
 
   take() {
@@ -362,7 +424,7 @@ class Log {
       more = messages.length > 0 && (messages.length >= limit || size > ANSWER_BYTES);
       if (!more) messages.push(item.frame);
     }
-    const head = { type: "history", id, session: this.#session, epoch: this.#epoch, offset: this.#last, more };
+    const head = { type: "history", id, session: this.#session, ...this.head, more };
     return { ...head, ...(after !== undefined && { complete }), messages };
   }
 
@@ -420,22 +482,25 @@ const bad = (text) => ["bad_request", text];
 const isBadId = (id) => id != null && !(typeof id === "string" && /^.{1,128}$/su.test(id));
 
 /** Why a hub refuses this frame, as a code and a text; undefined if it does not. */
-function whatIsWrong({ sessions, message, id, receipt, store }) {
+function whatIsWrong(frame, link) {
+  const { action, sessions, message, id, receipt, store } = frame;
   if (isBadId(id)) return bad("id must be 1 to 128 characters");
+  if (action === "hello") return;
+  if (action === "history") return whatIsWrongToAsk(frame, link);
   if (receipt !== undefined && typeof receipt !== "boolean") return bad("receipt must be true or false");
   if (store !== undefined && typeof store !== "boolean") return bad("store must be true or false");
   if (!Array.isArray(sessions) || !sessions.length || !sessions.every(isSession)) {
     return bad("sessions must be a list of 1 to 100 session ids");
   }
-  if (new Set(sessions).size > 100) return ["too_many_sessions", "at most 100 sessions"];
-  if (message === undefined) return bad("message is missing");
+  const isSubscribing = action === "subscribe";
+  if (!isSubscribing && new Set(sessions).size > 100) return ["too_many_sessions", "at most 100 sessions"];
+  if (action === "sendMessage" && message === undefined) return bad("message is missing");
 }
 
 /** The same for a question about the history. */
-function whatIsWrongToAsk({ session, epoch, after, last, limit, id }, link) {
+function whatIsWrongToAsk({ session, epoch, after, last, limit }, link) {
   const isBad = (value, least, most) =>
     value !== undefined && !(Number.isSafeInteger(value) && value >= least && value <= most);
-  if (isBadId(id)) return bad("id must be 1 to 128 characters");
   if (!isSession(session)) return bad("session must be a session id");
   if (epoch !== undefined && typeof epoch !== "string") return bad("epoch must be a string");
   if (isBad(after, 0, Number.MAX_SAFE_INTEGER)) return bad("after must be an offset");
@@ -443,7 +508,7 @@ function whatIsWrongToAsk({ session, epoch, after, last, limit, id }, link) {
   if (after !== undefined && (epoch === undefined || last !== undefined)) {
     return bad("after needs an epoch, and no last");
   }
-  if (session !== link.session) return ["forbidden", "another's history"];
+  if (!isIn(link, session)) return ["forbidden", "another's history"];
 }
 
 const isBinary = (data) => data instanceof ArrayBuffer || ArrayBuffer.isView(data);
