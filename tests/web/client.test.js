@@ -8,6 +8,8 @@ import "./client/tokens.js";
 import "./client/renewal.js";
 import "./client/refusals.js";
 import "./client/handover.js";
+import "./client/subscriptions.js";
+import "./client/hello.js";
 import "./client/order.js";
 import "./client/history.js";
 import "./client/losses.js";

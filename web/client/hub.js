@@ -471,20 +471,28 @@ export class HubClient {
       this.#stats.handovers++;
       this.#retiring.add(previous);
       previous.timers.clear("watch");
-      // Once its token has ended, it hears nothing any more, whatever this one is subscribed to.
-      previous.timers.set("overlap", Math.min(handoverOverlap, Math.max(0, previous.endsAt - now)), () => {
-        previous.isOverlapped = true;
-        this.#settled(previous);
-      });
+      const retireAt = (at) => {
+        previous.timers.set("overlap", at - this.#stopwatch(), () => {
+          previous.isOverlapped = true;
+          this.#settled(previous);
+          if (this.#hears(previous)) retireAt(previous.endsAt);
+        });
+      };
+      retireAt(Math.min(now + handoverOverlap, previous.endsAt));
     }
     this.#watch(link);
+  }
+
+  /** Once its token has ended, it is told nothing any more. */
+  #hears(link) {
+    return !link.ended && this.#stopwatch() < link.endsAt;
   }
 
   /** A send is over or no longer carried by this link, or what takes over from it is subscribed. */
   #settled(link) {
     if (!this.#outbox.size) this.#drained?.();
     const isNeeded = () =>
-      this.#outbox.carriedBy(link).length || (this.#subscriptions.isPending() && this.#stopwatch() < link.endsAt);
+      this.#outbox.carriedBy(link).length || (this.#hears(link) && this.#subscriptions.isPending());
     if (link?.isOverlapped && !isNeeded() && this.#retiring.delete(link)) link.end();
     this.#outbox.flush();
   }

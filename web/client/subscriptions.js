@@ -28,7 +28,7 @@ export class Subscriptions {
   #isUnnamed = false; // The hub did not say in time which session is the client's own.
   #hello = null; // The one without an answer, and what the hub had when it was asked.
   #timers; // Of this link.
-  #lingering; // What nothing listens to any more, until it is unsubscribed from.
+  #sweeping; // The timer of what nothing listens to any more.
   #isDue = false;
   #isOver = false;
 
@@ -38,7 +38,7 @@ export class Subscriptions {
     this.#order = order;
     this.#on = on;
     this.#timers = createTimers(clock);
-    this.#lingering = createTimers(clock);
+    this.#sweeping = createTimers(clock);
   }
 
   has(session) {
@@ -64,14 +64,14 @@ export class Subscriptions {
     const entry = this.#entry(session);
     entry.listeners++;
     entry.error = null;
-    this.#lingering.clear(entry);
     this.#flushSoon();
     let isEnded = false;
     return () => {
       if (isEnded || this.#isOver) return;
       isEnded = true;
-      // Who ends a listener may begin the next one at once, as React does.
-      if (!--entry.listeners) this.#lingering.set(entry, LINGER, () => this.#proceed([entry]));
+      entry.listeners--;
+      entry.leftAt = this.#clock.uptime();
+      this.#sweepLater();
     };
   }
 
@@ -96,7 +96,7 @@ export class Subscriptions {
 
   end() {
     this.#isOver = true;
-    this.#lingering.clearAll();
+    this.#sweeping.clearAll();
     this.#entries.clear();
   }
 
@@ -195,6 +195,20 @@ export class Subscriptions {
     return entry;
   }
 
+  /** Who ends a listener may begin the next one at once, as React does. */
+  #isLingering({ listeners, leftAt }) {
+    return !listeners && this.#clock.uptime() - leftAt < LINGER;
+  }
+
+  /** What is left together is unsubscribed from in one frame. */
+  #sweepLater() {
+    if (this.#sweeping.has("sweep")) return;
+    this.#sweeping.set("sweep", LINGER, () => {
+      this.#proceed([...this.#entries.values()]);
+      if ([...this.#entries.values()].some((entry) => this.#isLingering(entry))) this.#sweepLater();
+    });
+  }
+
   #helloLater() {
     this.#timers.set("hello", HELLO_INTERVAL * (0.9 + Math.random() / 5), () => this.hello());
   }
@@ -230,7 +244,7 @@ export class Subscriptions {
       this.#refuse(entry, "too_many_subscriptions", TOO_MANY);
     }
     const room = Math.max(0, SUBSCRIPTIONS - taken.length);
-    const isLeaving = (entry) => joining.length > room || !this.#lingering.has(entry);
+    const isLeaving = (entry) => joining.length > room || !this.#isLingering(entry);
     const leaving = taken.filter((entry) => !entry.listeners && !entry.request && isLeaving(entry));
     this.#ask("unsubscribe", leaving);
     const next = joining.slice(0, room);
@@ -297,7 +311,7 @@ export class Subscriptions {
   /** Forgets what is of no concern any more. */
   #settle(entry) {
     const { name, listeners, isOn, request } = entry;
-    if (listeners || isOn || request || this.#lingering.has(entry)) return;
+    if (listeners || isOn || request || this.#isLingering(entry)) return;
     this.#entries.delete(name);
     if (name !== this.#order.joined) this.#order.end(name);
   }
