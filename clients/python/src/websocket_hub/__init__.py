@@ -1,0 +1,27 @@
+"""Client for websocket-hub: a WebSocket that reconnects by itself, and sends that always end with a receipt or an error."""
+
+from ._client import HubClient, Session, Subscription, Traffic, connect
+from ._errors import HubError, SignedOut
+from ._streams import Messages
+from ._types import Count, History, Message, Missing, Position, Receipt, State, Stats, Token, TokenRequest
+
+__all__ = [
+    "Count",
+    "History",
+    "HubClient",
+    "HubError",
+    "Message",
+    "Messages",
+    "Missing",
+    "Position",
+    "Receipt",
+    "Session",
+    "SignedOut",
+    "State",
+    "Stats",
+    "Subscription",
+    "Token",
+    "TokenRequest",
+    "Traffic",
+    "connect",
+]

@@ -1,0 +1,828 @@
+"""A client for the hub: a connection that comes back by itself, and sends that always end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import inspect
+import json
+import random
+import weakref
+from collections import deque
+from collections.abc import Callable, Generator, Iterable
+from datetime import datetime, timedelta, timezone
+from types import TracebackType
+from typing import Any, Literal, NamedTuple, ParamSpec, overload
+
+from websockets.exceptions import InvalidURI
+
+from ._credentials import Credentials
+from ._errors import HubError, SignedOut
+from ._limits import BACKED_UP, CHECKED, FOREVER, MINUTE, REFUSALS, STABLE_AFTER, WAKE_TIMEOUT, WATCH_INTERVAL
+from ._link import Link, Loss
+from ._options import Options, check_number, check_position, check_session
+from ._order import Order
+from ._outbox import Outbox, to_json
+from ._recent import Recent
+from ._streams import Messages
+from ._subscriptions import Subscriptions
+from ._timers import Stopwatch, Timers, uptime, wall
+from ._types import Count, Frame, History, Json, Message, Missing, Position, Receipt, State, StateName, Stats, TokenRequest, position_of
+
+EVENTS = ("message", "state", "duplicate", "gap", "lost", "error", "frame")
+
+NO_HISTORY = "this hub keeps no history, or the client has the option history=False"
+
+# As an argument: what the option of the client's says.
+Standard = Literal["standard"]
+
+Off = Callable[[], None]
+
+
+class Traffic(NamedTuple):
+    """A raw frame, for debugging. `connection` counts the attempts."""
+
+    direction: Literal["in", "out"]
+    connection: int
+    data: str
+
+
+class Listener(NamedTuple):
+    event: str
+    call: Callable[[Any], object]
+    session: str | None
+
+
+class HubClient:
+    """A connection to a hub that comes back by itself. `connect()` makes one."""
+
+    def __init__(self, options: Options) -> None:
+        self._options = options
+        self._stopwatch = Stopwatch()
+        self._credentials = Credentials(options, self._stopwatch)
+        self.stats = Stats()
+        self._recent = Recent(options.dedupe_limit)
+        self._outbox = Outbox(options, self._stopwatch, self.stats, self._settled, self._pending)
+        self._order = Order(options, self)
+        self._subscriptions = Subscriptions(self._order, self)
+        self._serves: set[str] = set()  # What the hub has answered questions about.
+        self._timers = Timers()
+        self._listeners: dict[int, Listener] = {}
+        self._numbers = 0
+        self._streams: weakref.WeakSet[Messages] = weakref.WeakSet()
+        self._events: deque[tuple[str, Any]] = deque()  # Are being told, in their order.
+        self._state = State("connecting", now())
+        self._started = False
+        self._over: HubError | None = None  # Why nothing is sent any more: the client is closed, or has failed.
+        self._changed: list[asyncio.Future[None]] = []  # Wait for another state, or another number of sends.
+        self._link: Link | None = None  # Carries the sends.
+        self._dialing: Link | None = None  # Is being opened: the first, the one after a loss, or the one that takes over.
+        self._retiring: set[Link] = set()  # Have been taken over from, and stay until what they carry has been answered.
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._attempt = 0
+        self._refusals = 0  # In a row.
+        self._checked_at = -FOREVER
+        self._dials = 0
+
+    # What a program uses
+
+    async def __aenter__(self) -> HubClient:
+        """Connects, and waits until the hub has answered."""
+        self._start()
+        try:
+            await self.ready()
+        except BaseException:
+            await self.close()
+            raise
+        return self
+
+    def __await__(self) -> Generator[Any, None, HubClient]:
+        return self.__aenter__().__await__()
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        await self.close(drain=0 if kind else STABLE_AFTER)
+
+    @property
+    def name(self) -> str | None:
+        """The client's own session; None if the token alone names it, until that is known."""
+        return self._order.own
+
+    @property
+    def state(self) -> State:
+        return self._state
+
+    @property
+    def unanswered(self) -> int:
+        """Sends that have no answer yet."""
+        return len(self._outbox)
+
+    @property
+    def rtt(self) -> float | None:
+        """Seconds from the last ping to what was heard next."""
+        return self._link.rtt if self._link else None
+
+    @overload
+    def on(self, event: Literal["message", "duplicate"], listener: Callable[[Message], object]) -> Off: ...
+    @overload
+    def on(self, event: Literal["state"], listener: Callable[[State], object]) -> Off: ...
+    @overload
+    def on(self, event: Literal["gap", "lost"], listener: Callable[[Missing], object]) -> Off: ...
+    @overload
+    def on(self, event: Literal["error"], listener: Callable[[HubError], object]) -> Off: ...
+    @overload
+    def on(self, event: Literal["frame"], listener: Callable[[Traffic], object]) -> Off: ...
+    def on(self, event: str, listener: Callable[[Any], object]) -> Off:
+        """Calls the listener at each event of that type until the function that it returns is called."""
+        return self._listen(event, listener, None)
+
+    def messages(self) -> Messages:
+        """The messages of all its sessions as they come, from now on."""
+        return self._stream(None)
+
+    def session(self, name: str) -> Session:
+        """One session: its messages, and sends to it. What listens to it subscribes, for as long as it listens."""
+        return Session(self, name)
+
+    def subscribe(self, name: str) -> Subscription:
+        """For `async with`: within, the session is subscribed to, and the subscription an iterator of its messages."""
+        return Subscription(self, name)
+
+    async def ready(self) -> None:
+        """Until the client is open. Raises the HubError of one that has ended."""
+        while self._state.name != "open":
+            if self._over:
+                raise self._over
+            await self._change()
+
+    async def send(
+        self,
+        sessions: str | Iterable[str],
+        message: Json,
+        *,
+        id: str | None = None,
+        ttl: float | None | Standard = "standard",
+        store: bool = True,
+    ) -> Receipt:
+        """Sends `message`, any JSON, to every connection of the sessions, and returns the hub's receipt.
+
+        Without a connection it waits for one; if one is lost before the answer, it is sent again with the same id."""
+
+        def encode(id: str) -> str:
+            return self._outbox.encode(sessions, message, id, store=None if store else False)
+
+        return read_receipt(await self._outbox.request(encode, None, id, self._ttl(ttl)))
+
+    def post(self, sessions: str | Iterable[str], message: Json) -> bool:
+        """Sends without a receipt, once, and only if the client is open. Returns whether it was sent."""
+        frame = self._outbox.encode(sessions, message, receipt=False, store=False)
+        link = self._link
+        if not link or self._state.name != "open" or link.backlog > BACKED_UP:
+            self.stats.dropped += 1
+            return False
+        link.write(frame)
+        return True
+
+    def position(self, session: str | None = None) -> Position | None:
+        """Every message of the session (default: its own) up to this position has been handed on, but for those that `gap` and
+        `lost` were about. None until the hub has said where the session stands, and without history."""
+        return self._order.position(session)
+
+    async def history(
+        self,
+        session: str | None = None,
+        *,
+        after: Position | None = None,
+        last: int | None = None,
+        limit: int | None = None,
+        ttl: float | None | Standard = "standard",
+    ) -> History:
+        """Messages that the hub has kept: the newest, or those after a position. No listener is told, and no position moves."""
+        if self._order.off:
+            raise HubError("unknown_action", NO_HISTORY)
+        session = check_session(session if session is not None else self.name)
+        place = check_position(after) if after is not None else None
+        if place is None and last is None:
+            last = 100
+        query = {
+            "session": session,
+            "epoch": place and place.epoch,
+            "after": place.offset if place else None,
+            "last": last,
+            "limit": limit,
+        }
+
+        def encode(id: str) -> str:
+            asked = {key: value for key, value in query.items() if value is not None}
+            return to_json({"action": "history", **asked, "id": id})
+
+        answer = await self._outbox.request(encode, session, None, self._ttl(ttl))
+        stands = Position(answer["epoch"], answer["offset"])
+        messages = tuple(self._read(frame) for frame in answer["messages"])
+        return History(answer["session"], stands, messages, answer["more"], answer.get("complete"))
+
+    def check(self) -> None:
+        """Without a connection: connects at once. With one: finds out whether it still works."""
+        if self._over or not self._started:
+            return
+        now = self._stopwatch()
+        if self._link:
+            self._watch(self._link)
+            if self._link and now - self._link.heard_at >= CHECKED:
+                self._link.ping()
+        elif not self._dialing and now - self._checked_at >= CHECKED:
+            self._checked_at = now
+            self._attempt = 0
+            self._dial()
+
+    async def close(self, *, drain: float = 0) -> None:
+        """Ends the client for good. With `drain`, it first waits that many seconds for what is unanswered."""
+        closed = HubError("closed", "the client is closed: make a new one to send")
+        if drain > 0 and len(self._outbox) and not self._over:
+            self._outbox.over = closed
+            with contextlib.suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(self._drained(), drain)
+        self._end("closed", closed)
+        if tasks := [task for task in self._tasks if task is not asyncio.current_task()]:
+            await asyncio.wait(tasks)
+
+    async def _drained(self) -> None:
+        while len(self._outbox) and not self._over:
+            await self._change()
+
+    # States and events
+
+    @property
+    def stopped(self) -> bool:
+        return self._over is not None
+
+    def _ttl(self, given: float | None | Standard) -> float | None:
+        ttl = self._options.ttl if given == "standard" else given
+        check_number("ttl", ttl)
+        return ttl
+
+    def _start(self) -> None:
+        if self._over:
+            raise self._over
+        if not self._started:
+            self._started = True
+            self._dial()
+
+    async def _change(self) -> None:
+        future = asyncio.get_running_loop().create_future()
+        self._changed.append(future)
+        await future
+
+    def _has_changed(self) -> None:
+        waiting, self._changed = self._changed, []
+        for future in waiting:
+            if not future.done():
+                future.set_result(None)
+
+    def _become(
+        self,
+        name: StateName,
+        *,
+        reason: str | None = None,
+        error: HubError | None = None,
+        retry_at: datetime | None = None,
+        expires_at: datetime | None = None,
+    ) -> None:
+        since = self._state.since if self._state.name == name else now()
+        self._state = State(name, since, reason, error, self._attempt, self._refusals, retry_at, expires_at)
+        self._has_changed()
+        self._emit("state", self._state)
+
+    def _become_open(self) -> None:
+        assert self._link
+        left = self._link.ends_at - self._stopwatch()
+        self._become("open", expires_at=now(left) if left < FOREVER else None)
+
+    def _listen(self, event: str, listener: Callable[[Any], object], session: str | None) -> Off:
+        if event not in EVENTS or not callable(listener) or inspect.iscoroutinefunction(listener):
+            raise TypeError(f"on() takes {', '.join(EVENTS)}, and a function that is not async")
+        self._numbers += 1
+        number = self._numbers
+        self._listeners[number] = Listener(event, listener, session)
+
+        def off() -> None:
+            self._listeners.pop(number, None)
+
+        return off
+
+    def _emit(self, event: str, carried: Any) -> None:
+        """What a listener sets off is told after what it was told."""
+        self._events.append((event, carried))
+        if len(self._events) > 1:
+            return
+        while self._events:
+            event, carried = self._events[0]
+            for number, listener in list(self._listeners.items()):
+                if listener.event != event or number not in self._listeners:
+                    continue
+                if listener.session is not None and listener.session != carried.session:
+                    continue
+                try:
+                    listener.call(carried)
+                except Exception as error:  # A listener's fault is its owner's to see, and none of the client's.
+                    context = {"message": f"a listener to {event} failed", "exception": error}
+                    asyncio.get_running_loop().call_exception_handler(context)
+            self._events.popleft()
+
+    def _stream(self, session: str | None) -> Messages:
+        def overflow() -> None:
+            self._problem("overflow", "messages are read too slowly: the oldest are dropped (buffer_limit)")
+
+        stream = Messages(self._options.buffer_limit, overflow)
+        if self._over:
+            stream.end(self._over if self._state.name == "failed" else None)
+            return stream
+        weak = weakref.ref(stream)
+
+        def push(message: Message) -> None:
+            if it := weak():
+                it.push(message)
+
+        def end(error: HubError) -> None:
+            if it := weak():
+                it.end(error)
+
+        offs = [self._listen("message", push, session)]
+        if session is not None:
+            offs += [self._listen("error", end, session), self._subscriptions.listen(session)]
+        stream.held_until(lambda: [off() for off in offs])
+        self._streams.add(stream)
+        return stream
+
+    def _end(self, name: Literal["closed", "failed"], error: HubError) -> None:
+        if self._over:
+            return
+        self._over = error
+        links = [link for link in (self._link, self._dialing, *self._retiring) if link]
+        self._link = self._dialing = None
+        self._retiring.clear()
+        self._timers.clear_all()
+        if self._started:
+            self._order.use(None)
+            self._subscriptions.use(None)
+        self._subscriptions.end()
+        for link in links:
+            link.end()
+        self._outbox.end(error)
+        for stream in list(self._streams):
+            stream.end(error if name == "failed" else None)
+        self._become(name, reason=str(error.args[0]), error=error)
+
+    # Connections
+
+    def _dial(self) -> None:
+        self._timers.clear("retry")
+        self._dials += 1
+        link = self._dialing = Link(self._dials, self._options, self)
+        if not self._link:
+            waited = self._state.name == "waiting"
+            self._become("connecting", reason=self._state.reason if waited else None, error=self._state.error if waited else None)
+        if link.ended or self._over:
+            return
+        link.expect("token_timeout")
+        link.task = asyncio.get_running_loop().create_task(self._present(link))
+        self._keep(link.task)
+
+    def _keep(self, task: asyncio.Task[None]) -> None:
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _present(self, link: Link) -> None:
+        try:
+            url, protocols = await self._credentials.read(link, TokenRequest(self._attempt, self._refusals))
+        except SignedOut as error:
+            self._fail(HubError("signed_out", str(error) or "signed out"), error)
+            return
+        except HubError as error:
+            self._fail(error, None)
+            return
+        except Exception as error:  # Whatever the program's own function raises.
+            self.lost(link, Loss(str(error) or type(error).__name__, None, error))
+            return
+        if link.ended or self._gains_nothing(link):
+            return
+        link.dialed_at = self._stopwatch()
+        link.open(url, protocols)
+        if link.task:
+            self._keep(link.task)
+
+    def _fail(self, error: HubError, cause: BaseException | None) -> None:
+        error.__cause__ = cause
+        self._end("failed", error)
+
+    def _gains_nothing(self, link: Link) -> bool:
+        """Whether a hand-over would only bring the same token again. Then the next attempt comes before its end."""
+        current = self._link
+        now = self._stopwatch()
+        if not current or now >= current.replace_at or link.expires > current.expires:
+            return False
+        self._dialing = None
+        link.end()
+        current.renew_at = now + max(1.0, (current.ends_at - now) / 2)
+        self._watch(current)
+        return True
+
+    def _watch(self, link: Link) -> None:
+        """Hands over when the connection's age or its token calls for it."""
+        now, up = self._stopwatch(), uptime()
+        passed, ran = now - link.watched[0], up - link.watched[1]
+        link.watched = (now, up)
+        # Where the timers stood still, the machine has slept.
+        if passed - ran > WATCH_INTERVAL or passed > 3 * WATCH_INTERVAL:
+            link.ping(WAKE_TIMEOUT)
+            self._subscriptions.hello()
+        if link.ended:
+            return
+        due_at = min(link.replace_at, link.renew_at)
+        if now >= due_at and not self._dialing and "retry" not in self._timers:
+            self._dial()
+        if link.ended:
+            return
+        if now >= link.ends_at:
+            self.lost(link, Loss("the token has ended"))
+            return
+        following = min(due_at if now < due_at else FOREVER, link.ends_at, now + WATCH_INTERVAL)
+        link.timers.set("watch", following - now, lambda: self._watch(link))
+
+    def _opened(self, link: Link) -> None:
+        previous = self._link
+        now = self._stopwatch()
+        self._link, self._dialing = link, None
+        link.timers.clear("step")
+        self._refusals = 0
+        link.timers.set("stable", STABLE_AFTER, self._stable)
+        self.stats.connections += 1
+        # Up to a tenth early, so that clients which came together do not all hand over together.
+        left = link.ends_at - now
+        early = min(MINUTE, left / 4) + random.random() * min(MINUTE, left / 10)
+        link.replace_at = now + (self._options.handover_after or FOREVER) * (1 - random.random() / 10)
+        link.renew_at = max(now + 1, link.ends_at - early) if left < FOREVER else FOREVER
+        link.watched = (now, uptime())
+        if previous:
+            self.stats.handovers += 1
+            self._retiring.add(previous)
+            previous.timers.clear("watch")
+            self._retire(previous, min(now + self._options.handover_overlap, previous.ends_at))
+        self._watch(link)
+
+    def _retire(self, link: Link, at: float) -> None:
+        def overlapped() -> None:
+            link.overlapped = True
+            self._settled(link)
+            if self._hears(link):
+                self._retire(link, link.ends_at)
+
+        link.timers.set("overlap", at - self._stopwatch(), overlapped)
+
+    def _hears(self, link: Link) -> bool:
+        """Once its token has ended, it is told nothing any more."""
+        return not link.ended and self._stopwatch() < link.ends_at
+
+    def _stable(self) -> None:
+        self._attempt = 0
+        if self._state.attempt and self._state.name == "open":
+            self._become_open()
+
+    def _settled(self, link: Link | None) -> None:
+        """A send is over or no longer carried by this link, or what takes over from it is subscribed."""
+        self._has_changed()
+        if link and link.overlapped and link in self._retiring:
+            needed = self._outbox.carried_by(link) or (self._hears(link) and self._subscriptions.pending())
+            if not needed:
+                self._retiring.discard(link)
+                link.end()
+        self._outbox.flush()
+
+    def _pending(self, session: str) -> bool:
+        return self._subscriptions.pending(session)
+
+    def lost(self, link: Link, loss: Loss) -> None:
+        """A link has ended, or never came to be. What it carried without an answer goes to the next one."""
+        if link.ended:
+            return
+        # Without a code it was the client that gave up.
+        silent = loss.code is None
+        dialed = link.dialed_at is not None
+        link.end(silent)
+        was_retiring, was_current = link in self._retiring, link is self._link
+        self._retiring.discard(link)
+        if was_current:
+            self._link = None
+            self._order.use(None)
+            self._subscriptions.use(None)
+        if link is self._dialing:
+            self._dialing = None
+        self._outbox.lost(link, loss.code)
+        if was_retiring or self._over:
+            return
+        if isinstance(loss.cause, InvalidURI):
+            self._fail(HubError("cannot_connect", f"there is no connecting to this address: {loss.reason}"), loss.cause)
+            return
+        if was_current and self._dialing:
+            self._become("connecting", reason=loss.reason)
+            return
+        refused = link.presented and not link.admitted and not silent and loss.may_be_refusal
+        if link.presented:
+            self._refusals = self._refusals + 1 if refused else 0
+        retry_at = self._retry_later(refused and self._refusals >= REFUSALS)
+        problem = None
+        if not was_current:
+            problem = self._problem("connect_failed" if dialed else "token_failed", loss.reason, loss.cause)
+            self._outbox.trouble = problem
+        # Whoever was told may have done something about it.
+        if not self._link and "retry" in self._timers:
+            self._become("waiting", reason=loss.reason, retry_at=retry_at, error=problem)
+
+    def _retry_later(self, rare: bool) -> datetime:
+        """Full jitter: any time up to the exponential bound, so that a crowd that was cut together spreads out."""
+        options = self._options
+        delay = random.random() * min(options.backoff_max, options.backoff_base * 2**self._attempt)
+        self._attempt = min(self._attempt + 1, 1_000)
+        if rare:
+            delay = min(options.refused_retry, MINUTE * 2 ** min(self._refusals - REFUSALS, 20)) * (1 + random.random()) / 2
+        self._timers.set("retry", delay, self._dial)
+        return now(delay)
+
+    # Frames
+
+    def wrote(self, link: Link, data: str) -> None:
+        self._emit("frame", Traffic("out", link.number, data))
+
+    def heard(self, link: Link, data: str | bytes) -> None:
+        text = data if isinstance(data, str) else data.decode(errors="replace")
+        # API Gateway may answer so where a function answers nothing.
+        if not text:
+            return
+        try:
+            frame = json.loads(text)
+        except ValueError:
+            self._problem("bad_frame", "a frame is not JSON")
+            frame = None
+        self._emit("frame", Traffic("in", link.number, text))
+        if link.ended or frame is None:
+            return
+        frame = frame if isinstance(frame, dict) else {}
+        kind, is_new = frame.get("type"), link is self._dialing
+        if isinstance(kind, str):
+            link.heard_at = self._stopwatch()
+        elif isinstance(frame.get("message"), str) and not (is_new and frame["message"] == "Forbidden"):
+            # The gateway's own: {"message":"Too Many Requests",…}. It has no id, so it may be the answer to anything.
+            self._outbox.suspect(link)
+            if link is self._link:
+                self._subscriptions.suspect()
+            link.ping_later(lambda: self._outbox.repeat(link))
+            self._problem("gateway", frame["message"])
+            return
+        elif is_new:
+            self.lost(link, Loss(str(frame.get("message") or "the other end is no hub")))
+            return
+        if is_new:
+            self._opened(link)
+        if link is self._link and is_new:
+            self._become_open()
+            # Whoever listens may have ended it meanwhile.
+            for part in (self._order, self._subscriptions, self._outbox):
+                if link is self._link:
+                    part.use(link)
+        if link.ended:
+            return
+        self._take(link, kind, frame)
+        # What crossed a send is no answer to it.
+        if not link.ended and self._outbox.carried_by(link):
+            link.doubt()
+
+    def _take(self, link: Link, kind: str | None, frame: Frame) -> None:
+        if kind == "message":
+            self._order.message({**frame, "session": frame.get("session") or self.name})
+        elif kind == "receipt":
+            self._outbox.answer(frame)
+        elif kind == "history":
+            self._served(link, "history")
+            if not self._order.answer(frame):
+                self._outbox.answer(frame)
+        elif kind in ("subscribed", "unsubscribed"):
+            self._served(link, "subscriptions")
+            self._subscriptions.answer(frame)
+        elif kind == "hello":
+            self._served(link, "subscriptions")
+            self._subscriptions.greet(frame)
+        elif kind == "error":
+            self._refused(link, str(frame.get("code", "internal")), str(frame.get("message", "")), frame.get("id"))
+
+    def _served(self, link: Link, about: str) -> None:
+        link.asked[about] -= 1
+        self._serves.add(about)
+        if link.unknown:
+            self._judge(link)
+
+    def _unanswered(self, link: Link) -> list[str]:
+        """What the hub may turn out not to have: rather what it has never answered."""
+        every = [about for about, count in link.asked.items() if count > 0]
+        return [about for about in every if about not in self._serves] or every
+
+    def _judge(self, link: Link) -> None:
+        """A hub without history or without subscriptions does not know the question, and its gateway does not repeat the id. If
+        both were asked about, the next answer tells which of them it was."""
+        missing = self._unanswered(link)
+        if len(missing) > 1 and link.unknown < sum(link.asked.values()):
+            return
+        for about in missing:
+            link.asked[about] -= min(link.asked[about], link.unknown)
+        link.unknown = 0
+        if "history" in missing:
+            self._order.turn_off()
+            self._outbox.refuse_questions("unknown_action", NO_HISTORY)
+        if "subscriptions" in missing and link is self._link:
+            self._subscriptions.turn_off()
+
+    def _refused(self, link: Link, code: str, text: str, id: Any) -> None:
+        if code == "unknown_action" and id is None and self._unanswered(link):
+            link.unknown += 1
+            self._judge(link)
+            return
+        if self._subscriptions.asked(id):
+            self._served(link, "subscriptions")
+        # The same question again would have the same answer.
+        doubtful = self._order.refuse(id) if code in ("bad_request", "forbidden") else None
+        if doubtful:
+            self._subscriptions.doubt(doubtful)
+        known = doubtful or self._subscriptions.refuse(code, text, id) or self._outbox.refuse(code, text, id)
+        # The hub has lost sight of this connection, so no message reaches it any more: a new one is known again.
+        if code == "not_connected":
+            self.lost(link, Loss(text))
+        elif not known:
+            self._problem(code, text, id=id)
+
+    def _problem(self, code: str, text: str, cause: BaseException | None = None, id: Any = None) -> HubError:
+        error = HubError(code, text, id=id if isinstance(id, str) else None)
+        error.__cause__ = cause
+        self._emit("error", error)
+        return error
+
+    # What its parts tell it
+
+    def tell(self, frame: Frame, missed: bool) -> None:
+        message = self._read(frame, missed)
+        # The id is the sender's own choice, so it tells repetitions apart only together with the sender.
+        if self._recent.has_come((message.session, message.sender, message.id), self._stopwatch()):
+            self.repeated(frame)
+        else:
+            self._emit("message", message)
+
+    def repeated(self, frame: Frame) -> None:
+        self.stats.duplicates += 1
+        self._emit("duplicate", self._read(frame))
+
+    def missing(self, event: str, missing: Missing) -> None:
+        self._emit(event, missing)
+
+    def subscribes(self, session: str) -> bool:
+        return session in self._subscriptions
+
+    def changed(self) -> None:
+        self._has_changed()
+        if not self._subscriptions.pending():
+            for link in list(self._retiring):
+                self._settled(link)
+        self._outbox.flush()
+
+    def refused(self, error: HubError) -> None:
+        self._emit("error", error)
+
+    def _read(self, frame: Frame, missed: bool = False) -> Message:
+        return Message(
+            id=frame["id"],
+            sender=frame.get("from"),
+            session=frame.get("session"),
+            data=frame.get("message"),
+            position=position_of(frame),
+            missed=missed,
+            sent_at=read_time(frame.get("sent_at")),
+            received_at=now(),
+        )
+
+
+class Session:
+    """One session's messages, and sends to it. `HubClient.session()` makes one."""
+
+    def __init__(self, hub: HubClient, name: str) -> None:
+        self.name = check_session(name)
+        self._hub = hub
+
+    async def send(self, message: Json, *, id: str | None = None, ttl: float | None | Standard = "standard", store: bool = True) -> Receipt:
+        return await self._hub.send(self.name, message, id=id, ttl=ttl, store=store)
+
+    def post(self, message: Json) -> bool:
+        return self._hub.post(self.name, message)
+
+    @overload
+    def on(self, event: Literal["message"], listener: Callable[[Message], object]) -> Off: ...
+    @overload
+    def on(self, event: Literal["gap", "lost"], listener: Callable[[Missing], object]) -> Off: ...
+    @overload
+    def on(self, event: Literal["error"], listener: Callable[[HubError], object]) -> Off: ...
+    def on(self, event: str, listener: Callable[[Any], object]) -> Off:
+        """As HubClient.on(), for this session. A listener to messages subscribes."""
+        if event not in ("message", "gap", "lost", "error"):
+            raise TypeError("a session has the events message, gap, lost and error")
+        off = self._hub._listen(event, listener, self.name)
+        leave = self._hub._subscriptions.listen(self.name) if event == "message" else off
+        return lambda: (off(), leave())[0]
+
+    def messages(self) -> Messages:
+        """The session's messages as they come, from now on. Subscribes as long as it is used."""
+        return self._hub._stream(self.name)
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether it is subscribed to on the connection, or is the client's own and that is open."""
+        if self.name == self._hub._order.joined:
+            return self._hub.state.name == "open"
+        return self._hub._subscriptions.ready(self.name)
+
+    @property
+    def error(self) -> HubError | None:
+        """Why the hub refuses it: forbidden, too_many_subscriptions, or unknown_action where it has no subscriptions."""
+        return self._hub._subscriptions.error(self.name)
+
+    async def ready(self) -> None:
+        """Subscribes while it waits, until the hub has said so: after that, every message arrives. Raises the HubError of a session
+        that the hub refuses, and of a client that has ended."""
+        leave = self._hub._subscriptions.listen(self.name)
+        try:
+            while not self.is_ready:
+                if error := self._hub._over or self.error:
+                    raise error
+                await self._hub._change()
+        finally:
+            leave()
+
+    @property
+    def position(self) -> Position | None:
+        return self._hub.position(self.name)
+
+    async def history(self, *, after: Position | None = None, last: int | None = None, limit: int | None = None) -> History:
+        return await self._hub.history(self.name, after=after, last=last, limit=limit)
+
+
+class Subscription(Session):
+    """A session that is subscribed to within `async with`, and an iterator of its messages from then on."""
+
+    _messages: Messages | None = None
+
+    async def __aenter__(self) -> Subscription:
+        self._messages = self.messages()
+        try:
+            await self.ready()
+        except BaseException:
+            await self._messages.aclose()
+            raise
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if self._messages:
+            await self._messages.aclose()
+
+    def __aiter__(self) -> Messages:
+        if not self._messages:
+            raise RuntimeError("a subscription is read within `async with`")
+        return self._messages
+
+
+P = ParamSpec("P")
+
+
+def makes_client(read: Callable[P, Options]) -> Callable[P, HubClient]:
+    def connect(*args: P.args, **kwargs: P.kwargs) -> HubClient:
+        """Connects to a hub, within `async with` or as `await connect(…)`; both wait until the hub has answered."""
+        return HubClient(read(*args, **kwargs))
+
+    return connect
+
+
+#: Takes the address and the options, as the class Options names them.
+connect = makes_client(Options)
+
+
+def now(later: float = 0) -> datetime:
+    return datetime.fromtimestamp(wall(), timezone.utc) + timedelta(seconds=later)
+
+
+def read_time(text: Any) -> datetime | None:
+    try:
+        return datetime.fromisoformat(str(text).replace("Z", "+00:00"))
+    except ValueError:
+        return None
+
+
+def read_receipt(frame: Frame) -> Receipt:
+    def count(given: Frame) -> Count:
+        numbers = (given["delivered"], given["gone"], given["failed"])
+        return Count(given["session"], *numbers, given.get("complete", True), position_of(given))
+
+    sessions = tuple(count(given) for given in frame["sessions"])
+    return Receipt(frame["id"], frame["delivered"], frame["gone"], frame["failed"], frame.get("complete", True), sessions)

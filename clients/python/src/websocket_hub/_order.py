@@ -1,0 +1,372 @@
+"""Each session's messages in their order: what is early waits, what is missing is asked for, what comes again is dropped."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import random
+from typing import Any, Protocol
+
+from ._ids import new_id
+from ._limits import EARLY_LIMIT, FOREVER, GAP_AFTER, INDEX_LAG, MINUTE, UNDER_WAY
+from ._link import Link
+from ._options import Options
+from ._timers import Timers, uptime
+from ._types import Frame, Missing, Position, position_of
+
+
+class Listener(Protocol):
+    def tell(self, frame: Frame, missed: bool) -> None: ...
+    def repeated(self, frame: Frame) -> None: ...
+    def missing(self, event: str, missing: Missing) -> None: ...
+    def subscribes(self, session: str) -> bool: ...
+    @property
+    def stopped(self) -> bool: ...
+
+
+class Order:
+    def __init__(self, options: Options, listener: Listener) -> None:
+        self.off = not options.history  # The hub keeps no history, or it is not wanted: messages are told as they come.
+        self.joined = options.session  # The client's own session: as it was asked for, or as the hub has said.
+        self._positions = dict(options.known)
+        self._listener = listener
+        self._sequences: dict[str, Sequence] = {}
+        self._link: Link | None = None
+        # Where the token alone names the session, the positions may name it too.
+        for name in [self.joined] if self.joined else list(self._positions):
+            if not self.off:
+                self._sequences[name] = Sequence(name, self._positions.pop(name, None), listener)
+
+    @property
+    def own(self) -> str | None:
+        """The client's own session, for all that is known."""
+        if self.joined is not None:
+            return self.joined
+        names = (name for name, one in self._sequences.items() if not one.refused and not self._listener.subscribes(name))
+        return next(names, None)
+
+    def join(self, session: str) -> None:
+        self.joined = self.joined or session
+        if not self.off:
+            self._sequence(self.joined)
+
+    def position(self, session: str | None) -> Position | None:
+        sequence = self._sequences.get(session or self.own or "")
+        return sequence.position if sequence else None
+
+    def use(self, link: Link | None) -> None:
+        """From now on, this link carries the questions, beginning with what was missed. Without one, nothing is asked."""
+        self._link = link
+        for sequence in list(self._sequences.values()):
+            # Whoever listens to frames may have ended it meanwhile.
+            if self._link is link:
+                sequence.use(link, ask=not self._listener.subscribes(sequence.session))
+
+    def stands(self, session: str, position: Position, subscribed: bool = False) -> None:
+        """The hub has said, beside other things, where a session stands."""
+        if not self.off and (session == self.joined or self._listener.subscribes(session)):
+            self._sequence(session).stands(position, subscribed)
+
+    def end(self, session: str) -> None:
+        """Nothing of this session is to be told any more."""
+        if sequence := self._sequences.pop(session, None):
+            sequence.use(None)
+
+    def message(self, frame: Frame) -> None:
+        session = frame["session"]
+        # One that was under way when it was unsubscribed from is in no order any more.
+        known = session is not None and (self.joined in (None, session) or self._listener.subscribes(session))
+        if known and not self.off and position_of(frame):
+            self._sequence(session).message(frame)
+        else:
+            self._listener.tell(frame, False)
+
+    def answer(self, frame: Frame) -> bool:
+        """Returns whether the answer is to a question of these."""
+        sequence = self._asking(frame.get("id"))
+        if sequence:
+            sequence.answer(frame)
+        return sequence is not None
+
+    def refuse(self, id: Any) -> str | None:
+        """The hub will not answer this question, nor the same one again over this link. Returns the subscription it is about."""
+        sequence = self._asking(id)
+        if sequence and self._listener.subscribes(sequence.session):
+            return sequence.session
+        if sequence:
+            sequence.refuse()
+        return None
+
+    def reject(self, session: str) -> None:
+        """The hub will not answer questions about this session."""
+        if sequence := self._sequences.get(session):
+            sequence.refuse()
+
+    def turn_off(self) -> None:
+        """The hub has no history."""
+        self.off = True
+        for sequence in self._sequences.values():
+            sequence.refuse()
+        self._sequences.clear()
+
+    def _asking(self, id: Any) -> Sequence | None:
+        return next((sequence for sequence in self._sequences.values() if sequence.question and sequence.question == id), None)
+
+    def _sequence(self, session: str) -> Sequence:
+        sequence = self._sequences.get(session)
+        if not sequence:
+            # A position is for the first time: who listens later hears what comes from then on.
+            sequence = self._sequences[session] = Sequence(session, self._positions.pop(session, None), self._listener)
+            if self._link:
+                sequence.use(self._link, ask=not self._listener.subscribes(session))
+        return sequence
+
+
+@dataclasses.dataclass
+class Early:
+    """Waits for messages before it."""
+
+    frame: Frame
+    at: float
+    missed: bool = False
+
+
+class Sequence:
+    """One session's."""
+
+    def __init__(self, session: str, position: Position | None, listener: Listener) -> None:
+        self.session = session
+        self.position = position  # Nothing up to it is to come, or it was told.
+        self.question: str | None = None  # The id of what was asked, until it is answered.
+        self._listener = listener
+        self._timers = Timers()
+        self._link: Link | None = None
+        self.refused = False  # This link brings no answers, so nothing waits for any.
+        self._early: dict[int, Early] = {}  # By offset, in the order of arrival, all of one epoch.
+        self._hub_at: float = 0  # The hub has messages up to this offset; FOREVER: perhaps.
+        # The last offset that was told: what is between it and the position may still be under way.
+        self._told = position.offset if position else 0
+        self._lost_to: Position | None = None  # Up to here, what is missing has been told as lost.
+        self._asks_from: Position | None = None  # The position that the question is about.
+        self._asked_at = 0.0  # When it was asked first.
+        self._answered_at = -FOREVER
+        self._asked = 0  # How often, since an answer has last moved the position.
+        self._helped_at = 0.0  # When that was.
+
+    def use(self, link: Link | None, ask: bool = False) -> None:
+        """Asks for what was missed, unless the hub is about to say where the session stands, as it does with a subscription."""
+        self._link = link
+        self._timers.clear_all()
+        if not link:
+            return
+        self._helped_at = uptime()
+        self._asked = 0
+        self.question = None
+        self.refused = False
+        if ask:
+            # A fan-out that has read the index just before may not have seen this connection.
+            self._timers.set("again", INDEX_LAG, self._catch_up)
+            self._catch_up()
+        self._next()
+
+    def stands(self, place: Position, subscribed: bool) -> None:
+        """Of what the hub has besides, nothing is under way to a client that has just subscribed; to others it may be."""
+        if subscribed:
+            self.refused = False
+        if not self.position:
+            self.answer({"epoch": place.epoch, "offset": place.offset, "more": False, "messages": []})
+        elif place == self.position or (place.epoch == self.position.epoch and not subscribed):
+            self._hub_at = place.offset
+            self._next()
+        else:
+            self._catch_up()
+
+    def refuse(self) -> None:
+        self.refused = True
+        self.question = None
+        self._timers.clear_all()
+        self._next()
+
+    def message(self, frame: Frame) -> None:
+        epoch, offset = frame["epoch"], frame["offset"]
+        if self.position and self.position.epoch == epoch and offset <= self.position.offset:
+            if offset <= self._told:
+                self._listener.repeated(frame)
+                return
+            # It was under way while the hub said where the session stands, or that it is lost.
+            self._hub_at = max(self._hub_at, self.position.offset)
+            self.position = Position(epoch, offset - 1)
+            self.question = None
+        if self._other(epoch):
+            # Only the hub knows which of the two epochs is over.
+            if self._early:
+                self._hub_at = FOREVER
+            self._early.clear()
+            self.question = None
+        if offset in self._early:
+            self._listener.repeated(frame)
+            return
+        # Any more are fetched later.
+        if len(self._early) < EARLY_LIMIT or (self.position and offset == self.position.offset + 1):
+            self._early[offset] = Early(frame, uptime())
+        else:
+            self._hub_at = FOREVER
+        self._next()
+
+    def answer(self, answer: Frame) -> None:
+        epoch, offset, more, messages = answer["epoch"], answer["offset"], answer["more"], answer["messages"]
+        before = self.position
+        self.question = None
+        self._answered_at = uptime()
+        if self._other(epoch):
+            self._early.clear()
+        if not before:
+            self._begin(Position(epoch, offset))
+        elif messages or not more:
+            self._fill(Position(epoch, offset), more, answer.get("complete"), messages)
+        helped = self.position != before
+        if helped:
+            self._helped_at = self._answered_at
+            self._asked = 0
+        self._hub_at = FOREVER if more else offset
+        if more and self._link:
+            if helped:
+                self._ask()
+            else:
+                # The next offset may still get its message.
+                self._ask_in(1)
+        self._next()
+
+    def _begin(self, place: Position) -> None:
+        self.position = place
+        self._told = max(0, place.offset - UNDER_WAY)
+        # Messages that have arrived from before this position move it back.
+        self._release(0)
+
+    def _fill(self, stands: Position, more: bool, complete: bool | None, messages: list[Frame]) -> None:
+        """Takes from an answer what is missing, and tells it, with what has waited for it."""
+        before = self.position
+        assert before
+        anew = stands.epoch != before.epoch or (
+            complete is False and self._asks_from is not None and stands.offset < self._asks_from.offset
+        )
+        if anew:
+            self.position = Position(stands.epoch, 0)
+            self._told = 0
+        assert self.position
+        for frame in messages:
+            if frame["offset"] > self.position.offset and frame["offset"] not in self._early:
+                self._early[frame["offset"]] = Early(frame, self._answered_at, missed=True)
+        end = Position(stands.epoch, messages[-1]["offset"] if more else stands.offset)
+        known = max(before.offset, self._lost_to.offset if self._lost_to and self._lost_to.epoch == stands.epoch else 0)
+        if complete is False and (anew or end.offset > known):
+            self._lost_to = end
+            # A client that goes on from the position as it is now is not told of this loss again.
+            least = min(end.offset, self._first - 1) if self._early else end.offset
+            if least > self.position.offset:
+                self.position = Position(stands.epoch, least)
+            self._listener.missing("lost", Missing(self.session, before, end))
+        self._release(end.offset)
+
+    @property
+    def _first(self) -> int:
+        return min(self._early)
+
+    @property
+    def _oldest(self) -> Early | None:
+        return next(iter(self._early.values()), None)
+
+    def _other(self, epoch: str | None) -> bool:
+        early = self._oldest
+        known = early.frame["epoch"] if early else self.position and self.position.epoch
+        return known is not None and known != epoch
+
+    def _release(self, to: int) -> None:
+        """Tells what is next, for as long as nothing before it is missing; up to an offset, whatever is missing."""
+        while True:
+            epoch, offset = self.position or ("", 0)
+            reached = max(to, offset)
+            if not self._early or self._first > reached + 1:
+                if reached > offset:
+                    self.position = Position(epoch, reached)
+                return
+            if self._listener.stopped:
+                return
+            first = self._first
+            early = self._early.pop(first)
+            self._told = first
+            self.position = Position(early.frame["epoch"], first)
+            self._listener.tell(early.frame, early.missed)
+
+    def _next(self) -> None:
+        """Tells what is next; then sees to it that what is missing is asked for, and that nothing waits for it too long."""
+        while self.refused and self._early and not self._listener.stopped:
+            self._skip()
+        if self.position and not self._other(self.position.epoch):
+            self._release(0)
+        if not self._link or self.refused:
+            return
+        early = self._oldest
+        if not early:
+            self._timers.clear("gap")
+            if self._hub_at <= (self.position.offset if self.position else 0):
+                self._timers.clear("ask")
+                return
+        else:
+            # A new gap. All clients of the session may see it, and should not ask at the same moment.
+            if "gap" not in self._timers:
+                self._asked = 0
+                self._timers.clear("ask")
+            since = max(early.at, self._helped_at)
+            self._timers.set("gap", since + GAP_AFTER - uptime(), self._give_up)
+        if "ask" not in self._timers:
+            self._ask_in(0.5 + random.random())
+
+    def _give_up(self) -> None:
+        early = self._oldest
+        if not early:
+            return
+        now = uptime()
+        waited = now - self._asked_at if self.question else 0
+        # Where timers were late, as in a program that was stopped, the hub has not had the time to answer.
+        if self._answered_at <= early.at and waited < 2:
+            self._timers.set("gap", 2 - waited, self._give_up)
+            if not self.question:
+                self._ask()
+            return
+        self.question = None
+        self._skip()
+        self._next()
+
+    def _skip(self) -> None:
+        """Goes on with what has waited longest, or is before that, whatever is missing."""
+        early = self._oldest
+        assert early
+        start = self.position
+        end = Position(early.frame["epoch"], self._first - 1)
+        self.position = end
+        hole = start.epoch != end.epoch or start.offset < end.offset if start else not self.refused
+        if hole:
+            self._listener.missing("gap", Missing(self.session, start, end))
+        self._release(0)
+
+    def _catch_up(self) -> None:
+        self._hub_at = FOREVER
+        self._ask()
+
+    def _ask_in(self, delay: float) -> None:
+        self._timers.set("ask", delay, self._ask)
+
+    def _ask(self) -> None:
+        if not self._link:
+            return
+        if not self.question:
+            self.question = new_id()
+            self._asks_from = self.position
+            self._asked_at = uptime()
+        wait = min(2.0**self._asked, MINUTE / 2)
+        self._ask_in(wait if self._asked < 2 else wait * (1 + random.random()))
+        self._asked += 1
+        after = {"epoch": self.position.epoch, "after": self.position.offset} if self.position else {}
+        question = {"action": "history", "session": self.session, **after, "id": self.question}
+        self._link.ask(json.dumps(question, separators=(",", ":")), "history")

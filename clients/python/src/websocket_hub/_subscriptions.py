@@ -1,0 +1,325 @@
+"""Sessions that are listened to beside the client's own: subscribed to on each connection, and compared with what the hub has."""
+
+from __future__ import annotations
+
+import dataclasses
+import random
+from collections.abc import Callable, Iterable
+from typing import Any, Protocol
+
+from ._errors import HubError
+from ._ids import new_id
+from ._limits import ANSWERED_WITHIN, HELLO_INTERVAL, LINGER, NAMED_WITHIN, REFUSED_WITHIN, SUBSCRIPTIONS
+from ._link import Link
+from ._order import Order
+from ._outbox import to_json
+from ._timers import Timers, uptime
+from ._types import Frame, position_of
+
+NONE = "this hub has no subscriptions: a client hears its own session alone"
+TOO_MANY = f"a client hears at most {SUBSCRIPTIONS} sessions beside its own"
+
+
+class Listener(Protocol):
+    def changed(self) -> None: ...
+    def refused(self, error: HubError) -> None: ...
+
+
+@dataclasses.dataclass(eq=False)
+class Entry:
+    """What is listened to, and what the hub may still have."""
+
+    name: str
+    listeners: int = 0
+    left_at: float | None = None  # When the last listener went.
+    on: bool = False  # The connection is subscribed.
+    ready: bool = False  # So is it, or the one that it takes over from.
+    request: Request | None = None  # Without an answer.
+    error: HubError | None = None  # Why the hub refuses it.
+    doubtful: bool = False  # It was refused before, and is asked for alone.
+    failures: int = 0
+
+    @property
+    def pending(self) -> bool:
+        return self.listeners > 0 and not self.on and not self.error
+
+    @property
+    def lingers(self) -> bool:
+        """What ends a listener may begin the next one at once."""
+        return not self.listeners and self.left_at is not None and uptime() - self.left_at < LINGER - 0.01
+
+
+@dataclasses.dataclass(eq=False)
+class Request:
+    id: str
+    action: str
+    entries: list[Entry]
+    asked_at: float
+
+
+class Subscriptions:
+    def __init__(self, order: Order, listener: Listener) -> None:
+        self._order = order
+        self._listener = listener
+        self._entries: dict[str, Entry] = {}
+        self._requests: dict[str, Request] = {}  # Without an answer, by id. No session is in two of them.
+        self._link: Link | None = None
+        self._off = False  # The hub has none.
+        self._unnamed = False  # The hub did not say in time which session is the client's own.
+        self._hello: tuple[str, list[Entry]] | None = None  # The one without an answer, and what the hub had when it was asked.
+        self._timers = Timers()  # Of this link.
+        self._sweeping = Timers()  # Of what nothing listens to any more.
+
+    def __contains__(self, session: str) -> bool:
+        return session != self._order.joined and session in self._entries
+
+    def ready(self, session: str) -> bool:
+        return session in self._entries and self._entries[session].ready
+
+    def error(self, session: str) -> HubError | None:
+        return self._entries[session].error if session in self._entries else None
+
+    def pending(self, session: str | None = None) -> bool:
+        """Whether this connection is still to be subscribed to a session, or to any."""
+        return any(entry.pending and session in (None, entry.name) for entry in self._others)
+
+    def listen(self, session: str) -> Callable[[], None]:
+        """Returns a function that ends this listener."""
+        if session == self._order.joined:
+            return lambda: None
+        entry = self._entry(session)
+        entry.listeners += 1
+        entry.error = None
+        if self._link:
+            # What is asked for in one turn of the event loop is asked in one frame.
+            self._timers.set("flush", 0, self._flush)
+        ended = False
+
+        def leave() -> None:
+            nonlocal ended
+            if not ended and self._entries.get(session) is entry:
+                entry.listeners -= 1
+                if self._link:
+                    entry.left_at = uptime()
+                    self._sweep_later()
+                else:
+                    self._settle(entry)
+            ended = True
+
+        return leave
+
+    def use(self, link: Link | None) -> None:
+        """From now on, this link counts. It has no subscriptions yet."""
+        hand_over = link and self._link
+        self._link = link
+        self._off = False
+        self._hello = None
+        self._timers.clear_all()
+        self._requests.clear()
+        for entry in list(self._entries.values()):
+            # Until the hub has answered, the connection that is taken over from has it.
+            entry.on, entry.ready, entry.request, entry.failures = False, bool(hand_over and entry.ready), None, 0
+            if link:
+                entry.error = None
+            self._settle(entry)
+        self._listener.changed()
+        if link:
+            self._hello_later()
+        self._flush()
+
+    def end(self) -> None:
+        self._sweeping.clear_all()
+        self._entries.clear()
+
+    def answer(self, frame: Frame) -> None:
+        request = self._requests.get(frame.get("id", ""))
+        if not request:
+            return
+        on = request.action == "subscribe"
+        self._close(request, on)
+        for place in frame["sessions"] if on else []:
+            if position := position_of(place):
+                self._order.stands(place["session"], position, subscribed=True)
+        self._proceed(request.entries)
+
+    def asked(self, id: Any) -> bool:
+        return isinstance(id, str) and (id in self._requests or (self._hello is not None and id == self._hello[0]))
+
+    def refuse(self, code: str, text: str, id: Any) -> bool:
+        """Returns whether the error is about a subscription, and has been seen to."""
+        request = self._requests.get(id) if isinstance(id, str) else None
+        if not request or code == "not_connected":
+            return request is not None
+        if code == "internal" or request.action == "unsubscribe":
+            self._again(request)
+            return False
+        self._close(request, False)
+        wanted = [entry for entry in request.entries if entry.listeners]
+        if len(request.entries) == 1:
+            for entry in wanted:
+                self._refuse(entry, code, text)
+        else:
+            # The hub refuses a frame as a whole, and perhaps for one session in it.
+            half = (len(wanted) + 1) // 2
+            self._ask("subscribe", wanted[:half])
+            self._ask("subscribe", wanted[half:])
+        self._proceed(request.entries)
+        return True
+
+    def turn_off(self) -> None:
+        """The hub has none."""
+        self._off = True
+        self._timers.clear_all()
+        for request in list(self._requests.values()):
+            self._close(request, False)
+        self._proceed(self._entries.values())
+
+    def doubt(self, session: str) -> None:
+        """The hub has refused a question about a session as if this connection were not subscribed to it."""
+        entry = self._entries.get(session)
+        if entry and entry.on and not entry.request:
+            entry.on = entry.ready = False
+            entry.request = Request(new_id(), "subscribe", [entry], uptime())
+            self._again(entry.request)
+
+    def suspect(self) -> None:
+        """The gateway has refused a frame without saying which: any that was written lately."""
+        since = uptime() - REFUSED_WITHIN
+        for request in self._requests.values():
+            if request.asked_at >= since:
+                self._again(request)
+
+    def hello(self) -> None:
+        """Asks what the hub knows of this connection."""
+        if not self._link or self._off or "asked" in self._timers:
+            return
+        id = new_id()
+        self._hello = (id, [entry for entry in self._others if entry.on and not entry.request])
+        self._timers.set("asked", NAMED_WITHIN, lambda: None)
+        self._hello_later()
+        self._link.ask(to_json({"action": "hello", "id": id}), "subscriptions")
+
+    def greet(self, frame: Frame) -> None:
+        if not self._hello or frame.get("id") != self._hello[0]:
+            return
+        _, entries = self._hello
+        self._hello = None
+        self._timers.clear("asked")
+        self._order.join(frame["session"])
+        for place in frame.get("positions", []):
+            if position := position_of(place):
+                self._order.stands(place["session"], position)
+        # What has been asked since is not in the answer.
+        for entry in entries:
+            if entry.on and not entry.request and entry.name not in frame["subscriptions"]:
+                entry.on = entry.ready = False
+        for name in frame["subscriptions"]:
+            if name not in self._entries:
+                self._entry(name).on = True
+        self._proceed(self._entries.values())
+
+    @property
+    def _others(self) -> list[Entry]:
+        return [entry for entry in self._entries.values() if entry.name != self._order.joined]
+
+    def _entry(self, name: str) -> Entry:
+        return self._entries.setdefault(name, Entry(name))
+
+    def _sweep_later(self) -> None:
+        if "sweep" not in self._sweeping:
+            self._sweeping.set("sweep", LINGER, self._sweep)
+
+    def _sweep(self) -> None:
+        self._proceed(self._entries.values())
+        if any(entry.lingers for entry in self._entries.values()):
+            self._sweep_later()
+
+    def _hello_later(self) -> None:
+        self._timers.set("hello", HELLO_INTERVAL * (0.9 + random.random() / 5), self.hello)
+
+    def _flush(self) -> None:
+        if not self._link:
+            return
+        joining = [entry for entry in self._others if entry.pending and not entry.request]
+        if self._off:
+            for entry in joining:
+                self._refuse(entry, "unknown_action", NONE)
+            return
+        # To hear one's own session takes no subscription.
+        if joining and self._order.joined is None and not self._unnamed:
+            if "name" not in self._timers:
+                self._timers.set("name", NAMED_WITHIN, self._go_unnamed)
+                self.hello()
+            return
+        taken = [entry for entry in self._others if entry.on or entry.request]
+        most = max(0, SUBSCRIPTIONS - sum(entry.listeners > 0 for entry in taken))
+        for entry in joining[most:]:
+            self._refuse(entry, "too_many_subscriptions", TOO_MANY)
+        joining = joining[:most]
+        room = max(0, SUBSCRIPTIONS - len(taken))
+        crowded = len(joining) > room
+        self._ask("unsubscribe", [e for e in taken if not e.listeners and not e.request and (crowded or not e.lingers)])
+        following = joining[:room]
+        self._ask("subscribe", [entry for entry in following if not entry.doubtful])
+        for entry in following:
+            if entry.doubtful:
+                self._ask("subscribe", [entry])
+
+    def _go_unnamed(self) -> None:
+        self._unnamed = True
+        self._flush()
+
+    def _ask(self, action: str, entries: list[Entry]) -> None:
+        # Whoever listens to frames or errors may have ended it meanwhile.
+        if not entries or not self._link:
+            return
+        request = Request(new_id(), action, entries, uptime())
+        self._requests[request.id] = request
+        for entry in entries:
+            entry.request = request
+            entry.ready = entry.ready and action == "subscribe"
+        self._timers.set(request, ANSWERED_WITHIN, lambda: self._release(request))
+        names = [entry.name for entry in entries]
+        self._link.ask(to_json({"action": action, "sessions": names, "id": request.id}), "subscriptions")
+
+    def _again(self, request: Request) -> None:
+        for entry in request.entries:
+            entry.failures += 1
+        wait = 2.0 ** min(max(entry.failures for entry in request.entries), 5) * (1 + random.random()) / 2
+        self._timers.set(request, wait, lambda: self._release(request))
+
+    def _release(self, request: Request) -> None:
+        """It was done or not. Both are corrected by what is wanted now."""
+        self._close(request, False)
+        for entry in request.entries:
+            entry.on = not entry.listeners
+        self._proceed(request.entries)
+
+    def _close(self, request: Request, on: bool) -> None:
+        self._timers.clear(request)
+        self._requests.pop(request.id, None)
+        for entry in request.entries:
+            entry.on = entry.ready = on
+            entry.request = None
+            entry.doubtful = entry.doubtful and not on
+
+    def _refuse(self, entry: Entry, code: str, text: str) -> None:
+        entry.doubtful = True
+        entry.ready = False
+        entry.error = HubError(code, text, session=entry.name)
+        self._order.reject(entry.name)
+        self._listener.refused(entry.error)
+
+    def _proceed(self, entries: Iterable[Entry]) -> None:
+        self._flush()
+        for entry in list(entries):
+            self._settle(entry)
+        self._listener.changed()
+
+    def _settle(self, entry: Entry) -> None:
+        """Forgets what is of no concern any more."""
+        if entry.listeners or entry.on or entry.request or entry.lingers:
+            return
+        self._entries.pop(entry.name, None)
+        if entry.name != self._order.joined:
+            self._order.end(entry.name)

@@ -1,0 +1,63 @@
+"""Time: timers with names, and a clock that only goes forward."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Hashable
+
+from ._limits import FOREVER
+
+
+def uptime() -> float:
+    """The event loop's time, which stands still while a machine sleeps."""
+    return asyncio.get_running_loop().time()
+
+
+def wall() -> float:
+    """Seconds since 1970."""
+    return time.time()
+
+
+class Timers:
+    """None is started twice, and all can be stopped at once."""
+
+    def __init__(self) -> None:
+        self._handles: dict[Hashable, asyncio.TimerHandle] = {}
+
+    def __contains__(self, name: Hashable) -> bool:
+        return name in self._handles
+
+    def set(self, name: Hashable, delay: float, run: Callable[[], object]) -> None:
+        self.clear(name)
+        if delay == FOREVER:
+            return
+
+        def fire() -> None:
+            del self._handles[name]
+            run()
+
+        self._handles[name] = asyncio.get_running_loop().call_later(max(0.0, delay), fire)
+
+    def clear(self, *names: Hashable) -> None:
+        for name in names:
+            if handle := self._handles.pop(name, None):
+                handle.cancel()
+
+    def clear_all(self) -> None:
+        self.clear(*self._handles)
+
+
+class Stopwatch:
+    """How many seconds have passed: those that the machine slept too, and none twice."""
+
+    def __init__(self) -> None:
+        self._passed = 0.0
+        self._last: tuple[float, float] | None = None
+
+    def __call__(self) -> float:
+        now = (wall(), uptime())
+        if self._last:
+            self._passed += max(now[0] - self._last[0], now[1] - self._last[1])
+        self._last = now
+        return self._passed

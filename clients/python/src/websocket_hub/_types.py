@@ -1,0 +1,166 @@
+"""What the client takes and hands out."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import datetime
+from typing import Any, Literal, NamedTuple, Union
+
+from ._errors import HubError
+
+Json = Any
+Frame = dict[str, Any]
+
+
+class Position(NamedTuple):
+    """A place in a session's messages. As JSON it is a list of the two. Only the hub that it came from understands it."""
+
+    #: Changes when the hub begins to count anew.
+    epoch: str
+    #: 1 for a session's first message. Not every number has one.
+    offset: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Message:
+    id: str
+    #: The sender's session; None for a backend.
+    sender: str | None
+    #: The session that the message was sent to; None if the client does not know its own yet.
+    session: str | None
+    #: What was sent: any JSON.
+    data: Json
+    #: Where it stands among the session's messages; None if the hub does not keep it.
+    position: Position | None
+    #: Whether it did not arrive by itself, and was fetched from the hub's history.
+    missed: bool
+    #: When the hub sent it, by the hub's clock; None if it does not say.
+    sent_at: datetime | None
+    #: When it came, by this machine's clock.
+    received_at: datetime
+
+
+@dataclasses.dataclass(frozen=True)
+class Count:
+    """What became of a message, in one of its sessions."""
+
+    session: str
+    delivered: int
+    #: Connections that no longer exist.
+    gone: int
+    #: Connections that could not be reached in time.
+    failed: int
+    #: False where not every connection could be reached or counted.
+    complete: bool
+    #: Where the message stands among the session's, if the hub has kept it.
+    position: Position | None
+
+    @property
+    def reached(self) -> bool:
+        return self.complete and self.delivered > 0 and not self.failed
+
+
+@dataclasses.dataclass(frozen=True)
+class Receipt:
+    """What became of a message. All zeros: no connection has joined those sessions."""
+
+    id: str
+    delivered: int
+    gone: int
+    failed: int
+    complete: bool
+    #: In the order asked for.
+    sessions: tuple[Count, ...]
+
+    @property
+    def reached_all(self) -> bool:
+        """Whether each of the sessions was reached, and no connection was missed that is there."""
+        return self.complete and all(count.reached for count in self.sessions)
+
+
+@dataclasses.dataclass(frozen=True)
+class History:
+    """What the hub has kept: at most 100 messages, and about 30 KiB."""
+
+    session: str
+    #: Where the session stands.
+    position: Position
+    messages: tuple[Message, ...]
+    #: Whether there are more to be asked for, after the last of these.
+    more: bool
+    #: With `after`: whether nothing is missing between that position and the last of these.
+    complete: bool | None
+
+
+@dataclasses.dataclass(frozen=True)
+class Missing:
+    """Messages of a session are missing: some after `start` (None if there was no position yet), up to `end`."""
+
+    session: str
+    start: Position | None
+    end: Position
+
+
+StateName = Literal["connecting", "open", "waiting", "failed", "closed"]
+
+
+@dataclasses.dataclass(frozen=True)
+class State:
+    """A snapshot; each change makes a new one. `failed` and `closed` are final."""
+
+    name: StateName
+    since: datetime
+    #: Why it is not open, in words and as an error, if there is something to say.
+    reason: str | None = None
+    error: HubError | None = None
+    #: Attempts since the last connection that lasted for 5 s.
+    attempt: int = 0
+    #: Handshakes with a token that were refused in a row.
+    refused: int = 0
+    #: When the next attempt is due, while waiting for one.
+    retry_at: datetime | None = None
+    #: When the connection's token ends, if that is known and it is open.
+    expires_at: datetime | None = None
+
+
+@dataclasses.dataclass
+class Stats:
+    """`connections` opened, of them `handovers`, frames `resent`, `duplicates` and posts that were `dropped`, so far."""
+
+    connections: int = 0
+    handovers: int = 0
+    resent: int = 0
+    duplicates: int = 0
+    dropped: int = 0
+
+
+class Token(NamedTuple):
+    """A token whose end its text does not say."""
+
+    token: str
+    expires_at: datetime | float | None = None
+
+
+class TokenRequest(NamedTuple):
+    """What a function that gets tokens may want to know, if it takes an argument."""
+
+    #: Attempts since the last stable connection; 0 for the first.
+    attempt: int
+    #: How many handshakes with a token were refused in a row. If there are any, do not return a cached token.
+    refused: int
+
+
+TokenAnswer = Union[str, Token, None]
+TokenSource = Union[
+    str,
+    Callable[[], Union[TokenAnswer, Awaitable[TokenAnswer]]],
+    Callable[[TokenRequest], Union[TokenAnswer, Awaitable[TokenAnswer]]],
+]
+UrlSource = Union[str, Callable[[], Union[str, Awaitable[str]]]]
+Positions = Mapping[str, Union[Position, Mapping[str, Any], "list[Any]", None]]
+
+
+def position_of(frame: Mapping[str, Any]) -> Position | None:
+    epoch, offset = frame.get("epoch"), frame.get("offset")
+    return Position(epoch, offset) if isinstance(epoch, str) and isinstance(offset, int) else None
