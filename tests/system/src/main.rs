@@ -28,3 +28,4 @@ mod messages;
 mod payloads;
 mod permissions;
 mod rows;
+mod subscriptions;

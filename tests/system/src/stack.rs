@@ -20,6 +20,7 @@ use serde_json::Value;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
+    sync::OnceCell,
 };
 
 use crate::{
@@ -56,6 +57,7 @@ pub(crate) struct Answer {
 
 pub(crate) struct Stack {
     table: String,
+    subscriptions: OnceCell<String>,
     dynamodb: aws_sdk_dynamodb::Client,
     lambda: aws_sdk_lambda::Client,
     logs: aws_sdk_cloudwatchlogs::Client,
@@ -67,6 +69,7 @@ impl Stack {
         let config = aws_config::load_from_env().await;
         Self {
             table,
+            subscriptions: OnceCell::new(),
             dynamodb: aws_sdk_dynamodb::Client::new(&config),
             lambda: aws_sdk_lambda::Client::new(&config),
             logs: aws_sdk_cloudwatchlogs::Client::new(&config),
@@ -156,6 +159,40 @@ impl Stack {
             .collect()
     }
 
+    // The subscriptions.
+
+    /// The rows of the table of subscriptions whose `attribute` has this value.
+    pub(crate) async fn subscriptions_where(&self, attribute: &str, value: &str) -> Vec<Row> {
+        self.dynamodb
+            .scan()
+            .table_name(self.subscriptions_table().await)
+            .consistent_read(true)
+            .filter_expression("#attribute = :value")
+            .expression_attribute_names("#attribute", attribute)
+            .expression_attribute_values(":value", text(value))
+            .into_paginator()
+            .items()
+            .send()
+            .collect::<Result<_, _>>()
+            .await
+            .expect("the table should answer")
+    }
+
+    pub(crate) async fn put_subscription(&self, row: Row) {
+        self.dynamodb
+            .put_item()
+            .table_name(self.subscriptions_table().await)
+            .set_item(Some(row))
+            .send()
+            .await
+            .expect("the table should take the row");
+    }
+
+    async fn subscriptions_table(&self) -> &str {
+        let table = async || variables(&self.function("membership").await)["SUBSCRIPTIONS_TABLE"].clone();
+        self.subscriptions.get_or_init(table).await
+    }
+
     // The history.
 
     /// Deletes what stands at a number of a session's history, 0 being its head.
@@ -173,7 +210,7 @@ impl Stack {
 
     // The functions.
 
-    /// The deployed function `connect`, `disconnect` or `send-message`.
+    /// A deployed function of those that read the table of connections, such as `connect`.
     async fn function(&self, route: &str) -> FunctionConfiguration {
         let functions = self
             .lambda

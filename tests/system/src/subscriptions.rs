@@ -1,0 +1,509 @@
+//! A connection that hears more sessions than its own.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use futures::future::{join, join_all};
+use serde_json::{Value, json};
+
+use crate::{
+    client::{CROWD, Client, encoded, eventually},
+    events::event,
+    frames::{assert_delivery, assert_error, assert_receipt, take_position},
+    stack::{Row, Stack, now_ms, number, text, unique},
+};
+
+async fn subscribe(client: &mut Client, sessions: &[impl AsRef<str>]) -> Value {
+    ask(client, "subscribe", sessions).await
+}
+
+async fn unsubscribe(client: &mut Client, sessions: &[impl AsRef<str>]) -> Value {
+    ask(client, "unsubscribe", sessions).await
+}
+
+async fn ask(client: &mut Client, action: &str, sessions: &[impl AsRef<str>]) -> Value {
+    let names: Vec<&str> = sessions.iter().map(AsRef::as_ref).collect();
+    let answer = client.ask(json!({"action": action, "sessions": names, "id": "s"})).await;
+    assert_eq!(answer["id"], "s", "{answer}");
+    answer
+}
+
+/// Subscribes, and says where each session stands.
+async fn subscribed(client: &mut Client, sessions: &[&str]) -> Vec<(String, u64)> {
+    let answer = subscribe(client, sessions).await;
+    let entries = answer["sessions"].as_array().unwrap_or_else(|| panic!("no sessions in {answer}"));
+    assert!(entries.iter().map(|entry| &entry["session"]).eq(sessions), "{answer}");
+    let shape = json!({"type": "subscribed", "id": "s", "sessions": answer["sessions"]});
+    assert_eq!(answer, shape);
+    entries.iter().map(position).collect()
+}
+
+/// Where a session stands by an entry that has these three keys.
+fn position(entry: &Value) -> (String, u64) {
+    let (epoch, offset) = (&entry["epoch"], &entry["offset"]);
+    assert_eq!(entry, &json!({"session": entry["session"], "epoch": epoch, "offset": offset}));
+    let epoch = epoch.as_str().filter(|epoch| epoch.len() == 8).unwrap_or_else(|| panic!("{entry}"));
+    (epoch.to_owned(), offset.as_u64().unwrap_or_else(|| panic!("{entry}")))
+}
+
+/// The sessions that the hub says a connection is subscribed to.
+async fn told(client: &mut Client) -> BTreeSet<String> {
+    let hello = client.ask(json!({"action": "hello", "id": "h"})).await;
+    let names = hello["subscriptions"].as_array().unwrap_or_else(|| panic!("{hello}"));
+    names.iter().map(|name| name.as_str().expect("a name").to_owned()).collect()
+}
+
+/// Those of the connection's own row, and those that have a row.
+async fn stored(stack: &Stack, connection_id: &str) -> [BTreeSet<String>; 2] {
+    let own = stack.row(connection_id).await;
+    let set = own.as_ref().and_then(|row| row.get("subscriptions")?.as_ss().ok());
+    let rows = stack.subscriptions_where("connection_id", connection_id).await;
+    for row in &rows {
+        // What a fan-out asks of a connection is copied.
+        let own = own.as_ref().unwrap_or_else(|| panic!("{row:?} is left"));
+        for time in ["connected_at", "expires_at"] {
+            assert_eq!(row.get(time), own.get(time), "{time}");
+        }
+    }
+    let session = |row: &Row| row["session_id"].as_s().expect("a name").clone();
+    [set.into_iter().flatten().cloned().collect(), rows.iter().map(session).collect()]
+}
+
+async fn wait_until_nothing_is_stored(stack: &Stack, connection_id: &str) {
+    stack.wait_until_row_is_gone(connection_id).await;
+    eventually("the subscriptions to go", async || {
+        stack.subscriptions_where("connection_id", connection_id).await.is_empty().then_some(())
+    })
+    .await;
+}
+
+fn names(count: usize) -> Vec<String> {
+    let prefix = unique("room");
+    (1..=count).map(|number| format!("{prefix}-{number}")).collect()
+}
+
+#[tokio::test]
+async fn who_subscribes_hears_each_session_until_it_unsubscribes() {
+    let stack = Stack::new().await;
+    let (mut alice, mut bob) = (Client::new("alice").await, Client::new("bob").await);
+    let (one, two) = (unique("one"), unique("two"));
+    let mut before = alice.publish(&[&one], json!("before")).await;
+    let earlier = take_position(&mut before["sessions"][0]);
+
+    let positions = subscribed(&mut bob, &[&one, &two]).await;
+    assert_eq!(positions[0], earlier);
+    assert_eq!(positions[1].1, 0);
+    // Its own session is one of three by which the connection is addressed.
+    let own = bob.session.clone();
+    let mut receipt = alice.publish(&[&one, &two, &own], json!("hello")).await;
+    assert_receipt(&receipt, &receipt["id"], &[(&one, [1, 0, 0]), (&two, [1, 0, 0]), (&own, [1, 0, 0])]);
+    let mut heard = Vec::new();
+    for _ in 0..3 {
+        let frame = bob.receive().await;
+        let session = frame["session"].as_str().expect("a name").to_owned();
+        assert_delivery(frame.clone(), &session, &receipt["id"], &json!(alice.session), &json!("hello"));
+        heard.push((session, take_position(&mut frame.clone())));
+    }
+    for (index, session) in [&one, &two, &own].into_iter().enumerate() {
+        let place = take_position(&mut receipt["sessions"][index]);
+        assert!(heard.contains(&(session.clone(), place.clone())), "{session} {place:?} {heard:?}");
+        if let Some((epoch, offset)) = positions.get(index) {
+            assert_eq!(place, (epoch.clone(), offset + 1), "the first number after the subscription");
+        }
+    }
+
+    let answer = unsubscribe(&mut bob, &[&one]).await;
+    assert_eq!(answer, json!({"type": "unsubscribed", "id": "s", "sessions": [one]}));
+    let receipt = alice.publish(&[&one, &two], json!("two alone")).await;
+    assert_receipt(&receipt, &receipt["id"], &[(&one, [0, 0, 0]), (&two, [1, 0, 0])]);
+    assert_eq!(bob.receive().await["session"], two);
+    assert_eq!(unsubscribe(&mut bob, &[&two, &one]).await["sessions"], json!([two, one]));
+    let receipt = alice.publish(&[&one, &two], json!("nobody")).await;
+    assert_receipt(&receipt, &receipt["id"], &[(&one, [0, 0, 0]), (&two, [0, 0, 0])]);
+    let id = stack.connection_id_of(&bob).await;
+    assert_eq!(stored(&stack, &id).await, [BTreeSet::new(), BTreeSet::new()]);
+    bob.assert_heard_nothing().await;
+}
+
+#[tokio::test]
+async fn who_speaks_in_a_session_that_it_is_subscribed_to_speaks_for_its_own() {
+    let (mut alice, mut bob) = (Client::new("alice").await, Client::new("bob").await);
+    let room = unique("room");
+    subscribed(&mut alice, &[&room]).await;
+    subscribed(&mut bob, &[&room]).await;
+    bob.send(json!({"action": "sendMessage", "sessions": [room], "message": 1, "id": "m"})).await;
+    let from = json!(bob.session);
+    for client in [&mut alice, &mut bob] {
+        assert_delivery(client.receive().await, &room, &json!("m"), &from, &json!(1));
+    }
+    assert_receipt(&bob.receive().await, &json!("m"), &[(&room, [2, 0, 0])]);
+}
+
+#[tokio::test]
+async fn the_own_session_is_answered_and_no_subscription() {
+    let stack = Stack::new().await;
+    let mut alice = Client::new("alice").await;
+    let (own, room) = (alice.session.clone(), unique("room"));
+    let mut receipt = Client::new("bob").await.publish(&[&own], json!(1)).await;
+    let stands = take_position(&mut receipt["sessions"][0]);
+    assert_eq!(alice.receive().await["message"], 1);
+
+    assert_eq!(subscribed(&mut alice, &[&own]).await, [stands.clone()]);
+    // Named twice, it is answered once.
+    let answer = subscribe(&mut alice, &[&room, &own, &room]).await;
+    let epoch = answer["sessions"][0]["epoch"].clone();
+    let expected = [
+        json!({"session": room, "epoch": epoch, "offset": 0}),
+        json!({"session": own, "epoch": stands.0, "offset": stands.1}),
+    ];
+    assert_eq!(answer["sessions"], json!(expected));
+    let id = stack.connection_id_of(&alice).await;
+    let only = BTreeSet::from([room.clone()]);
+    assert_eq!(stored(&stack, &id).await, [only.clone(), only]);
+    // 100 besides it.
+    let mut others = names(99);
+    others.push(own.clone());
+    assert_eq!(subscribe(&mut alice, &others).await["type"], "subscribed");
+    assert_eq!(told(&mut alice).await.len(), 100);
+    assert_eq!(unsubscribe(&mut alice, &[&own]).await["type"], "unsubscribed");
+    let receipt = Client::new("carol").await.publish(&[&own], json!(2)).await;
+    assert_receipt(&receipt, &receipt["id"], &[(&own, [1, 0, 0])]);
+}
+
+#[tokio::test]
+async fn hello_says_what_the_hub_knows_of_the_connection() {
+    let stack = Stack::new().await;
+    let mut alice = Client::new("alice").await;
+    let row = stack.row_of(&alice).await;
+    let expires_at: u128 = row["expires_at"].as_n().expect("a time").parse().expect("a time");
+    let own = alice.session.clone();
+    let mut rooms = names(2);
+    rooms.sort_unstable();
+    let positions = subscribed(&mut alice, &[&rooms[1], &rooms[0]]).await;
+    let mut receipt = Client::new("bob").await.publish(&[&own], json!(1)).await;
+    let stands = take_position(&mut receipt["sessions"][0]);
+    alice.receive().await;
+
+    let earliest = now_ms() / 1000;
+    let mut hello = alice.ask(json!({"action": "hello", "id": "h"})).await;
+    let expires_in = hello["expires_in"].as_u64().unwrap_or_else(|| panic!("{hello}"));
+    let possible = (expires_at - now_ms() / 1000)..=(expires_at - earliest);
+    assert!(possible.contains(&u128::from(expires_in)), "{expires_in} is not {possible:?}");
+    for list in ["subscriptions", "positions"] {
+        hello[list].as_array_mut().expect("a list").sort_by_key(|entry| entry["session"].to_string());
+    }
+    let position = |session: &str, (epoch, offset): &(String, u64)| json!({"session": session, "epoch": epoch, "offset": offset});
+    let expected = json!({
+        "type": "hello", "id": "h", "session": own, "expires_at": u64::try_from(expires_at).expect("a time"),
+        "expires_in": expires_in, "subscriptions": rooms,
+        "positions": [position(&own, &stands), position(&rooms[0], &positions[1]), position(&rooms[1], &positions[0])],
+    });
+    assert_eq!(hello, expected);
+    assert!(alice.ask(json!({"action": "hello"})).await["id"].as_str().is_some_and(|id| !id.is_empty()));
+}
+
+#[tokio::test]
+async fn what_is_malformed_is_refused_with_its_id_and_changes_nothing() {
+    let stack = Stack::new().await;
+    let mut alice = Client::new("alice").await;
+    for action in ["subscribe", "unsubscribe"] {
+        for sessions in [
+            Value::Null,
+            json!([]),
+            json!({}),
+            json!("room"),
+            json!(["room", 7]),
+            json!(["room", null]),
+            json!(["room", ""]),
+            json!(["room", "a b"]),
+            json!(["room*"]),
+            json!(["x".repeat(129)]),
+        ] {
+            let frame = json!({"action": action, "sessions": sessions, "id": "mine"});
+            let answer = alice.ask(frame.clone()).await;
+            assert!(assert_error(&answer, "bad_request").contains("`sessions"), "{frame}: {answer}");
+            assert_eq!(answer["id"], "mine", "{frame}");
+        }
+        let answer = alice.ask(json!({"action": action, "id": "mine"})).await;
+        assert!(assert_error(&answer, "bad_request").contains("missing"), "{answer}");
+    }
+    for action in ["subscribe", "unsubscribe", "hello"] {
+        for id in [json!(7), json!(""), json!("x".repeat(129))] {
+            let answer = alice.ask(json!({"action": action, "sessions": ["room"], "id": id})).await;
+            assert!(assert_error(&answer, "bad_request").contains("`id`"), "{answer}");
+        }
+    }
+    assert!(told(&mut alice).await.is_empty());
+    let id = stack.connection_id_of(&alice).await;
+    assert_eq!(stored(&stack, &id).await, [BTreeSet::new(), BTreeSet::new()]);
+}
+
+#[tokio::test]
+async fn a_connection_that_has_expired_or_has_no_row_is_not_connected() {
+    let stack = Stack::new().await;
+    let mut alice = Client::new("alice").await;
+    let room = unique("room");
+    let mut row = stack.row_of(&alice).await;
+    let id = stack.connection_id_of(&alice).await;
+    row.insert("expires_at".to_owned(), number(now_ms() / 1000 - 1));
+    stack.put_row(row).await;
+    for is_there in [true, false] {
+        if !is_there {
+            stack.delete_row(&id).await;
+        }
+        assert_error(&subscribe(&mut alice, &[&room]).await, "not_connected");
+        assert_error(&unsubscribe(&mut alice, &[&room]).await, "not_connected");
+        let answer = alice.ask(json!({"action": "hello", "id": "h"})).await;
+        assert_error(&answer, "not_connected");
+        assert_eq!(answer["id"], "h");
+        assert_eq!(stack.row(&id).await.is_some(), is_there, "no frame makes a row");
+        assert!(stack.subscriptions_where("connection_id", &id).await.is_empty());
+    }
+}
+
+#[tokio::test]
+async fn a_connection_has_100_subscriptions_and_what_does_not_fit_changes_nothing() {
+    let stack = Stack::new().await;
+    let mut alice = Client::new("alice").await;
+    let id = stack.connection_id_of(&alice).await;
+    let rooms = names(101);
+    let (last, hundred) = rooms.split_last().expect("101");
+    let all: BTreeSet<String> = hundred.iter().cloned().collect();
+
+    assert_error(&subscribe(&mut alice, &rooms).await, "too_many_subscriptions");
+    assert!(told(&mut alice).await.is_empty());
+    assert_eq!(stored(&stack, &id).await, [BTreeSet::new(), BTreeSet::new()]);
+
+    // Once more is harmless.
+    for _ in 0..2 {
+        let answer = subscribe(&mut alice, hundred).await;
+        let entries = answer["sessions"].as_array().unwrap_or_else(|| panic!("{answer}"));
+        assert!(entries.iter().map(|entry| &entry["session"]).eq(hundred), "{answer}");
+        assert_eq!(stored(&stack, &id).await, [all.clone(), all.clone()]);
+    }
+    for sessions in [vec![last], vec![&hundred[0], last]] {
+        assert_error(&subscribe(&mut alice, &sessions).await, "too_many_subscriptions");
+    }
+    assert_eq!(told(&mut alice).await, all);
+    assert_eq!(stored(&stack, &id).await, [all.clone(), all.clone()]);
+    assert_error(&unsubscribe(&mut alice, &rooms).await, "too_many_sessions");
+    let hello = alice.ask(json!({"action": "hello"})).await;
+    assert_eq!(hello["positions"].as_array().map(Vec::len), Some(101));
+
+    assert_eq!(unsubscribe(&mut alice, &hundred[..1]).await["type"], "unsubscribed");
+    assert_eq!(subscribe(&mut alice, &[last]).await["type"], "subscribed");
+    let others: BTreeSet<String> = rooms[1..].iter().cloned().collect();
+    assert_eq!(told(&mut alice).await, others);
+    assert_eq!(stored(&stack, &id).await, [others.clone(), others]);
+    assert_eq!(unsubscribe(&mut alice, &rooms[1..]).await["type"], "unsubscribed");
+    assert_eq!(stored(&stack, &id).await, [BTreeSet::new(), BTreeSet::new()]);
+}
+
+/// A client whose frames are handled in an order that the emulator knows, all at once where it is none.
+async fn in_order(order: &str) -> Client {
+    let session = unique("racer");
+    Client::through(&session, &format!("?session_id={}&emulator_order={order}", encoded(&session))).await
+}
+
+#[tokio::test]
+async fn frames_that_race_never_make_more_than_100_and_the_answers_are_true() {
+    let _alone = CROWD.lock().await;
+    let stack = Stack::new().await;
+    for order in ["", "sent", "reversed"] {
+        let mut alice = in_order(order).await;
+        let id = stack.connection_id_of(&alice).await;
+        let frames: Vec<Vec<String>> = (0..20).map(|_| names(10)).collect();
+        for (number, sessions) in frames.iter().enumerate() {
+            alice.send(json!({"action": "subscribe", "sessions": sessions, "id": number.to_string()})).await;
+        }
+        let mut taken = BTreeSet::new();
+        for _ in &frames {
+            let answer = alice.receive().await;
+            let sessions = &frames[answer["id"].as_str().expect("an id").parse::<usize>().expect("a number")];
+            if answer["type"] == "subscribed" {
+                taken.extend(sessions.iter().cloned());
+            } else {
+                assert_error(&answer, "too_many_subscriptions");
+            }
+        }
+        // Each frame fits as long as there is room at all.
+        assert_eq!(taken.len(), 100, "{order}");
+        assert_eq!(told(&mut alice).await, taken);
+        assert_eq!(stored(&stack, &id).await, [taken.clone(), taken]);
+    }
+}
+
+#[tokio::test]
+async fn frames_that_race_for_the_same_names_all_fit() {
+    let _alone = CROWD.lock().await;
+    let stack = Stack::new().await;
+    let mut alice = Client::new("alice").await;
+    let id = stack.connection_id_of(&alice).await;
+    let rooms = names(100);
+    for number in 0..10 {
+        alice.send(json!({"action": "subscribe", "sessions": rooms, "id": number.to_string()})).await;
+    }
+    for _ in 0..10 {
+        assert_eq!(alice.receive().await["type"], "subscribed");
+    }
+    let all: BTreeSet<String> = rooms.into_iter().collect();
+    assert_eq!(stored(&stack, &id).await, [all.clone(), all]);
+}
+
+#[tokio::test]
+async fn after_subscribed_every_message_arrives() {
+    let _alone = CROWD.lock().await;
+    let pair = async || {
+        let (mut alice, mut bob) = (Client::new("alice").await, Client::new("bob").await);
+        for round in 0..20 {
+            let room = unique("room");
+            subscribed(&mut bob, &[&room]).await;
+            let receipt = alice.publish(&[&room], json!(round)).await;
+            assert_receipt(&receipt, &receipt["id"], &[(&room, [1, 0, 0])]);
+            assert_eq!(bob.receive().await["message"], round);
+            assert_eq!(unsubscribe(&mut bob, &[&room]).await["type"], "unsubscribed");
+        }
+    };
+    join_all((0..10).map(|_| pair())).await;
+}
+
+#[tokio::test]
+async fn whatever_has_a_higher_offset_than_subscribed_says_arrives_though_it_was_sent_at_the_same_time() {
+    const MESSAGES: u64 = 6;
+    let _alone = CROWD.lock().await;
+    let pair = async |delay: u64| {
+        let (mut alice, mut bob) = (Client::new("alice").await, Client::new("bob").await);
+        let room = unique("room");
+        let speaking = async {
+            for number in 1..=MESSAGES {
+                alice.publish(&[&room], json!(number)).await;
+            }
+        };
+        let listening = async {
+            tokio::time::sleep(Duration::from_millis(delay)).await;
+            bob.send(json!({"action": "subscribe", "sessions": [room], "id": "s"})).await;
+            let (mut heard, mut stands) = (Vec::new(), None);
+            // The rows are there before the answer is.
+            while stands.is_none_or(|stands| stands < MESSAGES) && heard.last() != Some(&MESSAGES)
+                || stands.is_none()
+            {
+                let frame = bob.receive().await;
+                match frame["type"].as_str() {
+                    Some("subscribed") => stands = Some(position(&frame["sessions"][0]).1),
+                    _ => heard.push(frame["offset"].as_u64().unwrap_or_else(|| panic!("{frame}"))),
+                }
+            }
+            (heard, stands.expect("an answer"))
+        };
+        let ((), (heard, stands)) = join(speaking, listening).await;
+        let owed: Vec<u64> = (stands + 1..=MESSAGES).collect();
+        assert!(heard.ends_with(&owed), "{heard:?} after {stands}");
+        stands
+    };
+    let stood = join_all((0..20).map(|number| pair(number * 5))).await;
+    assert!(stood.iter().any(|stands| (1..MESSAGES).contains(stands)), "none came in between: {stood:?}");
+}
+
+#[tokio::test]
+async fn a_connection_takes_its_subscriptions_with_it() {
+    let stack = Stack::new().await;
+    for is_polite in [true, false] {
+        let mut alice = Client::new("alice").await;
+        let id = stack.connection_id_of(&alice).await;
+        assert_eq!(subscribe(&mut alice, &names(100)).await["type"], "subscribed");
+        assert_eq!(stack.subscriptions_where("connection_id", &id).await.len(), 100);
+        if is_polite {
+            alice.leave().await;
+        } else {
+            drop(alice);
+        }
+        wait_until_nothing_is_stored(&stack, &id).await;
+    }
+}
+
+#[tokio::test]
+async fn a_connection_that_ends_while_it_subscribes_leaves_nothing() {
+    let _alone = CROWD.lock().await;
+    let stack = Stack::new().await;
+    let membership = stack.name_of("membership").await;
+    let leave = async |delay: u64| {
+        let mut alice = Client::new("alice").await;
+        let id = stack.connection_id_of(&alice).await;
+        alice.send(json!({"action": "subscribe", "sessions": names(100), "id": "s"})).await;
+        tokio::time::sleep(Duration::from_millis(delay)).await;
+        drop(alice);
+        // Only once it has ended is there nothing that could still write.
+        let ended = stack.wait_for_log_lines(&membership, &id, 1).await.remove(0);
+        wait_until_nothing_is_stored(&stack, &id).await;
+        ended.contains(r#""message":"subscribed""#)
+    };
+    let subscribed = join_all((0..20).map(|number| leave(number * 4))).await;
+    assert!(subscribed.contains(&false), "each had subscribed before it left");
+}
+
+/// Rows of a connection without a socket, as if it had connected so many seconds ago: its own, and its subscription's.
+async fn put_orphan(stack: &Stack, room: &str, age_seconds: u128) -> String {
+    let id = unique("no-socket");
+    let connected_at = now_ms() - age_seconds * 1000;
+    let row = |session: &str| {
+        Row::from([
+            ("connection_id".to_owned(), text(&id)),
+            ("session_id".to_owned(), text(session)),
+            ("connected_at".to_owned(), number(connected_at)),
+            ("expires_at".to_owned(), number(connected_at / 1000 + 9000)),
+        ])
+    };
+    let mut own = row(&unique("own"));
+    own.insert(
+        "subscriptions".to_owned(),
+        aws_sdk_dynamodb::types::AttributeValue::Ss(vec![room.to_owned()]),
+    );
+    stack.put_row(own).await;
+    stack.put_subscription(row(room)).await;
+    id
+}
+
+#[tokio::test]
+async fn who_is_found_gone_in_one_session_is_gone_as_a_whole() {
+    let stack = Stack::new().await;
+    let membership = stack.name_of("membership").await;
+    let mut alice = Client::new("alice").await;
+    let hello = async |id: &str| {
+        let mut hello = event("hello");
+        hello["requestContext"]["connectionId"] = json!(id);
+        let answer = stack.invoke(&membership, &hello).await.payload;
+        let body = answer["body"].as_str().unwrap_or_else(|| panic!("{answer}"));
+        serde_json::from_str::<Value>(body).expect("a frame is JSON")
+    };
+    for (age, is_gone) in [(60, true), (0, false)] {
+        let room = unique("room");
+        let id = put_orphan(&stack, &room, age).await;
+        assert_eq!(hello(&id).await["type"], "hello");
+        let receipt = alice.publish(&[&room], json!(1)).await;
+        assert_receipt(&receipt, &receipt["id"], &[(&room, [0, 1, 0])]);
+        if is_gone {
+            wait_until_nothing_is_stored(&stack, &id).await;
+            assert_error(&hello(&id).await, "not_connected");
+        } else {
+            let only = BTreeSet::from([room]);
+            assert_eq!(stored(&stack, &id).await, [only.clone(), only], "it may be connecting");
+            stack.delete_row(&id).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_session_has_its_history_read_by_those_who_are_subscribed_to_it() {
+    let (mut alice, mut bob) = (Client::new("alice").await, Client::new("bob").await);
+    let (room, other) = (unique("room"), unique("other"));
+    alice.publish(&[&room, &other], json!("before")).await;
+    let question = |session: &str| json!({"action": "history", "session": session, "last": 10, "id": "q"});
+    assert_error(&bob.ask(question(&room)).await, "forbidden");
+
+    subscribed(&mut bob, &[&room]).await;
+    let answer = bob.ask(question(&room)).await;
+    assert_eq!((&answer["type"], &answer["messages"][0]["message"]), (&json!("history"), &json!("before")));
+    assert_error(&bob.ask(question(&other)).await, "forbidden");
+
+    unsubscribe(&mut bob, &[&room]).await;
+    assert_error(&bob.ask(question(&room)).await, "forbidden");
+}
