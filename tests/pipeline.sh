@@ -13,7 +13,13 @@
 artifacts=${1:?name the folder of built functions}
 [[ ${AWS_ENDPOINT_URL:-} == http://127.0.0.1:* ]] || die "this is for the local stack: eval \"\$(scripts/local.sh env)\" first"
 work=$(mktemp -d)
-on_exit "rm -rf $work"
+background=()
+# shellcheck disable=SC2329 # Called by the trap.
+tidy() {
+  kill ${background[@]+"${background[@]}"} 2>/dev/null || true
+  rm -rf "$work"
+}
+on_exit tidy
 terraform_setup "$work"
 # The S3 backend assumes a role elsewhere than at AWS_ENDPOINT_URL, and asks for buckets as host names, which 127.0.0.1 has
 # none of.
@@ -24,6 +30,42 @@ mkdir "$work/one"
 copy_tree "$work/one" .
 ln -s "$VENV" "$work/one/.venv"
 
+# become ROLE: from here on, this shell acts as that role, with the token that `as` wrote. It starts as the administrator.
+become() {
+  [ "$1" != administrator ] || return 0
+  unset AWS_ACCESS_KEY_ID AWS_SECRET_ACCESS_KEY
+  export AWS_ROLE_ARN=$1 AWS_WEB_IDENTITY_TOKEN_FILE=$work/token AWS_ROLE_SESSION_NAME=pipeline
+}
+
+# provide ROLE CHECKOUT ROOT: starts the AWS provider, 700 MB, once for whatever the role runs in the checkout: Terraform would
+# start it anew several times a run, which is most of a run's time. A provider takes credentials from its own environment and
+# relative paths from its own folder; all roots of a checkout are equally deep.
+provide() {
+  local place=$work/provider/${1##*/}-$2 root=$work/$2/infra/$3 tries
+  mkdir -p "$place"
+  # Runs with a provider attached install none: this is where the lock file is checked.
+  TF_DATA_DIR=$place terraform -chdir="$root" init -backend=false -input=false -lockfile=readonly >"$place/log" 2>&1 || {
+    cat "$place/log" >&2
+    die "terraform init failed: see above"
+  }
+  (become "$1" && cd "$root" && TMPDIR=$place TF_LOG_SDK=error exec "$place"/providers/*/*/*/*/*/terraform-provider-aws_* -debug) >"$place/log" 2>&1 &
+  background+=($!)
+  for ((tries = 0; tries < 600; tries++)); do
+    sed -n "s/^[[:space:]]*TF_REATTACH_PROVIDERS='\(.*\)'$/\1/p" "$place/log" >"$place/address"
+    [ ! -s "$place/address" ] || return 0
+    kill -0 $! 2>/dev/null || break
+    sleep 0.1
+  done
+  cat "$place/log" >&2
+  die "the provider for ${1##*/} in $2 did not start: see above"
+}
+
+# attach ROLE CHECKOUT: from here on, Terraform uses that provider.
+attach() {
+  TF_REATTACH_PROVIDERS=$(cat "$work/provider/${1##*/}-$2/address") || die "there is no provider for ${1##*/} in $2"
+  export TF_REATTACH_PROVIDERS
+}
+
 say "--- an administrator prepares the account"
 bad_account() { # ACCOUNT WHY
   ! "$work/one/scripts/bootstrap.sh" "$1" --yes --allow-endpoint 2>"$work/log" || die "bootstrap.sh has prepared an account '$1'"
@@ -31,7 +73,8 @@ bad_account() { # ACCOUNT WHY
 }
 for account in terraform example A/b; do bad_account "$account" 'neither terraform nor example'; done
 bad_account nowhere 'there is no infra/bootstrap/nowhere.tfvars'
-bootstrap() { "$work/one/scripts/bootstrap.sh" acme --yes --allow-endpoint 2>"$work/log"; }
+bootstrap() { (attach administrator one && "$work/one/scripts/bootstrap.sh" acme --yes --allow-endpoint 2>"$work/log"); }
+provide administrator one bootstrap
 cat >"$work/one/infra/bootstrap/acme.tfvars" <<TFVARS
 region        = "$AWS_REGION"
 name          = "ship"
@@ -61,7 +104,7 @@ environment() {
 }
 port=$("$PY" "$ROOT/scripts/lib/stack.py" port 8082)
 "$PY" "$ROOT/scripts/lib/issuer.py" serve "$work/key" "$port" >"$work/issuer.log" 2>&1 &
-on_exit "kill $! 2>/dev/null; rm -rf $work"
+background+=($!)
 environment staging --anonymous
 environment production --issuer "http://127.0.0.1:$port" --audience hub
 printf '#!/bin/sh\n%q %q token %q http://127.0.0.1:%s --session "smoke|1" && echo "smoke|1"\n' "$PY" "$ROOT/scripts/lib/issuer.py" "$work/key" "$port" >"$work/one/infra/environments/production/smoke-token"
@@ -70,6 +113,8 @@ new() { "$work/one/scripts/new-environment.sh" "$1" --region "$AWS_REGION" --arc
 new misnamed --name other --state-key staging/misnamed.tfstate
 new trespass --name ship-staging --state-key production/terraform.tfstate
 cp -R "$work/one" "$work/two"
+provide "$deployer" one environments/staging
+provide "$planner" two environments/staging
 
 # Three releases: zips of other bytes, as another build leaves them.
 for release in r1 r2 r3; do
@@ -103,7 +148,11 @@ claims = {"iss": "https://token.actions.githubusercontent.com", "aud": "sts.amaz
 print(part({"alg": "RS256"}), part({**claims, "sub": sys.argv[1], **json.loads(sys.argv[2] or "{}")}), "c2ln", sep=".")' "$2" "${CLAIMS:-}")
   shift 2
   printf '%s' "$token" >"$work/token"
-  env -u AWS_ACCESS_KEY_ID -u AWS_SECRET_ACCESS_KEY AWS_ROLE_ARN="$role" AWS_WEB_IDENTITY_TOKEN_FILE="$work/token" AWS_ROLE_SESSION_NAME=pipeline "$@"
+  (
+    become "$role"
+    [[ ! "$*" =~ $work/([^/]+)/(infra|scripts)/ ]] || attach "$role" "${BASH_REMATCH[1]}"
+    exec "$@"
+  )
 }
 # Both forms of the subject, without the ids of owner and repository and with them.
 old=repo:example/hub
@@ -208,6 +257,8 @@ git -C "$work/one" add . ":(exclude).venv"
 git -C "$work/one" -c user.name=test -c user.email=test@example.com commit --quiet --message 'the hub, with its environments'
 git clone --quiet "$work/one" "$work/clone"
 ln -s "$VENV" "$work/clone/.venv"
+provide "$planner" clone environments/production
+provide "$producer" clone environments/production
 production() { as "$@" --allow-endpoint >"$work/out" 2>"$work/log" || { cat "$work/log" >&2 && die "${*:3} failed: see above"; }; }
 deploy=("$work/clone/scripts/deploy.sh" production)
 production "$planner" "$old:ref:refs/heads/main" "${deploy[@]}" --plan --save "$work/first.plan" "${r1[@]}"
@@ -256,7 +307,7 @@ permissions bounded ship-staging "$boundary" ship-production
 
 under_traffic() { "$PY" "$ROOT/tests/traffic.py" "$url" "$@" || die "${*:1:3} under traffic: see above"; }
 # What traffic.py runs is a program and no function of this shell.
-export -f as ship
+export -f as attach become die ship
 export work PY deployer job
 step() {
   say "--- $1"
@@ -316,3 +367,6 @@ say "--- production is removed by its own role"
 production "$producer" "$production_job" "$work/clone/scripts/destroy.sh" production --confirm ship-production
 say "--- the permissions are those that Terraform needs"
 permissions compare "${HUB_STATE_DIR:-$ROOT/.local}/calls.jsonl" "${deployer##*/}" "${producer##*/}" "${planner##*/}"
+say "--- no Terraform started a provider of its own"
+installed=$(find "$work" -path '*/.terraform/providers')
+[ -z "$installed" ] || die "a run was not attached: there is $installed"
