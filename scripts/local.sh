@@ -323,7 +323,7 @@ client() {
   [ $# = 1 ] || die "client takes one session: scripts/local.sh client alice"
   need_up
   session=$(encoded "$1") || exit
-  [ ! -e "$STATE/issuer.pid" ] || token=$(token --session "$1" --send-to '*')
+  [ ! -e "$STATE/issuer.pid" ] || token=$(token --session "$1" --send-to '*' --subscribe-to '*')
   HUB_TOKEN=$token exec "$PY" -X utf8 "$ROOT/scripts/lib/client.py" "$(url)?session_id=$session"
 }
 
