@@ -73,8 +73,7 @@ async function run(options, steps) {
   const seen = { connects: [], sent: [], told: [] };
   const note = (kind, what) => seen[kind].push([clock.uptime(), what]);
   const { sockets, Socket } = makeNetwork(clock, note);
-  const token = options.session === undefined ? { token: "t" } : {};
-  const hub = connect({ url: "ws://hub.invalid/live", ...token, ...readOptions(options), WebSocket: Socket, clock });
+  const hub = connect({ url: "ws://hub.invalid/live", ...readOptions(options), WebSocket: Socket, clock });
   for (const type of ["message", "duplicate"]) {
     hub.on(type, ({ position, ...rest }) => note("told", [type, { ...rest, position: asPair(position) }]));
   }
@@ -129,12 +128,17 @@ async function run(options, steps) {
     }
   };
   const act = {
-    listen: ({ session }) =>
-      offs.set(
-        session,
-        hub.session(session).on("message", () => {}),
-      ),
-    leave: ({ session }) => offs.get(session)(),
+    listen: ({ session }) => {
+      for (const name of [session].flat()) {
+        offs.set(
+          name,
+          hub.session(name).on("message", () => {}),
+        );
+      }
+    },
+    leave: ({ session }) => {
+      for (const name of [session].flat()) offs.get(name)();
+    },
     close: () => hub.close(),
     send: ({ to, message, ...rest }) => void call(hub.send(to, message, readOptions(rest))),
     history: ({ session, ...rest }) => void call(hub.history({ session, ...rest })),
@@ -184,7 +188,7 @@ async function run(options, steps) {
 for (const file of readdirSync(VECTORS).filter((name) => name.endsWith(".json"))) {
   const { setups = {}, timelines } = JSON.parse(readFileSync(join(VECTORS, file), "utf8"));
   for (const { name, after, options, steps, chances = CHANCES } of timelines) {
-    const setup = setups[after] ?? { options: { session: "bob" }, steps: [] };
+    const setup = setups[after] ?? { options: options?.token ? {} : { session: "bob" }, steps: [] };
     test(`${file}: ${name}`, async () => {
       const { random } = Math;
       try {

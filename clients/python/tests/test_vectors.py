@@ -152,10 +152,13 @@ class Timeline:
 
     def do(self, hub: HubClient, step: dict[str, Any]) -> None:
         name, arguments = step["do"], {key: value for key, value in step.items() if key != "do"}
+        names = arguments["session"] if isinstance(arguments.get("session"), list) else [arguments.get("session")]
         if name == "listen":
-            self.offs[arguments["session"]] = hub.session(arguments["session"]).on("message", lambda message: None)
+            for session in names:
+                self.offs[session] = hub.session(session).on("message", lambda message: None)
         elif name == "leave":
-            self.offs.pop(arguments["session"])()
+            for session in names:
+                self.offs.pop(session)()
         elif name == "close":
             self.call(hub.close())
         elif name == "send":
@@ -202,7 +205,7 @@ class Vectors(unittest.TestCase):
         for path in sorted(VECTORS.glob("*.json")):
             content = json.loads(path.read_text())
             for timeline in content["timelines"]:
-                setup = content.get("setups", {}).get(timeline.get("after"), {"options": {"session": "bob"}, "steps": []})
+                setup = content.get("setups", {}).get(timeline.get("after"), {"options": {} if "token" in timeline.get("options", {}) else {"session": "bob"}, "steps": []})
                 steps = [*setup["steps"], *timeline["steps"]]
                 options = {**setup["options"], **timeline.get("options", {})}
                 for chance in timeline.get("chances", CHANCES):
