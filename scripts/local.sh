@@ -6,7 +6,8 @@
 #   scripts/local.sh status                    say what runs (exit code 0: all of it, 1: crashed or half started, 3: nothing)
 #   scripts/local.sh logs [function] [--follow]  print the functions' log lines (JSON), oldest first
 #   scripts/local.sh open [session]            open the page in a browser, as that session (default: demo)
-#   scripts/local.sh client <session>          connect as that session: each line of input is sent, each frame that comes is printed
+#   scripts/local.sh client <session> [--room SESSION]...  connect as that session, and subscribe to those: each line of input is
+#                                              sent, each frame that comes is printed
 #   scripts/local.sh url                       print the WebSocket address and nothing else
 #   scripts/local.sh output NAME               print one of the module's outputs (infra/outputs.tf)
 #   scripts/local.sh token --session NAME      print a token for a stack that is up with --auth (see token --help)
@@ -320,11 +321,11 @@ open_page() {
 
 client() {
   local token='' session
-  [ $# = 1 ] || die "client takes one session: scripts/local.sh client alice"
+  [[ $# -ge 1 && $1 != -* ]] || die "client takes a session: scripts/local.sh client alice --room room-7"
   need_up
   session=$(encoded "$1") || exit
   [ ! -e "$STATE/issuer.pid" ] || token=$(token --session "$1" --send-to '*' --subscribe-to '*')
-  HUB_TOKEN=$token exec "$PY" -X utf8 "$ROOT/scripts/lib/client.py" "$(url)?session_id=$session"
+  HUB_TOKEN=$token PYTHONPATH=$ROOT/clients/python/src exec "$PY" -X utf8 -m websocket_hub "$(url)?session_id=$session" "${@:2}"
 }
 
 output() {

@@ -17,8 +17,8 @@ from websockets.sync.server import serve
 
 SCRIPTS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../scripts")
 TOKEN = "header.claims.signature"
-CLIENT = [sys.executable, "-X", "utf8", f"{SCRIPTS}/lib/client.py"]
-ENVIRONMENT = {**os.environ, "HUB_TOKEN": TOKEN}
+CLIENT = [sys.executable, "-X", "utf8", "-m", "websocket_hub"]
+ENVIRONMENT = {**os.environ, "HUB_TOKEN": TOKEN, "PYTHONPATH": f"{SCRIPTS}/../clients/python/src"}
 
 
 class Hub:
@@ -44,8 +44,8 @@ class Hub:
             socket.send("")
 
 
-def piped(url: str, text: str) -> tuple:
-    done = subprocess.run([*CLIENT, url], env=ENVIRONMENT, input=text, capture_output=True, encoding="utf-8", timeout=30, check=False)
+def piped(url: str, text: str, *arguments: str) -> tuple:
+    done = subprocess.run([*CLIENT, url, *arguments], env=ENVIRONMENT, input=text, capture_output=True, encoding="utf-8", timeout=30, check=False)
     return done.returncode, done.stdout, done.stderr
 
 
@@ -85,6 +85,8 @@ def check_against_a_scripted_hub() -> None:
     assert piped(f"{hub.address}/?session_id=a", "one\n\n  two") == (0, '{"got": "☃\x9b\u202e"}\n' * 2, "")
     assert hub.frames == ["one", "two"], hub.frames
     assert hub.handshakes == [("/?session_id=a", f"hub.v1, bearer.{TOKEN}")], hub.handshakes
+    assert piped(hub.address, "one", "--room", "r-1", "--room", "r-2")[0] == 0
+    assert hub.frames[2:] == ['{"action":"subscribe","sessions":["r-1","r-2"],"id":"rooms"}', "one"], hub.frames
     for address, text, said in (
         (hub.address, "close\n", "the connection has ended: "),
         (f"{hub.address}/refused", "", f"cannot connect to {hub.address}/refused: "),
@@ -99,15 +101,17 @@ def check_against_a_scripted_hub() -> None:
 
 
 def check_on_the_stack() -> None:
-    session = f"auth0|{uuid.uuid4().hex}+a"
+    session, room = f"auth0|{uuid.uuid4().hex}+a", f"room-{uuid.uuid4().hex}"
     client = subprocess.Popen(
-        [f"{SCRIPTS}/local.sh", "client", session], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8",
+        [f"{SCRIPTS}/local.sh", "client", session, "--room", room], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8",
     )
+    # The answer is there while the input is still open.
+    subscribed = json.loads(client.stdout.readline())
+    assert [subscribed["type"], *(place["session"] for place in subscribed["sessions"])] == ["subscribed", room], subscribed
     client.stdin.write('{"action":"ping"}\n')
     client.stdin.flush()
-    # The answer is there while the input is still open.
     assert client.stdout.readline() == '{"type":"pong"}\n'
-    frame = {"action": "sendMessage", "sessions": [session], "message": "é ☃", "id": "m-1"}
+    frame = {"action": "sendMessage", "sessions": [room], "message": "é ☃", "id": "m-1"}
     out, err = client.communicate(json.dumps(frame, ensure_ascii=False) + "\n", timeout=30)
     frames = sorted((json.loads(line) for line in out.splitlines()), key=lambda frame: frame["type"])
     assert (client.returncode, err) == (0, "") and [frame["type"] for frame in frames] == ["message", "receipt"], (client.returncode, out, err)

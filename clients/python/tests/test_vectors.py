@@ -152,7 +152,8 @@ class Timeline:
 
     def do(self, hub: HubClient, step: dict[str, Any]) -> None:
         name, arguments = step["do"], {key: value for key, value in step.items() if key != "do"}
-        names = arguments["session"] if isinstance(arguments.get("session"), list) else [arguments.get("session")]
+        given = arguments.get("session", [])
+        names: list[str] = given if isinstance(given, list) else [given]
         if name == "listen":
             for session in names:
                 self.offs[session] = hub.session(session).on("message", lambda message: None)
@@ -205,7 +206,9 @@ class Vectors(unittest.TestCase):
         for path in sorted(VECTORS.glob("*.json")):
             content = json.loads(path.read_text())
             for timeline in content["timelines"]:
-                setup = content.get("setups", {}).get(timeline.get("after"), {"options": {} if "token" in timeline.get("options", {}) else {"session": "bob"}, "steps": []})
+                setup = content.get("setups", {}).get(
+                    timeline.get("after"), {"options": {} if "token" in timeline.get("options", {}) else {"session": "bob"}, "steps": []}
+                )
                 steps = [*setup["steps"], *timeline["steps"]]
                 options = {**setup["options"], **timeline.get("options", {})}
                 for chance in timeline.get("chances", CHANCES):

@@ -53,7 +53,7 @@ class Credentials:
         # What RFC 9110 calls a token.
         if not re.fullmatch(r"[\w!#$%&'*+.^`|~-]+", token, re.ASCII):
             raise ValueError('a subprotocol cannot carry this token: use token_in="query"')
-        return url, ["hub.v1", f"bearer.{token}"]
+        return url, protocols_of(token)
 
     def _note(self, link: Link, given: Any) -> str | None:
         token, expires_at = given if isinstance(given, Token) else (given, None)
@@ -73,6 +73,10 @@ class Credentials:
             self._ends_at = now + MINUTE
         link.expires, link.ends_at, link.presented = expires, self._ends_at, True
         return token
+
+
+def protocols_of(token: str | None) -> list[str]:
+    return ["hub.v1", f"bearer.{token}"] if token else []
 
 
 async def ask(source: Any, request: TokenRequest) -> Any:

@@ -46,7 +46,7 @@ class Entry:
     @property
     def lingers(self) -> bool:
         """What ends a listener may begin the next one at once."""
-        return not self.listeners and self.left_at is not None and uptime() - self.left_at < LINGER - 0.01
+        return not self.listeners and self.left_at is not None and uptime() - self.left_at < LINGER - 0.1
 
 
 @dataclasses.dataclass(eq=False)

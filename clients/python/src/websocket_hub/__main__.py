@@ -1,18 +1,25 @@
-"""What scripts/local.sh client runs: each line of the input is sent as a frame, each frame that comes is printed as a line.
+"""A hub by hand: each line of the input is sent as a frame, each frame that comes is printed as a line.
 
-    client.py URL      (with a token, where the hub asks for one, in HUB_TOKEN)
+    python -m websocket_hub URL [--room SESSION]...      (with a token, where the hub asks for one, in HUB_TOKEN)
 
 In a terminal it ends with the input. After a pipe or a file it waits for answers, until none has come for two seconds.
 """
 
+from __future__ import annotations
+
+import argparse
 import asyncio
 import contextlib
 import os
 import sys
 import threading
 
-from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed, InvalidHandshake
+from websockets.asyncio.client import ClientConnection
+from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidURI
+
+from ._credentials import protocols_of
+from ._link import open_socket
+from ._outbox import to_json
 
 PATIENCE = 2  # seconds
 TYPED = os.isatty(0)
@@ -29,7 +36,7 @@ def printable(text: str) -> str:
     return "".join(character if character.isprintable() else f"\\u{ord(character):04x}" for character in text)
 
 
-def send_lines(socket: ClientConnection, loop: asyncio.AbstractEventLoop, ended: asyncio.Future) -> None:
+def send_lines(socket: ClientConnection, loop: asyncio.AbstractEventLoop, ended: asyncio.Future[None]) -> None:
     """In a thread, since a file cannot be waited for otherwise. That the connection has ended is noticed where frames come in."""
     with contextlib.suppress(Exception):
         for line in sys.stdin.buffer:
@@ -40,10 +47,13 @@ def send_lines(socket: ClientConnection, loop: asyncio.AbstractEventLoop, ended:
         loop.call_soon_threadsafe(ended.set_result, None)
 
 
-async def talk(socket: ClientConnection) -> None:
-    ended = asyncio.get_running_loop().create_future()
+async def talk(socket: ClientConnection, rooms: list[str]) -> None:
+    loop = asyncio.get_running_loop()
+    ended = loop.create_future()
+    if rooms:
+        await socket.send(to_json({"action": "subscribe", "sessions": rooms, "id": "rooms"}))
     show(PROMPT)
-    threading.Thread(target=send_lines, args=(socket, asyncio.get_running_loop(), ended), daemon=True).start()
+    threading.Thread(target=send_lines, args=(socket, loop, ended), daemon=True).start()
     while True:
         receiving = asyncio.ensure_future(socket.recv(decode=True))
         try:
@@ -59,16 +69,15 @@ async def talk(socket: ClientConnection) -> None:
             show(f"\r\x1b[K< {printable(frame)}\n{PROMPT}" if SHOWN else f"{frame}\n")
 
 
-async def main(url: str) -> str:
+async def main(url: str, rooms: list[str]) -> str:
     """What has gone wrong, if anything."""
-    token = os.environ.get("HUB_TOKEN")
     try:
-        # No proxy: the address is this machine's.
-        socket = await connect(url, subprotocols=["hub.v1", f"bearer.{token}"] if token else None, proxy=None, close_timeout=1)
-    except (OSError, InvalidHandshake) as error:
+        # A terminal on this machine needs no proxy, and a proxy could not reach this machine.
+        socket = await open_socket(url, protocols_of(os.environ.get("HUB_TOKEN")), {"proxy": None})
+    except (OSError, InvalidHandshake, InvalidURI) as error:
         return f"cannot connect to {url}: {error}"
     try:
-        await talk(socket)
+        await talk(socket, rooms)
     except ConnectionClosed as error:
         return f"the connection has ended: {error}"
     except BrokenPipeError:  # The output has been closed, as `head` does.
@@ -79,12 +88,22 @@ async def main(url: str) -> str:
     return ""
 
 
-if __name__ == "__main__":
+def run() -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m websocket_hub", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("url", help="the hub's address, with ?session_id=")
+    parser.add_argument("--room", action="append", default=[], metavar="SESSION", help="subscribe to this session too")
+    options = parser.parse_args()
     try:
-        wrong = asyncio.run(main(sys.argv[1]))
+        wrong = asyncio.run(main(options.url, options.room))
         code = 1 if wrong else 0
         print(wrong, end="\n" if wrong else "", file=sys.stderr)
     except KeyboardInterrupt:
         code = 130
     # The thread may still wait for input, and an orderly exit for the thread.
     os._exit(code)
+
+
+if __name__ == "__main__":
+    run()
