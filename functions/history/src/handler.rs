@@ -89,8 +89,12 @@ impl Handler {
 
     /// Whether it is the history of the connection's own session, or of one that it is subscribed to.
     async fn may_read(&self, sender: &Sender, session: &SessionId, id: &str) -> Result<bool, Stop> {
-        if sender.grant.as_ref().is_some_and(|grant| grant.session == *session) {
-            return Ok(true);
+        if let Some(grant) = &sender.grant {
+            let is_own = grant.session == *session;
+            // What it may not subscribe to, it is not subscribed to.
+            if is_own || !grant.subscribe_to.covers(session) {
+                return Ok(is_own);
+            }
         }
         let connection = sender.connection(&self.responder.registry, id).await?;
         Ok(connection.session == *session || connection.subscriptions.contains(session))

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use hub::{
+    failure::{Failure, chain},
     invocation::Stop,
     protocol::{Code, MAX_SUBSCRIPTIONS, Refusal, SessionId},
     registry::{Added, Connection, Registry},
@@ -43,7 +44,7 @@ impl Subscribing<'_> {
             Ok(Some(_)) => Ok(()),
             Ok(None) => {
                 if let Err(failure) = self.subscriptions.remove(&sender.connection_id, &others).await {
-                    self.request.origin.log_failure(&failure);
+                    self.left(&failure);
                 }
                 Err(not_connected(id).into())
             }
@@ -84,8 +85,15 @@ impl Subscribing<'_> {
             self.registry.take_subscriptions(id, new).await
         };
         if let Err(failure) = undoing.await {
-            self.request.origin.log_failure(&failure);
+            self.left(&failure);
         }
+    }
+
+    /// Logs what could not be taken back: it goes with the connection, or expires.
+    fn left(&self, failure: &Failure) {
+        let origin = self.request.origin;
+        let (route, connection_id) = (origin.route, origin.id());
+        tracing::warn!(route, connection_id, error = chain(failure), "not taken back");
     }
 
     fn check_grant(&self, sessions: &[SessionId]) -> Result<(), Refusal> {
