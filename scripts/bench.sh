@@ -5,7 +5,7 @@
 #   scripts/bench.sh [--only PART[,PART...]] [--functions-dir DIR] [--env NAME=VALUE] [--fanout N] [--rounds N] [--docs]
 #   scripts/bench.sh --check | --accept
 #
-#   --only           instructions, times, history, memory, fan-out, size, concurrency
+#   --only           instructions, times, tables, memory, fan-out, size, concurrency
 #   --functions-dir  other builds of the functions, DIR/<function>/bootstrap (default: target/lambda, built first)
 #   --env            a variable in this project's functions' environment, to see what it changes
 #   --fanout         FANOUT_CONCURRENCY of all programs (default: 64)
@@ -39,7 +39,7 @@ while [ $# -gt 0 ]; do
   shift
 done
 for part in ${only//,/ }; do
-  [[ " instructions times history memory fan-out size concurrency " == *" $part "* ]] || die "--only: there is no part $part, see --help"
+  [[ " instructions times tables memory fan-out size concurrency " == *" $part "* ]] || die "--only: there is no part $part, see --help"
 done
 [ -z "$docs" ] || [ -z "$only$functions" ] || die "--docs takes a whole run on the project's own build: leave out --only and --functions-dir"
 

@@ -51,8 +51,8 @@ async fn main() -> ExitCode {
     if wanted("times") {
         figures.extend(bench.times().await);
     }
-    if wanted("history") {
-        figures.extend(bench.history().await);
+    if wanted("tables") {
+        figures.extend(bench.tables().await);
     }
     if wanted("memory") {
         figures.extend(bench.memory().await);

@@ -67,9 +67,11 @@ impl Bench {
     /// Counts the instructions of a whole process that hands `event` to `handle`.
     async fn count(&self, program: &Program, label: &str, job: Job) -> f64 {
         let mut world = self.world(if matches!(job, Job::Fanout) { COUNTED + 1 } else { 0 }).await;
-        if matches!(job, Job::Kept) {
-            world = world.with_history();
-        }
+        world = match job {
+            Job::Kept => world.with_history(),
+            Job::Subscribed => world.with_subscriptions(),
+            _ => world,
+        };
         let file = self.out.join(format!("callgrind/{}-{label}.out", program.name));
         let setting = Setting { callgrind: Some(&file), ..self.setting() };
         let key = if matches!(job, Job::Sample) { program.name } else { label };
@@ -80,7 +82,7 @@ impl Bench {
         for _ in 0..MOST_COUNTS {
             let process = program.start(&world, setting).await;
             let done = match job {
-                Job::First | Job::Kept => process.try_send(ONE, 1).await,
+                Job::First | Job::Kept | Job::Subscribed => process.try_send(ONE, 1).await,
                 Job::Ungranted => process.invoke(ungranted(ONE), 1).await,
                 Job::Fanout => process.try_send(CROWD, COUNTED + 1).await,
                 Job::Sample => process.invoke(event(program.name).to_string(), 0).await,
@@ -122,6 +124,11 @@ impl Bench {
         for (index, (name, label, job)) in [
             ("ungranted", "instructions of that without a grant: the sender's row is read", Job::Ungranted),
             ("history", "instructions of that with history: the message is written first", Job::Kept),
+            (
+                "subscriptions",
+                "instructions of that with subscriptions: two tables are read",
+                Job::Subscribed,
+            ),
         ]
         .into_iter()
         .enumerate()
@@ -189,21 +196,32 @@ impl Bench {
         ]
     }
 
-    /// How long a sender waits for the receipt of a message to one connection, without and with history, where DynamoDB and
-    /// the gateway take the time that they do on AWS.
-    pub(crate) async fn history(&self) -> Vec<Figure> {
+    /// How long a sender waits for the receipt of a message to one connection, without and with the other tables, where
+    /// DynamoDB and the gateway take the time that they do on AWS.
+    pub(crate) async fn tables(&self) -> Vec<Figure> {
         let mut figures = Vec::new();
-        for (key, label) in [
-            ("message", "a message to one; DynamoDB answers after 5 ms, the gateway after 10 ms"),
-            ("message_history", "the same with history"),
+        for (key, label, history, subscriptions) in [
+            (
+                "message",
+                "a message to one; DynamoDB answers after 5 ms, the gateway after 10 ms",
+                false,
+                false,
+            ),
+            ("message_subscriptions", "the same with subscriptions", false, true),
+            ("message_history", "the same with history", true, false),
+            ("message_both", "the same with both", true, true),
         ] {
             eprintln!("{label}");
             let mut world = self.world(0).await;
-            if key == "message_history" {
+            if history {
                 world = world.with_history();
+            }
+            if subscriptions {
+                world = world.with_subscriptions();
             }
             world.table.script(|_, _| Answer::Serve.after(TABLE_CALL));
             world.messages.script(|_, _| Answer::Serve.after(TABLE_CALL));
+            world.subscriptions.script(|_, _| Answer::Serve.after(TABLE_CALL));
             slow_gateway(&world, POST);
             let process = self.programs[0].start(&world, self.setting()).await;
             let mut least = f64::INFINITY;
@@ -381,6 +399,8 @@ enum Job {
     Ungranted,
     /// The same as the first, in a hub with history.
     Kept,
+    /// The same as the first, in a hub with subscriptions.
+    Subscribed,
     /// A message to many.
     Fanout,
     /// The function's own sample event.
