@@ -244,6 +244,64 @@ for (const [version, links] of [
       assert.deepEqual(heard, [["room", 1]]);
     });
 
+    test("a session is subscribed to while something that listens to it is mounted", async () => {
+      const client = await connect("alice", { WebSocket });
+      const heard = [];
+      function Room({ name, mark }) {
+        const { session, isReady, error } = hooks.useSession(name);
+        hooks.useMessages(name, ({ message }) => heard.push([mark, message]));
+        return `${session?.name} ${error?.code ?? isReady} `;
+      }
+      const frames = () => hub.frames.splice(0).filter(({ frame }) => /subscribe/.test(frame.action));
+      const asked = () => frames().map(({ frame: { action, sessions } }) => [action, ...sessions].join(" "));
+      const say = (session) => hub.deliver(null, { id: session, sessions: [session], message: session });
+      const show = (...names) =>
+        render(h(hooks.HubProvider, { client }, ...names.map((name, mark) => h(Room, { key: mark, name, mark }))));
+      hub.maySubscribe = (link, session) => session !== "no";
+      show("one", "one", "two", null);
+      await until(() => root.container.textContent === "one true one true two true undefined false ");
+      assert.deepEqual(asked(), ["subscribe one two"]);
+      say("one");
+      await until(() => heard.length === 2);
+      // Another name in its place, one that the hub refuses, and one component less.
+      show("three", "one", "no");
+      await until(() => text() === "three true one true no forbidden ");
+      assert.deepEqual(asked().slice(0, 1), ["subscribe three no"]);
+      await new Promise((resolve) => setTimeout(resolve, 1_100));
+      assert.deepEqual(asked(), ["unsubscribe two"]);
+      say("one");
+      say("two");
+      say("three");
+      await until(() => heard.length > 2);
+      await aWhile();
+      assert.deepEqual(heard, [[0, "one"], [1, "one"], [0, "three"]]); // prettier-ignore
+      await unmount();
+      assert.equal([...hub.open][0].subscriptions.size, 2);
+      await new Promise((resolve) => setTimeout(resolve, 1_100));
+      assert.deepEqual(asked(), ["unsubscribe one three"]);
+      assert.deepEqual(client.state.name, "open");
+    });
+
+    test("what is hidden for a moment stays subscribed, and a client of the component's own takes it along", async (t) => {
+      if (!react.Activity) return t.skip("this React has no <Activity>");
+      const client = await connect("alice", { WebSocket });
+      const Room = () => String(hooks.useSession("room", client).isReady);
+      const Own = () => {
+        const own = hooks.useConnect({ url, session: "bob", WebSocket });
+        return String(hooks.useSession("room", own).isReady);
+      };
+      const show = (mode) => render(h(react.Activity, { mode }, h("p", null, h(Room), h(Own))));
+      show("visible");
+      await until(() => text() === "truetrue");
+      show("hidden");
+      await until(() => opened() === 1);
+      show("visible");
+      await until(() => opened() === 2 && text() === "truetrue");
+      await new Promise((resolve) => setTimeout(resolve, 1_100));
+      const asked = hub.frames.filter(({ frame }) => /subscribe/.test(frame.action)).map(({ link }) => link.session);
+      assert.deepEqual(asked, ["alice", "bob", "bob"]);
+    });
+
     test("a child can send in its first effect, and the functions stay the same", async () => {
       const bob = await connect("bob");
       const heard = [];

@@ -7,6 +7,7 @@ import { Clock, FakeHub, jwt, type FakeHubLink, type FakeHubTransport } from "..
 const clock = new Clock();
 new Clock({ time: new Date() });
 const hub = new FakeHub({ clock, terminate: true, history: true });
+new FakeHub({ subscriptions: false });
 const client: HubClient = connect({ url: hub.url, session: "alice", WebSocket: hub.WebSocket, clock });
 
 hub.auth = true;
@@ -20,6 +21,10 @@ for (const { link, frame } of hub.frames) hub.answer(link, frame);
 const { delivered } = hub.deliver(null, { id: "1", sessions: ["alice"], message: { text: "hello" }, store: false });
 hub.drop();
 hub.drop(2);
+hub.loseAnswers();
+hub.maySubscribe = ({ subscriptions }: FakeHubLink, session) => subscriptions.size < session.length;
+hub.subscriptions = false;
+for (const link of hub.open) link.forget();
 hub.skip("alice");
 hub.forget();
 hub.reset();

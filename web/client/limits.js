@@ -54,8 +54,9 @@ export const INDEX_LAG = 5_000;
 // How many sessions beside its own a connection may hear. The hub has the same limit.
 export const SUBSCRIPTIONS = 100;
 
-// How long a session that nothing listens to any more stays subscribed.
+// How long a session that nothing listens to any more stays subscribed, and what is left within which time goes in one frame.
 export const LINGER = 1_000;
+export const TOGETHER = 100;
 
 // How often a client asks what the hub knows of it, and how long a subscription waits for the client's name.
 export const HELLO_INTERVAL = 15 * MINUTE;

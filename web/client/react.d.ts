@@ -1,7 +1,7 @@
 // Types of react.js: the client as hooks, for React 18 and newer.
 
 import type { DependencyList, ReactElement, ReactNode } from "react";
-import type { HubClient, HubOptions, HubState, Message } from "./hub.js";
+import type { HubClient, HubError, HubOptions, HubState, Message, Session } from "./hub.js";
 
 /**
  * Gives a client to all components within. It neither connects nor closes it, so one that is made outside of React, such as
@@ -27,12 +27,31 @@ export function useHub<T = any>(client?: HubClient<T> | null): Hub<T>;
  */
 export function useMessages<T = any>(listener: (message: Message<T>) => void, client?: HubClient<T> | null): void;
 
-/** The same for the messages to one session. There are none while `session` is null or undefined. */
+/**
+ * The same for the messages to one session, which the client is subscribed to meanwhile. There are none while `session` is
+ * null or undefined.
+ */
 export function useMessages<T = any>(
   session: string | null | undefined,
   listener: (message: Message<T>) => void,
   client?: HubClient<T> | null,
 ): void;
+
+/**
+ * Keeps the client subscribed to a session while the component is mounted, and renders it again when that or `error` changes.
+ * Without a name, `session` is null.
+ */
+export function useSession<T = any>(name: string, client?: HubClient<T> | null): SessionStatus<T, Session<T>>;
+export function useSession<T = any>(name: string | null | undefined, client?: HubClient<T> | null): SessionStatus<T>;
+
+export interface SessionStatus<T = any, S = Session<T> | null> {
+  /** To send to it, and for its `history()` and `position()`. The same object at each render. */
+  session: S;
+  /** Whether every message to it that is sent from now on arrives. */
+  isReady: boolean;
+  /** Why the hub refuses the subscription, or null. */
+  error: HubError | null;
+}
 
 /**
  * Makes a client that belongs to the component: it connects when the component has mounted, and closes when it is unmounted.

@@ -83,6 +83,20 @@ export function useMessages(...args) {
   }, [hub, all, session, latest]);
 }
 
+export function useSession(name, client) {
+  const hub = useClient(client, "useSession()");
+  const [session, subscribe, getStatus] = useMemo(() => {
+    const session = name == null ? null : hub.session(name);
+    const subscribe = (changed) => {
+      const offs = [session?.on("message", () => {}), session?.on("change", changed)];
+      return () => offs.forEach((off) => off?.());
+    };
+    return [session, subscribe, () => session?.error ?? session?.isReady ?? false];
+  }, [hub, name]);
+  const status = useSyncExternalStore(subscribe, getStatus, () => false);
+  return { session, isReady: status === true, error: Object(status) === status ? status : null };
+}
+
 export function useConnect(options, deps = []) {
   const latest = useLatest(options);
   const { url, session, token } = options;

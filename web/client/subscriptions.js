@@ -9,6 +9,7 @@ import {
   REFUSED_WITHIN,
   SECOND,
   SUBSCRIPTIONS,
+  TOGETHER,
 } from "./limits.js";
 import { newId } from "./outbox.js";
 import { createTimers } from "./timers.js";
@@ -197,15 +198,16 @@ export class Subscriptions {
 
   /** Who ends a listener may begin the next one at once, as React does. */
   #isLingering({ listeners, leftAt }) {
-    return !listeners && this.#clock.uptime() - leftAt < LINGER;
+    return !listeners && this.#clock.uptime() - leftAt < LINGER - TOGETHER;
   }
 
-  /** What is left together is unsubscribed from in one frame. */
   #sweepLater() {
     if (this.#sweeping.has("sweep")) return;
-    this.#sweeping.set("sweep", LINGER, () => {
+    const lingering = [...this.#entries.values()].filter((entry) => this.#isLingering(entry));
+    const first = Math.min(...lingering.map(({ leftAt }) => leftAt));
+    this.#sweeping.set("sweep", first + LINGER - this.#clock.uptime(), () => {
       this.#proceed([...this.#entries.values()]);
-      if ([...this.#entries.values()].some((entry) => this.#isLingering(entry))) this.#sweepLater();
+      this.#sweepLater();
     });
   }
 

@@ -21,6 +21,7 @@ import {
   type Receipt,
   type SendOptions,
   type Session,
+  type SessionEvents,
   type Token,
   type TokenRequest,
 } from "@websocket-hub/client";
@@ -161,6 +162,16 @@ for await (const { message } of room.messages()) message.text;
 room.on("message", ({ message }: Message<Chat>) => message.text)();
 const roomReceipt: Receipt = await room.send({ text: room.name }, { id: "2" });
 const posted: boolean = room.post({ text: String(roomReceipt.delivered) });
+await room.ready({ signal });
+await room.ready().catch(({ code, session }: HubError) => code === "too_many_subscriptions" && session?.length);
+const refusal: [boolean, HubError | null] = [room.isReady, room.error];
+const changed = (...[]: SessionEvents["change"]) => room.isReady;
+for (const off of [room.on("change", changed), room.on("gap", explain), room.on("lost", explain)]) off();
+room.on("error", ({ session }) => session?.length)();
+const kept: Message<Chat>[] = (await room.history({ last: 20, signal })).messages;
+connect({ url, session: "alice", positions: { room: room.position() } });
+// @ts-expect-error It is this session's.
+room.history({ session: "other" });
 
 // The life of a client
 
@@ -180,7 +191,7 @@ const figures: (number | null)[] = [
 ];
 await hub.close({ drain: 1_000 });
 await hub.close();
-export { name, posted, figures };
+export { name, posted, figures, refusal, kept };
 
 // What is refused
 
@@ -208,7 +219,7 @@ new HubError("late", "text");
 hub.state = { name: "open" };
 // @ts-expect-error There is no such state.
 hub.state.name === "reconnecting";
-// @ts-expect-error A session has only messages.
+// @ts-expect-error A session has no such event.
 room.on("state", () => {});
 // @ts-expect-error A send needs a message.
 hub.send("bob");

@@ -1,7 +1,22 @@
 // Compiled in a folder that has the package installed, never run: the types of the hooks.
 
-import { connect, type HubClient, type HubState, type Message, type Receipt } from "@websocket-hub/client";
-import { HubProvider, useConnect, useHub, useMessages, type Hub } from "@websocket-hub/client/react";
+import {
+  connect,
+  type HubClient,
+  type HubState,
+  type Message,
+  type Receipt,
+  type Session,
+} from "@websocket-hub/client";
+import {
+  HubProvider,
+  useConnect,
+  useHub,
+  useMessages,
+  useSession,
+  type Hub,
+  type SessionStatus,
+} from "@websocket-hub/client/react";
 
 interface Chat {
   text: string;
@@ -40,6 +55,13 @@ function Room({ name }: { name?: string }) {
   useMessages<Chat>(({ message }) => console.log(message.txt));
   // @ts-expect-error A listener is required.
   useMessages(name);
+  const room: SessionStatus<Chat, Session<Chat>> = useSession<Chat>("room");
+  const any: SessionStatus<Chat> = useSession<Chat>(name, client);
+  const status: [boolean, string | undefined] = [room.isReady, any.error?.session];
+  // @ts-expect-error Without a name there is no session.
+  useSession<Chat>(name).session.name;
+  // @ts-expect-error A message is what its type says.
+  void room.session.send({ txt: String(status) });
   const greet = async () => {
     const receipt: Receipt = await send("bob", { text: "hello" }, { ttl: 1_000 });
     const sent: boolean = post(["bob"], { text: receipt.id });
