@@ -74,6 +74,7 @@ class Socket:
         self.pings = 0
         self.sent: list[Any] = []  # But pings.
         self.received: Callable[[Any], object] = lambda frame: None
+        self.ended: Callable[[], object] = lambda: None
         self._incoming: asyncio.Queue[str | Close | None] = asyncio.Queue()
 
     async def send(self, data: str) -> None:
@@ -108,6 +109,7 @@ class Socket:
     def cut(self, code: int | None = None, reason: str = "") -> None:
         if self.open:
             self.open = False
+            self.ended()
             self._incoming.put_nowait(Close(code, reason) if code else None)
 
 

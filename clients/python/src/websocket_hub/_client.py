@@ -160,7 +160,7 @@ class HubClient:
         message: Json,
         *,
         id: str | None = None,
-        ttl: float | None | Standard = "standard",
+        ttl: float | Standard | None = "standard",
         store: bool = True,
     ) -> Receipt:
         """Sends `message`, any JSON, to every connection of the sessions, and returns the hub's receipt.
@@ -194,7 +194,7 @@ class HubClient:
         after: Position | None = None,
         last: int | None = None,
         limit: int | None = None,
-        ttl: float | None | Standard = "standard",
+        ttl: float | Standard | None = "standard",
     ) -> History:
         """Messages that the hub has kept: the newest, or those after a position. No listener is told, and no position moves."""
         if self._order.off:
@@ -255,7 +255,7 @@ class HubClient:
     def stopped(self) -> bool:
         return self._over is not None
 
-    def _ttl(self, given: float | None | Standard) -> float | None:
+    def _ttl(self, given: float | Standard | None) -> float | None:
         ttl = self._options.ttl if given == "standard" else given
         check_number("ttl", ttl)
         return ttl
@@ -713,7 +713,7 @@ class Session:
         self.name = check_session(name)
         self._hub = hub
 
-    async def send(self, message: Json, *, id: str | None = None, ttl: float | None | Standard = "standard", store: bool = True) -> Receipt:
+    async def send(self, message: Json, *, id: str | None = None, ttl: float | Standard | None = "standard", store: bool = True) -> Receipt:
         return await self._hub.send(self.name, message, id=id, ttl=ttl, store=store)
 
     def post(self, message: Json) -> bool:

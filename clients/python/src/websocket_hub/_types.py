@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
-from typing import Any, Literal, NamedTuple, Union
+from typing import Any, Literal, NamedTuple
 
 from ._errors import HubError
 
@@ -151,14 +151,10 @@ class TokenRequest(NamedTuple):
     refused: int
 
 
-TokenAnswer = Union[str, Token, None]
-TokenSource = Union[
-    str,
-    Callable[[], Union[TokenAnswer, Awaitable[TokenAnswer]]],
-    Callable[[TokenRequest], Union[TokenAnswer, Awaitable[TokenAnswer]]],
-]
-UrlSource = Union[str, Callable[[], Union[str, Awaitable[str]]]]
-Positions = Mapping[str, Union[Position, Mapping[str, Any], "list[Any]", None]]
+TokenAnswer = str | Token | None
+TokenSource = str | Callable[[], TokenAnswer | Awaitable[TokenAnswer]] | Callable[[TokenRequest], TokenAnswer | Awaitable[TokenAnswer]]
+UrlSource = str | Callable[[], str | Awaitable[str]]
+Positions = Mapping[str, Position | Mapping[str, Any] | list[Any] | None]
 
 
 def position_of(frame: Mapping[str, Any]) -> Position | None:
