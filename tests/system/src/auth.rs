@@ -277,6 +277,62 @@ async fn to_be_free_to_join_other_sessions_is_not_to_be_free_to_send_to_them() {
 
 #[tokio::test]
 #[ignore = "needs a stack that is up with --auth"]
+async fn a_connection_subscribes_to_what_the_token_allows_and_else_to_nothing() {
+    let stack = Stack::new().await;
+    let (tag, other) = (unique("room"), unique("other"));
+    let (room, pattern) = (format!("{tag}-1"), format!("{tag}-*"));
+    let mut alice = client(&unique("alice"), &["--send-to", "*"]).await;
+    let mut bob = client(&unique("bob"), &["--subscribe-to", &pattern]).await;
+    let subscribe = |sessions: &[&str]| json!({"action": "subscribe", "sessions": sessions, "id": "s"});
+
+    let own = bob.session.clone();
+    for sessions in [vec![&*other], vec![&room, &other], vec![&own, &other]] {
+        let answer = bob.ask(subscribe(&sessions)).await;
+        assert!(assert_error(&answer, "forbidden").contains(&other), "{answer}");
+        assert_eq!(answer["id"], "s");
+    }
+    let id = stack.connection_id_of(&bob).await;
+    assert!(stack.subscriptions_of(&id).await.is_empty());
+    assert_eq!(bob.ask(json!({"action": "hello"})).await["subscriptions"], json!([]));
+
+    let answer = bob.ask(subscribe(&[&room, &own])).await;
+    assert_eq!(answer["type"], "subscribed", "{answer}");
+    let answer = alice.publish(&[&room, &other], json!("hello")).await;
+    assert_receipt(&answer, &answer["id"], &[(&room, [1, 0, 0]), (&other, [0, 0, 0])]);
+    assert_delivery(bob.receive().await, &room, &answer["id"], &json!(alice.session), &json!("hello"));
+    // To hear a session is not to be free to send to it.
+    assert_error(&bob.publish(&[&room], json!(1)).await, "forbidden");
+
+    // Neither is the reverse, and a token without the claim means the own session.
+    assert_error(&alice.ask(subscribe(&[&room])).await, "forbidden");
+    let own = alice.session.clone();
+    assert_eq!(alice.ask(subscribe(&[&own])).await["type"], "subscribed");
+}
+
+#[tokio::test]
+#[ignore = "needs a stack that is up with --auth"]
+async fn a_subscription_ends_with_the_token() {
+    let stack = Stack::new().await;
+    let room = unique("room");
+    let mut alice = client(&unique("alice"), &["--send-to", "*"]).await;
+    let mut bob = client(&unique("bob"), &["--subscribe-to", "*", "--expires-in", SHORT]).await;
+    let answer = bob.ask(json!({"action": "subscribe", "sessions": [room]})).await;
+    assert_eq!(answer["type"], "subscribed", "{answer}");
+    let hello = bob.ask(json!({"action": "hello"})).await;
+    let id = stack.connection_id_of(&bob).await;
+    in_time("the end of the token", async {
+        while alice.publish(&[&room], json!(1)).await["delivered"] != 0 {
+            tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+        }
+    })
+    .await;
+    assert!(now_ms() / 1000 >= hello["expires_at"].as_u64().expect("a time").into(), "{hello}");
+    bob.wait_for_end().await;
+    stack.wait_until_nothing_is_left(&id).await;
+}
+
+#[tokio::test]
+#[ignore = "needs a stack that is up with --auth"]
 async fn a_backend_needs_no_token() {
     let stack = Stack::new().await;
     let mut bob = client(&unique("bob"), &[]).await;
@@ -376,6 +432,7 @@ async fn no_log_holds_a_token() {
     let good = token(&["--session", &session]);
     let mut alice = Client::through(&session, &format!("?token={good}")).await;
     alice.publish(&[&session], json!(1)).await;
+    alice.ask(json!({"action": "hello"})).await;
     let other = unique("bob");
     assert_eq!(status(&format!("?token={good}&session_id={other}")).await, StatusCode::FORBIDDEN);
 
@@ -384,7 +441,7 @@ async fn no_log_holds_a_token() {
     stack.wait_for_log_lines(&authorizer, &session, 1).await;
     stack.wait_for_log_lines(&stack.name_of("send-message").await, &session, 1).await;
     let mut functions = vec![authorizer];
-    for route in ["connect", "disconnect", "publish", "send-message"] {
+    for route in ["connect", "disconnect", "history", "membership", "publish", "send-message"] {
         functions.push(stack.name_of(route).await);
     }
     for function in functions {

@@ -20,6 +20,9 @@ pub(crate) fn event(name: &str) -> Value {
 
 /// The function that an event is for, by the event's name.
 fn function_of(name: &str) -> &'static str {
+    if ["hello", "subscribe", "unsubscribe"].iter().any(|route| name.starts_with(route)) {
+        return "membership";
+    }
     ["authorizer", "census", "connect", "disconnect", "history", "publish", "send-message"]
         .into_iter()
         .find(|function| name.starts_with(function))

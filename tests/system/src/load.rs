@@ -1,4 +1,5 @@
-//! Sockets that come and go while messages flow: nothing is lost, and nothing doubled.
+//! Sockets that come and go while messages flow: nothing is lost, and nothing doubled. Every other one that stays is in a
+//! session of its own and subscribed.
 //!
 //! `scripts/test.sh --long load` runs the long form; `--nocapture` shows the table of either.
 
@@ -38,6 +39,16 @@ const END: &str = "end";
 
 /// How often each message id was heard.
 type Heard = HashMap<String, u32>;
+
+async fn join_session(session: &str, is_subscribed: bool) -> Client {
+    if !is_subscribed {
+        return Client::in_session(session).await;
+    }
+    let mut client = Client::new("subscriber").await;
+    let answer = client.ask(json!({"action": "subscribe", "sessions": [session]})).await;
+    assert_eq!(answer["type"], "subscribed", "{answer}");
+    client
+}
 
 async fn reside(client: &mut Client) -> Heard {
     let mut heard = Heard::new();
@@ -95,7 +106,9 @@ async fn run(load: Load) {
     let mut residents: Vec<(usize, Client)> = stream::iter(0..load.residents)
         .map(|n| {
             let names = &names;
-            async move { (n % names.len(), Client::in_session(&names[n % names.len()]).await) }
+            // Half of those in each session.
+            let is_subscribed = (n / names.len()) % 2 == 1;
+            async move { (n % names.len(), join_session(&names[n % names.len()], is_subscribed).await) }
         })
         .buffer_unordered(AT_ONCE)
         .collect()

@@ -8,7 +8,7 @@ use crate::{
     stack::{Stack, unique},
 };
 
-const FUNCTIONS: [&str; 4] = ["connect", "disconnect", "publish", "send-message"];
+const FUNCTIONS: [&str; 6] = ["connect", "disconnect", "history", "membership", "publish", "send-message"];
 
 async fn assert_nowhere(stack: &Stack, secret: &str) {
     for function in FUNCTIONS {
@@ -27,11 +27,15 @@ async fn each_function_logs_what_it_did_in_its_own_group_and_no_message() {
     assert_eq!(bob.receive().await["message"]["password"], secret);
     alice.ask(json!({"action": "sendMessage", "sessions": [], "message": secret})).await;
     alice.ask(json!({"action": "sendMessage", "sessions": secret, "message": secret})).await;
+    alice.ask(json!({"action": "subscribe", "sessions": [secret]})).await;
     alice.leave().await;
 
-    for (function, count, message) in
-        [("connect", 1, "connected"), ("send-message", 3, "sent"), ("disconnect", 1, "disconnected")]
-    {
+    for (function, count, message) in [
+        ("connect", 1, "connected"),
+        ("send-message", 3, "sent"),
+        ("membership", 1, "subscribed"),
+        ("disconnect", 1, "disconnected"),
+    ] {
         let lines = stack.wait_for_log_lines(&stack.name_of(function).await, &connection, count).await;
         let lines: Vec<Value> = lines
             .iter()

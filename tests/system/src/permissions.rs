@@ -42,7 +42,7 @@ async fn a_copy_under_the_functions_own_role_works() {
 #[tokio::test]
 async fn only_connect_may_store() {
     let stack = Stack::new().await;
-    for role in ["disconnect", "send-message"] {
+    for role in ["disconnect", "membership", "send-message"] {
         let connection = unique("connection");
         assert_denied(&stack, "connect", role, &for_connection("connect", &connection)).await;
         assert!(stack.row(&connection).await.is_none(), "the role of {role} should not be able to store");
@@ -50,19 +50,21 @@ async fn only_connect_may_store() {
 }
 
 #[tokio::test]
-async fn connect_may_not_delete() {
+async fn neither_connect_nor_membership_may_delete() {
     let stack = Stack::new().await;
     let alice = Client::new("alice").await;
     let connection = stack.connection_id_of(&alice).await;
-    assert_denied(&stack, "disconnect", "connect", &for_connection("disconnect", &connection)).await;
-    assert!(stack.row(&connection).await.is_some(), "the role of connect should not be able to delete");
+    for role in ["connect", "membership"] {
+        assert_denied(&stack, "disconnect", role, &for_connection("disconnect", &connection)).await;
+        assert!(stack.row(&connection).await.is_some(), "the role of {role} should not be able to delete");
+    }
 }
 
 #[tokio::test]
 async fn only_those_that_send_may_read_the_index() {
     let stack = Stack::new().await;
     let bob = Client::new("bob").await;
-    for role in ["connect", "disconnect"] {
+    for role in ["connect", "disconnect", "membership"] {
         assert_denied(&stack, "publish", role, &json!({"sessions": [bob.session], "message": role})).await;
     }
     bob.assert_heard_nothing().await;
@@ -79,7 +81,7 @@ async fn publish_may_not_read_whose_a_connection_is() {
 #[tokio::test]
 async fn only_census_may_count_and_it_may_do_nothing_else() {
     let stack = Stack::new().await;
-    for role in ["connect", "disconnect", "publish", "send-message"] {
+    for role in ["connect", "disconnect", "membership", "publish", "send-message"] {
         assert_denied(&stack, "census", role, &event("census")).await;
     }
     for (route, request) in [

@@ -9,7 +9,7 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use aws_sdk_dynamodb::types::AttributeValue;
+use aws_sdk_dynamodb::{operation::query::builders::QueryFluentBuilder, types::AttributeValue};
 use aws_sdk_lambda::{
     client::Waiters,
     primitives::Blob,
@@ -92,10 +92,15 @@ impl Stack {
 
     /// What the index knows of a session's rows.
     pub(crate) async fn rows_in(&self, session: &str) -> Vec<Row> {
-        self.dynamodb
-            .query()
-            .table_name(&self.table)
-            .index_name("session_id-index")
+        self.of_session(session, |query| query.table_name(&self.table).index_name("session_id-index")).await
+    }
+
+    async fn of_session(
+        &self,
+        session: &str,
+        table: impl FnOnce(QueryFluentBuilder) -> QueryFluentBuilder,
+    ) -> Vec<Row> {
+        table(self.dynamodb.query())
             .key_condition_expression("session_id = :session")
             .expression_attribute_values(":session", text(session))
             .into_paginator()
@@ -103,7 +108,7 @@ impl Stack {
             .send()
             .collect::<Result<_, _>>()
             .await
-            .expect("the index should answer")
+            .expect("DynamoDB should answer")
     }
 
     pub(crate) async fn row(&self, connection_id: &str) -> Option<Row> {
@@ -161,21 +166,35 @@ impl Stack {
 
     // The subscriptions.
 
-    /// The rows of the table of subscriptions whose `attribute` has this value.
-    pub(crate) async fn subscriptions_where(&self, attribute: &str, value: &str) -> Vec<Row> {
+    /// The rows of a session in the table of subscriptions.
+    pub(crate) async fn subscribers_of(&self, session: &str) -> Vec<Row> {
+        let table = self.subscriptions_table().await;
+        self.of_session(session, |query| query.table_name(table).consistent_read(true)).await
+    }
+
+    /// The rows of a connection in the table of subscriptions.
+    pub(crate) async fn subscriptions_of(&self, connection_id: &str) -> Vec<Row> {
         self.dynamodb
             .scan()
             .table_name(self.subscriptions_table().await)
             .consistent_read(true)
-            .filter_expression("#attribute = :value")
-            .expression_attribute_names("#attribute", attribute)
-            .expression_attribute_values(":value", text(value))
+            .filter_expression("connection_id = :connection")
+            .expression_attribute_values(":connection", text(connection_id))
             .into_paginator()
             .items()
             .send()
             .collect::<Result<_, _>>()
             .await
             .expect("the table should answer")
+    }
+
+    /// Waits until a connection has no row in either table.
+    pub(crate) async fn wait_until_nothing_is_left(&self, connection_id: &str) {
+        self.wait_until_row_is_gone(connection_id).await;
+        eventually("the subscriptions to go", async || {
+            self.subscriptions_of(connection_id).await.is_empty().then_some(())
+        })
+        .await;
     }
 
     pub(crate) async fn put_subscription(&self, row: Row) {
