@@ -154,7 +154,7 @@ async fn a_moment() {
 }
 
 /// The history from within this process, as one more function would use it.
-fn client(world: &World) -> History {
+pub(crate) fn client(world: &World) -> History {
     client_keeping(world, HISTORY_SECONDS)
 }
 
@@ -172,9 +172,9 @@ fn named(session: &str) -> SessionId {
     SessionId::parse(session).expect("a session id")
 }
 
-async fn append(history: &History, session: &str) -> Position {
+pub(crate) async fn append(history: &History, session: &str) -> Position {
     let text = |position: &Position| delivery(session, position.offset, "");
-    history.append(&named(session), text).await.expect("a number")
+    history.append(&named(session), text, || ()).await.expect("a number")
 }
 
 async fn read_after(history: &History, session: &str, epoch: &str, offset: u64, limit: usize) -> Reading {

@@ -28,4 +28,5 @@ mod races;
 mod receipts;
 mod startup;
 mod stragglers;
+mod subscriptions;
 mod table;

@@ -76,10 +76,14 @@ impl Hub {
     }
 
     pub(crate) async fn with_history() -> Self {
-        Self::start(Turn::together(), World::start().await.with_history()).await
+        Self::start(Turn::together(), World::start().await.with_history().with_subscriptions()).await
     }
 
-    async fn start(turn: Turn, world: World) -> Self {
+    pub(crate) async fn with_subscriptions() -> Self {
+        Self::start(Turn::together(), World::start().await.with_subscriptions()).await
+    }
+
+    pub(crate) async fn start(turn: Turn, world: World) -> Self {
         world.table.put(SENDER, Row::aged(SENDERS_SESSION, 60));
         let function = Function::start("send-message", &world).await;
         let posts = Posts(world.gateway.clone());
@@ -170,7 +174,7 @@ pub(crate) fn totals(receipt: &Value) -> [u64; 3] {
 }
 
 /// What the functions say. A line with other words is a library's.
-const WORDS: [&str; 19] = [
+const WORDS: [&str; 23] = [
     "admitted",
     "clock corrected",
     "connected",
@@ -179,9 +183,11 @@ const WORDS: [&str; 19] = [
     "disconnected",
     "explained",
     "failed",
+    "hello",
     "history",
     "keys not refreshed",
     "not closed",
+    "not taken back",
     "panicked",
     "prunes failed",
     "refused",
@@ -190,6 +196,8 @@ const WORDS: [&str; 19] = [
     "sessions not served",
     "started",
     "stopped",
+    "subscribed",
+    "unsubscribed",
 ];
 
 /// The log lines of a function that logs JSON and nothing else: an invocation has one line for each kind of trouble at
@@ -228,6 +236,25 @@ pub(crate) fn counted(log: &[Value], metric: &str) -> f64 {
         metrics.is_some_and(|metrics| metrics.contains(&definition))
     };
     log.iter().filter(defines).map(|line| line[metric].as_f64().expect("a number")).sum()
+}
+
+/// A small generator of random numbers (SplitMix64).
+pub(crate) struct Random(pub(crate) u64);
+
+impl Random {
+    /// One of the numbers below `end`.
+    pub(crate) fn below(&mut self, end: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        (mixed ^ (mixed >> 31)) % end
+    }
+
+    /// True once in so many times.
+    pub(crate) fn one_in(&mut self, times: u64) -> bool {
+        self.below(times) == 0
+    }
 }
 
 /// The row of a connection that connected a minute ago with a token that ends in `left` seconds.

@@ -163,6 +163,10 @@ pub fn over_socket(connection: &str, frame: &str) -> String {
     let mut event: Value = serde_json::from_str(include_str!("../../../events/send-message.json"))
         .expect("a sample should be JSON");
     event["requestContext"]["connectionId"] = connection.into();
+    if let Ok(Value::String(action)) = serde_json::from_str(frame).map(|frame: Value| frame["action"].clone())
+    {
+        event["requestContext"]["routeKey"] = action.into();
+    }
     event["body"] = frame.into();
     event.to_string()
 }

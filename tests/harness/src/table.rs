@@ -100,7 +100,7 @@ fn now_ms() -> i64 {
 type Key = (String, String);
 type Script = Box<dyn FnMut(&Call, u32) -> Answer + Send>;
 type PageScript = Box<dyn FnMut(&str, u32) -> Answer + Send>;
-type BatchScript = Box<dyn FnMut(u32) -> usize + Send>;
+type BatchScript = Box<dyn FnMut(&Value, u32) -> usize + Send>;
 
 /// The table of connections, which has one row for each, or that of subscriptions.
 pub struct Table {
@@ -153,8 +153,9 @@ impl Table {
         self.state().page_script = Some(Box::new(script));
     }
 
-    /// Leaves as many of each batch's requests undone as `script` says, the last ones, given how many batches came before.
-    pub fn batch_script(&self, script: impl FnMut(u32) -> usize + Send + 'static) {
+    /// Leaves as many of each batch's requests undone as `script` says, the last ones, given the first one and how many batches
+    /// came before.
+    pub fn batch_script(&self, script: impl FnMut(&Value, u32) -> usize + Send + 'static) {
         self.state().batch_script = Some(Box::new(script));
     }
 
@@ -349,7 +350,7 @@ impl State {
             writes.push((key, row));
         }
         let before = self.counts.get(&Operation::BatchWriteItem).map_or(0, |count| count - 1);
-        let undone = self.batch_script.as_mut().map_or(0, |script| script(before));
+        let undone = self.batch_script.as_mut().map_or(0, |script| script(&requests[0], before));
         let done = requests.len().saturating_sub(undone);
         for (key, row) in writes.into_iter().take(done) {
             match row {

@@ -18,29 +18,10 @@ use tokio::{
 };
 
 use super::{ROOM, THROTTLE, attribute, client_keeping, named, number, offset, offsets};
-use crate::support::{Turn, now_ms};
+use crate::support::{Random, Turn, now_ms};
 
 const MODELS: u64 = 8;
 const ROUNDS: u64 = 16;
-
-/// A small generator of random numbers (SplitMix64).
-struct Random(u64);
-
-impl Random {
-    /// One of the numbers below `end`.
-    fn below(&mut self, end: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        (mixed ^ (mixed >> 31)) % end
-    }
-
-    /// True once in so many times.
-    fn one_in(&mut self, times: u64) -> bool {
-        self.below(times) == 0
-    }
-}
 
 type At = (String, u64);
 
@@ -137,7 +118,7 @@ impl Model {
                     let Position { epoch, offset } = position;
                     format!(r#"{{"id":{id},"epoch":"{epoch}","offset":{offset}}}"#)
                 };
-                match timeout(life, history.append(&named(ROOM), text)).await {
+                match timeout(life, history.append(&named(ROOM), text, || ())).await {
                     Ok(Ok(position)) => Event::Appended(position.clone(), text(&position)),
                     Ok(Err(_)) => Event::Failed,
                     Err(_) => Event::Killed,
