@@ -125,7 +125,7 @@ class Socket:
         if self.order == "reversed" and (await asyncio.wait({next_task}, timeout=0.5))[0]:
             await asyncio.wait({next_task.result()})
         body = (await invocation or {}).get("body")
-        # Nobody listens any more where the socket has closed meanwhile.
+        # The socket may have closed meanwhile.
         with contextlib.suppress(Exception):
             if body:
                 await self.send({"type": "websocket.send", "text": body if isinstance(body, str) else json.dumps(body)})
