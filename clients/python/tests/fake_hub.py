@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 from urllib.parse import parse_qs, urlsplit
 
@@ -78,7 +78,7 @@ class Hub:
         return {"session": session, "epoch": "epoch", "offset": len(self.logs.get(session, []))}
 
     def deliver(self, sender: str | None, session: str, frame: Frame) -> Frame:
-        message = {"type": "message", "id": frame["id"], "from": sender, "session": session, "message": frame["message"]}
+        message = {"type": "message", "id": frame.get("id", "made up"), "from": sender, "session": session, "message": frame["message"]}
         message["sent_at"] = "2030-01-01T00:00:00.000Z"
         place = {}
         if frame.get("store", True):
@@ -113,6 +113,10 @@ class Hub:
         net.opened = opened
 
 
+def select(_: ServerConnection, offered: Sequence[Subprotocol]) -> Subprotocol | None:
+    return Subprotocol("hub.v1") if "hub.v1" in offered else None
+
+
 def session_of(url: str) -> str:
     return parse_qs(urlsplit(url).query).get("session_id", ["anonymous"])[0]
 
@@ -130,7 +134,7 @@ class Served(Hub):
         self.sockets: list[ServerConnection] = []
 
     async def __aenter__(self) -> Served:
-        self.server = await serve(self.serve, "127.0.0.1", 0, process_request=self.request, subprotocols=[Subprotocol("hub.v1")])
+        self.server = await serve(self.serve, "127.0.0.1", 0, process_request=self.request, select_subprotocol=select)
         self.url = f"ws://127.0.0.1:{next(iter(self.server.sockets)).getsockname()[1]}/live"
         return self
 
