@@ -49,11 +49,13 @@ else
       const tag = Math.random().toString(36).slice(2, 8);
       /** Nobody else at this hub has such a name. */
       const name = (session) => `${session}-${tag}`;
-      const address = (session, to, hub = HUB_URL) =>
-        `${site.url}?${new URLSearchParams({ url: hub, session: name(session), to: to ? name(to) : "" })}`;
-      const enter = async (session, { to, hub } = {}) => {
+      const address = (session, to, hub = HUB_URL, rooms = []) => {
+        const named = { session: name(session), rooms: rooms.map(name).join(" "), to: to ? name(to) : "" };
+        return `${site.url}?${new URLSearchParams({ url: hub, ...named })}`;
+      };
+      const enter = async (session, { to, hub, rooms } = {}) => {
         const page = await context.newPage();
-        await page.goto(address(session, to, hub));
+        await page.goto(address(session, to, hub, rooms));
         await isState(page, "Connected");
         return page;
       };
@@ -65,9 +67,11 @@ else
     const token = (page) => page.getByRole("textbox", { name: "Token" });
     const message = (page) => page.getByRole("textbox", { name: "Message" });
     const to = (page) => page.getByRole("textbox", { name: "To", exact: true });
-    const heard = (page) => page.locator("#log .in .bubble").allTextContents();
-    const hears = (page, text) => page.locator("#log .in .bubble").filter({ hasText: text }).waitFor();
-    const status = (page) => page.locator("#log .out .status").last();
+    // The conversation in view.
+    const LOG = ".log:not([hidden])";
+    const heard = (page) => page.locator(`${LOG} .in .bubble`).allTextContents();
+    const hears = (page, text) => page.locator(`${LOG} .in .bubble`).filter({ hasText: text }).waitFor();
+    const status = (page) => page.locator(`${LOG} .out .status`).last();
     const fares = (page, text) => status(page).filter({ hasText: text }).waitFor();
 
     async function say(page, text) {
@@ -84,7 +88,7 @@ else
       await say(alice, "Hello, Bob");
       await hears(bob, "Hello, Bob");
       await fares(alice, `Delivered to ${name("bob")}`);
-      assert.equal(await bob.locator("#log .in .name").textContent(), name("alice"));
+      assert.equal(await bob.locator(`${LOG} .in .name`).textContent(), name("alice"));
 
       // Whoever has named nobody yet answers the one that wrote.
       await say(bob, "Hello, Alice");
@@ -128,7 +132,7 @@ else
       await to(sender).fill(`${name("bob")}, ${name("a,b")}`);
       await say(sender, "by habit");
       await fares(sender, `Nobody is there as “${name("bob")},” and “${name("a,b")}”`);
-      assert.match(await sender.locator("#log .out .head").last().textContent(), /^to “bob-\w+,” and “a,b-\w+” /);
+      assert.match(await sender.locator(`${LOG} .out .head`).last().textContent(), /^to “bob-\w+,” and “a,b-\w+” /);
 
       const address = new URL(sender.url());
       assert.equal(address.searchParams.get("to"), `${name("bob")}, ${name("a,b")}`);
@@ -156,8 +160,8 @@ else
       await hears(bob, "bold");
       assert.deepEqual(await heard(bob), [markup]);
       for (const page of [alice, bob]) {
-        assert.equal(await page.locator("#log .bubble").textContent(), markup);
-        assert.equal(await page.locator("#log .bubble *").count(), 0);
+        assert.equal(await page.locator(`${LOG} .bubble`).textContent(), markup);
+        assert.equal(await page.locator(`${LOG} .bubble *`).count(), 0);
       }
     });
 
@@ -387,7 +391,7 @@ else
       await page.keyboard.type(name("nobody"));
       await page.keyboard.press("Enter");
       await fares(page, "Nobody is there");
-      assert.equal(await page.locator("#log .out .bubble").textContent(), "first\nsecond");
+      assert.equal(await page.locator(`${LOG} .out .bubble`).textContent(), "first\nsecond");
       assert.equal(await focused(), "text");
       await page.keyboard.press("Tab");
       assert.equal(await focused(), "Send");
@@ -396,9 +400,25 @@ else
         await page.keyboard.press("Shift+Tab");
         reached.add(await focused());
       }
-      for (const id of ["text", "to", "scroller", "leave", "show-frames", "invite", "another"]) {
+      for (const id of ["text", "to", "scroller", "room", "Direct", "leave", "show-frames", "invite", "another"]) {
         assert.ok(reached.has(id), `${id} cannot be reached`);
       }
+      // The rooms too: joined, chosen and left.
+      const one = name("room-7");
+      await page.locator("#room").focus();
+      await page.keyboard.type(one);
+      await page.keyboard.press("Enter");
+      await joined(page, one);
+      assert.equal(await focused(), "text");
+      await room(page, "Direct").focus();
+      await page.keyboard.press("Space");
+      assert.equal(await room(page, "Direct").getAttribute("aria-current"), "true");
+      await page.keyboard.press("Tab");
+      assert.equal(await focused(), `${one}, joined`);
+      await page.keyboard.press("Tab");
+      await page.keyboard.press("Enter");
+      await hasChips(page, "Direct");
+      assert.equal(await focused(), "Direct");
     });
 
     test("on a phone, the key to send says so, and what is written grows with its lines", async (t) => {
@@ -443,7 +463,7 @@ else
       for (const composing of [{ isComposing: true }, { keyCode: 229 }]) {
         await message(page).dispatchEvent("keydown", { key: "Enter", bubbles: true, cancelable: true, ...composing });
       }
-      assert.equal(await page.locator("#log .out").count(), 0);
+      assert.equal(await page.locator(`${LOG} .out`).count(), 0);
       await message(page).press("Enter");
       await fares(page, "Nobody is there");
     });
@@ -456,7 +476,7 @@ else
         navigator.clipboard.writeText = () => Promise.reject(new DOMException("refused", "NotAllowedError"));
       });
       await button.click();
-      await page.locator("#log .notice").filter({ hasText: "does not let this page copy" }).waitFor();
+      await page.locator(`${LOG} .notice`).filter({ hasText: "does not let this page copy" }).waitFor();
       assert.equal(await button.textContent(), "Copy invitation");
 
       await context.grantPermissions(["clipboard-read", "clipboard-write"]);
@@ -561,7 +581,7 @@ else
       await transition("pageshow");
       await isState(page, "Connected");
       assert.equal(await message(page).inputValue(), "a draft");
-      assert.equal(await page.locator("#log .out .bubble").textContent(), "before");
+      assert.equal(await page.locator(`${LOG} .out .bubble`).textContent(), "before");
       await say(bob, "awake?");
       await hears(page, "awake?");
 
@@ -849,11 +869,11 @@ else
     });
 
     // What the page shows, from top to bottom: messages, and the lines between them.
-    const lines = (page, which = "#log > li") =>
+    const lines = (page, which = `${LOG} li`) =>
       page
         .locator(which)
         .evaluateAll((items) => items.map((item) => (item.querySelector(".bubble") ?? item).textContent));
-    const READ_OUT = "#log > li:not([aria-live=off])";
+    const READ_OUT = `${LOG} li:not([aria-live=off])`;
     async function shows(page, expected) {
       const isSo = async () => JSON.stringify(await lines(page)) === JSON.stringify(expected);
       for (let tries = 0; !(await isSo()) && tries < 160; tries++) await page.waitForTimeout(50);
@@ -1058,7 +1078,7 @@ else
       assert.deepEqual(await lines(page, READ_OUT), [divider]);
       const isInView = (text) =>
         page.waitForFunction((text) => {
-          const item = [...document.querySelectorAll("#log > li")].find(({ textContent }) =>
+          const item = [...document.querySelectorAll(".log:not([hidden]) li")].find(({ textContent }) =>
             textContent.includes(text),
           );
           const { top, bottom } = item.getBoundingClientRect();
@@ -1314,15 +1334,297 @@ else
       tell("old", "2001-09-11T12:00:00Z");
       tell("new", new Date().toISOString());
       await hears(page, "new");
-      const times = () => page.locator("#log time").allTextContents();
+      const times = () => page.locator(`${LOG} time`).allTextContents();
       assert.match((await times())[0], /^11 Sept? 2001, \d\d:\d\d$/);
       assert.match((await times())[1], /^\d\d:\d\d$/);
       await page.clock.fastForward("24:01:00");
       await page
-        .locator("#log time")
+        .locator(`${LOG} time`)
         .last()
         .filter({ hasText: /^\d+ \w+( \d{4})?, \d\d:\d\d$/ })
         .waitFor();
+    });
+
+    const room = (page, label) => page.getByRole("button", { name: label, exact: true });
+    const joined = (page, name) => room(page, `${name}, joined`).waitFor();
+    async function joinRoom(page, names) {
+      await page.getByRole("textbox", { name: "Join a room" }).fill(names);
+      await page.keyboard.press("Enter");
+    }
+    const roomsOf = (page) => new URL(page.url()).searchParams.get("rooms") ?? "";
+    const chips = (page) =>
+      page
+        .getByRole("list", { name: "Rooms" })
+        .getByRole("listitem")
+        .getByRole("button")
+        .evaluateAll((all) => all.map(({ ariaLabel }) => ariaLabel).filter((label) => !label.startsWith("Leave ")));
+    async function hasChips(page, ...expected) {
+      const isSo = async () => JSON.stringify(await chips(page)) === JSON.stringify(expected);
+      for (let tries = 0; !(await isSo()) && tries < 100; tries++) await page.waitForTimeout(50);
+      assert.deepEqual(await chips(page), expected);
+    }
+
+    test("rooms are heard over the one connection, each by itself, by those who have joined them", async (t) => {
+      const { enter, name } = await open(t);
+      const [seven, eight] = [name("room-7"), name("room-8")];
+      const alice = await enter("alice");
+      const bob = await enter("bob", { rooms: ["room-7", "room-8"] });
+      const eve = await enter("eve", { rooms: ["room-8"] });
+      await joinRoom(alice, seven);
+      for (const page of [alice, bob]) await joined(page, seven);
+      await joined(eve, eight);
+      await isFocused(alice, "text");
+      assert.equal(await to(alice).inputValue(), seven, "who joins a room writes to it");
+      assert.equal(await to(bob).inputValue(), seven, "a link opens its first room");
+
+      await say(alice, "Hello, room");
+      await fares(alice, `Delivered to ${seven} (2)`);
+      await hears(bob, "Hello, room");
+      assert.match(await bob.locator(`${LOG} .in .head`).textContent(), new RegExp(`^${name("alice")} to ${seven} `));
+      await say(bob, "Hello, Alice");
+      await hears(alice, "Hello, Alice");
+      assert.deepEqual(await heard(alice), ["Hello, Alice"], "one's own is not shown twice");
+
+      // From elsewhere it is counted, until it is looked at.
+      await joinRoom(eve, seven);
+      await joined(eve, seven);
+      await say(bob, "one");
+      await say(bob, "two");
+      await hears(eve, "two");
+      await room(eve, "Direct").click();
+      await say(bob, "three");
+      await hasChips(eve, "Direct", `${eight}, joined`, `${seven}, joined, 1 unread`);
+      assert.equal(await eve.title(), `(1) ${name("eve")} · Hub`);
+      await to(bob).fill(`${seven} ${eight}`);
+      await say(bob, "to both");
+      await hasChips(eve, "Direct", `${eight}, joined, 1 unread`, `${seven}, joined, 2 unread`);
+      await hasChips(bob, "Direct", `${seven}, joined`, `${eight}, joined`);
+      await room(eve, `${seven}, joined, 2 unread`).click();
+      await hasChips(eve, "Direct", `${eight}, joined, 1 unread`, `${seven}, joined`);
+      assert.equal(await room(eve, `${seven}, joined`).getAttribute("aria-current"), "true");
+      assert.deepEqual(await heard(eve), ["Hello, room", "Hello, Alice", "one", "two", "three", "to both"]);
+      await room(eve, `${eight}, joined, 1 unread`).click();
+      assert.deepEqual(await heard(eve), ["to both"]);
+      await room(eve, "Direct").click();
+      assert.deepEqual(await heard(eve), []);
+      assert.equal(await eve.title(), `${name("eve")} · Hub`);
+
+      // Whoever leaves hears no more. The hub is told a moment later.
+      await room(alice, `Leave ${seven}`).click();
+      await hasChips(alice, "Direct");
+      assert.equal(roomsOf(alice), "");
+      await alice.locator("#frame-list code").filter({ hasText: '"unsubscribed"' }).waitFor({ state: "attached" });
+      await to(bob).fill(`${seven} ${name("alice")}`);
+      await say(bob, "Has she left?");
+      await fares(bob, `Delivered to ${seven} (2) and ${name("alice")}`);
+      await hears(alice, "Has she left?");
+      const frames = await alice.locator("#frame-list li").allTextContents();
+      assert.ok(
+        frames.every((frame) => frame.includes("connection 1")),
+        "another connection was made",
+      );
+    });
+
+    test("rooms are part of the address, whatever they are called, and of the invitation", async (t) => {
+      const { enter, name } = await open(t);
+      const odd = ["auth0|64af", "ann+test@example.com", "a,b", "a&b=c", "#x", "100%25"].map(name);
+      const page = await enter("alice");
+      await joinRoom(page, ` ${odd.join("  ")} ${odd[0]} ${name("alice")}`);
+      for (const one of odd) await joined(page, one);
+      await page.reload();
+      await isState(page, "Connected");
+      await hasChips(page, "Direct", ...odd.map((one) => `${one}, joined`));
+      assert.equal(roomsOf(page), odd.join(" "));
+      await room(page, `${odd[2]}, joined`).click();
+      await page.reload();
+      await isState(page, "Connected");
+      assert.equal(await to(page).inputValue(), odd[2], "what was in view still is");
+      const link = page.getByRole("link", { name: "Another session" });
+      const [guest] = await Promise.all([page.context().waitForEvent("page"), link.click()]);
+      await guest.getByLabel("Your session").fill(name("bob"));
+      await guest.keyboard.press("Enter");
+      await joined(guest, odd[2]);
+      await say(guest, "I am here");
+      await hears(page, "I am here");
+
+      // One's own session is no room, and what is none is said where it was typed.
+      await joinRoom(page, name("alice"));
+      await isFocused(page, "text");
+      assert.equal(await room(page, "Direct").getAttribute("aria-current"), "true");
+      assert.equal(roomsOf(page), odd.join(" "));
+      await joinRoom(page, "not*a*room");
+      await page.getByRole("alert").filter({ hasText: "A session is named with" }).waitFor();
+      await isFocused(page, "room");
+      await page.goto(page.url().replace(/rooms=[^&]*/, "rooms=%22wrong%22"));
+      await page.getByRole("alert").filter({ hasText: "A session is named with" }).waitFor();
+      await isState(page, "Connected");
+      await hasChips(page, "Direct");
+      await page.getByRole("button", { name: "Leave" }).click();
+      assert.equal(new URL(page.url()).searchParams.has("rooms"), false);
+    });
+
+    test("what is written is shown where it goes, and from each room one writes to that room", async (t) => {
+      const { enter, name } = await open(t);
+      const [seven, eight] = [name("room-7"), name("room-8")];
+      const page = await enter("alice", { rooms: ["room-7", "room-8"], to: "bob" });
+      const bob = await enter("bob", { rooms: ["room-7"] });
+      for (const one of [page, bob]) await joined(one, seven);
+      assert.equal(await room(page, "Direct").getAttribute("aria-current"), "true");
+      await to(page).fill(`${name("bob")} ${eight}`);
+      await say(page, "to the room as well");
+      await fares(page, "Delivered");
+      await hasChips(page, "Direct", `${seven}, joined`, `${eight}, joined`);
+      assert.equal(await room(page, `${eight}, joined`).getAttribute("aria-current"), "true");
+      await room(page, `${seven}, joined`).click();
+      assert.equal(await to(page).inputValue(), seven);
+
+      // A name in a room is a way to write to it alone.
+      await say(bob, "Anyone?");
+      await hears(page, "Anyone?");
+      await page.getByRole("button", { name: name("bob"), exact: true }).click();
+      assert.equal(await to(page).inputValue(), name("bob"));
+      await say(page, "aside");
+      await fares(page, `Delivered to ${name("bob")}`);
+      assert.equal(await room(page, "Direct").getAttribute("aria-current"), "true");
+      assert.deepEqual(await lines(page), ["aside"]);
+      await hasChips(bob, "Direct, 2 unread", `${seven}, joined`);
+      await room(page, `${seven}, joined`).click();
+      assert.deepEqual([await to(page).inputValue(), await lines(page)], [seven, ["Anyone?"]]);
+      await room(page, "Direct").click();
+      assert.equal(await to(page).inputValue(), name("bob"));
+    });
+
+    test("in each room it is shown what came earlier, what was missed there, and what is missing", async (t) => {
+      const way = await proxy(HUB_URL);
+      t.after(() => way.stop());
+      const { enter, name } = await open(t);
+      const tell = sender(t, name("alice"));
+      const [seven, eight] = [name("room-7"), name("room-8")];
+      await tell(seven, "old");
+      const page = await enter("bob", { hub: way.url, rooms: ["room-7", "room-8"] });
+      await shows(page, ["Earlier", "old"]);
+      await joined(page, eight);
+      way.cut();
+      await hasChips(page, "Direct", `${seven}, joining`, `${eight}, joining`);
+      await tell(eight, "one", "two");
+      way.restore();
+      await hasChips(page, "Direct", `${seven}, joined`, `${eight}, joined, 2 unread`);
+      await shows(page, ["Earlier", "old"]);
+      await tell(seven, "live");
+      await shows(page, ["Earlier", "old", "New", "live"]);
+      await room(page, `${eight}, joined, 2 unread`).click();
+      const missed = ["While the connection was lost · 2 messages", "one", "two"];
+      await shows(page, missed);
+      assert.deepEqual(await lines(page, READ_OUT), missed.slice(0, 1));
+
+      // In the page cache, the page itself is away.
+      const transition = (type) =>
+        page.evaluate((type) => dispatchEvent(new PageTransitionEvent(type, { persisted: true })), type);
+      await transition("pagehide");
+      await isState(page, "Paused");
+      await tell(eight, "cached");
+      await transition("pageshow");
+      await shows(page, [...missed, "While you were away · 1 message", "cached"]);
+
+      // Each reader has a place of its own, also in a room that is joined by hand.
+      await page.goto(site.url);
+      await tell(seven, "while away");
+      const again = await enter("bob", { hub: way.url });
+      await joinRoom(again, seven);
+      await shows(again, ["Earlier", "old", "live", "While you were away · 1 message", "while away"]);
+      await shows(await enter("carol", { hub: way.url, rooms: ["room-7"] }), ["Earlier", "old", "live", "while away"]);
+      await room(again, `Leave ${seven}`).click();
+      await joinRoom(again, seven);
+      await shows(again, ["Earlier", "old", "live", "while away"]);
+    });
+
+    test("what a room lacks is said in that room", async (t) => {
+      const { context, address, name } = await open(t);
+      const page = await context.newPage();
+      const hub = await fake(page);
+      const tell = (...texts) => {
+        for (const text of texts) hub.deliver(null, { id: text, sessions: [name("room-7")], message: text });
+      };
+      tell("one");
+      const link = address("bob", "", "ws://simulated/live", ["room-7"]);
+      await page.goto(link);
+      await shows(page, ["Earlier", "one"]);
+      await page.goto("about:blank");
+      tell("two", "three");
+      hub.forget();
+      tell("four");
+      await page.goto(link);
+      const lost = "Up to 2 messages are missing here: no longer kept by the hub.";
+      await shows(page, ["While you were away · 1 message", lost, "four"]);
+      await room(page, "Direct").click();
+      await shows(page, []);
+    });
+
+    test("what the hub refuses is said in plain words at the room, and can be asked for again", async (t) => {
+      const { context, address, name } = await open(t);
+      const page = await context.newPage();
+      const hub = await fake(page);
+      const said = page.getByRole("status").filter({ hasText: "refused" });
+      const isSaid = (text) => said.filter({ hasText: `${name("room-7")} refused: ${text}` }).waitFor();
+      const again = page.getByRole("button", { name: "Try again" });
+      const count = () => hub.frames.filter(({ frame }) => frame.action === "subscribe").length;
+
+      hub.maySubscribe = (_, session) => session !== name("room-7");
+      await page.goto(address("alice", "", "ws://simulated/live", ["room-7", "room-8"]));
+      await hasChips(page, "Direct", `${name("room-7")}, refused`, `${name("room-8")}, joined`);
+      await isSaid("your token does not allow it.");
+      assert.ok((await page.locator("#room-state").boundingBox()).height > 10, "it is in view");
+      assert.equal(await page.locator(".notice").count(), 0);
+      await room(page, `${name("room-8")}, joined`).click();
+      await again.waitFor({ state: "hidden" });
+      await said.waitFor({ state: "detached" });
+      await room(page, `${name("room-7")}, refused`).click();
+      const before = count();
+      await again.click();
+      for (let tries = 0; count() === before && tries < 100; tries++) await page.waitForTimeout(20);
+      await isSaid("your token does not allow it.");
+      hub.maySubscribe = () => true;
+      await again.click();
+      await joined(page, name("room-7"));
+      await again.waitFor({ state: "hidden" });
+
+      await page.goto(address("alice", "", "ws://simulated/live"));
+      await joinRoom(page, Array.from({ length: 100 }, (_, number) => name(`other-${number}`)).join(" "));
+      await joinRoom(page, name("room-7"));
+      await isSaid("the hub allows 100 rooms at most. Leave one, and try again.");
+      await room(page, `Leave ${name("other-50")}`).click();
+      await room(page, `${name("room-7")}, refused`).click();
+      await again.click();
+      await joined(page, name("room-7"));
+
+      hub.subscriptions = false;
+      await page.goto(address("alice", "", "ws://simulated/live", ["room-7"]));
+      await isSaid("this hub has none, as its subscriptions are switched off.");
+      await isState(page, "Connected");
+      hub.deliver("bob", { id: "1", sessions: [name("alice")], message: "still here" });
+      await room(page, "Direct, 1 unread").click();
+      await hears(page, "still here");
+    });
+
+    test("a token that is entered anew keeps the rooms", async (t) => {
+      const { context, name, address } = await open(t);
+      const tell = sender(t, name("alice"));
+      const page = await context.newPage();
+      await keepNothing(page);
+      await joinWith(page, HUB_URL, name("bob"), "s3cret");
+      await isState(page, "Connected");
+      await joinRoom(page, name("room-7"));
+      await joined(page, name("room-7"));
+      await token(page).waitFor({ state: "hidden" });
+      await page.reload();
+      await isState(page, "Token needed");
+      await hasChips(page, "Direct", `${name("room-7")}, joining`);
+      await page.getByRole("button", { name: "Join again" }).click();
+      await token(page).fill("s3cret");
+      await page.keyboard.press("Enter");
+      await joined(page, name("room-7"));
+      await tell(name("room-7"), "hello");
+      await shows(page, ["hello"]);
     });
 
     test("the strip shows raw frames, both ways", async (t) => {
@@ -1422,6 +1724,7 @@ else
         const way = await proxy(HUB_URL);
         t.after(() => way.stop());
         const { context, address, enter } = await open(t, options);
+        const hub = await fake(context);
         const check = async (page, what) => {
           const { violations } = await new AxeBuilder({ page }).setLegacyMode().analyze();
           const found = violations.flatMap(({ id, nodes }) => nodes.map(({ html }) => `${what}: ${id} at ${html}`));
@@ -1465,6 +1768,20 @@ else
         await say(bob, "Good");
         await hears(alice, "Good");
         await check(alice, "joined again");
+        const rooms = ["room-7", `a-room-with-quite-a-long-name-${"x".repeat(60)}`, "room-8"].map(
+          (one) => `${one}-${look}`,
+        );
+        await joinRoom(alice, rooms.join(" "));
+        for (const one of rooms) await joined(alice, one);
+        await to(bob).fill(rooms[1]);
+        await say(bob, "Is somebody in there?");
+        await alice.getByText("1", { exact: true }).waitFor();
+        await check(alice, "in rooms");
+        hub.subscriptions = false;
+        const dave = await context.newPage();
+        await dave.goto(address("dave", "", "ws://simulated/live", ["room-7"]));
+        await dave.getByText("switched off").waitFor();
+        await check(dave, "refused");
         way.cut();
         const guest = await context.newPage();
         await guest.goto(address("guest", "bob", way.url));

@@ -1,8 +1,9 @@
-// The conversation as the page shows it: what has come, what has gone and how it fared. As text, never as markup.
+// A session's messages as the page shows them: what has come, what has gone and how it fared. As text, never as markup.
+
+import { $, element, isAtEnd, toEnd } from "./dom.js";
 
 // What stays on show; older ones go.
 const MAX_MESSAGES = 1_000;
-const MAX_FRAMES = 200;
 // Within this time, a further message from the same sender stands under the same name.
 const GROUP_MS = 3 * 60_000;
 
@@ -16,7 +17,6 @@ const NOT_SENT = {
   cannot_connect: "there is no connection",
 };
 
-const $ = (id) => document.getElementById(id);
 const listed = new Intl.ListFormat("en", { type: "conjunction" });
 const clock = { hour: "2-digit", minute: "2-digit" };
 const day = { day: "numeric", month: "short" };
@@ -25,14 +25,7 @@ const EARLIER = "Earlier";
 const NEW = "New";
 
 let shownDay;
-let part = { name: NEW }; // What the end of the conversation belongs to.
-let isFollowing = true; // The end of the conversation is in view, and stays so.
-
-function element(tag, properties, ...children) {
-  const node = Object.assign(document.createElement(tag), properties);
-  node.append(...children);
-  return node;
-}
+let shown; // The conversation in view.
 
 /** A colour of its own for each name. */
 function tint(node, name) {
@@ -48,7 +41,7 @@ export function face(node, name) {
 }
 
 /** A name within a sentence: in quotation marks where its own characters could be taken for the sentence's. */
-function quoted(name) {
+export function quoted(name) {
   return /^\w([\w.~:@+|-]*\w)?$/.test(name) ? name : `“${name}”`;
 }
 
@@ -65,34 +58,8 @@ setInterval(() => {
   const today = new Date().toDateString();
   if (today === shownDay) return;
   shownDay = today;
-  for (const time of $("log").querySelectorAll("time")) time.textContent = timeOf(new Date(time.dateTime));
+  for (const time of document.querySelectorAll(".log time")) time.textContent = timeOf(new Date(time.dateTime));
 }, 30_000);
-
-function isAtEnd(list) {
-  return list.scrollHeight - list.scrollTop - list.clientHeight < 80;
-}
-
-function toEnd(list) {
-  list.scrollTop = list.scrollHeight;
-}
-
-function add(item) {
-  const log = $("log");
-  log.append(item);
-  while (log.childElementCount > MAX_MESSAGES) log.firstElementChild.remove();
-  $("empty").hidden = true;
-  if (isFollowing || item.classList.contains("out")) keepUp();
-  else $("newer").hidden = false;
-}
-
-/** To the end, but not past the beginning of what was missed. */
-function keepUp() {
-  const scroller = $("scroller");
-  toEnd(scroller);
-  if (!part.isMissed || part.line.getBoundingClientRect().top >= scroller.getBoundingClientRect().top) return;
-  part.line.scrollIntoView();
-  isFollowing = isAtEnd(scroller);
-}
 
 /** A line above what belongs together. A screen reader is told only of what was missed, and by this line alone. */
 function divider(name) {
@@ -100,17 +67,11 @@ function divider(name) {
   return element("li", { className: "divider", ariaLive: isQuiet ? "off" : "polite" }, name);
 }
 
-function begin(name) {
-  if (name === part.name) return;
-  part = { name, isMissed: name !== NEW, line: divider(name), count: 0 };
-  add(part.line);
-}
-
-function bubble(direction, who, at, head, message, list = $("log")) {
+function bubble(direction, who, at, head, message, list) {
   const text = typeof message === "string" ? message : JSON.stringify(message, null, 2);
   const body = element(typeof message === "string" ? "p" : "pre", { className: "bubble", dir: "auto" }, text);
   const time = element("time", { dateTime: at.toISOString(), title: at.toLocaleString() }, timeOf(at));
-  const item = element("li", { className: direction }, element("p", { className: "head" }, head, " ", time), body);
+  const item = element("li", { className: direction }, element("p", { className: "head" }, ...head, " ", time), body);
   const before = list.lastElementChild;
   if (before?.dataset.who === `${direction} ${who}` && at - before.dataset.at < GROUP_MS) item.classList.add("more");
   item.dataset.who = `${direction} ${who}`;
@@ -118,56 +79,142 @@ function bubble(direction, who, at, head, message, list = $("log")) {
   return item;
 }
 
-function incoming({ from, message, sentAt }, answer, list) {
-  const name = from ?? "backend";
-  const onclick = () => answer(from);
-  const head = from
-    ? element("button", { type: "button", className: "name", title: `Write to ${from}`, onclick }, from)
-    : element("strong", {}, name);
-  tint(head, name);
-  // A session may be named backend, but not with nothing.
-  const item = bubble("in", from ?? "", sentAt, head, message, list);
-  item.prepend(face(element("span", { className: "face", ariaHidden: "true" }), name));
-  return item;
-}
+export class Conversation {
+  #isRoom;
+  #answer;
+  #list = element("ol");
+  #log;
+  #part = { name: NEW }; // What the end belongs to.
+  #isFollowing = true; // The end is in view, or will be, and stays so.
+  #hasNewer = false;
+  #top = 0; // How far it is scrolled.
 
-/** `answer` is called with the sender's name when that is clicked. `missed` says when that was, if the message was missed. */
-export function showReceived(message, answer, missed = NEW) {
-  begin(missed);
-  const item = incoming(message, answer);
-  if (part.isMissed) {
-    item.ariaLive = "off";
-    part.line.textContent = `${missed} · ${++part.count === 1 ? "1 message" : `${part.count} messages`}`;
+  /** `answer` is called with a sender's name when that is clicked. */
+  constructor(label, isRoom, answer) {
+    this.#isRoom = isRoom;
+    this.#answer = answer;
+    this.#log = element("div", { className: "log", role: "log", ariaLabel: label, hidden: true }, this.#list);
+    $("scroller").append(this.#log);
+    sizes.observe(this.#log);
   }
-  add(item);
-}
 
-/** What came before everything else that is shown. */
-export function showEarlier(messages, answer) {
-  if (!messages.length) return;
-  const list = new DocumentFragment();
-  list.append(divider(EARLIER));
-  for (const message of messages) {
-    const item = incoming(message, answer, list);
-    item.ariaLive = "off";
+  /** In place of the one that is in view. */
+  show() {
+    if (shown) shown.#log.hidden = true;
+    shown = this;
+    this.#log.hidden = false;
+    $("empty").hidden = this.#list.hasChildNodes();
+    this.#say(this.#hasNewer);
+    if (this.#isFollowing) this.#keepUp();
+    else $("scroller").scrollTop = this.#top;
+  }
+
+  remove() {
+    sizes.unobserve(this.#log);
+    this.#log.remove();
+  }
+
+  /** `missed` says when that was, if the message was missed. */
+  showReceived(message, missed = NEW) {
+    this.#begin(missed);
+    const item = this.#incoming(message, this.#list);
+    const part = this.#part;
+    if (part.isMissed) {
+      item.ariaLive = "off";
+      part.line.textContent = `${missed} · ${++part.count === 1 ? "1 message" : `${part.count} messages`}`;
+    }
+    this.#add(item);
+  }
+
+  /** What came before everything else that is shown. */
+  showEarlier(messages) {
+    if (!messages.length) return;
+    const list = new DocumentFragment();
+    list.append(divider(EARLIER));
+    for (const message of messages) {
+      const item = this.#incoming(message, list);
+      item.ariaLive = "off";
+      list.append(item);
+    }
+    if (this.#list.hasChildNodes()) list.append(divider(NEW));
+    else this.#part = { name: EARLIER };
+    this.#list.prepend(list);
+    if (this !== shown) return;
+    $("empty").hidden = true;
+    if (this.#isFollowing) toEnd($("scroller"));
+  }
+
+  /** Returns the line below the message, which says how it fares. */
+  showSent(sessions, text) {
+    this.#begin(NEW);
+    const head = `to ${listed.format(sessions.map(quoted))}`;
+    const item = bubble("out", sessions.join(" "), new Date(), [head], text, this.#list);
+    const status = element("p", { className: "status" });
+    item.append(status);
+    this.#add(item);
+    return status;
+  }
+
+  showNotice(text, missed) {
+    if (missed) this.#begin(missed);
+    this.#add(element("li", { className: "notice" }, text));
+  }
+
+  scrolled() {
+    this.#top = $("scroller").scrollTop;
+    this.#isFollowing = isAtEnd($("scroller"));
+    if (this.#isFollowing) this.#say(false);
+  }
+
+  resized() {
+    if (this.#isFollowing) toEnd($("scroller"));
+  }
+
+  #incoming({ from, session, message, sentAt }, list) {
+    const name = from ?? "backend";
+    const onclick = () => this.#answer(from);
+    const who = from
+      ? element("button", { type: "button", className: "name", title: `Write to ${from}`, onclick }, from)
+      : element("strong", {}, name);
+    tint(who, name);
+    const head = this.#isRoom ? [who, ` to ${quoted(session)}`] : [who];
+    // A session may be named backend, but not with nothing.
+    const item = bubble("in", from ?? "", sentAt, head, message, list);
+    item.prepend(face(element("span", { className: "face", ariaHidden: "true" }), name));
+    return item;
+  }
+
+  #begin(name) {
+    if (name === this.#part.name) return;
+    this.#part = { name, isMissed: name !== NEW, line: divider(name), count: 0 };
+    this.#add(this.#part.line);
+  }
+
+  #add(item) {
+    const list = this.#list;
     list.append(item);
+    while (list.childElementCount > MAX_MESSAGES) list.firstElementChild.remove();
+    const isOurs = item.classList.contains("out");
+    if (this === shown) $("empty").hidden = true;
+    if (this === shown && (this.#isFollowing || isOurs)) this.#keepUp();
+    else if (!this.#isFollowing) this.#say(true);
   }
-  if ($("log").hasChildNodes()) list.append(divider(NEW));
-  else part = { name: EARLIER };
-  $("log").prepend(list);
-  $("empty").hidden = true;
-  if (isFollowing) toEnd($("scroller"));
-}
 
-/** Returns the line below the message, which says how it fares. */
-export function showSent(sessions, text) {
-  begin(NEW);
-  const head = element("span", {}, `to ${listed.format(sessions.map(quoted))}`);
-  const item = bubble("out", sessions.join(" "), new Date(), head, text);
-  const status = element("p", { className: "status" });
-  item.append(status);
-  add(item);
-  return status;
+  /** To the end, but not past the beginning of what was missed. */
+  #keepUp() {
+    const scroller = $("scroller");
+    const { isMissed, line } = this.#part;
+    toEnd(scroller);
+    if (!isMissed || line.getBoundingClientRect().top >= scroller.getBoundingClientRect().top) return;
+    line.scrollIntoView();
+    this.#isFollowing = isAtEnd(scroller);
+    this.#say(!this.#isFollowing);
+  }
+
+  #say(hasNewer) {
+    this.#hasNewer = hasNewer;
+    if (this === shown) $("newer").hidden = !hasNewer;
+  }
 }
 
 export function showReceipt(status, receipt) {
@@ -206,51 +253,8 @@ function inWords({ sessions }) {
   ].join(". ");
 }
 
-export function showNotice(text, missed) {
-  if (missed) begin(missed);
-  add(element("li", { className: "notice" }, text));
-}
-
-export function showFrame({ direction, connection, data }) {
-  const time = new Date().toTimeString().slice(0, 8);
-  const arrow = element("strong", {}, direction === "in" ? "← in" : "→ out");
-  const list = $("frame-list");
-  const following = isAtEnd(list);
-  list.append(
-    element("li", {}, element("p", {}, arrow, ` ${time} · connection ${connection}`), element("code", {}, data)),
-  );
-  if (list.childElementCount > MAX_FRAMES) list.firstElementChild.remove();
-  if (following) toEnd(list);
-}
-
-export function showStats({ rtt, resent, duplicates }) {
-  const facts = [
-    rtt !== null && `ping ${Math.ceil(rtt)} ms`,
-    resent && `${resent} sent again`,
-    duplicates && `${duplicates} came twice`,
-  ];
-  $("stats").textContent = facts.filter(Boolean).join(" · ");
-}
-
-export function clear() {
-  for (const id of ["log", "frame-list", "stats"]) $(id).replaceChildren();
-  part = { name: NEW };
-  $("empty").hidden = false;
-  $("newer").hidden = true;
-}
-
 $("newer").onclick = () => toEnd($("scroller"));
-$("scroller").onscroll = () => {
-  isFollowing = isAtEnd($("scroller"));
-  if (isFollowing) $("newer").hidden = true;
-};
+$("scroller").onscroll = () => shown?.scrolled();
 // A keyboard comes up, a line of trouble, or a receipt.
-const sizes = new ResizeObserver(() => isFollowing && toEnd($("scroller")));
-for (const id of ["scroller", "log"]) sizes.observe($(id));
-$("show-frames").onclick = () => {
-  const open = $("frames").hidden;
-  $("frames").hidden = !open;
-  $("show-frames").setAttribute("aria-expanded", String(open));
-  toEnd($("frame-list"));
-};
-$("clear-frames").onclick = () => $("frame-list").replaceChildren();
+const sizes = new ResizeObserver(() => shown?.resized());
+sizes.observe($("scroller"));

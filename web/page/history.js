@@ -1,7 +1,5 @@
 // A session's history: how far this browser has read it, what came earlier, and what was missed meanwhile.
 
-import * as conversation from "./conversation.js";
-
 // How many of the messages that came earlier are shown, and how long live ones wait for them.
 const RECENT = 50;
 const PATIENCE = 5_000;
@@ -9,92 +7,107 @@ const PATIENCE = 5_000;
 const AWAY = "While you were away";
 const CUT_OFF = "While the connection was lost";
 
-function keyOf({ url, session }) {
-  return `position ${JSON.stringify([url, session])}`;
+/** Of the session that was joined, or of a room that was read as that session. */
+function keyOf({ url, session }, name) {
+  return `position ${JSON.stringify([url, session, ...(name === session ? [] : [name])])}`;
 }
 
-/** Up to where this browser has shown the session's messages, if it ever has. */
+/** Up to where this browser has shown each session's messages, if it ever has. */
 export function restore(place) {
+  const positions = {};
   try {
-    const [, offset, epoch] = /^(\d{1,15}) (.+)$/.exec(localStorage.getItem(keyOf(place))) ?? [];
-    return epoch && { epoch, offset: Number(offset) };
+    const begin = keyOf(place, place.session).slice(0, -1);
+    for (const key of Object.keys(localStorage).filter((key) => key.startsWith(begin))) {
+      const [, offset, epoch] = /^(\d{1,15}) (.+)$/.exec(localStorage.getItem(key)) ?? [];
+      const name = JSON.parse(key.slice("position ".length)).at(-1);
+      if (epoch) positions[name] = { epoch, offset: Number(offset) };
+    }
   } catch {
     // The browser may let this page keep nothing.
-    return undefined;
   }
+  return positions;
 }
 
-function store(place, { epoch, offset }) {
+function store(place, name, { epoch, offset }) {
   try {
-    localStorage.setItem(keyOf(place), `${offset} ${epoch}`);
+    localStorage.setItem(keyOf(place, name), `${offset} ${epoch}`);
   } catch {
     // As above: the next visit begins anew.
   }
 }
 
 /**
- * Shows what the client tells, after what came earlier, and what was missed under a line that says so. The client begins after
- * `position`; `isAgain` says that it takes over from one that has failed, `isCurrent()` that it is still the page's, and
- * `isOwn(message)` that this page has sent the message, and shows it as sent.
+ * Has a room show what the client tells of it, after what came earlier, and what was missed under a line that says so. The
+ * client begins after `position`. Returns a function that ends this.
  */
-export function follow(client, { place, position, isAgain, isCurrent, isOwn, received, answer }) {
+export function follow(client, place, room, position) {
+  const { name, conversation } = room;
+  const session = client.session(name);
   const queue = []; // Has come, and is not shown yet.
+  const isAgain = room.hasBegun; // A client that has failed is taken over from.
+  let isOver = false;
+  let wasReady = false;
   let ready = isAgain ? Promise.resolve() : null; // What came earlier is shown.
   let earlier; // Up to here, everything was shown as having come earlier.
   let away = isAgain ? CUT_OFF : position && AWAY; // When the hub sent what is missed from here on.
 
   async function showEarlier() {
+    room.hasBegun = true;
     try {
-      const messages = await recent(client, queue);
-      if (!isCurrent()) return;
+      const messages = await recent(session, queue);
+      if (isOver) return;
       earlier = messages.at(-1)?.position;
-      conversation.showEarlier(
-        messages.filter((message) => !isOwn(message)),
-        answer,
-      );
+      conversation.showEarlier(messages.filter((message) => !room.isMine(message)));
     } catch ({ code }) {
-      const isOurs = isCurrent() && client.state.name === "open" && code !== "unknown_action";
+      const isOurs = !isOver && session.isReady && code !== "unknown_action";
       if (isOurs) conversation.showNotice("What came earlier could not be loaded. Reload the page to try again.");
     }
   }
 
   function flush() {
-    if (!isCurrent()) return;
+    if (isOver) return;
     for (let event; (event = queue.shift());) {
       if (event.to) conversation.showNotice(inWords(event, queue), away);
       else show(event);
     }
-    const reached = client.position();
+    const reached = session.position();
     if (!reached || reached === position) return;
     position = reached;
-    store(place, position);
+    store(place, name, position);
   }
 
   function show(message) {
     // What comes by itself ends the absence. After that, what was asked for is no more than late.
     if (message.position && !message.missed) away = null;
-    if (isUpTo(earlier, message) || isOwn(message)) return;
-    received(message, (message.missed && away) || undefined);
+    if (isUpTo(earlier, message) || room.isMine(message)) return;
+    room.received(message, (message.missed && away) || undefined);
   }
 
   // What is told together is shown together.
   const tell = () => ready?.then(flush);
-  client.on("message", (message) => {
+  const hear = (message) => {
     queue.push(message);
     tell();
-  });
-  for (const type of ["lost", "gap"]) {
-    client.on(type, (missing) => {
-      queue.push({ type, ...missing });
-      tell();
-    });
-  }
-  // The position moves without messages too.
-  client.on("frame", tell);
-  client.on("state", (now, before) => {
-    if (now.name === "open") ready ??= showEarlier();
-    else if (before.name === "open") away = now.name === "paused" ? AWAY : CUT_OFF;
-  });
+  };
+  const look = () => {
+    if (session.isReady) ready ??= showEarlier();
+    else if (wasReady) away = client.state.name === "paused" ? AWAY : CUT_OFF;
+    wasReady = session.isReady;
+  };
+  const offs = [
+    session.on("message", hear),
+    ...["lost", "gap"].map((type) => session.on(type, (missing) => hear({ type, ...missing }))),
+    // The position moves without messages too.
+    client.on("frame", tell),
+    session.on("change", look),
+    // Rooms are not ready any more before the client says that it is paused.
+    client.on("state", ({ name }) => name === "paused" && away && (away = AWAY)),
+  ];
+  look();
+  return () => {
+    isOver = true;
+    for (const off of offs) off();
+  };
 }
 
 function isUpTo(position, message) {
@@ -102,12 +115,12 @@ function isUpTo(position, message) {
 }
 
 /** The newest messages before those that the client tells, of which some may wait in the `queue`. */
-async function recent(client, queue) {
+async function recent(session, queue) {
   const signal = AbortSignal.timeout(PATIENCE);
   for (let wait = 250; ; wait *= 2) {
-    const { epoch, offset, more, messages } = await client.history({ last: RECENT, signal });
+    const { epoch, offset, more, messages } = await session.history({ last: RECENT, signal });
     const told = queue.find(({ position }) => position)?.position;
-    const known = client.position();
+    const known = session.position();
     const before = told ? { epoch: told.epoch, offset: told.offset - 1 } : known;
     // The client may not have been told yet where it begins, or later than this; and a message may still be on its way.
     const isWhole = before && !more && (epoch !== before.epoch || offset >= before.offset);

@@ -1,13 +1,14 @@
 // The page: joins a hub as one session, and says how the connection fares.
 
 import { connect } from "../client/hub.js";
-import * as conversation from "./conversation.js";
-import { follow, restore } from "./history.js";
+import { face, showFailure, showReceipt } from "./conversation.js";
+import { $, isWrong, namesIn, tell } from "./dom.js";
+import * as frames from "./frames.js";
+import { restore } from "./history.js";
+import { Rooms } from "./rooms.js";
 
 // How long a send may wait for a connection. Recipients drop repetitions for as long.
 const SEND_TTL = 10 * 60_000;
-// How many of this tab's own messages are known again when they come back.
-const MAX_MINE = 1_000;
 // A hub that has not let the page in after so many attempts may want a token.
 const ATTEMPTS = 2;
 
@@ -25,8 +26,6 @@ const FAILED = {
   ],
 };
 
-const $ = (id) => document.getElementById(id);
-
 let hub = null;
 let place = { url: "", session: "" }; // The url and the session that were joined.
 let token = "";
@@ -35,10 +34,20 @@ let wasOpen = false;
 let hasTokenEnded = false;
 let turnedAway = 0; // Handshakes with this token, in a row.
 let asksForToken = false;
-let unread = 0;
 let countdown;
-/** Ids of what this tab has sent: where it names its own session, it comes back too. */
-let mine = new Set();
+
+const rooms = new Rooms({
+  changed() {
+    if (!hub) return;
+    title();
+    remember();
+  },
+  answer(from) {
+    $("to").value = from;
+    remember();
+    $("text").focus();
+  },
+});
 
 // Joining and leaving
 
@@ -52,6 +61,12 @@ function address(parameters) {
   return page.href;
 }
 
+/** What the page's address says, of these. */
+function asked(...names) {
+  const { searchParams } = new URL(location);
+  return names.map((name) => searchParams.get(name) ?? "");
+}
+
 /** An address that was copied from a program may hold what belongs into no address bar. */
 function withoutToken(url) {
   const [base, query] = url.split(/\?(.*)/s);
@@ -61,14 +76,13 @@ function withoutToken(url) {
   return [`${parameters}` ? `${base}?${parameters}` : base, hidden];
 }
 
-function join(url, session, givenToken, to) {
+function join(url, session, givenToken) {
   const [bare, hidden] = withoutToken(url);
   place = { url: bare, session };
   token = (givenToken || hidden).trim();
   isForgotten = Boolean(history.state?.hadToken && !token);
   wasOpen = hasTokenEnded = asksForToken = false;
-  turnedAway = unread = 0;
-  mine = new Set();
+  turnedAway = 0;
   fill(token);
   const wrong = Object.keys(PROBLEMS).find((id) => !$(id).validity.valid);
   if (wrong) {
@@ -79,6 +93,7 @@ function join(url, session, givenToken, to) {
   let host;
   try {
     ({ host } = new URL(bare));
+    rooms.begin(place, ...asked("rooms", "to"));
     start({ autoConnect: !isForgotten });
   } catch {
     offer(token);
@@ -86,49 +101,46 @@ function join(url, session, givenToken, to) {
     return;
   }
   $("token").value = "";
-  conversation.face($("me-face"), session);
+  face($("me-face"), session);
   $("me").textContent = session;
   $("host").textContent = host;
-  $("to").value = to;
-  for (const id of ["another", "another-too"]) $(id).href = address({ url: bare, to: session });
-  conversation.clear();
-  title();
-  remember();
+  frames.clear();
+  rooms.changed();
   show("chat");
-  $(to ? "text" : "to").focus();
+  $($("to").value ? "text" : "to").focus();
   render(hub.state);
 }
 
 function start({ autoConnect = true } = {}) {
-  const position = hub?.position() ?? restore(place);
-  const positions = { [place.session]: position };
+  const positions = restore(place);
+  // Where the browser keeps nothing, the one before still knows.
+  for (const name of [place.session, ...rooms.names]) positions[name] = hub?.position(name) ?? positions[name];
   const client = connect({ ...place, token: () => token, ttl: SEND_TTL, autoConnect, positions });
   hub = client;
-  const isCurrent = () => client === hub;
-  const isOwn = ({ id, from }) => mine.has(id) && from === client.name;
-  follow(client, { place, position, isAgain: wasOpen, isCurrent, isOwn, received, answer });
+  rooms.use(client, positions);
   // One that was left, or replaced, has nothing more to say.
   client.on("state", (now, before) => client === hub && render(now, before));
   client.on("refused", ({ refused }) => {
     turnedAway = refused;
     render(client.state);
   });
-  client.on("error", ({ code, message }) => {
-    // With these comes a state, which says more.
-    if (!["connect_failed", "token_failed"].includes(code)) conversation.showNotice(message);
+  client.on("error", ({ code, message, session }) => {
+    // With these comes a state, or that of a room, which says more.
+    const isShown = session || ["connect_failed", "token_failed"].includes(code);
+    if (client === hub && !isShown) rooms.shown.conversation.showNotice(message);
   });
   client.on("frame", (frame) => {
-    conversation.showFrame(frame);
-    queueMicrotask(() => conversation.showStats(client.stats));
+    frames.showFrame(frame);
+    queueMicrotask(() => frames.showStats(client.stats));
   });
 }
 
-function leave({ to = "" } = {}) {
+function leave(kept) {
   const left = hub;
   hub = null;
   left.close();
   clearInterval(countdown);
-  history.replaceState(null, "", address({ url: place.url, to }));
+  history.replaceState(null, "", address({ url: place.url, ...kept }));
   document.title = "Hub";
   offer();
 }
@@ -160,7 +172,10 @@ function blame(wrong) {
 /** Keeps the address bar such that it can be shared or reloaded. The token is never part of it, only that there was one. */
 function remember() {
   const hadToken = isForgotten || token !== "";
-  const href = address({ ...place, to: recipients().join(" ") });
+  const { url, session } = place;
+  const shared = { url, rooms: rooms.names.join(" ") };
+  for (const id of ["another", "another-too"]) $(id).href = address({ ...shared, to: rooms.shown.name });
+  const href = address({ ...shared, session, to: namesIn("to").join(" ") });
   // Browsers let a page do this now and then only.
   if (href !== location.href || hadToken !== history.state?.hadToken) history.replaceState({ hadToken }, "", href);
 }
@@ -205,11 +220,6 @@ function render(now, before) {
   count();
   if (retryAt) countdown = setInterval(count, 250);
   for (const waiting of document.querySelectorAll(".status[data-state=sending]")) waiting.textContent = sending();
-}
-
-/** What is said again is not announced again. */
-function tell(id, text) {
-  if ($(id).textContent !== text) $(id).textContent = text;
 }
 
 /** The state in a word or two, what is the matter, and what to do about it. */
@@ -263,53 +273,16 @@ function useToken(given) {
 
 // Messages
 
-function answer(from) {
-  $("to").value = from;
-  remember();
-  $("text").focus();
-}
-
-function received(message, missed) {
-  const { from } = message;
-  const to = $("to");
-  conversation.showReceived(message, answer, missed);
-  if (from && !to.value) {
-    to.value = from;
-    // Whoever was about to type a name types over this one.
-    if (document.activeElement === to) to.select();
-    remember();
-  }
-  if (document.hidden) {
-    unread++;
-    title();
-  }
-}
-
 function title() {
-  document.title = `${unread ? `(${unread}) ` : ""}${place.session} · Hub`;
-}
-
-function recipients() {
-  return $("to").value.split(/\s+/).filter(Boolean);
+  document.title = `${rooms.unread ? `(${rooms.unread}) ` : ""}${place.session} · Hub`;
 }
 
 function compose() {
-  const to = $("to");
   const text = $("text");
-  const problem = !to.value.trim()
-    ? "Say whom to write to: one or more sessions."
-    : to.validity.patternMismatch
-      ? 'A session is named with up to 128 visible ASCII characters, without * " and \\. Separate several by spaces.'
-      : "";
-  $("to-error").textContent = problem;
-  to.setAttribute("aria-invalid", String(Boolean(problem)));
-  if (problem) {
-    to.focus();
-    return;
-  }
+  if (isWrong("to", "Say whom to write to: one or more sessions.")) return;
   text.focus();
   if (!text.value.trim()) return;
-  send(recipients(), text.value);
+  send(namesIn("to"), text.value);
   text.value = "";
   grow();
   remember();
@@ -324,17 +297,15 @@ function grow() {
 
 function send(sessions, text) {
   const id = Array.from(crypto.getRandomValues(new Uint32Array(4)), (part) => part.toString(36)).join("-");
-  mine.add(id);
-  if (mine.size > MAX_MINE) mine.delete(mine.values().next().value);
-  const status = conversation.showSent(sessions, text);
+  const status = rooms.turnTo(sessions).sent(id, sessions, text);
   const attempt = async () => {
     status.dataset.state = "sending";
     status.textContent = sending();
     try {
-      conversation.showReceipt(status, await hub.send(sessions, text, { id }));
+      showReceipt(status, await hub.send(sessions, text, { id }));
     } catch (error) {
       // The same id: whoever did get it drops the repetition.
-      conversation.showFailure(status, error, attempt);
+      showFailure(status, error, attempt);
     }
   };
   void attempt();
@@ -349,7 +320,7 @@ async function invite() {
   try {
     await navigator.clipboard.writeText($("another").href);
   } catch {
-    conversation.showNotice(
+    rooms.shown.conversation.showNotice(
       "The browser does not let this page copy. Copy the address of the link “Another session” instead.",
     );
     return;
@@ -362,8 +333,7 @@ async function invite() {
 
 $("join-form").onsubmit = (event) => {
   event.preventDefault();
-  const to = new URL(location).searchParams.get("to") ?? "";
-  join($("url").value.trim(), $("session").value.trim(), $("token").value, to);
+  join($("url").value.trim(), $("session").value.trim(), $("token").value);
 };
 $("token-form").onsubmit = (event) => {
   event.preventDefault();
@@ -384,23 +354,23 @@ $("text").onkeydown = (event) => {
 $("text").oninput = grow;
 $("to").onchange = remember;
 $("leave").onclick = () => leave();
-$("join-again").onclick = () => leave({ to: recipients().join(" ") });
+$("join-again").onclick = () => leave({ rooms: rooms.names.join(" "), to: namesIn("to").join(" ") });
 $("retry-now").onclick = () => hub.check();
 // Browsers let a page write to the clipboard only if it was served by https or from this machine.
 $("invite").hidden = !navigator.clipboard;
 $("invite").onclick = invite;
 document.addEventListener("visibilitychange", () => {
   if (document.hidden || !hub) return;
-  unread = 0;
+  rooms.shown.seen();
   title();
 });
 for (const type of ["online", "offline"]) addEventListener(type, () => hub && render(hub.state));
 addEventListener("resize", grow);
 
-const given = new URL(location).searchParams;
-const [url, hidden] = withoutToken(given.get("url") ?? "");
-const [session, to] = ["session", "to"].map((name) => given.get(name) ?? "");
-history.replaceState(history.state, "", address({ url, session, to }));
+const [given, session, secret] = asked("url", "session", "token");
+const [url, hidden] = withoutToken(given);
+const [toJoin, to] = asked("rooms", "to");
+history.replaceState(history.state, "", address({ url, session, rooms: toJoin, to }));
 place = { url, session };
-if (url && session) join(url, session, given.get("token") ?? hidden, to);
-else offer(given.get("token") ?? hidden);
+if (url && session) join(url, session, secret || hidden);
+else offer(secret || hidden);
