@@ -90,6 +90,8 @@ export class HubClient {
       repeated: (frame) => this.#repeated(this.#read(frame)),
       emit: (type, details) => this.#emit(type, details),
       isStopped: () => this.#isStopped,
+      isPending: (session) => this.#subscriptions.isPending(session),
+      link: () => this.#link,
       isSubscription: (session) => this.#subscriptions.has(session),
     });
     this.#subscriptions = new Subscriptions(this.#options, this.#order, {

@@ -7,7 +7,7 @@ import { createTimers } from "./timers.js";
 
 /**
  * `on` has `tell(frame, isMissed)` for the next message, `repeated(frame)`, `emit(type, details)`, `isStopped()`, whether
- * nothing more is to be told, and `isSubscription(session)`.
+ * nothing more is to be told, `isSubscription(session)`, `isPending(session)`, and `link()`, the one that counts.
  */
 export class Order {
   isOff; // The hub keeps no history, or it is not wanted: messages are told as they come.
@@ -48,15 +48,20 @@ export class Order {
     this.#link = link;
     for (const sequence of this.#sequences.values()) {
       // Whoever listens to frames may have ended it meanwhile.
-      if (this.#link === link) sequence.use(link, !this.#on.isSubscription(sequence.session));
+      if (this.#link !== link) return;
+      const isSubscription = this.#on.isSubscription(sequence.session);
+      // Until this connection is subscribed, the one that it takes over from answers.
+      if (!link || !isSubscription || !sequence.hasLink) sequence.use(link, !isSubscription);
     }
   }
 
   /** The hub has said, beside other things, where a session stands. */
   stands(session, position, isSubscribed) {
     if (this.isOff || !isPosition(position)) return;
-    if (session === this.joined || this.#on.isSubscription(session))
-      this.#sequence(session).stands(position, isSubscribed);
+    if (session !== this.joined && !this.#on.isSubscription(session)) return;
+    const sequence = this.#sequence(session);
+    if (isSubscribed) sequence.use(this.#link, false);
+    sequence.stands(position, isSubscribed);
   }
 
   /** Nothing of this session is to be told any more. */
@@ -163,13 +168,16 @@ class Sequence {
   /** Of what the hub has besides, nothing is under way to one that has just subscribed; to others it may be. */
   stands({ epoch, offset }, isSubscribed) {
     const { position } = this;
-    if (isSubscribed) this.isRefused = false;
     if (!position) return this.answer({ epoch, offset, messages: [] });
     const isSame = epoch === position.epoch;
     if (isSame && (offset === position.offset || !isSubscribed)) {
       this.#hubAt = offset;
       this.#next();
     } else this.#catchUp();
+  }
+
+  get hasLink() {
+    return this.#link && !this.#link.ended;
   }
 
   refuse() {
@@ -306,6 +314,8 @@ class Sequence {
   #giveUp() {
     const [early] = this.#early.values();
     const now = this.#clock.uptime();
+    // Until it is subscribed, the hub answers no question.
+    if (this.#on.isPending(this.session)) return this.#timers.set("gap", SECOND, () => this.#giveUp());
     const waited = this.question ? now - this.#askedAt : 0;
     // Where timers were late, as in a page that was frozen, the hub has not had the time to answer.
     if (this.#answeredAt <= early.at && waited < 2 * SECOND) {
@@ -339,6 +349,8 @@ class Sequence {
   }
 
   #ask() {
+    // The one before has ended first.
+    if (!this.hasLink) this.#link = this.#on.link();
     const { epoch, offset: after } = this.position ?? {};
     if (!this.question) {
       this.question = newId();

@@ -43,7 +43,7 @@ export class Subscriptions {
   }
 
   has(session) {
-    return session !== this.#order.joined && this.#entries.has(session);
+    return session !== this.#order.joined && this.#entries.get(session)?.isLeft === false;
   }
 
   isReady(session) {
@@ -65,6 +65,7 @@ export class Subscriptions {
     const entry = this.#entry(session);
     entry.listeners++;
     entry.error = null;
+    entry.isLeft = false;
     this.#flushSoon();
     let isEnded = false;
     return () => {
@@ -190,7 +191,16 @@ export class Subscriptions {
   #entry(name) {
     let entry = this.#entries.get(name);
     if (!entry) {
-      entry = { name, listeners: 0, isOn: false, isReady: false, request: null, error: null, failures: 0 };
+      entry = {
+        name,
+        listeners: 0,
+        isLeft: true,
+        isOn: false,
+        isReady: false,
+        request: null,
+        error: null,
+        failures: 0,
+      };
       this.#entries.set(name, entry);
     }
     return entry;
@@ -265,7 +275,9 @@ export class Subscriptions {
     this.#requests.set(id, request);
     for (const entry of entries) {
       entry.request = request;
-      if (action === "unsubscribe") entry.isReady = false;
+      if (action === "subscribe") continue;
+      Object.assign(entry, { isReady: false, isLeft: true });
+      this.#order.end(entry.name);
     }
     this.#timers.set(request, ANSWERED_WITHIN, () => this.#release(request));
     this.#link.ask(JSON.stringify({ action, sessions: entries.map(({ name }) => name), id }), "subscriptions");

@@ -197,3 +197,123 @@ for (const [what, canLose] of [
     });
   }
 }
+
+for (let seed = 1; seed <= 8; seed++) {
+  test(`listeners of many sessions through faults at random, seed ${seed}: each hears all of its time, once and in order`, async (t) => {
+    const { hub, clock, connect, wind } = await setUp(t, { history: true });
+    const random = (Math.random = generator(seed));
+    const pick = (list) => list[Math.floor(random() * list.length)];
+    const has = (chance) => random() < chance;
+    const names = ["room-1", "room-2", "room-3", "room-4"];
+    const clients = [];
+    for (const name of ["alice", "bob"]) {
+      clients.push(await connect(name, { handoverAfter: 2 * MINUTE, handoverOverlap: pick([0, 35]) * SECOND }));
+    }
+    await wind(10 * SECOND);
+
+    const logs = new Map(names.map((name) => [name, []]));
+    let count = 0;
+    const say = (name) => {
+      const [{ offset }] = hub.deliver(null, { id: `${++count}`, sessions: [name], message: null }).sessions;
+      logs.get(name).push(offset);
+    };
+    // A session whose first number has no message would count as one that has lost something.
+    names.forEach(say);
+
+    const listeners = [];
+    const listen = () => {
+      const name = pick(names);
+      const session = pick(clients).session(name);
+      // Whatever comes after what the client has told before is this listener's too.
+      const listener = { name, session, heard: [], from: session.position()?.offset };
+      listener.off = session.on("message", ({ position }) => listener.heard.push(position.offset));
+      const set = () => listener.off && (listener.from ??= session.position()?.offset);
+      listener.ready = session.ready().then(set);
+      listeners.push(listener);
+    };
+    const leave = () => {
+      const listener = pick(listeners.filter(({ off }) => off));
+      listener?.off();
+      if (listener) listener.off = null;
+    };
+
+    const late = new WeakSet();
+    let trouble = 0;
+    const unreliable = (link) => {
+      if (late.has(link)) return;
+      late.add(link);
+      const { say } = link;
+      link.say = (frame) => {
+        if (frame.type !== "message" || has(1 - trouble)) return say(frame);
+        if (has(0.3)) return;
+        clock.setTimeout(() => hub.open.has(link) && say(frame), random() * pick([50, 3_000]));
+      };
+    };
+    // As many answers to questions may be lost as leave time for the next one. All others may come late or never.
+    const unanswered = new Map();
+    hub.intercept = (link, frame) => {
+      const { action, id, session } = frame;
+      if (action === "ping" || !has(trouble)) return false;
+      if (action === "history") {
+        const key = `${link.number} ${session}`;
+        const lost = unanswered.get(key);
+        unanswered.set(key, !lost);
+        if (lost) return false;
+      }
+      pick([
+        () => {},
+        () => link.say({ type: "error", code: "internal", message: "no", id }),
+        () => link.say({ message: "Too Many Requests", connectionId: "c" }),
+        () => action !== "history" && clock.setTimeout(() => hub.open.has(link) && hub.answer(link, frame), 3_000),
+        () => action !== "history" && (hub.loseAnswers(), hub.answer(link, frame)),
+      ])();
+      return true;
+    };
+    const happen = {
+      say: () => [...Array(pick([1, 3, 20]))].forEach(() => say(pick(names))),
+      // Only a number whose predecessor is known can be proven to have no message.
+      skip: (name = pick(names)) => (hub.skip(name), say(name)),
+      listen,
+      more: () => [...Array(pick([1, 3]))].forEach(listen),
+      leave,
+      less: () => [...Array(pick([1, 3]))].forEach(leave),
+      remount: () => (leave(), listen()),
+      cut: () => hub.cut(),
+      close: () => hub.open.size && pick([...hub.open]).close(1001),
+      forget: () => hub.open.size && pick([...hub.open]).forget(),
+      unsubscribe: () => hub.open.size && pick([...hub.open]).subscriptions.delete(pick(names)),
+      leftOver: () => hub.open.size && pick([...hub.open]).subscriptions.add(pick(names)),
+      refuse: () => (hub.refuse = pick([false, 503])),
+      trouble: () => (trouble = pick([0, 0.2, 0.7])),
+      pause: () => pick(clients).pause(),
+      resume: () => clients.forEach((client) => client.resume()),
+    };
+    for (let step = 0; step < 150; step++) {
+      hub.open.forEach(unreliable);
+      happen[pick(Object.keys(happen))]();
+      await wind(pick([1, 100, 1_000, 5_000, 20_000]));
+    }
+    trouble = 0;
+    hub.refuse = false;
+    happen.resume();
+    await wind(20 * MINUTE);
+    names.forEach(say);
+    await wind(SECOND);
+
+    assert.ok(listeners.length > 10);
+    for (const client of clients) assert.deepEqual([...client.heard("gap"), ...client.heard("lost")], []);
+    for (const { name, session, heard, from, off } of listeners) {
+      const log = logs.get(name);
+      // One that has left is owed nothing more.
+      const end = off ? log[log.length - 1] : Math.max(...heard, from ?? 0);
+      const begin = Math.min(from ?? end, heard[0] - 1 || Infinity);
+      const due = log.filter((offset) => offset > begin && offset <= end);
+      assert.deepEqual(heard, due, `${name} of ${session.name}`);
+      if (off) assert.equal(session.isReady, true);
+    }
+    for (const { off } of listeners) off?.();
+    await wind(MINUTE);
+    for (const { subscriptions } of hub.open) assert.deepEqual([...subscriptions], []);
+    await Promise.all(listeners.map(({ ready }) => ready));
+  });
+}
