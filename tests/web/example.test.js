@@ -28,7 +28,7 @@ async function example() {
   assert.ok(other.includes(code), "the README of the hub has the same");
   const found = [...code.matchAll(/"wss:[^"]*"/g)];
   assert.equal(found.length, 1, "one address is to be replaced");
-  return code.replace(found[0][0], JSON.stringify(HUB_URL)).replaceAll('"alice"', `"alice-${Date.now()}"`);
+  return code.replace(found[0][0], JSON.stringify(HUB_URL)).replace(/"(alice|room-7)"/g, `"$1-${Date.now()}"`);
 }
 
 function assertSaid(lines) {
