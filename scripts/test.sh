@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Runs all tests with a set-up of its own, and says what it ran. The last line is `N passed, N failed, N skipped`.
 #
-#   scripts/test.sh [--long] [rust | infra | web | system | lint]... [filter]
+#   scripts/test.sh [--long] [rust | infra | web | python | system | lint]... [filter]
 #
 #   --long  the tests that take minutes too
 #   rust…   only these parts
@@ -21,7 +21,7 @@ for argument; do
       export PROPTEST_CASES=10000
       ;;
     -h | --help) usage && exit ;;
-    rust | infra | web | system | lint) parts+=("$argument") ;;
+    rust | infra | web | python | system | lint) parts+=("$argument") ;;
     -*) die "unknown argument $argument: see --help" ;;
     *) filter=$argument ;;
   esac
@@ -167,7 +167,7 @@ cd "$ROOT"
 terraform_setup "$work"
 copy_tree "$work" ./infra
 
-for name in lint infra web rust system; do
+for name in lint infra web python rust system; do
   part "$name" || skip "$name" 'left out: only other parts were asked for'
 done
 
@@ -238,6 +238,24 @@ elif { part rust || part system; } && [ -z "$no_node" ]; then
   packages
 fi
 
+# A run of unittest, whose last lines are `Ran N tests in …` and `OK (skipped=N)` or `FAILED (failures=N, errors=N, skipped=N)`.
+python_tests() {
+  local word='s/.*[( ]NAME=([0-9]+).*/\1/p' total failures errors skipped
+  total=$(sed -nE 's/^Ran ([0-9]+) tests? in .*/\1/p' "$work/log" | tail -n 1)
+  failures=$(tail -n 1 "$work/log" | sed -nE "${word/NAME/failures}")
+  errors=$(tail -n 1 "$work/log" | sed -nE "${word/NAME/errors}")
+  skipped=$(tail -n 1 "$work/log" | sed -nE "${word/NAME/skipped}")
+  failures=$((failures + errors))
+  echo $((total - failures - skipped)) "$failures" $((skipped)) | sum "$1"
+}
+if part python; then
+  if [ -n "$filter" ]; then
+    skip 'Python client' 'left out: only some Rust tests were asked for'
+  else
+    step python_tests 'Python client' scripts/lib/python_client.sh || true
+  fi
+fi
+
 if part rust; then
   cargo_test 'unit tests' --workspace --exclude system-tests --exclude fault-tests
   if [ -z "${long[*]-}" ]; then
@@ -264,6 +282,11 @@ if part system; then
     check 'plan after apply is empty' with_stack plan_is_empty
     check 'one function, one event' with_stack "$PY" tests/invoke.py
     cargo_test 'system tests' -p system-tests -- --skip auth::
+    if [ -n "$filter" ]; then
+      skip 'Python client on the stack' 'left out: only some Rust tests were asked for'
+    else
+      step python_tests 'Python client on the stack' with_stack scripts/lib/python_client.sh stack || true
+    fi
     if [ -n "$no_node" ]; then
       skip 'page in a browser' "$no_node"
       skip 'example of the client' "$no_node"
@@ -283,7 +306,7 @@ if part system; then
     check 'pipeline, with its permissions' with_stack tests/pipeline.sh target/lambda-local
     check 'a crash is reported and repaired' crash_is_reported_and_repaired
   else
-    for name in 'plan after apply is empty' 'one function, one event' 'system tests' 'page in a browser' 'example of the client' 'damaged frames' 'nothing missed' 'log lines' 'up again changes nothing' 'the emulator and requests that come twice' 'rollback' 'the module, replaced and depended on' 'pipeline, with its permissions' 'a crash is reported and repaired'; do
+    for name in 'plan after apply is empty' 'one function, one event' 'system tests' 'Python client on the stack' 'page in a browser' 'example of the client' 'damaged frames' 'nothing missed' 'log lines' 'up again changes nothing' 'the emulator and requests that come twice' 'rollback' 'the module, replaced and depended on' 'pipeline, with its permissions' 'a crash is reported and repaired'; do
       skip "$name" 'the local stack did not come up'
     done
   fi
