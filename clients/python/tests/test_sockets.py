@@ -128,11 +128,11 @@ class Sockets(unittest.IsolatedAsyncioTestCase):
             "async def main():\n"
             "    async with websocket_hub.connect(sys.argv[1], session='bob') as hub:\n"
             "        print((await hub.send('bob', 'hello')).delivered)\n"
-            "asyncio.run(main(), debug=True)\n"
+            "asyncio.run(main())\n"
         )
         async with Served() as there:
-            process = await asyncio.create_subprocess_exec(
-                sys.executable, "-W", "error", "-c", program, there.url, env={"PYTHONPATH": str(SOURCE)}, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-            )  # fmt: skip
+            command = [sys.executable, "-W", "error", "-c", program, there.url]
+            environment = {"PYTHONPATH": str(SOURCE)}
+            process = await asyncio.create_subprocess_exec(*command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
             out, err = await asyncio.wait_for(process.communicate(), 30)
             self.assertEqual((process.returncode, out, err), (0, b"1\n", b""))
