@@ -24,7 +24,7 @@ class Package(unittest.TestCase):
                 names = {name for name in wheel.namelist() if ".dist-info/" not in name}
                 information = Parser().parsestr(wheel.read(next(name for name in wheel.namelist() if name.endswith("/METADATA"))).decode())
             source = ROOT / "clients/python/src"
-            self.assertEqual(names, {str(file.relative_to(source)) for file in source.rglob("*.py*") if file.suffix in (".py", ".typed")})
+            self.assertEqual(names, {str(file.relative_to(source)) for file in source.rglob("*") if file.suffix in (".py", ".typed")})
             self.assertIn("websocket_hub/py.typed", names)
             other = json.loads((ROOT / "web/client/package.json").read_text())
             self.assertEqual((information["Name"], information["Version"]), ("websocket-hub-client", other["version"]))
