@@ -18,8 +18,8 @@ from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidURI
 
 from ._credentials import protocols_of
+from ._frames import to_json
 from ._link import open_socket
-from ._outbox import to_json
 
 PATIENCE = 2  # seconds
 TYPED = os.isatty(0)

@@ -18,11 +18,12 @@ from websockets.exceptions import InvalidURI
 
 from ._credentials import Credentials
 from ._errors import HubError, SignedOut
+from ._frames import to_json
 from ._limits import BACKED_UP, CHECKED, FOREVER, MINUTE, REFUSALS, STABLE_AFTER, WAKE_TIMEOUT, WATCH_INTERVAL
 from ._link import Link, Loss
 from ._options import Options, check_number, check_position, check_session
 from ._order import Order
-from ._outbox import Outbox, to_json
+from ._outbox import Outbox
 from ._recent import Recent
 from ._streams import Messages
 from ._subscriptions import Subscriptions
@@ -62,7 +63,7 @@ class HubClient:
         self._credentials = Credentials(options, self._stopwatch)
         self.stats = Stats()
         self._recent = Recent(options.dedupe_limit)
-        self._outbox = Outbox(options, self._stopwatch, self.stats, self._settled, self._pending)
+        self._outbox = Outbox(options, self._stopwatch, self.stats, self._settled, self.pending)
         self._order = Order(options, self)
         self._subscriptions = Subscriptions(self._order, self)
         self._serves: set[str] = set()  # What the hub has answered questions about.
@@ -497,9 +498,6 @@ class HubClient:
                 link.end()
         self._outbox.flush()
 
-    def _pending(self, session: str) -> bool:
-        return self._subscriptions.pending(session)
-
     def lost(self, link: Link, loss: Loss) -> None:
         """A link has ended, or never came to be. What it carried without an answer goes to the next one."""
         if link.ended:
@@ -682,6 +680,13 @@ class HubClient:
 
     def subscribes(self, session: str) -> bool:
         return session in self._subscriptions
+
+    def pending(self, session: str) -> bool:
+        return self._subscriptions.pending(session)
+
+    @property
+    def link(self) -> Link | None:
+        return self._link
 
     def changed(self) -> None:
         self._has_changed()

@@ -50,8 +50,9 @@ REMEMBERED = 600.0
 # How many sessions beside its own a connection may hear. The hub has the same limit.
 SUBSCRIPTIONS = 100
 
-# How long a session that nothing listens to any more stays subscribed.
+# How long a session that nothing listens to any more stays subscribed, and how much less for what is left soon after another.
 LINGER = 1.0
+TOGETHER = 0.1
 
 # How often a client asks what the hub knows of it, and how long a subscription waits for the client's name.
 HELLO_INTERVAL = 15 * MINUTE

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import random
 from typing import Any, Protocol
 
-from ._ids import new_id
+from ._frames import new_id, to_json
 from ._limits import EARLY_LIMIT, FOREVER, GAP_AFTER, INDEX_LAG, MINUTE, UNDER_WAY
 from ._link import Link
 from ._options import Options
@@ -20,6 +19,9 @@ class Listener(Protocol):
     def repeated(self, frame: Frame) -> None: ...
     def missing(self, event: str, missing: Missing) -> None: ...
     def subscribes(self, session: str) -> bool: ...
+    def pending(self, session: str) -> bool: ...
+    @property
+    def link(self) -> Link | None: ...
     @property
     def stopped(self) -> bool: ...
 
@@ -59,13 +61,21 @@ class Order:
         self._link = link
         for sequence in list(self._sequences.values()):
             # Whoever listens to frames may have ended it meanwhile.
-            if self._link is link:
-                sequence.use(link, ask=not self._listener.subscribes(sequence.session))
+            if self._link is not link:
+                return
+            subscription = self._listener.subscribes(sequence.session)
+            # Until this connection is subscribed, the one that it takes over from answers.
+            if not link or not subscription or not sequence.has_link:
+                sequence.use(link, ask=not subscription)
 
     def stands(self, session: str, position: Position, subscribed: bool = False) -> None:
         """The hub has said, beside other things, where a session stands."""
-        if not self.off and (session == self.joined or self._listener.subscribes(session)):
-            self._sequence(session).stands(position, subscribed)
+        if self.off or (session != self.joined and not self._listener.subscribes(session)):
+            return
+        sequence = self._sequence(session)
+        if subscribed:
+            sequence.use(self._link)
+        sequence.stands(position, subscribed)
 
     def end(self, session: str) -> None:
         """Nothing of this session is to be told any more."""
@@ -171,8 +181,6 @@ class Sequence:
 
     def stands(self, place: Position, subscribed: bool) -> None:
         """Of what the hub has besides, nothing is under way to a client that has just subscribed; to others it may be."""
-        if subscribed:
-            self.refused = False
         if not self.position:
             self.answer({"epoch": place.epoch, "offset": place.offset, "more": False, "messages": []})
         elif place == self.position or (place.epoch == self.position.epoch and not subscribed):
@@ -180,6 +188,10 @@ class Sequence:
             self._next()
         else:
             self._catch_up()
+
+    @property
+    def has_link(self) -> bool:
+        return self._link is not None and not self._link.ended
 
     def refuse(self) -> None:
         self.refused = True
@@ -326,6 +338,10 @@ class Sequence:
         early = self._oldest
         if not early:
             return
+        # Until it is subscribed, the hub answers no question.
+        if self._listener.pending(self.session):
+            self._timers.set("gap", 1, self._give_up)
+            return
         now = uptime()
         waited = now - self._asked_at if self.question else 0
         # Where timers were late, as in a program that was stopped, the hub has not had the time to answer.
@@ -358,6 +374,9 @@ class Sequence:
         self._timers.set("ask", delay, self._ask)
 
     def _ask(self) -> None:
+        # The one before has ended first.
+        if not self.has_link:
+            self._link = self._listener.link
         if not self._link:
             return
         if not self.question:
@@ -369,4 +388,4 @@ class Sequence:
         self._asked += 1
         after = {"epoch": self.position.epoch, "after": self.position.offset} if self.position else {}
         question = {"action": "history", "session": self.session, **after, "id": self.question}
-        self._link.ask(json.dumps(question, separators=(",", ":")), "history")
+        self._link.ask(to_json(question), "history")

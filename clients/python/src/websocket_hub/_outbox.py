@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import json
 import random
 from collections.abc import Callable, Iterable
 from typing import Any
 
 from ._errors import HubError
-from ._ids import new_id
+from ._frames import new_id, to_json
 from ._limits import ANSWERED_WITHIN, FOREVER, LOSSES, REFUSED_WITHIN, SLICE, WINDOW
 from ._link import Link
 from ._options import Options
@@ -227,7 +226,3 @@ class Outbox:
         for send in self._sends.values():
             send.fail(error.code, str(error.args[0]), cause=error.__cause__)
         self._timers.clear_all()
-
-
-def to_json(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))

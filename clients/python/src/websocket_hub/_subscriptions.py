@@ -8,11 +8,10 @@ from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
 from ._errors import HubError
-from ._ids import new_id
-from ._limits import ANSWERED_WITHIN, HELLO_INTERVAL, LINGER, NAMED_WITHIN, REFUSED_WITHIN, SUBSCRIPTIONS
+from ._frames import new_id, to_json
+from ._limits import ANSWERED_WITHIN, HELLO_INTERVAL, LINGER, NAMED_WITHIN, REFUSED_WITHIN, SUBSCRIPTIONS, TOGETHER
 from ._link import Link
 from ._order import Order
-from ._outbox import to_json
 from ._timers import Timers, uptime
 from ._types import Frame, position_of
 
@@ -31,6 +30,7 @@ class Entry:
 
     name: str
     listeners: int = 0
+    left: bool = True  # Nothing listened to it when the hub was last asked.
     left_at: float | None = None  # When the last listener went.
     on: bool = False  # The connection is subscribed.
     ready: bool = False  # So is it, or the one that it takes over from.
@@ -46,7 +46,7 @@ class Entry:
     @property
     def lingers(self) -> bool:
         """What ends a listener may begin the next one at once."""
-        return not self.listeners and self.left_at is not None and uptime() - self.left_at < LINGER - 0.1
+        return not self.listeners and self.left_at is not None and uptime() - self.left_at < LINGER - TOGETHER
 
 
 @dataclasses.dataclass(eq=False)
@@ -71,7 +71,7 @@ class Subscriptions:
         self._sweeping = Timers()  # Of what nothing listens to any more.
 
     def __contains__(self, session: str) -> bool:
-        return session != self._order.joined and session in self._entries
+        return session != self._order.joined and session in self._entries and not self._entries[session].left
 
     def ready(self, session: str) -> bool:
         return session in self._entries and self._entries[session].ready
@@ -90,6 +90,7 @@ class Subscriptions:
         entry = self._entry(session)
         entry.listeners += 1
         entry.error = None
+        entry.left = False
         if self._link:
             # What is asked for in one turn of the event loop is asked in one frame.
             self._timers.set("flush", 0, self._flush)
@@ -226,13 +227,13 @@ class Subscriptions:
         return self._entries.setdefault(name, Entry(name))
 
     def _sweep_later(self) -> None:
-        if "sweep" not in self._sweeping:
-            self._sweeping.set("sweep", LINGER, self._sweep)
+        lingering = [entry.left_at for entry in self._entries.values() if entry.lingers and entry.left_at is not None]
+        if lingering and "sweep" not in self._sweeping:
+            self._sweeping.set("sweep", min(lingering) + LINGER - uptime(), self._sweep)
 
     def _sweep(self) -> None:
         self._proceed(self._entries.values())
-        if any(entry.lingers for entry in self._entries.values()):
-            self._sweep_later()
+        self._sweep_later()
 
     def _hello_later(self) -> None:
         self._timers.set("hello", HELLO_INTERVAL * (0.9 + random.random() / 5), self.hello)
@@ -277,7 +278,9 @@ class Subscriptions:
         self._requests[request.id] = request
         for entry in entries:
             entry.request = request
-            entry.ready = entry.ready and action == "subscribe"
+            if action == "unsubscribe":
+                entry.ready, entry.left = False, True
+                self._order.end(entry.name)
         self._timers.set(request, ANSWERED_WITHIN, lambda: self._release(request))
         names = [entry.name for entry in entries]
         self._link.ask(to_json({"action": action, "sessions": names, "id": request.id}), "subscriptions")
