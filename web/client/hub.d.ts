@@ -290,7 +290,7 @@ export interface HubEvents<T = any> {
 
 export interface SessionEvents<T = any> {
   message: [message: Message<T>];
-  /** `isReady` or `error` has changed. */
+  /** `isReady` or `error` may have changed. */
   change: [];
   /** As the client's, about this session alone. */
   gap: [missing: Missing];

@@ -9,6 +9,7 @@ import {
   FRESH,
   MINUTE,
   REFUSALS,
+  SECOND,
   STABLE_AFTER,
   STALE_DIAL,
   WAKE_TIMEOUT,
@@ -96,7 +97,10 @@ export class HubClient {
     });
     this.#subscriptions = new Subscriptions(this.#options, this.#order, {
       refused: (error) => this.#emit("error", error),
-      changed: (session) => this.#subscribed(session),
+      changed: (session) => this.#emit("change", { session }),
+      proceeded: () => {
+        for (const link of [null, ...this.#retiring]) this.#settled(link);
+      },
     });
     if (autoConnect) this.#dial();
     else this.pause();
@@ -155,14 +159,15 @@ export class HubClient {
     checkSession(name);
     const subscriptions = this.#subscriptions;
     const isMine = ({ session }) => session === name;
-    const isReady = () => (name === this.#order.joined ? this.#state.name === "open" : subscriptions.isReady(name));
+    const isReady = () =>
+      name === this.#order.joined ? this.#state.name === "open" : Boolean(subscriptions.get(name)?.isReady);
     const session = {
       name,
       get isReady() {
         return isReady();
       },
       get error() {
-        return subscriptions.error(name);
+        return subscriptions.get(name)?.error ?? null;
       },
       ready: (options) => {
         const leave = subscriptions.listen(name);
@@ -229,12 +234,6 @@ export class HubClient {
     });
     this.#emit("state", this.#state, before);
     this.#emit("change", { session: this.#order.joined });
-  }
-
-  #subscribed(session) {
-    this.#emit("change", { session });
-    if (!this.#subscriptions.isPending()) for (const link of [...this.#retiring]) this.#settled(link);
-    this.#outbox.flush();
   }
 
   #ready(source, event, isReady, { signal } = {}) {
@@ -473,28 +472,23 @@ export class HubClient {
       this.#stats.handovers++;
       this.#retiring.add(previous);
       previous.timers.clear("watch");
-      const retireAt = (at) => {
-        previous.timers.set("overlap", at - this.#stopwatch(), () => {
-          previous.isOverlapped = true;
-          this.#settled(previous);
-          if (this.#hears(previous)) retireAt(previous.endsAt);
-        });
+      // Once its token has ended, it is told nothing any more.
+      const left = Math.max(0, previous.endsAt - now);
+      const settle = () => {
+        previous.isOverlapped = true;
+        this.#settled(previous);
       };
-      retireAt(Math.min(now + handoverOverlap, previous.endsAt));
+      previous.timers.set("overlap", Math.min(handoverOverlap, left), settle);
+      previous.timers.set("end", left + SECOND, settle);
     }
     this.#watch(link);
-  }
-
-  /** Once its token has ended, it is told nothing any more. */
-  #hears(link) {
-    return !link.ended && this.#stopwatch() < link.endsAt;
   }
 
   /** A send is over or no longer carried by this link, or what takes over from it is subscribed. */
   #settled(link) {
     if (!this.#outbox.size) this.#drained?.();
     const isNeeded = () =>
-      this.#outbox.carriedBy(link).length || (this.#hears(link) && this.#subscriptions.isPending());
+      this.#outbox.carriedBy(link).length || (this.#subscriptions.isPending() && this.#stopwatch() < link.endsAt);
     if (link?.isOverlapped && !isNeeded() && this.#retiring.delete(link)) link.end();
     this.#outbox.flush();
   }
@@ -611,10 +605,8 @@ export class HubClient {
 
   #answered(link, about, answer) {
     this.#served(link, about);
-    const { messages, sessions, subscriptions } = answer;
-    if (Array.isArray(messages) && !this.#order.answer(answer)) this.#outbox.answer(answer);
-    if (Array.isArray(sessions)) this.#subscriptions.answer(answer);
-    if (Array.isArray(subscriptions)) this.#subscriptions.greet(answer);
+    if (about === "subscriptions") this.#subscriptions.answer(answer);
+    else if (Array.isArray(answer.messages) && !this.#order.answer(answer)) this.#outbox.answer(answer);
   }
 
   #served(link, about) {
@@ -653,11 +645,12 @@ export class HubClient {
       link.unknown++;
       return this.#judge(link);
     }
-    if (this.#subscriptions.asked(id)) this.#served(link, "subscriptions");
     // The same question again would have the same answer.
     const doubtful = /^(bad_request|forbidden)$/.test(code) && this.#order.refuse(id);
     if (doubtful) this.#subscriptions.doubt(doubtful);
-    const isKnown = doubtful || this.#subscriptions.refuse(id, code, message) || this.#outbox.refuse(code, message, id);
+    const isSeenTo = this.#subscriptions.refuse(id, code, message);
+    if (isSeenTo !== undefined) this.#served(link, "subscriptions");
+    const isKnown = doubtful || isSeenTo || this.#outbox.refuse(code, message, id);
     // The hub has lost sight of this connection, so no message reaches it any more: a new one is known again.
     if (code === "not_connected") this.#lost(link, { reason: message });
     else if (!isKnown) this.#problem(code, message, { id });

@@ -14,26 +14,25 @@ import {
 import { newId } from "./outbox.js";
 import { createTimers } from "./timers.js";
 
-const NONE = "this hub has no subscriptions: a client hears its own session alone";
+const NONE = "this hub has no subscriptions";
 
-const TOO_MANY = `a client hears at most ${SUBSCRIPTIONS} sessions beside its own`;
+const TOO_MANY = `a client has at most ${SUBSCRIPTIONS} subscriptions`;
 
 export class Subscriptions {
   #entries = new Map(); // By session: what is listened to, and what the hub may still have.
-  #requests = new Map(); // Without an answer, by id. No session is in two of them.
+  #requests = new Map(); // Without an answer, by id. No session is in two that change something.
   #order;
   #on;
   #clock;
   #link = null;
   #isOff = false; // The hub has none.
-  #isUnnamed = false; // The hub did not say in time which session is the client's own.
-  #hello = null; // The one without an answer, and what the hub had when it was asked.
+  #isAsked = false; // It has been asked which session is the client's own.
   #timers; // Of this link.
   #sweeping; // The timer of what nothing listens to any more.
   #isDue = false;
   #isOver = false;
 
-  /** `on` has `changed(session)` and `refused(error)`. */
+  /** `on` has `changed(session)`, `refused(error)`, and `proceeded()` for what waits for any of these. */
   constructor({ clock }, order, on) {
     this.#clock = clock;
     this.#order = order;
@@ -46,12 +45,9 @@ export class Subscriptions {
     return session !== this.#order.joined && this.#entries.get(session)?.isLeft === false;
   }
 
-  isReady(session) {
-    return this.#entries.get(session)?.isReady ?? false;
-  }
-
-  error(session) {
-    return this.#entries.get(session)?.error ?? null;
+  /** What is known of a session: `isReady` and `error`. */
+  get(session) {
+    return this.#entries.get(session);
   }
 
   /** Whether this connection is still to be subscribed to a session, or to any. */
@@ -66,7 +62,7 @@ export class Subscriptions {
     entry.listeners++;
     entry.error = null;
     entry.isLeft = false;
-    this.#flushSoon();
+    this.#proceedSoon();
     let isEnded = false;
     return () => {
       if (isEnded || this.#isOver) return;
@@ -79,77 +75,74 @@ export class Subscriptions {
 
   /** From now on, this link counts. It has no subscriptions yet. */
   use(link) {
-    const isHandOver = Boolean(link && this.#link);
+    // Until the hub has answered, the connection that is taken over from has them.
+    this.#reset(link && this.#link);
     this.#link = link;
-    this.#isOff = false;
-    this.#hello = null;
-    this.#timers.clearAll();
-    this.#requests.clear();
-    for (const entry of [...this.#entries.values()]) {
-      // Until the hub has answered, the connection that is taken over from has it.
-      Object.assign(entry, { isOn: false, isReady: isHandOver && entry.isReady, request: null, failures: 0 });
-      if (link) entry.error = null;
-      this.#settle(entry);
-      this.#on.changed(entry.name);
+    this.#isOff = this.#isAsked = false;
+    if (link) {
+      for (const entry of this.#all) Object.assign(entry, { error: null, failures: 0 });
+      this.#helloLater();
     }
-    if (link) this.#helloLater();
-    this.#flush();
+    this.#proceed();
   }
 
   end() {
     this.#isOver = true;
     this.#sweeping.clearAll();
+    for (const { name } of this.#all) this.#on.changed(name);
     this.#entries.clear();
   }
 
-  answer({ id, sessions }) {
+  /** The hub has subscribed, or unsubscribed, or said what it knows. */
+  answer({ id, session, sessions = [], subscriptions = [], positions = sessions }) {
     const request = this.#requests.get(id);
     if (!request) return;
-    const isOn = request.action === "subscribe";
-    this.#close(request, isOn);
-    if (isOn) for (const { session, ...position } of sessions) this.#order.stands(session, position, true);
-    this.#proceed(request.entries);
+    const { action, entries } = request;
+    const isSubscribed = action === "subscribe";
+    this.#forget(request);
+    if (action === "hello") {
+      this.#timers.clear("asked");
+      this.#order.join(session);
+      // What has been asked for since is not in the answer.
+      for (const entry of entries) if (isSteady(entry) && !subscriptions.includes(entry.name)) turn(entry, false);
+      for (const name of subscriptions) if (!this.#entries.has(name)) this.#entry(name).isOn = true;
+    } else for (const entry of entries) turn(entry, isSubscribed);
+    for (const { session, ...position } of positions) this.#order.stands(session, position, isSubscribed);
+    this.#proceed();
   }
 
-  asked(id) {
-    return id !== undefined && (this.#requests.has(id) || id === this.#hello?.id);
-  }
-
-  /** Returns whether the error is about a subscription, and has been seen to. */
+  /** Returns whether the error has been seen to; undefined where it is about none of these. */
   refuse(id, code, text) {
     const request = this.#requests.get(id);
-    if (!request || code === "not_connected") return Boolean(request);
+    if (!request) return;
+    if (code === "not_connected") return true;
     const { action, entries } = request;
-    if (code === "internal" || action === "unsubscribe") {
+    if (code === "internal" || action !== "subscribe") {
       this.#again(request);
       return false;
     }
-    this.#close(request, false);
-    const wanted = entries.filter(({ listeners }) => listeners);
+    this.#forget(request);
     // The hub refuses a frame as a whole, and perhaps for one session in it.
+    const wanted = entries.filter(({ listeners }) => listeners);
     const half = Math.ceil(wanted.length / 2);
-    const isOne = entries.length === 1;
-    for (const part of [wanted.slice(0, half), wanted.slice(half)]) {
-      if (!isOne) this.#ask("subscribe", part);
-      else for (const entry of part) this.#refuse(entry, code, text);
-    }
-    this.#proceed(entries);
+    if (entries.length > 1) for (const part of [wanted.slice(0, half), wanted.slice(half)]) this.#ask(action, part);
+    else for (const entry of wanted) this.#refuse(entry, code, text);
+    this.#proceed();
     return true;
   }
 
   /** The hub has none. */
   off() {
     this.#isOff = true;
-    this.#timers.clearAll();
-    for (const request of this.#requests.values()) this.#close(request, false);
-    this.#proceed([...this.#entries.values()]);
+    this.#reset();
+    this.#proceed();
   }
 
   /** The hub has refused a question about a session as if this connection were not subscribed to it. */
   doubt(session) {
     const entry = this.#entries.get(session);
-    if (!entry?.isOn || entry.request) return;
-    entry.isOn = entry.isReady = false;
+    if (!isSteady(entry)) return;
+    turn(entry, false);
     this.#again((entry.request = { entries: [entry] }));
   }
 
@@ -162,47 +155,23 @@ export class Subscriptions {
   /** Asks what the hub knows of this connection. */
   hello() {
     if (!this.#link || this.#isOff || this.#timers.has("asked")) return;
-    const id = newId();
-    this.#hello = { id, entries: this.#others.filter(({ isOn, request }) => isOn && !request) };
-    this.#timers.set("asked", NAMED_WITHIN, () => {});
+    this.#timers.set("asked", NAMED_WITHIN, () => this.#proceed());
+    this.#isAsked = true;
     this.#helloLater();
-    this.#link.ask(JSON.stringify({ action: "hello", id }), "subscriptions");
+    this.#write("hello", this.#others.filter(isSteady));
   }
 
-  greet({ id, session, subscriptions, positions = [] }) {
-    if (id !== this.#hello?.id) return;
-    const { entries } = this.#hello;
-    this.#hello = null;
-    this.#timers.clear("asked");
-    this.#order.join(session);
-    for (const { session, ...position } of positions) this.#order.stands(session, position);
-    // What has been asked since is not in the answer.
-    for (const entry of entries) {
-      if (entry.isOn && !entry.request && !subscriptions.includes(entry.name)) entry.isOn = entry.isReady = false;
-    }
-    for (const name of subscriptions) if (!this.#entries.has(name)) this.#entry(name).isOn = true;
-    this.#proceed([...this.#entries.values()]);
+  get #all() {
+    return [...this.#entries.values()];
   }
 
   get #others() {
-    return [...this.#entries.values()].filter(({ name }) => name !== this.#order.joined);
+    return this.#all.filter(({ name }) => name !== this.#order.joined);
   }
 
   #entry(name) {
-    let entry = this.#entries.get(name);
-    if (!entry) {
-      entry = {
-        name,
-        listeners: 0,
-        isLeft: true,
-        isOn: false,
-        isReady: false,
-        request: null,
-        error: null,
-        failures: 0,
-      };
-      this.#entries.set(name, entry);
-    }
+    const entry = this.#entries.get(name) ?? { name, listeners: 0, isLeft: true, failures: 0 };
+    this.#entries.set(name, entry);
     return entry;
   }
 
@@ -213,10 +182,9 @@ export class Subscriptions {
 
   #sweepLater() {
     if (this.#sweeping.has("sweep")) return;
-    const lingering = [...this.#entries.values()].filter((entry) => this.#isLingering(entry));
-    const first = Math.min(...lingering.map(({ leftAt }) => leftAt));
-    this.#sweeping.set("sweep", first + LINGER - this.#clock.uptime(), () => {
-      this.#proceed([...this.#entries.values()]);
+    const left = this.#all.filter((entry) => this.#isLingering(entry)).map(({ leftAt }) => leftAt);
+    this.#sweeping.set("sweep", Math.min(...left) + LINGER - this.#clock.uptime(), () => {
+      this.#proceed();
       this.#sweepLater();
     });
   }
@@ -226,12 +194,12 @@ export class Subscriptions {
   }
 
   /** What is asked for in one breath is asked in one frame. */
-  async #flushSoon() {
+  async #proceedSoon() {
     if (this.#isDue) return;
     this.#isDue = true;
     await null;
     this.#isDue = false;
-    this.#flush();
+    this.#proceed();
   }
 
   #flush() {
@@ -242,67 +210,70 @@ export class Subscriptions {
       return;
     }
     // To be told of one's own session takes no subscription.
-    if (joining.length && this.#order.joined === undefined && !this.#isUnnamed) {
-      if (this.#timers.has("name")) return;
-      this.#timers.set("name", NAMED_WITHIN, () => {
-        this.#isUnnamed = true;
-        this.#flush();
-      });
-      return this.hello();
+    if (joining.length && this.#order.joined === undefined) {
+      if (!this.#isAsked) this.hello();
+      if (this.#timers.has("asked")) return;
     }
     const taken = this.#others.filter(({ isOn, request }) => isOn || request);
     const wanted = taken.filter(({ listeners }) => listeners);
     for (const entry of joining.splice(SUBSCRIPTIONS - wanted.length)) {
       this.#refuse(entry, "too_many_subscriptions", TOO_MANY);
     }
+    // What lingers makes room.
     const room = Math.max(0, SUBSCRIPTIONS - taken.length);
     const isLeaving = (entry) => joining.length > room || !this.#isLingering(entry);
     const leaving = taken.filter((entry) => !entry.listeners && !entry.request && isLeaving(entry));
-    this.#ask("unsubscribe", leaving);
-    const next = joining.slice(0, room);
-    this.#ask(
-      "subscribe",
-      next.filter(({ isDoubtful }) => !isDoubtful),
-    );
-    for (const entry of next) if (entry.isDoubtful) this.#ask("subscribe", [entry]);
-  }
-
-  #ask(action, entries) {
-    // Whoever listens to frames or errors may have ended it meanwhile.
-    if (!entries.length || !this.#link) return;
-    const id = newId();
-    const request = { id, action, entries, askedAt: this.#clock.uptime() };
-    this.#requests.set(id, request);
-    for (const entry of entries) {
-      entry.request = request;
-      if (action === "subscribe") continue;
+    for (const entry of leaving) {
       Object.assign(entry, { isReady: false, isLeft: true });
       this.#order.end(entry.name);
     }
+    this.#ask("unsubscribe", leaving);
+    // What was refused before goes alone, or the rest would be refused with it.
+    const next = joining.slice(0, room);
+    const doubtful = next.filter(({ isDoubtful }) => isDoubtful).map((entry) => [entry]);
+    for (const part of [next.filter(({ isDoubtful }) => !isDoubtful), ...doubtful]) this.#ask("subscribe", part);
+  }
+
+  #ask(action, entries) {
+    const names = entries.map(({ name }) => name);
+    // Whoever listens to frames or errors may have ended it meanwhile.
+    if (entries.length && this.#link) this.#write(action, entries, names);
+  }
+
+  #write(action, entries, sessions) {
+    const id = newId();
+    const request = { id, action, entries, askedAt: this.#clock.uptime() };
+    this.#requests.set(id, request);
     this.#timers.set(request, ANSWERED_WITHIN, () => this.#release(request));
-    this.#link.ask(JSON.stringify({ action, sessions: entries.map(({ name }) => name), id }), "subscriptions");
+    if (sessions) for (const entry of entries) entry.request = request;
+    this.#link.ask(JSON.stringify({ action, sessions, id }), "subscriptions");
   }
 
   #again(request) {
-    const failures = Math.max(...request.entries.map((entry) => ++entry.failures));
+    const failures = Math.max(1, ...request.entries.map((entry) => ++entry.failures));
     const wait = SECOND * 2 ** Math.min(failures, 5) * ((1 + Math.random()) / 2);
     this.#timers.set(request, wait, () => this.#release(request));
   }
 
-  /** It was done or not. Both are mended by what is wanted now. */
+  /** It was done or not. What is wanted now is asked for, in case it was not. */
   #release(request) {
-    this.#close(request, false);
-    for (const entry of request.entries) entry.isOn = !entry.listeners;
-    this.#proceed(request.entries);
+    this.#forget(request);
+    if (request.action === "hello") return;
+    for (const entry of request.entries) turn(entry, !entry.listeners);
+    this.#proceed();
   }
 
-  #close(request, isOn) {
+  #forget(request) {
     this.#timers.clear(request);
     this.#requests.delete(request.id);
-    for (const entry of request.entries) {
-      Object.assign(entry, { isOn, isReady: isOn, request: null });
-      if (isOn) entry.isDoubtful = false;
-    }
+    for (const entry of request.entries) if (entry.request === request) entry.request = null;
+  }
+
+  #reset(isKept) {
+    this.#timers.clearAll();
+    this.#requests.clear();
+    for (const entry of this.#all)
+      Object.assign(entry, { isOn: false, isReady: isKept && entry.isReady, request: null });
   }
 
   #refuse(entry, code, text) {
@@ -311,24 +282,31 @@ export class Subscriptions {
     entry.error = new HubError(code, text, { session: entry.name });
     this.#order.reject(entry.name);
     this.#on.refused(entry.error);
-    this.#on.changed(entry.name);
   }
 
-  #proceed(entries) {
+  #proceed() {
     this.#flush();
-    for (const entry of entries) {
-      this.#settle(entry);
-      this.#on.changed(entry.name);
+    for (const entry of this.#all) {
+      const { name, listeners, isOn, request } = entry;
+      // Nothing of it is left.
+      if (!listeners && !isOn && !request && !this.#isLingering(entry)) {
+        this.#entries.delete(name);
+        if (name !== this.#order.joined) this.#order.end(name);
+      }
+      this.#on.changed(name);
     }
+    this.#on.proceeded();
   }
+}
 
-  /** Forgets what is of no concern any more. */
-  #settle(entry) {
-    const { name, listeners, isOn, request } = entry;
-    if (listeners || isOn || request || this.#isLingering(entry)) return;
-    this.#entries.delete(name);
-    if (name !== this.#order.joined) this.#order.end(name);
-  }
+function turn(entry, isOn) {
+  Object.assign(entry, { isOn, isReady: isOn });
+  if (isOn) entry.isDoubtful = false;
+}
+
+/** Nothing is asked about it. */
+function isSteady(entry) {
+  return entry?.isOn && !entry.request;
 }
 
 function isPending({ listeners, isOn, error }) {
