@@ -46,6 +46,34 @@ test("the first example works as it stands", async (t) => {
   assert.deepEqual(hub.sent[0].sessions, ["bob", "carol"]);
 });
 
+test("the example of a session works as it stands", async (t) => {
+  const hub = await serveHub();
+  t.after(() => hub.stop());
+  const [, connecting] = docs.match(/```js\n(import [^]*?;\n\n.*;\n)/);
+  const [, example] = section("Sessions").match(/```js\n([^]*?)```/);
+  assert.equal(await runExample(`${connecting}${example}await hub.close();`, hub.url), "alice hello, room\n");
+  assert.deepEqual(
+    hub.frames.map(({ frame }) => frame.action).filter((action) => action !== "history"),
+    ["subscribe", "sendMessage"],
+  );
+});
+
+test("types, documentation and code name the same of a session", async () => {
+  const clock = new Clock();
+  const hub = new FakeHub({ clock });
+  const client = connect({ url: hub.url, session: "alice", WebSocket: hub.WebSocket, clock });
+  const room = client.session("room");
+  const all = types.match(/interface Session<[^{]*\{([^]*?)\n\}/)[1].matchAll(/^  (?:readonly )?(\w+)(?=[:(<])/gm);
+  const named = [...all].map(([, name]) => name);
+  assert.deepEqual(Object.keys(room).sort(), named.sort());
+  for (const name of named.filter((name) => name !== "name")) assert.match(section("Sessions"), RegExp(`\`${name}`));
+  for (const type of members("SessionEvents")) {
+    room.on(type, () => {})();
+    assert.ok(section("Sessions").includes(`on("${type}"`), type);
+  }
+  await client.close();
+});
+
 test("the examples of the tests work as they stand", async () => {
   const examples = [...section("Testing your own code").matchAll(/```js\n([^]*?)```/g)].map(([, example]) => example);
   const [first, lost] = examples;
