@@ -11,7 +11,7 @@ use crate::support::{AMPLE, Hub, ID, SENDERS_SESSION, frame, index, name, totals
 
 const CROWD: usize = 10_000;
 
-fn is_gone(index: usize) -> bool {
+pub(crate) fn is_gone(index: usize) -> bool {
     index.is_multiple_of(5)
 }
 
@@ -20,7 +20,7 @@ fn is_fresh(index: usize) -> bool {
     index.is_multiple_of(50)
 }
 
-fn answer(index: usize, tries: u32) -> Answer {
+pub(crate) fn answer(index: usize, tries: u32) -> Answer {
     match (index % 100, tries) {
         (0 | 5, _) => Answer::Bare(410),
         _ if is_gone(index) => Answer::Error(410, "GoneException"),
@@ -33,7 +33,7 @@ fn answer(index: usize, tries: u32) -> Answer {
 }
 
 /// How many posts the connection should get, and how many of them the gateway takes.
-fn expected_posts(index: usize) -> (u32, u32) {
+pub(crate) fn expected_posts(index: usize) -> (u32, u32) {
     match index % 100 {
         _ if is_gone(index) => (2, 0),
         13 => (2, 2),

@@ -8,13 +8,16 @@ use std::{
     time::{Duration, Instant},
 };
 
-use harness::{Answer, Call, Function, Operation, Row, Table, World, executable};
+use harness::{Answer, Call, Function, Operation, Row, Table, World, executable, over_socket};
 use serde_json::{Value, json};
 use tokio::{sync::Semaphore, task::JoinSet, time::sleep};
 
 use super::{ALICE, Members, Names, THROTTLE, a_moment, ask, calls, counts, hold, kind, lay, set};
-use crate::support::{
-    AMPLE, Hub, SENDER, Turn, counted, ending_in, frame, line, log, name, now_ms, totals, until,
+use crate::{
+    delivery,
+    support::{
+        AMPLE, Hub, SENDER, Turn, counted, ending_in, frame, index, line, log, name, now_ms, totals, until,
+    },
 };
 
 const ROOM: &str = "room";
@@ -217,7 +220,43 @@ async fn with_tokens_a_subscriber_whose_token_has_ended_is_closed() {
     let outcome = guarded.invoke(r#"{"sessions":["room"],"message":1}"#, AMPLE).await;
     assert_eq!(totals(outcome.response()), [1, 0, 0]);
     assert_eq!(hub.world.gateway.closings(), [subscribers[0].clone()]);
+    assert_eq!(hub.world.subscriptions.connections().len(), 2);
+    // Its socket is not there any more.
+    hub.world.gateway.close_script(|_| Answer::Error(410, "GoneException"));
+    let outcome = guarded.invoke(r#"{"sessions":["room"],"message":1}"#, AMPLE).await;
+    assert_eq!(totals(outcome.response()), [1, 0, 0]);
+    assert_eq!(hub.world.subscriptions.connections(), set(&subscribers[1..]));
+    assert!(!hub.has_row(&subscribers[0]));
     log(&guarded.finish());
+}
+
+#[tokio::test]
+async fn thousands_of_subscribers_with_every_kind_of_fault_lose_nothing() {
+    const CROWD: usize = 2_000;
+    let hub = Hub::start(Turn::alone(), World::start().await.with_subscriptions()).await;
+    for index in 0..CROWD {
+        // Every third one is the session's own.
+        let connection = name("mixed", index);
+        hub.world.table.put(&connection, Row::aged(if index % 3 == 0 { ROOM } else { "elsewhere" }, 60));
+        if index % 3 > 0 {
+            lay(&hub.world, &connection, &[ROOM.to_owned()]);
+        }
+    }
+    for table in [&hub.world.table, &hub.world.subscriptions] {
+        table.page_rows(170);
+    }
+    hub.world.gateway.script(|connection, tries| delivery::answer(index(connection), tries));
+    let gone = (0..CROWD).filter(|index| delivery::is_gone(*index)).count() as u64;
+    assert_eq!(totals(&frame(&hub.send(&[ROOM], AMPLE).await)), [CROWD as u64 - gone, gone, 0]);
+    let posts = hub.posts();
+    for index in 0..CROWD {
+        let connection = name("mixed", index);
+        assert_eq!(posts[&connection], delivery::expected_posts(index), "{connection}");
+        let is_left = !delivery::is_gone(index);
+        let rows = (hub.has_row(&connection), !hub.world.subscriptions.sessions(&connection).is_empty());
+        assert_eq!(rows, (is_left, is_left && index % 3 > 0), "{connection}");
+    }
+    hub.log();
 }
 
 /// The rows that are deleted where a subscriber is gone, with the ages of its row and of the subscription.
@@ -261,6 +300,19 @@ async fn a_connection_that_is_gone_in_its_own_session_loses_the_row_of_that() {
     assert_eq!(totals(&frame(&hub.send(&["hall"], AMPLE).await)), [0, 1, 0]);
     assert!(hub.world.subscriptions.sessions(gone).is_empty());
     hub.log();
+}
+
+#[tokio::test]
+async fn a_connection_that_is_gone_in_two_addressed_sessions_is_gone_in_each_and_loses_every_row_once() {
+    let hub = Hub::with_subscriptions().await;
+    let [gone] = &subscribe(&hub.world, ROOM, 1)[..] else { panic!("one") };
+    lay(&hub.world, gone, &["hall".to_owned()]);
+    hub.world.gateway.script(|_, _| Answer::Bare(410));
+    let receipt = frame(&hub.send(&[ROOM, "hall", "elsewhere"], AMPLE).await);
+    assert_eq!((totals(&receipt), &receipt["sessions"][2]["gone"]), ([0, 3, 0], &json!(1)));
+    assert_eq!((hub.has_row(gone), hub.world.subscriptions.connections().len()), (false, 0));
+    let log = hub.log();
+    assert!(log.iter().all(|line| line["message"] != "prunes failed"), "what is gone already is no failure");
 }
 
 #[tokio::test]
@@ -347,6 +399,21 @@ async fn with_history_the_subscriptions_are_read_after_the_number_is_taken_and_w
     };
     let (outcome, ()) = tokio::join!(hub.send(&[ROOM], AMPLE), watching);
     assert_eq!(totals(&frame(&outcome)), [1, 0, 0], "one wait for DynamoDB before the first post");
+    hub.log();
+}
+
+/// Outside the order, it needs no number to wait for.
+#[tokio::test]
+async fn a_message_that_is_not_to_be_stored_reaches_subscribers_too() {
+    let hub = Hub::with_history().await;
+    subscribe(&hub.world, ROOM, 3);
+    let text = json!({ "action": "sendMessage", "sessions": [ROOM], "message": 1, "store": false });
+    let outcome = hub.function.invoke(over_socket(SENDER, &text.to_string()), AMPLE).await;
+    assert_eq!(totals(&frame(&outcome)), [3, 0, 0]);
+    let posts = hub.world.gateway.posts();
+    let posted = |frame: &[u8]| serde_json::from_slice::<Value>(frame).expect("JSON");
+    assert!(posts.iter().all(|post| posted(&post.frame).get("offset").is_none()));
+    assert!(hub.world.messages.calls().is_empty());
     hub.log();
 }
 
@@ -532,7 +599,7 @@ async fn peak(connections: usize, subscribers: usize) -> u64 {
 async fn fifty_thousand_subscribers_take_no_more_memory_than_as_many_connections() {
     const ALLOWED: u64 = 6 << 20;
     let few = peak(500, 500).await;
-    for (connections, subscribers) in [(50_000, 0), (0, 50_000), (50_000, 50_000)] {
+    for (connections, subscribers) in [(50_000, 0), (0, 50_000), (25_000, 25_000)] {
         let many = peak(connections, subscribers).await;
         assert!(many <= few + ALLOWED, "{few} bytes for 1,000, {many} for {connections} and {subscribers}");
     }

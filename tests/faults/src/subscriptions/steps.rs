@@ -317,6 +317,19 @@ async fn the_position_that_is_told_is_read_after_the_rows_are_written() {
     members.log();
 }
 
+#[tokio::test]
+async fn a_function_that_has_slept_on_dead_connections_subscribes_all_the_same() {
+    let members = Members::with_history().await;
+    members.subscribe(&names(0..100)).await;
+    members.membership.freeze().await;
+    members.world().silence_connections();
+    members.membership.thaw();
+    members.subscribe(&names(0..100)).await;
+    assert_eq!(kind(&members.ask("unsubscribe", &names(0..100)).await), "unsubscribed");
+    assert_eq!(members.subscriptions(), [(); 2].map(|()| set(&[])));
+    members.log();
+}
+
 /// The longest answer: a hundred names of 128 characters.
 #[tokio::test]
 async fn a_hundred_of_the_longest_names_are_one_answer_that_the_gateway_takes() {
