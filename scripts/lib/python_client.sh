@@ -12,9 +12,9 @@ python=$VENV/python/bin/python
 cd "$ROOT/clients/python"
 export PYTHONPATH=src PYTHONDONTWRITEBYTECODE=1
 if [ "${1:-}" = stack ]; then
-  exec "$python" -m unittest tests.on_the_stack
+  exec timeout 300 "$python" -m unittest tests.on_the_stack
 fi
 "$python" -m ruff check --quiet --cache-dir "$ROOT/target/ruff" .
 "$python" -m ruff format --quiet --check --cache-dir "$ROOT/target/ruff" .
 "$python" -m mypy --cache-dir "$ROOT/target/mypy"
-exec "$python" -m unittest
+exec timeout 600 "$python" -m unittest

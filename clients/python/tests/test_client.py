@@ -410,6 +410,34 @@ class Programs(unittest.TestCase):
             self.assertEqual([connection.subscriptions for connection in there.connections], [set()])
 
     @in_time()
+    async def test_what_is_refused_without_asking_the_hub_raises_too(self, net: virtual.Network) -> None:
+        there = Hub()
+        there.on(net)
+        async with connect(URL, session="bob") as bob:
+            inboxes = [bob.session(f"room-{number}").messages() for number in range(100)]
+            await asyncio.gather(*(bob.session(f"room-{number}").ready() for number in range(100)))
+            with self.assertRaises(HubError) as caught:
+                await asyncio.wait_for(bob.session("one-more").ready(), 1)
+            self.assertEqual(caught.exception.code, "too_many_subscriptions")
+            await inboxes[0].aclose()
+            # The room that a session takes is free as soon as another needs it.
+            await asyncio.wait_for(bob.session("one-more").ready(), 0.1)
+            self.assertEqual(bob.session("bob").is_ready, True)
+
+        def has_none(connection: Any, frame: Any) -> bool:
+            if frame["action"] in ("ping", "sendMessage", "history"):
+                return False
+            connection.say(type="error", code="unknown_action", message="no such action")
+            return True
+
+        there.intercept = has_none
+        async with connect(URL, session="bob") as bob:
+            for _ in range(2):
+                with self.assertRaises(HubError) as caught:
+                    await asyncio.wait_for(bob.session("room").ready(), 1)
+                self.assertEqual((caught.exception.code, caught.exception.session), ("unknown_action", "room"))
+
+    @in_time()
     async def test_a_slow_loop_drops_the_oldest_and_says_so(self, net: virtual.Network) -> None:
         there = Hub()
         there.on(net)
@@ -552,6 +580,23 @@ class Chance(unittest.TestCase):
         await asyncio.gather(*(hub.session(session).ready() for session in sessions))
         await asyncio.sleep(1)
         sent = dict.fromkeys(sessions, 0)
+        sessions.append("room-3")
+        sent["room-3"] = 0
+
+        async def come_and_go() -> None:
+            """Nothing that was sent in between is missing, though what was lost last may not be there yet."""
+            while True:
+                async with hub.subscribe("room-3") as room:
+                    # What had not come to the listener before, within a second, comes to this one.
+                    begin = room.position.offset if room.position else 0
+                    await asyncio.sleep(chance.random() * 30)
+                    got = texts(list(aiter(room)._waiting))
+                    self.assertEqual(got, list(range(begin + 1, begin + 1 + len(got))))
+                    visits.append(len(got))
+                await asyncio.sleep(chance.random() * 3)
+
+        visits: list[int] = []
+        visiting = asyncio.ensure_future(come_and_go())
         for _ in range(200):
             session = chance.choice(sessions)
             if chance.random() < 0.05:
@@ -562,6 +607,11 @@ class Chance(unittest.TestCase):
             there.deliver(None, session, {"id": f"{sent[session]}", "message": sent[session]})
             await asyncio.sleep(chance.random() * 3)
         there.loses = lambda: False
+        visiting.cancel()
+        with self.assertRaises(asyncio.CancelledError):
+            await visiting
+        self.assertGreater(sum(visits), 10)
+        del sent["room-3"]
         # By the next hello, at the latest, the last ones are found.
         await asyncio.sleep(1100)
         self.assertEqual((missing, heard), ([], {session: list(range(1, count + 1)) for session, count in sent.items()}))

@@ -312,6 +312,7 @@ class Subscriptions:
         entry.error = HubError(code, text, session=entry.name)
         self._order.reject(entry.name)
         self._listener.refused(entry.error)
+        self._listener.changed()
 
     def _proceed(self, entries: Iterable[Entry]) -> None:
         self._flush()
