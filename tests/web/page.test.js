@@ -868,6 +868,25 @@ else
       assert.deepEqual(await heard(page), ["echo 2", "echo 3"]);
     });
 
+    const room = (page, label) => page.getByRole("button", { name: label, exact: true });
+    const joined = (page, name) => room(page, `${name}, joined`).waitFor();
+    async function joinRoom(page, names) {
+      await page.getByRole("textbox", { name: "Join a room" }).fill(names);
+      await page.keyboard.press("Enter");
+    }
+    const roomsOf = (page) => new URL(page.url()).searchParams.get("rooms") ?? "";
+    const chips = (page) =>
+      page
+        .getByRole("list", { name: "Rooms" })
+        .getByRole("listitem")
+        .getByRole("button")
+        .evaluateAll((all) => all.map(({ ariaLabel }) => ariaLabel).filter((label) => !label.startsWith("Leave ")));
+    async function hasChips(page, ...expected) {
+      const isSo = async () => JSON.stringify(await chips(page)) === JSON.stringify(expected);
+      for (let tries = 0; !(await isSo()) && tries < 100; tries++) await page.waitForTimeout(50);
+      assert.deepEqual(await chips(page), expected);
+    }
+
     // What the page shows, from top to bottom: messages, and the lines between them.
     const lines = (page, which = `${LOG} li`) =>
       page
@@ -1312,15 +1331,23 @@ else
       await keepNothing(page);
       await joinWith(page, way.url, name("bob"), "s3cret");
       await shows(page, ["Earlier", "one"]);
+      await joinRoom(page, name("room-7"));
+      await joined(page, name("room-7"));
+      await tell(name("room-7"), "in the room");
+      await shows(page, ["in the room"]);
+      await room(page, "Direct").click();
       way.refuse();
       await token(page).fill("x".repeat(8_001));
       await page.keyboard.press("Enter");
       await isState(page, "Token too large");
-      await tell(name("bob"), "two");
+      for (const session of ["bob", "room-7"]) await tell(name(session), "two");
       way.restore();
       await token(page).fill("short");
       await page.keyboard.press("Enter");
-      await shows(page, ["Earlier", "one", "While the connection was lost · 1 message", "two"]);
+      const missed = ["While the connection was lost · 1 message", "two"];
+      await shows(page, ["Earlier", "one", ...missed]);
+      await room(page, `${name("room-7")}, joined, 1 unread`).click();
+      await shows(page, ["in the room", ...missed]);
     });
 
     test("times that are not today's have a date, also when a day has passed meanwhile", async (t) => {
@@ -1344,25 +1371,6 @@ else
         .filter({ hasText: /^\d+ \w+( \d{4})?, \d\d:\d\d$/ })
         .waitFor();
     });
-
-    const room = (page, label) => page.getByRole("button", { name: label, exact: true });
-    const joined = (page, name) => room(page, `${name}, joined`).waitFor();
-    async function joinRoom(page, names) {
-      await page.getByRole("textbox", { name: "Join a room" }).fill(names);
-      await page.keyboard.press("Enter");
-    }
-    const roomsOf = (page) => new URL(page.url()).searchParams.get("rooms") ?? "";
-    const chips = (page) =>
-      page
-        .getByRole("list", { name: "Rooms" })
-        .getByRole("listitem")
-        .getByRole("button")
-        .evaluateAll((all) => all.map(({ ariaLabel }) => ariaLabel).filter((label) => !label.startsWith("Leave ")));
-    async function hasChips(page, ...expected) {
-      const isSo = async () => JSON.stringify(await chips(page)) === JSON.stringify(expected);
-      for (let tries = 0; !(await isSo()) && tries < 100; tries++) await page.waitForTimeout(50);
-      assert.deepEqual(await chips(page), expected);
-    }
 
     test("rooms are heard over the one connection, each by itself, by those who have joined them", async (t) => {
       const { enter, name } = await open(t);
@@ -1399,6 +1407,9 @@ else
       await say(bob, "to both");
       await hasChips(eve, "Direct", `${eight}, joined, 1 unread`, `${seven}, joined, 2 unread`);
       await hasChips(bob, "Direct", `${seven}, joined`, `${eight}, joined`);
+      await room(bob, `${eight}, joined`).click();
+      await hears(bob, "to both");
+      await room(bob, `${seven}, joined`).click();
       await room(eve, `${seven}, joined, 2 unread`).click();
       await hasChips(eve, "Direct", `${eight}, joined, 1 unread`, `${seven}, joined`);
       assert.equal(await room(eve, `${seven}, joined`).getAttribute("aria-current"), "true");
@@ -1407,6 +1418,21 @@ else
       assert.deepEqual(await heard(eve), ["to both"]);
       await room(eve, "Direct").click();
       assert.deepEqual(await heard(eve), []);
+      assert.equal(await eve.title(), `${name("eve")} · Hub`);
+
+      // In a hidden tab nothing is looked at.
+      const hide = (hidden) =>
+        eve.evaluate((hidden) => {
+          Object.defineProperty(document, "hidden", { configurable: true, value: hidden });
+          document.dispatchEvent(new Event("visibilitychange"));
+        }, hidden);
+      await hide(true);
+      await to(bob).fill(name("eve"));
+      await say(bob, "Eve?");
+      await hasChips(eve, "Direct, 1 unread", `${eight}, joined`, `${seven}, joined`);
+      assert.equal(await eve.title(), `(1) ${name("eve")} · Hub`);
+      await hide(false);
+      await hasChips(eve, "Direct", `${eight}, joined`, `${seven}, joined`);
       assert.equal(await eve.title(), `${name("eve")} · Hub`);
 
       // Whoever leaves hears no more. The hub is told a moment later.
@@ -1452,6 +1478,9 @@ else
       await isFocused(page, "text");
       assert.equal(await room(page, "Direct").getAttribute("aria-current"), "true");
       assert.equal(roomsOf(page), odd.join(" "));
+      await page.getByRole("button", { name: "Join room" }).click();
+      await page.getByRole("alert").filter({ hasText: "Say which room" }).waitFor();
+      await isFocused(page, "room");
       await joinRoom(page, "not*a*room");
       await page.getByRole("alert").filter({ hasText: "A session is named with" }).waitFor();
       await isFocused(page, "room");
@@ -1535,7 +1564,54 @@ else
       await shows(await enter("carol", { hub: way.url, rooms: ["room-7"] }), ["Earlier", "old", "live", "while away"]);
       await room(again, `Leave ${seven}`).click();
       await joinRoom(again, seven);
-      await shows(again, ["Earlier", "old", "live", "while away"]);
+      const all = ["Earlier", "old", "live", "while away"];
+      await shows(again, all);
+      await room(again, `Leave ${seven}`).click();
+      await again.locator("#frame-list code").filter({ hasText: '"unsubscribed"' }).waitFor({ state: "attached" });
+      await tell(seven, "between");
+      await joinRoom(again, seven);
+      await shows(again, [...all, "between"]);
+    });
+
+    test("each room is left and found again at the place where one was reading", async (t) => {
+      const { context, address, name } = await open(t);
+      const page = await context.newPage();
+      const hub = await fake(page);
+      const tell = (one, ...texts) => {
+        for (const text of texts) hub.deliver(null, { id: text, sessions: [name(one)], message: text });
+      };
+      await page.goto(address("bob", "", "ws://simulated/live", ["room-7", "room-8"]));
+      await joined(page, name("room-8"));
+      tell("room-7", ...Array.from({ length: 50 }, (_, number) => `line ${number}`));
+      await hears(page, "line 49");
+      const scrollTop = () => page.locator("#scroller").evaluate((scroller) => scroller.scrollTop);
+      const newer = page.getByRole("button", { name: "New messages" });
+      const end = await scrollTop();
+      await room(page, "Direct").click();
+      tell("room-7", "while elsewhere");
+      await room(page, `${name("room-7")}, joined, 1 unread`).click();
+      assert.ok((await scrollTop()) > end, "the end was in view, and is again");
+
+      await page.locator("#scroller").evaluate((scroller) => (scroller.scrollTop = 300));
+      await page.waitForTimeout(100); // The event of it.
+      await room(page, `${name("room-8")}, joined`).click();
+      tell("room-8", "short");
+      await hears(page, "short");
+      await room(page, `${name("room-7")}, joined`).click();
+      assert.deepEqual([await scrollTop(), await newer.isVisible()], [300, false]);
+      tell("room-8", "elsewhere");
+      await room(page, `${name("room-8")}, joined, 1 unread`).click();
+      await room(page, `${name("room-7")}, joined`).click();
+      assert.equal(await scrollTop(), 300);
+      await room(page, "Direct").click();
+      tell("room-7", "newest");
+      await hasChips(page, "Direct", `${name("room-7")}, joined, 1 unread`, `${name("room-8")}, joined`);
+      assert.equal(await newer.isVisible(), false);
+      await room(page, `${name("room-7")}, joined, 1 unread`).click();
+      assert.equal(await scrollTop(), 300);
+      await newer.click();
+      await newer.waitFor({ state: "hidden" });
+      assert.ok((await scrollTop()) > end);
     });
 
     test("what a room lacks is said in that room", async (t) => {
@@ -1558,14 +1634,23 @@ else
       await shows(page, ["While you were away · 1 message", lost, "four"]);
       await room(page, "Direct").click();
       await shows(page, []);
+
+      // After joining once more, what is only late is like any other.
+      await room(page, `Leave ${name("room-7")}`).click();
+      await page.locator("#frame-list code").filter({ hasText: '"unsubscribed"' }).waitFor({ state: "attached" });
+      await joinRoom(page, name("room-7"));
+      await shows(page, ["Earlier", "four"]);
+      hub.drop();
+      tell("late", "after it");
+      await shows(page, ["Earlier", "four", "New", "late", "after it"]);
     });
 
     test("what the hub refuses is said in plain words at the room, and can be asked for again", async (t) => {
       const { context, address, name } = await open(t);
       const page = await context.newPage();
       const hub = await fake(page);
-      const said = page.getByRole("status").filter({ hasText: "refused" });
-      const isSaid = (text) => said.filter({ hasText: `${name("room-7")} refused: ${text}` }).waitFor();
+      const said = page.getByRole("status").filter({ hasText: "You are not in" });
+      const isSaid = (text) => said.filter({ hasText: `You are not in ${name("room-7")}: ${text}` }).waitFor();
       const again = page.getByRole("button", { name: "Try again" });
       const count = () => hub.frames.filter(({ frame }) => frame.action === "subscribe").length;
 
@@ -1599,7 +1684,7 @@ else
 
       hub.subscriptions = false;
       await page.goto(address("alice", "", "ws://simulated/live", ["room-7"]));
-      await isSaid("this hub has none, as its subscriptions are switched off.");
+      await isSaid("this hub has no rooms, as its subscriptions are switched off.");
       await isState(page, "Connected");
       hub.deliver("bob", { id: "1", sessions: [name("alice")], message: "still here" });
       await room(page, "Direct, 1 unread").click();

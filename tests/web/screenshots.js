@@ -14,15 +14,15 @@ const page = await servePage();
 const browser = await launch();
 try {
   for (const [name, colorScheme, viewport, frames] of [
-    ["page-light", "light", { width: 1200, height: 760 }, true],
-    ["page-dark", "dark", { width: 1200, height: 760 }, false],
-    ["page-phone", "light", { width: 390, height: 844 }, false],
+    ["page-light", "light", { width: 1200, height: 800 }, true],
+    ["page-dark", "dark", { width: 1200, height: 800 }, false],
+    ["page-phone", "light", { width: 390, height: 880 }, false],
   ]) {
     const context = await browser.newContext({ colorScheme, viewport, deviceScaleFactor: 1.25, locale: "en-GB" });
-    const enter = async (session, to) => {
+    const enter = async (session) => {
       const tab = await context.newPage();
-      await tab.goto(`${page.url}?${new URLSearchParams({ url: hub, session, to })}`);
-      await tab.getByText("Connected", { exact: true }).waitFor();
+      await tab.goto(`${page.url}?${new URLSearchParams({ url: hub, session, rooms: "train lunch" })}`);
+      await tab.getByRole("button", { name: "lunch, joined" }).waitFor();
       return tab;
     };
     const say = async (tab, text, to) => {
@@ -30,18 +30,22 @@ try {
       const message = tab.getByLabel("Message", { exact: true });
       await message.fill(text);
       await message.press("Enter");
-      await tab.locator(".out .status").last().filter({ hasText: "Delivered" }).waitFor();
+      await tab.locator(".log:not([hidden]) .status").last().filter({ hasText: "Delivered" }).waitFor();
     };
-    const alice = await enter("alice", "bob");
-    const bob = await enter("bob", "alice");
-    const carol = await enter("carol", "alice");
+    const alice = await enter("alice");
+    const bob = await enter("bob");
+    const carol = await enter("carol");
+    if (frames) await alice.getByRole("button", { name: "Frames" }).click();
     await say(alice, "Morning! Is the 09:12 running?");
     await say(bob, "It is, four minutes late. I am on platform 3.");
-    await say(bob, "Coffee?", "alice carol");
-    await say(carol, "Please. And a seat by the window, if there is one.", "alice bob");
-    if (frames) await alice.getByRole("button", { name: "Frames" }).click();
-    await say(alice, "Flat white for me. See you both in ten.", "bob carol");
-    await say(alice, "Dave, are you coming as well?", "bob dave");
+    await say(bob, "Coffee?");
+    await say(carol, "Please. And a seat by the window, if there is one.");
+    await say(carol, "Soup or salad?", "lunch");
+    await say(bob, "Soup.", "lunch");
+    await say(carol, "Dave is asleep, I think.", "alice");
+    await say(alice, "Flat white for me. See you both in ten.");
+    await say(alice, "Dave, are you coming as well?", "train dave");
+    await alice.getByRole("button", { name: "lunch, joined, 2 unread" }).waitFor();
     await alice.bringToFront();
     await alice.screenshot({ path: join(folder, `${name}.png`) });
     await context.close();

@@ -367,10 +367,9 @@ document.addEventListener("visibilitychange", () => {
 for (const type of ["online", "offline"]) addEventListener(type, () => hub && render(hub.state));
 addEventListener("resize", grow);
 
-const [given, session, secret] = asked("url", "session", "token");
+const [given, session, secret, names, to] = asked("url", "session", "token", "rooms", "to");
 const [url, hidden] = withoutToken(given);
-const [toJoin, to] = asked("rooms", "to");
-history.replaceState(history.state, "", address({ url, session, rooms: toJoin, to }));
+history.replaceState(history.state, "", address({ url, session, rooms: names, to }));
 place = { url, session };
 if (url && session) join(url, session, secret || hidden);
 else offer(secret || hidden);

@@ -11,7 +11,7 @@ const MAX_MINE = 1_000;
 const REFUSED = {
   forbidden: "your token does not allow it.",
   too_many_subscriptions: "the hub allows 100 rooms at most. Leave one, and try again.",
-  unknown_action: "this hub has none, as its subscriptions are switched off.",
+  unknown_action: "this hub has no rooms, as its subscriptions are switched off.",
 };
 
 class Room {
@@ -131,8 +131,9 @@ class Room {
     this.#words.textContent = isReady ? "" : state;
     this.#count.textContent = this.unread || "";
     if (!this.isShown) return;
-    const why = error ? `: ${REFUSED[error.code] ?? error.message}` : "";
-    tell("room-text", this.isOwn ? "" : `${quoted(this.name)} ${state}${why}`);
+    const name = quoted(this.name);
+    const why = error && `You are not in ${name}: ${REFUSED[error.code] ?? error.message}`;
+    tell("room-text", this.isOwn ? "" : (why ?? `${isReady ? "Joined" : "Joining"} ${name}`));
     $("room-state").dataset.state = state;
     $("room-again").hidden = !error;
   }
@@ -239,9 +240,8 @@ export class Rooms {
 
   #follow(room) {
     if (!this.#client) return;
-    const { [room.name]: position, ...others } = this.#positions;
-    this.#positions = others;
-    // One that was left a moment ago goes on.
-    room.use(this.#client, this.#place, this.#client.position(room.name) ?? position);
+    room.use(this.#client, this.#place, this.#positions[room.name]);
+    // The client too begins anew in a room that is joined once more.
+    delete this.#positions[room.name];
   }
 }
