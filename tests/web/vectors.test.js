@@ -78,7 +78,9 @@ async function run(options, steps) {
     hub.on(type, ({ position, ...rest }) => note("told", [type, { ...rest, position: asPair(position) }]));
   }
   for (const type of ["gap", "lost"]) {
-    hub.on(type, ({ session, from, to }) => note("told", [type, { session, from: asPair(from), to: asPair(to) }]));
+    hub.on(type, ({ session, from, to }) => {
+      note("told", [type, { session, from: asPair(from), to: asPair(to), at: asPair(hub.position(session)) }]);
+    });
   }
   hub.on("error", ({ code, session = null, id = null }) => note("told", ["error", { code, session, id }]));
 

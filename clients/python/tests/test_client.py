@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import functools
 import gc
 import json
 import random
@@ -330,6 +331,27 @@ class Tokens(unittest.TestCase):
         await hub.close()
 
     @in_time()
+    async def test_the_same_token_after_its_end_is_good_for_a_minute(self, net: virtual.Network) -> None:
+        hub = await connect(URL, session="alice", token=jwt(exp=time.time() + 100, iat=time.time()), history=False)
+        await asyncio.sleep(130)
+        self.assertEqual(len(net.sockets), 2)
+        await asyncio.sleep(60)
+        self.assertEqual((len(net.sockets), hub.state.name), (3, "open"))
+        await hub.close()
+
+    @in_time()
+    async def test_a_token_that_is_about_to_end_is_not_taken_for_ended(self, net: virtual.Network) -> None:
+        for seconds, good_for in ((1, 5), (-1, 60)):
+            token = functools.partial(Token, "t", time.time() + seconds)
+            async with connect(URL, session="alice", token=token, history=False) as hub:
+                assert hub.state.expires_at
+                self.assertAlmostEqual(hub.state.expires_at.timestamp() - time.time(), good_for, delta=0.1)
+        # With `iat`, its life is known whatever this machine's clock says.
+        async with connect(URL, session="alice", token=jwt(iat=time.time() - 10_000, exp=time.time() - 9_000), history=False) as hub:
+            assert hub.state.expires_at
+            self.assertAlmostEqual(hub.state.expires_at.timestamp() - time.time(), 1_000, delta=0.1)
+
+    @in_time()
     async def test_a_token_that_is_never_replaced_ends_the_connection(self, net: virtual.Network) -> None:
         hub = await connect(URL, session="alice", token=lambda: Token("t", time.time() + 100), history=False)
         net.hang = True
@@ -452,6 +474,58 @@ class Programs(unittest.TestCase):
             self.assertEqual([error.code for error in errors], ["overflow"])
         with self.assertRaises(StopAsyncIteration):
             await anext(inbox)
+
+    @in_time()
+    async def test_a_thousand_messages_wait_and_more_are_fetched(self, net: virtual.Network) -> None:
+        there = Hub()
+        there.on(net)
+        there.loses = lambda: len(there.logs["bob"]) == 1
+        async with connect(URL, session="bob") as bob:
+            got: list[Message] = []
+            bob.on("message", got.append)
+            await asyncio.sleep(6)
+            there.intercept = lambda connection, frame: frame["action"] == "history"
+            for number in range(1_200):
+                there.deliver(None, "bob", {"id": str(number), "message": number})
+            await asyncio.sleep(1)
+            self.assertEqual(got, [])
+            there.intercept = lambda connection, frame: False
+            await asyncio.sleep(5)
+            self.assertEqual((texts(got), sum(message.missed for message in got)), (list(range(1_200)), 200))
+
+    @in_time()
+    async def test_a_program_that_was_stopped_gives_the_hub_time_to_answer(self, net: virtual.Network) -> None:
+        there = Hub()
+        there.on(net)
+        there.loses = lambda: len(there.logs["bob"]) == 1
+        async with connect(URL, session="bob") as bob:
+            got: list[Message] = []
+            missing: list[Any] = []
+            bob.on("message", got.append)
+            bob.on("gap", missing.append)
+            await asyncio.sleep(10)
+            for number in range(2):
+                there.deliver(None, "bob", {"id": str(number), "message": number})
+            await asyncio.sleep(0.1)
+            loop = asyncio.get_running_loop()
+            assert isinstance(loop, virtual.Loop)
+            loop.idle.now += 20
+            await asyncio.sleep(5)
+            self.assertEqual((texts(got), missing), ([0, 1], []))
+
+    @in_time()
+    async def test_a_session_stays_ready_while_its_connection_is_replaced(self, net: virtual.Network) -> None:
+        there = Hub()
+        there.on(net)
+        async with connect(URL, session="bob", handover_after=60) as bob, bob.subscribe("room") as room:
+            there.intercept = lambda connection, frame: frame["action"] == "subscribe"
+            await asyncio.sleep(62)
+            self.assertEqual((bob.stats.handovers, room.is_ready), (1, True))
+            there.connections[-1].wire.say({"type": "error", "code": "not_connected", "message": "again"})
+            await asyncio.sleep(0.1)
+            net.sockets[0].cut()
+            await asyncio.sleep(1)
+            self.assertEqual((bob.state.name, room.is_ready), ("open", False))
 
     @in_time()
     async def test_a_listeners_fault_is_reported_and_harms_nothing(self, net: virtual.Network) -> None:

@@ -9,7 +9,7 @@ import os
 import pathlib
 import unittest
 from collections import deque
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import parse_qs, urlsplit
 
 from websocket_hub import HubClient, HubError, Message, Missing, connect
@@ -20,6 +20,8 @@ VECTORS = pathlib.Path(__file__).parents[3] / "tests/vectors"
 
 # How much later than it says something may be: clocks are not exact.
 SLACK = 0.01
+
+MISSING: tuple[Literal["gap", "lost"], ...] = ("gap", "lost")
 
 CHANCES = (0.0, 0.5, 0.999)
 
@@ -57,8 +59,8 @@ class Timeline:
         hub = connect("ws://hub.invalid/live", **{"token": None, **self.options})
         hub.on("message", lambda message: self.note("told", ("message", read_message(message))))
         hub.on("duplicate", lambda message: self.note("told", ("duplicate", read_message(message))))
-        hub.on("gap", lambda missing: self.note("told", ("gap", read_missing(missing))))
-        hub.on("lost", lambda missing: self.note("told", ("lost", read_missing(missing))))
+        for event in MISSING:
+            hub.on(event, lambda missing, event=event: self.note("told", (event, read_missing(missing, hub))))
         hub.on("error", lambda error: self.note("told", ("error", {"code": error.code, "session": error.session, "id": error.id})))
         starting = asyncio.ensure_future(hub.__aenter__())
         try:
@@ -196,8 +198,14 @@ def read_message(message: Message) -> dict[str, Any]:
     }
 
 
-def read_missing(missing: Missing) -> dict[str, Any]:
-    return {"session": missing.session, "from": list(missing.start) if missing.start else None, "to": list(missing.end)}
+def read_missing(missing: Missing, hub: HubClient) -> dict[str, Any]:
+    position = hub.position(missing.session)
+    return {
+        "at": list(position) if position else None,
+        "session": missing.session,
+        "from": list(missing.start) if missing.start else None,
+        "to": list(missing.end),
+    }
 
 
 class Vectors(unittest.TestCase):
