@@ -78,7 +78,7 @@ impl Handler {
     ) -> Result<GatewayAnswer, Stop> {
         if !self.may_read(sender, session, id).await? {
             let text = format!(
-                "the history of \"{session}\" is not this connection's to read: ask for that of its own session, or subscribe first"
+                "the history of \"{session}\" is not this connection's to read: ask for that of its own session, or of one that it is subscribed to"
             );
             return Err(Refusal::new(Code::Forbidden, text, Some(id.to_owned())).into());
         }

@@ -42,7 +42,7 @@ pub struct Fanout<'a> {
     pub sessions: &'a [SessionId],
     /// Where recipients are found and stale ones pruned.
     pub registry: &'a Registry,
-    /// Where those are found who are subscribed to a session that is not their own, if the hub has subscriptions.
+    /// Where the connections are found that have subscribed to a session, if the hub has subscriptions.
     pub subscriptions: Option<&'a Subscriptions>,
     /// Where frames are posted.
     pub connections: &'a Connections,
@@ -88,15 +88,16 @@ enum Read {
 /// With the session's place in the list.
 type Reads = mpsc::Receiver<(usize, Read)>;
 
-/// Hands on a session's recipients from their `first` page to the last, once the message for them is `written`.
+/// Hands on a session's recipients from their `first` page to the last, once the message for them is `written`: it is kept
+/// even where they cannot be read.
 async fn pages(
-    first: Page,
+    first: Result<Page, Failure>,
     page: impl AsyncFn(Option<Item>) -> Result<Page, Failure>,
     written: &SetOnce<Arc<Frame>>,
     send: impl AsyncFn(Read),
 ) -> Result<(), Failure> {
     let frame = written.wait().await;
-    let mut read = first;
+    let mut read = first?;
     loop {
         send(Read::Page(frame.clone(), read.recipients)).await;
         if read.next.is_none() {
@@ -191,11 +192,11 @@ impl Fanout<'_> {
         };
         // Boxed, because the SDK's futures are large.
         let own = async |from| Box::pin(self.registry.page(session, from)).await;
-        let connections = async { pages(own(None).await?, own, &written, send).await };
+        let connections = async { pages(own(None).await, own, &written, send).await };
         let subscribers = async {
             let Some(subscriptions) = self.subscriptions else { return Ok(()) };
             let subscribed = async |from| Box::pin(subscriptions.page(session, from)).await;
-            let first = numbers.after_last(&written, async || subscribed(None).await).await?;
+            let first = numbers.after_last(&written, async || subscribed(None).await).await;
             pages(first, subscribed, &written, send).await
         };
         let served = async {
@@ -250,7 +251,7 @@ impl Fanout<'_> {
                 }
                 Some((session, read)) = reads.recv(), if progress.reads() && waiting.wants_more() => match read {
                     Read::Page(frame, recipients) => {
-                        progress.page(&recipients);
+                        progress.page();
                         waiting.page = Some((session, frame, recipients.into_iter()));
                     }
                     Read::End(end) => progress.end(session, end),

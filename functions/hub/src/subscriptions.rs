@@ -1,4 +1,4 @@
-//! The table of subscriptions: which connections hear a session that is not their own.
+//! The table of subscriptions: which connections receive the messages to a session that is not their own.
 
 use std::collections::BTreeSet;
 
@@ -13,9 +13,11 @@ use futures::{StreamExt, stream};
 use crate::{
     config::{ConfigError, Variables},
     failure::Failure,
+    metrics,
     protocol::{MAX_SUBSCRIPTIONS, SessionId},
     registry::{Connection, PAGE_ROWS, Page, Prune, prune},
     table::{self, Item, n, s},
+    throttling::TABLE_THROTTLED,
 };
 
 /// The most that one `BatchWriteItem` takes.
@@ -39,7 +41,7 @@ impl Subscriptions {
         Ok(table.map(|table| Self { client: table::client(Builder::from(sdk)), table }))
     }
 
-    /// One page of those who are subscribed to a session, read consistently.
+    /// One page of a session's subscribers, read consistently.
     ///
     /// # Errors
     ///
@@ -137,7 +139,11 @@ impl Subscriptions {
             if requests.is_empty() {
                 return Ok(());
             }
-            table::pause(attempt).await;
+            // No error says so.
+            metrics::count(TABLE_THROTTLED);
+            if attempt < table::ATTEMPTS {
+                table::pause(attempt).await;
+            }
         }
         let text = format!(
             "DynamoDB left {} writes to the table of subscriptions undone, {} times in a row: it throttles them",

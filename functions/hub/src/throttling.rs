@@ -12,8 +12,8 @@ use serde::Deserialize;
 
 use crate::metrics::{self, Metric};
 
-/// Attempts at a DynamoDB call that DynamoDB throttled, whatever became of the call.
-const TABLE_THROTTLED: Metric = Metric::count("TableThrottled");
+/// Attempts at a DynamoDB call, or at a part of one, that DynamoDB throttled, whatever became of the call.
+pub(crate) const TABLE_THROTTLED: Metric = Metric::count("TableThrottled");
 
 /// What DynamoDB calls a request that was too much for a table, for its partition or index, or for the account.
 pub(crate) const THROTTLES: [&str; 3] =

@@ -1,4 +1,4 @@
-//! The steps of a subscription, in an order in which nothing that fails or races leaves a row that nobody would remove.
+//! The steps of a subscription, in an order in which nothing that fails or races leaves an orphaned row.
 
 use std::collections::BTreeSet;
 
@@ -11,6 +11,7 @@ use hub::{
     sender::not_connected,
     subscriptions::Subscriptions,
 };
+use tokio::time::timeout_at;
 
 use crate::request::too_many;
 
@@ -33,67 +34,77 @@ impl Subscribing<'_> {
             return Ok(());
         }
         let new = &others - &connection.subscriptions;
-        // First the set, then the rows: whoever removes the connection meanwhile knows of them.
-        self.reserve(new.clone(), connection.clone()).await?;
+        // First the set, then the rows: a disconnect that comes in between knows of them.
+        self.reserve(&new, connection.clone()).await?;
         let writing = async {
             self.subscriptions.add(&sender.connection_id, &connection, &others).await?;
             // A disconnect may have come before the rows.
             self.registry.connection(&sender.connection_id).await
         };
-        match writing.await {
-            Ok(Some(_)) => Ok(()),
-            Ok(None) => {
-                if let Err(failure) = self.subscriptions.remove(&sender.connection_id, &others).await {
-                    self.left(&failure);
-                }
+        // What is left of the time is for taking it back.
+        match timeout_at(self.request.origin.deadline.post_until, Box::pin(writing)).await {
+            Ok(Ok(Some(_))) => Ok(()),
+            Ok(Ok(None)) => {
+                self.warn_of(self.subscriptions.remove(&sender.connection_id, &others)).await;
                 Err(not_connected(id).into())
             }
-            Err(failure) => {
-                self.undo(&new).await;
+            Ok(Err(failure)) => {
+                self.warn_of(self.undo(&new, &others)).await;
                 Err(failure.into())
+            }
+            Err(_) => {
+                // A row may still come, so its name stays in the set.
+                self.warn_of(self.subscriptions.remove(&sender.connection_id, &new)).await;
+                Err(Failure::OutOfTime.into())
             }
         }
     }
 
-    /// Puts what is new into the set, as far as there is room for all of it.
-    async fn reserve(&self, mut new: BTreeSet<SessionId>, mut connection: Connection) -> Result<(), Stop> {
+    /// Puts what is new into the set, if there is room for all of it.
+    async fn reserve(&self, new: &BTreeSet<SessionId>, mut connection: Connection) -> Result<(), Stop> {
         let Request { sender, id, .. } = self.request;
-        while !new.is_empty() {
-            if connection.subscriptions.len() + new.len() > MAX_SUBSCRIPTIONS {
+        let mut missing = new.clone();
+        while !missing.is_empty() {
+            if connection.subscriptions.len() + missing.len() > MAX_SUBSCRIPTIONS {
                 return Err(too_many(Some(id.to_owned())).into());
             }
-            match self.registry.add_subscriptions(&sender.connection_id, &new).await? {
-                Added::Done => break,
-                Added::NotConnected => return Err(not_connected(id).into()),
-                Added::Full(now) => {
-                    new = &new - &now.subscriptions;
+            match self.registry.add_subscriptions(&sender.connection_id, &missing).await {
+                Ok(Added::Done) => break,
+                Ok(Added::NotConnected) => return Err(not_connected(id).into()),
+                Ok(Added::Full(now)) => {
+                    missing = new - &now.subscriptions;
                     connection = now;
+                }
+                Err(failure) => {
+                    // It may have been done, and the answer lost.
+                    self.warn_of(self.registry.take_subscriptions(&sender.connection_id, &missing)).await;
+                    return Err(failure.into());
                 }
             }
         }
         Ok(())
     }
 
-    /// Takes back what could not be completed. What cannot be taken back stays in the set, and goes with the connection.
-    async fn undo(&self, new: &BTreeSet<SessionId>) {
-        if new.is_empty() {
-            return;
-        }
+    /// Takes back what could not be completed: what is `new` of all the `others` that the frame names.
+    async fn undo(&self, new: &BTreeSet<SessionId>, others: &BTreeSet<SessionId>) -> Result<(), Failure> {
         let id = &self.request.sender.connection_id;
-        let undoing = async {
+        let is_live = if new.is_empty() {
+            self.registry.connection(id).await?.is_some()
+        } else {
             self.subscriptions.remove(id, new).await?;
-            self.registry.take_subscriptions(id, new).await
+            self.registry.take_subscriptions(id, new).await?
         };
-        if let Err(failure) = undoing.await {
-            self.left(&failure);
-        }
+        // A disconnect has removed the rows of known names, and this frame may have written them again.
+        if is_live { Ok(()) } else { self.subscriptions.remove(id, others).await }
     }
 
-    /// Logs what could not be taken back: it goes with the connection, or expires.
-    fn left(&self, failure: &Failure) {
-        let origin = self.request.origin;
-        let (route, connection_id) = (origin.route, origin.id());
-        tracing::warn!(route, connection_id, error = chain(failure), "not taken back");
+    /// Logs what could not be taken back: it ends with the connection, or when the client unsubscribes.
+    async fn warn_of<T>(&self, undoing: impl Future<Output = Result<T, Failure>>) {
+        if let Err(failure) = undoing.await {
+            let origin = self.request.origin;
+            let (route, connection_id) = (origin.route, origin.id());
+            tracing::warn!(route, connection_id, error = chain(&failure), "subscriptions not undone");
+        }
     }
 
     fn check_grant(&self, sessions: &[SessionId]) -> Result<(), Refusal> {

@@ -67,8 +67,8 @@ pub(super) struct Progress<'a> {
     stragglers: &'a Stragglers,
     /// The sessions whose end has not been read.
     unread: Vec<bool>,
-    /// Whether a recipient was read, or a session to its end.
-    has_read: bool,
+    /// Whether anything was read.
+    has_page: bool,
     session_failure: Option<Failure>,
     recipients: u64,
     answers: u64,
@@ -89,7 +89,7 @@ impl<'a> Progress<'a> {
             unread: vec![true; report.sessions.len()],
             report,
             stragglers,
-            has_read: false,
+            has_page: false,
             session_failure: None,
             recipients: 0,
             answers: 0,
@@ -120,15 +120,14 @@ impl<'a> Progress<'a> {
         })
     }
 
-    pub(super) fn page(&mut self, recipients: &[Recipient]) {
-        self.has_read |= !recipients.is_empty();
+    pub(super) fn page(&mut self) {
+        self.has_page = true;
     }
 
     pub(super) fn end(&mut self, session: usize, end: Result<(), Failure>) {
         if let Some(unread) = self.unread.get_mut(session) {
             *unread = false;
         }
-        self.has_read |= end.is_ok();
         if let (Err(failure), Some(session)) = (end, self.report.sessions.get_mut(session)) {
             session.complete = false;
             self.report.session_failures.add(chain(&failure));
@@ -231,7 +230,7 @@ impl<'a> Progress<'a> {
         if let Some(failure) = self.hopeless {
             return Err(failure);
         }
-        if !self.has_read {
+        if !self.has_page {
             return Err(self.session_failure.unwrap_or(Failure::OutOfTime));
         }
         let cause = self.report.delivery_failures.first_cause.as_ref();

@@ -111,7 +111,10 @@ impl<'a> Waiting<'a> {
         // The sender's own is needed for the receipt: whatever it sends next ends it.
         let own = self.fanout.sender == Some(delivery.recipient.connection_id.as_str());
         let closes = self.fanout.closes_expired && !own && delivery.recipient.may_be_open(now);
-        if closes && self.expired.len() < MOST_CLOSED {
+        // It may be in several of the sessions.
+        let is_known =
+            || self.expired.iter().any(|(_, known)| known.connection_id == delivery.recipient.connection_id);
+        if closes && self.expired.len() < MOST_CLOSED && !is_known() {
             self.expired.push((delivery.session, delivery.recipient));
         }
         None

@@ -1,5 +1,5 @@
 //! The set of a connection's subscriptions, which stands on its own row: it holds at least those that have a row in the
-//! table of subscriptions, so that whoever removes the connection knows what else to remove.
+//! table of subscriptions, so that what removes the connection knows what else to remove.
 
 use std::collections::BTreeSet;
 
