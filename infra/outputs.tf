@@ -26,7 +26,7 @@ output "release" {
 }
 
 output "open_to_everyone" {
-  description = "Whether anyone who knows the address can join any session and send to any: OPEN TO EVERYONE."
+  description = "Whether anyone who knows the address can join any session, and subscribe and send to any: OPEN TO EVERYONE."
   value       = var.auth == null
 }
 

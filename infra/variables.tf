@@ -188,14 +188,14 @@ variable "auth" {
 }
 
 variable "allow_anonymous" {
-  description = "Whether the hub is open to everyone: whoever knows the address can join any session and send to any. Must be true where auth is not set, and may not be where it is."
+  description = "Whether the hub is open to everyone: whoever knows the address can join any session, and subscribe and send to any. Must be true where auth is not set, and may not be where it is."
   type        = bool
   default     = false
   nullable    = false
 
   validation {
     condition     = var.allow_anonymous == (var.auth == null)
-    error_message = var.allow_anonymous ? "auth and allow_anonymous = true contradict each other: remove one of them." : "This hub has no authentication. Set auth, or allow_anonymous = true if whoever knows the address may join any session and send to any."
+    error_message = var.allow_anonymous ? "auth and allow_anonymous = true contradict each other: remove one of them." : "This hub has no authentication. Set auth, or allow_anonymous = true if whoever knows the address may join any session, and subscribe and send to any."
   }
 }
 
@@ -375,7 +375,7 @@ variable "history_seconds" {
 }
 
 variable "subscriptions" {
-  description = "Whether a connection can subscribe to sessions beside its own. A message then reads who is subscribed to each of its sessions: one read unit for every 34 subscribers or so, and one where there are none ($0.13 per million). Set to false, it deletes the table of subscriptions."
+  description = "Whether a connection can subscribe to sessions beside its own. A message then reads the subscribers of each of its sessions: one read unit for every 34 subscribers or so, and one where there are none ($0.13 per million). Set to false, it deletes the table of subscriptions."
   type        = bool
   default     = true
   nullable    = false

@@ -136,7 +136,7 @@ target=$(hub '(hub["custom_domain_target"] or {}).get("name", "")')
 expect=(--asks-for-token)
 [ "$(hub 'hub["open_to_everyone"]')" = False ] || {
   expect=()
-  say "This hub is OPEN TO EVERYONE: whoever knows the address can join any session and send to any."
+  say "This hub is OPEN TO EVERYONE: whoever knows the address can join any session, and subscribe and send to any."
 }
 if [[ -n ${expect[*]-} && -z ${HUB_TOKEN:-} && -e $INFRA/smoke-token ]]; then
   smoke=$("$INFRA/smoke-token") || die "deployed, but not tested: ${INFRA#"$ROOT"/}/smoke-token failed, see above"

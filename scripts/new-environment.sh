@@ -9,7 +9,7 @@
 #   --table-name NAME       name of the connections table (default: the hub's name and -connections)
 #   --endpoint URL          https:// base address of the @connections API, without a slash at the end (default: the API's own)
 #
-#   --anonymous             the hub is OPEN TO EVERYONE: whoever knows the address can join any session and send to any
+#   --anonymous             the hub is OPEN TO EVERYONE: whoever knows the address can join any session, and subscribe and send to any
 #   --issuer URL            or: only connections with a token of this issuer, the tokens' iss
 #   --audience NAME         with --issuer: the tokens' aud
 #   --session-claim NAME    with --issuer: the claim that names the sessions a token may join (default: session_id)

@@ -34,7 +34,7 @@ COSTS = {
     "messages": "the messages in it are gone, and clients cannot fetch what they missed",
     "subscriptions": "no connection hears other sessions than its own, until it connects and subscribes again",
 }
-OPEN = "OPEN TO EVERYONE: whoever knows the address can join any session and send to any"
+OPEN = "OPEN TO EVERYONE: whoever knows the address can join any session, and subscribe and send to any"
 # Attributes that hold an IAM policy.
 POLICIES = ("policy", "assume_role_policy")
 # What AWS fills in by itself, version numbers and digests: another argument, which is listed, is the cause.

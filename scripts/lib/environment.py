@@ -16,7 +16,7 @@ ORIGIN = rf"(https://[A-Za-z0-9._-]+|http://(127\.0\.0\.1|localhost)){PORT}"
 REGION = r"[a-z]+(-[a-z]+)+-[0-9]+", "must look like eu-west-1"
 BOUNDARY = r"arn:aws[a-z-]*:iam::([0-9]{12}|aws):policy/[a-zA-Z0-9+=,.@_/-]+", "must be the ARN of an IAM policy: arn:aws:iam::123456789012:policy/…"
 ROLE = r"arn:aws[a-z-]*:iam::[0-9]{12}:role/[a-zA-Z0-9+=,.@_/-]+", "must be the ARN of an IAM role: arn:aws:iam::123456789012:role/…"
-OPEN = "OPEN TO EVERYONE: whoever knows the address can join any session and send to any"
+OPEN = "OPEN TO EVERYONE: whoever knows the address can join any session, and subscribe and send to any"
 MORE = "More issuers, audiences and claims are possible: docs/identity-providers.md has the settings for each provider."
 
 
