@@ -57,7 +57,7 @@ export class Subscriptions {
 
   /** Returns a function that ends this listener. */
   listen(session) {
-    if (this.#isOver || session === this.#order.joined) return () => {};
+    if (this.#isOver) return () => {};
     const entry = this.#entry(session);
     entry.listeners++;
     entry.error = null;
@@ -65,7 +65,7 @@ export class Subscriptions {
     this.#proceedSoon();
     let isEnded = false;
     return () => {
-      if (isEnded || this.#isOver) return;
+      if (isEnded) return;
       isEnded = true;
       entry.listeners--;
       entry.leftAt = this.#clock.uptime();
@@ -89,7 +89,6 @@ export class Subscriptions {
   end() {
     this.#isOver = true;
     this.#sweeping.clearAll();
-    for (const { name } of this.#all) this.#on.changed(name);
     this.#entries.clear();
   }
 
@@ -101,10 +100,9 @@ export class Subscriptions {
     const isSubscribed = action === "subscribe";
     this.#forget(request);
     if (action === "hello") {
-      this.#timers.clear("asked");
       this.#order.join(session);
       // What has been asked for since is not in the answer.
-      for (const entry of entries) if (isSteady(entry) && !subscriptions.includes(entry.name)) turn(entry, false);
+      for (const entry of entries) if (!subscriptions.includes(entry.name)) turn(entry, false);
       for (const name of subscriptions) if (!this.#entries.has(name)) this.#entry(name).isOn = true;
     } else for (const entry of entries) turn(entry, isSubscribed);
     for (const { session, ...position } of positions) this.#order.stands(session, position, isSubscribed);

@@ -150,6 +150,7 @@ test("an answer that is lost or late does no harm", async (t) => {
 
 for (const [what, wake] of [
   ["sleeps", ({ clock, wind }) => (clock.sleep(10 * MINUTE), wind(30 * SECOND))],
+  ["sleeps, and says so,", ({ clock, page, settle }) => (clock.sleep(MINUTE), page.tellDocument("resume"), settle())],
   ["is frozen", ({ page, settle }) => (page.tellDocument("resume"), settle())],
   ["is offline", ({ page, settle }) => (page.tell("offline"), settle().then(() => page.tell("online")), settle())],
 ]) {

@@ -335,6 +335,46 @@ test("a refusal is told with its session, and the others of the frame are subscr
   );
   assert.deepEqual([alice.session("room-17").isReady, alice.session("room-17").error], [true, null]);
   assert.equal(third.error.code, "forbidden");
+  no.clear();
+  await cut();
+  await wind(10 * SECOND);
+  asked();
+  await cut();
+  await wind(10 * SECOND);
+  assert.deepEqual(asked(), [["subscribe", ...rooms(20)]]);
+});
+
+test("what waits for a message of a session is told when the next connection may not be subscribed to it", async (t) => {
+  const { hub, alice, say, listen, cut, wind, settle } = await start(t, { history: true });
+  const got = listen();
+  await settle();
+  say(1);
+  hub.drop();
+  say(2);
+  say(3);
+  hub.maySubscribe = () => false;
+  await cut();
+  await wind(500);
+  assert.deepEqual([[...got], alice.heard("gap").length], [[1, 3], 1]);
+  assert.deepEqual(
+    alice.heard("error").map(({ code }) => code),
+    ["forbidden"],
+  );
+});
+
+test("of a session that is being left nothing is asked, and no gap is told", async (t) => {
+  const { hub, alice, say, listen, wind, settle } = await start(t, { history: true });
+  const got = listen();
+  await settle();
+  holdAnswers(hub, /unsubscribe/);
+  got.off();
+  await wind(2 * SECOND);
+  hub.drop();
+  say(1);
+  say(2);
+  await wind(20 * SECOND);
+  assert.deepEqual([alice.got(), alice.heard("gap"), alice.position("room-1")], [[2], [], undefined]);
+  assert.equal(hub.frames.filter(({ frame }) => frame.session === "room-1").length, 0);
 });
 
 test("at most a hundred sessions, of which those count that are listened to", async (t) => {
@@ -422,7 +462,7 @@ for (const history of [true, false]) {
 // Where the token alone names the session
 
 test("a client that does not know its own session asks for it first, and does not subscribe to it", async (t) => {
-  const { hub, listen, connect, settle } = await start(t, { history: true });
+  const { hub, listen, connect, settle, wind } = await start(t, { history: true });
   const bob = await connect(undefined, { token: jwt({ session_id: "bob" }) });
   const own = listen("bob", bob);
   const room = listen("room-1", bob);
@@ -441,6 +481,8 @@ test("a client that does not know its own session asks for it first, and does no
   assert.deepEqual([[...own], [...room], bob.session("bob").isReady], [[1], [1], true]);
   assert.deepEqual([bob.position()?.offset, bob.position("room-1").offset], [1, 1]);
   own.off();
+  await wind(2 * SECOND);
+  assert.equal(bob.position().offset, 1);
 });
 
 test("it waits for its name for 3 s at most", async (t) => {
