@@ -3,16 +3,35 @@
 from __future__ import annotations
 
 import asyncio
+import functools
+import itertools
+import json
 import os
+import pathlib
 import unittest
 import uuid
+from typing import Any
 
-from websocket_hub import HubClient, HubError, Messages, Position, connect
+from websocket_hub import HubClient, HubError, Messages, Position, Traffic, connect
+
+clients = itertools.count(1_000, 1_000)
 
 
-def hub(name: str, **options: object) -> HubClient:
+def hub(name: str, **options: Any) -> HubClient:
     # The hub is on this machine.
-    return connect(os.environ["HUB_URL"], session=name, socket_options={"proxy": None}, **options)  # type: ignore[arg-type]
+    client = connect(os.environ["HUB_URL"], session=name, socket_options={"proxy": None}, **options)
+    if folder := os.environ.get("HUB_FRAMES"):
+        client.on("frame", functools.partial(write_down, pathlib.Path(folder), next(clients)))
+    return client
+
+
+def write_down(folder: pathlib.Path, client: int, frame: Traffic) -> None:
+    """For the test that holds all frames against the protocol as documented."""
+    folder.mkdir(parents=True, exist_ok=True)
+    by = "client" if frame.direction == "out" else "hub"
+    line = {"channel": "socket", "connection": client + frame.connection, "by": by, "text": frame.data}
+    with (folder / f"python-{os.getpid()}.jsonl").open("a") as file:
+        file.write(json.dumps(line) + "\n")
 
 
 async def following(messages: Messages, count: int) -> list[object]:
@@ -62,9 +81,8 @@ class OnTheStack(unittest.IsolatedAsyncioTestCase):
         async with hub(self.alice) as alice:
             async with hub(self.bob) as bob, bob.subscribe(self.room) as room:
                 await alice.send([self.bob, self.room], "heard")
-                await following(bob.session(self.bob).messages(), 0)
                 await following(aiter(room), 1)
-                while bob.position() is None or bob.position() == Position(bob.position()[0], 0):  # type: ignore[index]
+                while not (position := bob.position()) or position.offset < 1:
                     await asyncio.sleep(0.1)
                 positions = {self.bob: bob.position(), self.room: room.position}
             for number in (1, 2):

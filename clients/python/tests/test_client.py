@@ -331,6 +331,18 @@ class Tokens(unittest.TestCase):
         await hub.close()
 
     @in_time()
+    async def test_a_replaced_connection_that_still_answers_for_a_session_ends_with_its_token(self, net: virtual.Network) -> None:
+        there = Hub()
+        there.on(net)
+        tokens = [jwt(exp=time.time() + life) for life in (600, 6000)]
+        async with connect(URL, session="bob", token=lambda: tokens.pop(0)) as bob, bob.subscribe("room"):
+            there.intercept = lambda connection, frame: frame["action"] == "subscribe"
+            await asyncio.sleep(599)
+            self.assertEqual((bob.stats.handovers, net.sockets[0].open), (1, True))
+            await asyncio.sleep(2)
+            self.assertEqual((net.sockets[0].open, net.last.open), (False, True))
+
+    @in_time()
     async def test_the_same_token_after_its_end_is_good_for_a_minute(self, net: virtual.Network) -> None:
         hub = await connect(URL, session="alice", token=jwt(exp=time.time() + 100, iat=time.time()), history=False)
         await asyncio.sleep(130)
