@@ -219,26 +219,33 @@ async fn whoever_could_not_be_reached_finds_the_message_in_the_history() {
 
 #[tokio::test]
 async fn a_kept_message_whose_recipients_cannot_be_read_is_counted_where_it_stands() {
-    let hub = Hub::with_history().await;
-    hub.crowd(ROOM, 1);
-    hub.crowd("hall", 1);
-    hub.world.table.page_script(|session, _| match session {
-        "hall" => Answer::Error(500, "InternalServerError"),
-        _ => Answer::Serve,
-    });
-    let receipt = frame(&hub.send(&["hall", ROOM], AMPLE).await);
-    let hall = &receipt["sessions"][0];
-    assert_eq!(
-        (&hall["offset"], &hall["complete"], &hall["delivered"]),
-        (&json!(1), &json!(false), &json!(0))
-    );
-    assert_eq!(numbers(&hub.world, "hall").len(), 1);
-    let log = hub.log();
-    assert_eq!(
-        (&line(&log, "sessions not served")["count"], &line(&log, "sent")["stored"]),
-        (&json!(1), &json!(2))
-    );
-    assert_eq!(counted(&log, "HandlerErrors"), 1.0);
+    // Repeated for longer than writing takes, or refused before that has begun.
+    for (trouble, writing) in [
+        (Answer::Error(500, "InternalServerError"), Duration::ZERO),
+        (Answer::Error(400, "AccessDeniedException"), Duration::from_millis(100)),
+    ] {
+        let hub = Hub::with_history().await;
+        hub.crowd(ROOM, 1);
+        hub.crowd("hall", 1);
+        hub.world.messages.script(move |_, _| Answer::Serve.after(writing));
+        hub.world.table.page_script(move |session, _| match session {
+            "hall" => trouble.clone(),
+            _ => Answer::Serve,
+        });
+        let receipt = frame(&hub.send(&["hall", ROOM], AMPLE).await);
+        let hall = &receipt["sessions"][0];
+        assert_eq!(
+            (&hall["offset"], &hall["complete"], &hall["delivered"]),
+            (&json!(1), &json!(false), &json!(0))
+        );
+        assert_eq!(numbers(&hub.world, "hall").len(), 1);
+        let log = hub.log();
+        assert_eq!(
+            (&line(&log, "sessions not served")["count"], &line(&log, "sent")["stored"]),
+            (&json!(1), &json!(2))
+        );
+        assert_eq!(counted(&log, "HandlerErrors"), 1.0);
+    }
 }
 
 #[tokio::test]
