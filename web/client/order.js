@@ -35,8 +35,8 @@ export class Order {
 
   join(session) {
     if (!session) return;
-    this.joined = this.#options.session ?? session;
-    if (!this.isOff) this.#sequence(this.joined);
+    this.joined = session;
+    if (!this.isOff) this.#sequence(session);
   }
 
   position(session = this.own) {
@@ -192,7 +192,6 @@ class Sequence {
     if (this.position?.epoch === epoch && offset <= this.position.offset) {
       if (offset <= this.#told) return this.#on.repeated(frame);
       // It was under way while the hub said where the session stands, or that it is lost.
-      this.#hubAt = Math.max(this.#hubAt, this.position.offset);
       this.position = { epoch, offset: offset - 1 };
       this.question = null;
     }

@@ -275,6 +275,21 @@ test("while the hub fails it is asked again with waits that grow to half a minut
   assert.equal(alice.session("room-1").isReady, true);
 });
 
+test("an end that is refused is asked for again", async (t) => {
+  const { hub, asked, listen, wind, settle } = await start(t);
+  const got = listen();
+  await settle();
+  let refusals = 1;
+  hub.intercept = (link, { action, id }) => {
+    const isRefused = action === "unsubscribe" && refusals-- > 0;
+    if (isRefused) link.say({ type: "error", code: "bad_request", message: "no", id });
+    return isRefused;
+  };
+  got.off();
+  await wind(5 * SECOND);
+  assert.deepEqual([asked().length, [...hub.open][0].subscriptions.size], [3, 0]);
+});
+
 test("what the gateway refuses is asked for again soon", async (t) => {
   const { hub, alice, asked, listen, wind } = await start(t);
   let refusals = 2;
@@ -485,8 +500,8 @@ test("a client that does not know its own session asks for it first, and does no
   assert.equal(bob.position().offset, 1);
 });
 
-test("it waits for its name for 3 s at most", async (t) => {
-  const { hub, asked, listen, connect, wind } = await start(t);
+test("it waits for its name for 3 s at most, and takes no other for its own", async (t) => {
+  const { hub, asked, listen, connect, wind } = await start(t, { history: true });
   const bob = await connect(undefined, { token: jwt({ session_id: "bob" }) });
   hub.loseAnswers();
   const got = listen("room-1", bob);
@@ -495,6 +510,7 @@ test("it waits for its name for 3 s at most", async (t) => {
   await wind(1);
   assert.deepEqual(asked(), [["subscribe", "room-1"]]);
   assert.equal(bob.session("room-1").isReady, true);
+  assert.deepEqual([bob.position("room-1").offset, bob.position()], [0, undefined]);
   got.off();
 });
 
@@ -599,6 +615,27 @@ test("what the old connection is asked in a gap and refuses ends nothing", async
   await wind(3 * SECOND);
   assert.deepEqual([[...got], alice.heard("gap"), alice.heard("error")], [[1, 2], [], []]);
   assert.equal(alice.session("room-1").isReady, true);
+});
+
+test("where the old connection ends first, the new one is asked, though its subscription has no answer yet", async (t) => {
+  const { hub, alice, say, listen, wind, settle } = await start(t, {
+    history: true,
+    options: { handoverAfter: MINUTE, handoverOverlap: 20 * SECOND },
+  });
+  const got = listen();
+  await settle();
+  holdAnswers(hub);
+  await wind(58 * SECOND);
+  const [old, next] = hub.open;
+  next.subscriptions.add("room-1");
+  hub.drop(2);
+  say(1);
+  say(2);
+  await settle();
+  old.terminate();
+  await wind(4 * SECOND);
+  assert.deepEqual([[...got], alice.heard("gap")], [[1, 2], []]);
+  assert.equal(hub.frames.findLast(({ frame }) => frame.session === "room-1").link, next);
 });
 
 test("a question that the hub refuses for a session it has subscribed to subscribes again", async (t) => {
