@@ -1,5 +1,5 @@
-//! The hub behind its door: who gets in with which token, what a token allows, and what becomes of a connection when
-//! its token ends. On a stack that is up with --auth: `cargo test -p system-tests auth:: -- --ignored`.
+//! JWT authentication: which tokens are admitted, what a token allows, and what becomes of a connection when its token
+//! ends. On a stack that is up with --auth: `cargo test -p system-tests auth:: -- --ignored`.
 
 use std::process::Command;
 

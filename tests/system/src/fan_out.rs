@@ -10,7 +10,7 @@ use crate::{
 };
 
 const SOCKETS: usize = 1_000;
-/// Each handshake and each good-bye runs a function, and the local stack has a process for each that runs.
+/// Each connect and each disconnect runs a function, and the local stack has a process for each that runs.
 const AT_ONCE: usize = 40;
 
 #[tokio::test]

@@ -32,7 +32,7 @@ struct Load {
     duration: Duration,
 }
 
-/// Each handshake and each good-bye runs a function, and the local stack has a process for each that runs.
+/// Each connect and each disconnect runs a function, and the local stack has a process for each that runs.
 const AT_ONCE: usize = 40;
 /// The message after which a resident leaves.
 const END: &str = "end";

@@ -4,6 +4,7 @@ use std::{collections::BTreeSet, time::Duration};
 
 use futures::future::{join, join_all};
 use serde_json::{Value, json};
+use tokio::sync::Notify;
 
 use crate::{
     client::{CROWD, Client, encoded},
@@ -74,7 +75,7 @@ fn names(count: usize) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn who_subscribes_hears_each_session_until_it_unsubscribes() {
+async fn a_subscriber_hears_each_session_until_it_unsubscribes() {
     let stack = Stack::new().await;
     let (mut alice, mut bob) = (Client::new("alice").await, Client::new("bob").await);
     let (one, two) = (unique("one"), unique("two"));
@@ -117,7 +118,7 @@ async fn who_subscribes_hears_each_session_until_it_unsubscribes() {
 }
 
 #[tokio::test]
-async fn who_speaks_in_a_session_that_it_is_subscribed_to_speaks_for_its_own() {
+async fn a_message_to_a_subscribed_session_is_from_the_senders_own() {
     let (mut alice, mut bob) = (Client::new("alice").await, Client::new("bob").await);
     let room = unique("room");
     subscribed(&mut alice, &[&room]).await;
@@ -362,22 +363,24 @@ async fn after_subscribed_every_message_arrives() {
 async fn whatever_has_a_higher_offset_than_subscribed_says_arrives_though_it_was_sent_at_the_same_time() {
     const MESSAGES: u64 = 6;
     let _alone = CROWD.lock().await;
-    let pair = async |delay: u64| {
+    let pair = async |turn: u64| {
         let (mut alice, mut bob) = (Client::new("alice").await, Client::new("bob").await);
         let room = unique("room");
+        let begin = Notify::new();
         let speaking = async {
             for number in 1..=MESSAGES {
+                if number == turn {
+                    begin.notify_one();
+                }
                 alice.publish(&[&room], json!(number)).await;
             }
         };
         let listening = async {
-            tokio::time::sleep(Duration::from_millis(delay)).await;
+            begin.notified().await;
             bob.send(json!({"action": "subscribe", "sessions": [room], "id": "s"})).await;
             let (mut heard, mut stands) = (Vec::new(), None);
             // The rows are there before the answer is.
-            while stands.is_none_or(|stands| stands < MESSAGES) && heard.last() != Some(&MESSAGES)
-                || stands.is_none()
-            {
+            while stands.is_none_or(|stands| stands < MESSAGES && heard.last() != Some(&MESSAGES)) {
                 let frame = bob.receive().await;
                 match frame["type"].as_str() {
                     Some("subscribed") => stands = Some(position(&frame["sessions"][0]).1),
@@ -391,7 +394,7 @@ async fn whatever_has_a_higher_offset_than_subscribed_says_arrives_though_it_was
         assert!(heard.ends_with(&owed), "{heard:?} after {stands}");
         stands
     };
-    let stood = join_all((0..20).map(|number| pair(number * 5))).await;
+    let stood = join_all((0..20).map(|number| pair(1 + number % MESSAGES))).await;
     assert!(stood.iter().any(|stands| (1..MESSAGES).contains(stands)), "none came in between: {stood:?}");
 }
 
@@ -457,7 +460,7 @@ async fn put_orphan(stack: &Stack, room: &str, age_seconds: u128) -> String {
 }
 
 #[tokio::test]
-async fn who_is_found_gone_in_one_session_is_gone_as_a_whole() {
+async fn a_connection_found_gone_in_one_session_is_gone_as_a_whole() {
     let stack = Stack::new().await;
     let membership = stack.name_of("membership").await;
     let mut alice = Client::new("alice").await;
@@ -486,7 +489,7 @@ async fn who_is_found_gone_in_one_session_is_gone_as_a_whole() {
 }
 
 #[tokio::test]
-async fn a_session_has_its_history_read_by_those_who_are_subscribed_to_it() {
+async fn the_history_of_a_session_is_open_to_its_subscribers_alone() {
     let (mut alice, mut bob) = (Client::new("alice").await, Client::new("bob").await);
     let (room, other) = (unique("room"), unique("other"));
     alice.publish(&[&room, &other], json!("before")).await;
