@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Checks the Python client with tools of its own: lints, types, and its tests.
 #
-#   scripts/lib/python_client.sh          all of it
-#   scripts/lib/python_client.sh stack    against the hub of HUB_URL, in the environment of scripts/local.sh env
+#   scripts/lib/python_client.sh                                all of it
+#   scripts/lib/python_client.sh WithoutTokens | WithTokens     against the hub of HUB_URL, in the environment of scripts/local.sh env
 
 # shellcheck source=scripts/lib/common.sh
 . "$(dirname "${BASH_SOURCE[0]}")/common.sh"
@@ -11,9 +11,7 @@ python_tools_apart python
 python=$VENV/python/bin/python
 cd "$ROOT/clients/python"
 export PYTHONPATH=src PYTHONDONTWRITEBYTECODE=1
-if [ "${1:-}" = stack ]; then
-  exec timeout 300 "$python" -m unittest tests.on_the_stack
-fi
+[ $# = 0 ] || exec timeout 300 "$python" -m unittest "tests.on_the_stack.$1"
 "$python" -m ruff check --quiet --cache-dir "$ROOT/target/ruff" .
 "$python" -m ruff format --quiet --check --cache-dir "$ROOT/target/ruff" .
 "$python" -m mypy --cache-dir "$ROOT/target/mypy"

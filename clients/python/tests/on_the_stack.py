@@ -1,4 +1,4 @@
-"""The client against a real hub: the one of HUB_URL, with history and subscriptions, and without tokens."""
+"""The client against a real hub, the one of HUB_URL, with history and subscriptions: without tokens, or with those of local.sh."""
 
 from __future__ import annotations
 
@@ -8,16 +8,19 @@ import itertools
 import json
 import os
 import pathlib
+import subprocess
 import unittest
 import uuid
 from typing import Any
 
-from websocket_hub import HubClient, HubError, Messages, Position, Traffic, connect
+from websocket_hub import HubClient, HubError, Messages, Position, TokenRequest, Traffic, connect
+
+LOCAL = pathlib.Path(__file__).parents[3] / "scripts/local.sh"
 
 clients = itertools.count(1_000, 1_000)
 
 
-def hub(name: str, **options: Any) -> HubClient:
+def hub(name: str | None, **options: Any) -> HubClient:
     # The hub is on this machine.
     client = connect(os.environ["HUB_URL"], session=name, socket_options={"proxy": None}, **options)
     if folder := os.environ.get("HUB_FRAMES"):
@@ -38,7 +41,7 @@ async def following(messages: Messages, count: int) -> list[object]:
     return [(await asyncio.wait_for(anext(messages), 30)).data for _ in range(count)]
 
 
-class OnTheStack(unittest.IsolatedAsyncioTestCase):
+class WithoutTokens(unittest.IsolatedAsyncioTestCase):
     def setUp(self) -> None:
         self.alice, self.bob, self.room = (f"{name}-{uuid.uuid4()}" for name in ("alice", "bob", "room"))
 
@@ -103,6 +106,42 @@ class OnTheStack(unittest.IsolatedAsyncioTestCase):
             with self.assertRaises(HubError) as caught:
                 await bob.session(names[100]).ready()
             self.assertEqual((caught.exception.code, caught.exception.session), ("too_many_subscriptions", names[100]))
+
+
+async def token(*arguments: str) -> str:
+    process = await asyncio.create_subprocess_exec(LOCAL, "token", *arguments, stdout=subprocess.PIPE)
+    out, _ = await process.communicate()
+    return out.decode().strip()
+
+
+class WithTokens(unittest.IsolatedAsyncioTestCase):
+    async def test_a_client_that_only_its_token_names_and_what_the_token_allows(self) -> None:
+        name, room = f"alice-{uuid.uuid4()}", f"room-{uuid.uuid4()}"
+        given: list[int] = []
+
+        async def get(request: TokenRequest) -> str:
+            given.append(request.refused)
+            return await token("--session", name, "--subscribe-to", "room-*", "--send-to", "room-*")
+
+        async with hub(None, token=get) as alice, alice.subscribe(room) as joined:
+            self.assertEqual((alice.name, given), (name, [0]))
+            assert alice.state.expires_at
+            self.assertEqual((await joined.send("hello")).delivered, 1)
+            message = await asyncio.wait_for(anext(aiter(joined)), 30)
+            self.assertEqual((message.sender, message.session, message.data), (name, room, "hello"))
+            for refused in (alice.session("elsewhere").ready(), alice.send("elsewhere", 1)):
+                with self.assertRaises(HubError) as caught:
+                    await refused
+                self.assertEqual(caught.exception.code, "forbidden")
+
+    async def test_a_refused_token(self) -> None:
+        client = hub("alice", token="a.b.c", backoff_base=0.1)
+        entering = asyncio.ensure_future(client.__aenter__())
+        while client.state.refused < 2:
+            await asyncio.sleep(0.1)
+        self.assertIn("403", client.state.reason or "")
+        await client.close()
+        await asyncio.gather(entering, return_exceptions=True)
 
 
 if __name__ == "__main__":

@@ -735,8 +735,15 @@ class Session:
         if event not in ("message", "gap", "lost", "error"):
             raise TypeError("a session has the events message, gap, lost and error")
         off = self._hub._listen(event, listener, self.name)
-        leave = self._hub._subscriptions.listen(self.name) if event == "message" else off
-        return lambda: (off(), leave())[0]
+        if event != "message":
+            return off
+        leave = self._hub._subscriptions.listen(self.name)
+
+        def end() -> None:
+            off()
+            leave()
+
+        return end
 
     def messages(self) -> Messages:
         """The session's messages as they come, from now on. Subscribes as long as it is used."""
