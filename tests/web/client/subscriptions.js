@@ -286,8 +286,10 @@ test("an end that is refused is asked for again", async (t) => {
     return isRefused;
   };
   got.off();
-  await wind(5 * SECOND);
-  assert.deepEqual([asked().length, [...hub.open][0].subscriptions.size], [3, 0]);
+  await wind(1_500);
+  assert.equal(asked().length, 2);
+  await wind(3 * SECOND);
+  assert.deepEqual([asked().length, [...hub.open][0].subscriptions.size], [1, 0]);
 });
 
 test("what the gateway refuses is asked for again soon", async (t) => {
@@ -473,6 +475,33 @@ for (const history of [true, false]) {
     });
   }
 }
+
+test("a hub that has answered questions is one with history, though one of them has no answer", async (t) => {
+  const { hub, alice, listen, cut, settle, wind } = await start(t, { history: true });
+  hub.subscriptions = false;
+  await cut();
+  hub.loseAnswers();
+  await wind(300);
+  listen();
+  await settle();
+  assert.deepEqual(
+    alice.heard("error").map(({ code }) => code),
+    ["unknown_action"],
+  );
+  assert.deepEqual((await alice.history()).messages, []);
+});
+
+test("a subscription that is refused tells too that it was the history that the hub does not know", async (t) => {
+  const { hub, alice, listen, wind } = await start(t, { connected: false });
+  hub.maySubscribe = () => false;
+  listen();
+  await wind(MINUTE);
+  assert.deepEqual(
+    alice.heard("error").map(({ code }) => code),
+    ["forbidden"],
+  );
+  assert.equal(hub.frames.filter(({ frame }) => frame.action === "history").length, 1);
+});
 
 // Where the token alone names the session
 
