@@ -187,7 +187,6 @@ const WORDS: [&str; 23] = [
     "history",
     "keys not refreshed",
     "not closed",
-    "not taken back",
     "panicked",
     "prunes failed",
     "refused",
@@ -197,6 +196,7 @@ const WORDS: [&str; 23] = [
     "started",
     "stopped",
     "subscribed",
+    "subscriptions not undone",
     "unsubscribed",
 ];
 

@@ -181,6 +181,36 @@ async fn a_disconnect_between_two_batches_leaves_no_row() {
     }
 }
 
+/// The one that fails takes back what is new. Known names have a row again by then, and no connection any more.
+#[tokio::test]
+async fn a_disconnect_while_one_batch_is_late_and_another_fails_leaves_no_row() {
+    let members = Members::start().await;
+    let world = members.world();
+    lay(world, ALICE, &names(0..10));
+    let ending = Function::start("disconnect", world).await;
+    let gate = Arc::new(Semaphore::new(0));
+    let held = gate.clone();
+    world.subscriptions.call_script(move |call, _| {
+        let known = call.input.to_string().contains("room-000");
+        match (puts(call), known) {
+            (true, true) => Answer::Serve.once(&held),
+            (true, false) => Answer::Error(400, "AccessDeniedException"),
+            _ => Answer::Serve,
+        }
+    });
+    let leaving = async {
+        until(|| calls(&world.subscriptions, puts) == 2).await;
+        assert_eq!(disconnect(&ending, ALICE).await.response()["statusCode"], 200);
+        gate.add_permits(1);
+    };
+    let sessions = names(0..40);
+    let (answer, ()) = tokio::join!(members.ask("subscribe", &sessions), leaving);
+    assert!(["internal", "not_connected"].contains(&kind(&answer)), "{answer}");
+    assert_eq!((world.table.row(ALICE), members.subscriptions()[1].len()), (None, 0));
+    log(&ending.finish());
+    members.log();
+}
+
 #[tokio::test]
 async fn a_disconnect_removes_every_row_also_where_answers_are_lost_or_late() {
     let troubles = [THROTTLE, Answer::CutRead, Answer::CutUnread, Answer::Error(500, "InternalServerError")];

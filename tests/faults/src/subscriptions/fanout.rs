@@ -190,10 +190,8 @@ async fn a_table_of_connections_that_hangs_holds_up_no_subscriber() {
 async fn a_subscription_that_has_expired_is_not_there_even_if_it_expires_while_it_waits() {
     let hub = Hub::with_subscriptions().await;
     let subscribers = subscribe(&hub.world, ROOM, 3);
-    let row = Row { session: ROOM.into(), ..ending_in(ROOM, -1) };
-    hub.world.subscriptions.put(&subscribers[0], row);
-    let row = Row { session: ROOM.into(), ..ending_in(ROOM, 2) };
-    hub.world.subscriptions.put(&subscribers[1], row);
+    hub.world.subscriptions.put(&subscribers[0], ending_in(ROOM, -1));
+    hub.world.subscriptions.put(&subscribers[1], ending_in(ROOM, 2));
     let (late, began) = (subscribers[1].clone(), Instant::now());
     hub.world.gateway.script(move |connection, _| match connection == late {
         true if began.elapsed() < Duration::from_secs(4) => Answer::Error(429, "LimitExceededException"),
@@ -208,20 +206,22 @@ async fn a_subscription_that_has_expired_is_not_there_even_if_it_expires_while_i
 }
 
 #[tokio::test]
-async fn with_tokens_a_subscriber_whose_token_has_ended_is_closed() {
+async fn with_tokens_a_subscriber_whose_token_has_ended_is_closed_once() {
     let hub = Hub::with_subscriptions().await;
     let subscribers = subscribe(&hub.world, ROOM, 2);
-    let row = Row { session: ROOM.into(), ..ending_in(ROOM, -1) };
-    hub.world.subscriptions.put(&subscribers[0], row);
+    hub.world.subscriptions.put(&subscribers[0], ending_in(ROOM, -1));
     let guarded = Function::start_with(&executable("publish"), &hub.world, |command| {
         command.env("REQUIRE_GRANT", "true");
     })
     .await;
-    let outcome = guarded.invoke(r#"{"sessions":["room"],"message":1}"#, AMPLE).await;
+    hub.world.subscriptions.put(&subscribers[0], ending_in("hall", -1));
+    let outcome = guarded.invoke(r#"{"sessions":["room","hall"],"message":1}"#, AMPLE).await;
     assert_eq!(totals(outcome.response()), [1, 0, 0]);
     assert_eq!(hub.world.gateway.closings(), [subscribers[0].clone()]);
     assert_eq!(hub.world.subscriptions.connections().len(), 2);
     // Its socket is not there any more.
+    hub.world.subscriptions.delete(&subscribers[0]);
+    hub.world.subscriptions.put(&subscribers[0], ending_in(ROOM, -1));
     hub.world.gateway.close_script(|_| Answer::Error(410, "GoneException"));
     let outcome = guarded.invoke(r#"{"sessions":["room"],"message":1}"#, AMPLE).await;
     assert_eq!(totals(outcome.response()), [1, 0, 0]);

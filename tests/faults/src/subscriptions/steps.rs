@@ -165,7 +165,7 @@ async fn where_neither_rows_nor_their_removal_succeed_they_stay_in_the_set_and_a
         members.subscribe(&names(0..30)).await;
         let log = members.log();
         assert_eq!(line(&log, "failed")["cause"], "table");
-        assert_eq!(line(&log, "not taken back")["level"], "WARN");
+        assert_eq!(line(&log, "subscriptions not undone")["level"], "WARN");
         assert_eq!(counted(&log, "HandlerErrors"), 1.0);
     }
 }
@@ -228,7 +228,7 @@ async fn rows_that_a_batch_leaves_undone_are_written_again() {
     assert_eq!(kind(&frame(&outcome)), "internal");
     assert_eq!(super::subscriptions(world, "bob="), [(); 2].map(|()| set(&[])));
     assert_eq!(members.subscriptions(), [all.clone(), all]);
-    members.log();
+    assert_eq!(counted(&members.log(), "TableThrottled"), 6.0 + 5.0 + 2.0, "no error says so");
 }
 
 #[tokio::test]
