@@ -202,7 +202,7 @@ export class Subscriptions {
 
   #flush() {
     if (!this.#link) return;
-    const joining = this.#others.filter((entry) => isPending(entry) && !entry.request);
+    const joining = this.#others.filter((entry) => entry.listeners && isPending(entry) && !entry.request);
     if (this.#isOff) {
       for (const entry of joining) this.#refuse(entry, "unknown_action", NONE);
       return;
@@ -307,6 +307,6 @@ function isSteady(entry) {
   return entry?.isOn && !entry.request;
 }
 
-function isPending({ listeners, isOn, error }) {
-  return listeners > 0 && !isOn && !error;
+function isPending({ isLeft, isOn, error }) {
+  return !isLeft && !isOn && !error;
 }

@@ -379,6 +379,22 @@ test("what waits for a message of a session is told when the next connection may
   );
 });
 
+test("a listener that goes before its session is subscribed again leaves no gap behind", async (t) => {
+  const { hub, alice, say, listen, cut, wind, settle } = await start(t, { history: true });
+  const got = listen();
+  await settle();
+  hub.drop();
+  say(1);
+  say(2);
+  await settle();
+  hub.intercept = (link, { action }) => action === "subscribe";
+  await cut();
+  await wind(20 * SECOND);
+  got.off();
+  await wind(MINUTE);
+  assert.deepEqual([[...got], alice.heard("gap"), alice.position("room-1")], [[], [], undefined]);
+});
+
 test("of a session that is being left nothing is asked, and no gap is told", async (t) => {
   const { hub, alice, say, listen, wind, settle } = await start(t, { history: true });
   const got = listen();
