@@ -345,7 +345,7 @@ class Sequence:
         now = uptime()
         waited = now - self._asked_at if self.question else 0
         # Where timers were late, as in a program that was stopped, the hub has not had the time to answer.
-        if self._answered_at <= early.at and waited < 2:
+        if self._answered_at <= early.at and waited < 1.99:
             self._timers.set("gap", 2 - waited, self._give_up)
             if not self.question:
                 self._ask()

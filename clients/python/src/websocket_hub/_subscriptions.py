@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import random
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from ._errors import HubError
@@ -41,7 +41,7 @@ class Entry:
 
     @property
     def pending(self) -> bool:
-        return self.listeners > 0 and not self.on and not self.error
+        return not self.left and not self.on and not self.error
 
     @property
     def lingers(self) -> bool:
@@ -100,10 +100,10 @@ class Subscriptions:
             nonlocal ended
             if not ended and self._entries.get(session) is entry:
                 entry.listeners -= 1
-                if self._link:
+                try:
                     entry.left_at = uptime()
                     self._sweep_later()
-                else:
+                except RuntimeError:  # No event loop runs, as before the client is used or after its end.
                     self._settle(entry)
             ended = True
 
@@ -111,22 +111,17 @@ class Subscriptions:
 
     def use(self, link: Link | None) -> None:
         """From now on, this link counts. It has no subscriptions yet."""
-        hand_over = link and self._link
+        hand_over = link is not None and self._link is not None
         self._link = link
         self._off = False
         self._hello = None
-        self._timers.clear_all()
-        self._requests.clear()
-        for entry in list(self._entries.values()):
-            # Until the hub has answered, the connection that is taken over from has it.
-            entry.on, entry.ready, entry.request, entry.failures = False, bool(hand_over and entry.ready), None, 0
-            if link:
-                entry.error = None
-            self._settle(entry)
-        self._listener.changed()
+        # Until the hub has answered, the connection that is taken over from has them.
+        self._reset(kept=hand_over)
         if link:
+            for entry in self._entries.values():
+                entry.error, entry.failures = None, 0
             self._hello_later()
-        self._flush()
+        self._proceed()
 
     def end(self) -> None:
         self._sweeping.clear_all()
@@ -141,7 +136,7 @@ class Subscriptions:
         for place in frame["sessions"] if on else []:
             if position := position_of(place):
                 self._order.stands(place["session"], position, subscribed=True)
-        self._proceed(request.entries)
+        self._proceed()
 
     def asked(self, id: Any) -> bool:
         return isinstance(id, str) and (id in self._requests or (self._hello is not None and id == self._hello[0]))
@@ -164,16 +159,14 @@ class Subscriptions:
             half = (len(wanted) + 1) // 2
             self._ask("subscribe", wanted[:half])
             self._ask("subscribe", wanted[half:])
-        self._proceed(request.entries)
+        self._proceed()
         return True
 
     def turn_off(self) -> None:
         """The hub has none."""
         self._off = True
-        self._timers.clear_all()
-        for request in list(self._requests.values()):
-            self._close(request, False)
-        self._proceed(self._entries.values())
+        self._reset()
+        self._proceed()
 
     def doubt(self, session: str) -> None:
         """The hub has refused a question about a session as if this connection were not subscribed to it."""
@@ -217,7 +210,7 @@ class Subscriptions:
         for name in frame["subscriptions"]:
             if name not in self._entries:
                 self._entry(name).on = True
-        self._proceed(self._entries.values())
+        self._proceed()
 
     @property
     def _others(self) -> list[Entry]:
@@ -232,7 +225,7 @@ class Subscriptions:
             self._sweeping.set("sweep", min(lingering) + LINGER - uptime(), self._sweep)
 
     def _sweep(self) -> None:
-        self._proceed(self._entries.values())
+        self._proceed()
         self._sweep_later()
 
     def _hello_later(self) -> None:
@@ -241,7 +234,7 @@ class Subscriptions:
     def _flush(self) -> None:
         if not self._link:
             return
-        joining = [entry for entry in self._others if entry.pending and not entry.request]
+        joining = [entry for entry in self._others if entry.listeners and entry.pending and not entry.request]
         if self._off:
             for entry in joining:
                 self._refuse(entry, "unknown_action", NONE)
@@ -296,7 +289,7 @@ class Subscriptions:
         self._close(request, False)
         for entry in request.entries:
             entry.on = not entry.listeners
-        self._proceed(request.entries)
+        self._proceed()
 
     def _close(self, request: Request, on: bool) -> None:
         self._timers.clear(request)
@@ -314,9 +307,15 @@ class Subscriptions:
         self._listener.refused(entry.error)
         self._listener.changed()
 
-    def _proceed(self, entries: Iterable[Entry]) -> None:
+    def _reset(self, kept: bool = False) -> None:
+        self._timers.clear_all()
+        self._requests.clear()
+        for entry in self._entries.values():
+            entry.on, entry.ready, entry.request = False, kept and entry.ready, None
+
+    def _proceed(self) -> None:
         self._flush()
-        for entry in list(entries):
+        for entry in list(self._entries.values()):
             self._settle(entry)
         self._listener.changed()
 
