@@ -34,7 +34,7 @@ async fn published(world: &World, function: &Function) -> i64 {
 #[tokio::test]
 async fn however_the_time_that_messages_are_kept_changes_none_expires_before_an_older_one() {
     let _turn = Turn::together();
-    let world = World::start().await.with_history();
+    let world = World::start().await.with_history().with_subscriptions();
     let long = keeping(&world, 24 * HOUR).await;
     let short = keeping(&world, 300).await;
     let now = crate::support::now_ms() / 1000;

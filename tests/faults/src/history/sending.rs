@@ -297,7 +297,7 @@ async fn a_hundred_sessions_are_written_eight_at_once_and_each_is_posted_as_soon
 /// The most memory that a process had in use while it sent 32,000 bytes to `count` sessions of one connection that hangs.
 async fn peak(count: usize) -> u64 {
     let _turn = Turn::alone();
-    let world = World::start().await.with_history();
+    let world = World::start().await.with_history().with_subscriptions();
     let sessions: Vec<String> = (0..count).map(|index| format!("s{index}")).collect();
     for session in &sessions {
         world.table.put(&name(session, 0), Row::aged(session, 60));

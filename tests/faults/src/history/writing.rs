@@ -246,7 +246,7 @@ async fn a_thousand_senders_a_hundred_at_once_get_each_number_once() {
 async fn ten_processes_at_once_get_each_number_once() {
     const EACH: usize = 30;
     let _turn = Turn::alone();
-    let world = World::start().await.with_history();
+    let world = World::start().await.with_history().with_subscriptions();
     let mut sending = JoinSet::new();
     for process in 0..10 {
         let function = Function::start("publish", &world).await;
