@@ -232,7 +232,7 @@ if part web; then
     check 'client: lints' npm --prefix tests/web run --silent lint
     node_tests 'client in each runtime' node tests/web/run.js
     node_tests 'programs in each runtime' node --test --test-reporter=tap --test-timeout=60000 tests/web/runtimes.test.js
-    node_tests 'client as a package' node --test --test-reporter=tap --test-timeout=300000 tests/web/package.test.js tests/web/react.test.js tests/web/docs.test.js
+    node_tests 'client as a package' node --test --test-reporter=tap --test-timeout=300000 tests/web/package.test.js tests/web/react.test.js tests/web/docs.test.js tests/web/vectors.test.js
   fi
 elif { part rust || part system; } && [ -z "$no_node" ]; then
   packages
@@ -285,7 +285,7 @@ if part system; then
     if [ -n "$filter" ]; then
       skip 'Python client on the stack' 'left out: only some Rust tests were asked for'
     else
-      step python_tests 'Python client on the stack' with_stack scripts/lib/python_client.sh stack || true
+      step python_tests 'Python client on the stack' with_stack scripts/lib/python_client.sh WithoutTokens || true
     fi
     if [ -n "$no_node" ]; then
       skip 'page in a browser' "$no_node"
@@ -319,6 +319,11 @@ if part system; then
     long=(--include-ignored)
     cargo_test 'system tests, with tokens' -p system-tests -- "${filter:-auth::}"
     check 'a token is explained' with_stack "$PY" tests/explain.py
+    if [ -n "$filter" ]; then
+      skip 'Python client with tokens' 'left out: only some Rust tests were asked for'
+    else
+      step python_tests 'Python client with tokens' with_stack scripts/lib/python_client.sh WithTokens || true
+    fi
     if [ -n "$no_node" ]; then
       skip 'clients whose tokens end' "$no_node"
     else
@@ -326,7 +331,7 @@ if part system; then
     fi
     check 'tokens can be switched off again' scripts/local.sh up
   else
-    for name in 'plan after apply is empty, with tokens' 'system tests, with tokens' 'a token is explained' 'clients whose tokens end' 'tokens can be switched off again'; do
+    for name in 'plan after apply is empty, with tokens' 'system tests, with tokens' 'a token is explained' 'Python client with tokens' 'clients whose tokens end' 'tokens can be switched off again'; do
       skip "$name" 'the local stack did not come up'
     done
   fi
