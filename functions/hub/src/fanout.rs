@@ -197,7 +197,12 @@ impl Fanout<'_> {
             let Some(subscriptions) = self.subscriptions else { return Ok(()) };
             let subscribed = async |from| Box::pin(subscriptions.page(session, from)).await;
             let first = numbers.after_last(&written, async || subscribed(None).await).await;
-            pages(first, subscribed, &written, send).await
+            // None is no sign that the session could be served: its own connections may be unreadable.
+            let some = async |read| match read {
+                Read::Page(_, recipients) if recipients.is_empty() => {}
+                read => send(read).await,
+            };
+            pages(first, subscribed, &written, some).await
         };
         let served = async {
             let (connections, subscribers) = join(connections, subscribers).await;

@@ -146,7 +146,7 @@ impl Handler {
             }
         };
         let expires_at = connection.expires_at;
-        let expires_in = expires_at.map(|at| at - now_seconds());
+        let expires_in = expires_at.map(|at| (at - now_seconds()).max(0));
         log(origin, HELLOS, "hello", subscriptions.len());
         Ok(GatewayAnswer::frame(&Answer::Hello {
             id,

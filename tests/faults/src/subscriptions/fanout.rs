@@ -133,6 +133,22 @@ async fn only_where_nothing_at_all_could_be_read_the_message_has_failed() {
 }
 
 #[tokio::test]
+async fn that_there_are_no_subscribers_is_no_receipt_where_the_sessions_own_connections_cannot_be_read() {
+    let hub = Hub::with_subscriptions().await;
+    hub.crowd(ROOM, 1);
+    hub.world.table.page_script(|_, _| Answer::Error(500, "InternalServerError"));
+    assert_eq!(hub.send(&[ROOM], AMPLE).await.error()["errorType"], "internal");
+    hub.log();
+
+    // A room has no connections of its own, and that much is known.
+    let hub = Hub::with_subscriptions().await;
+    hub.world.subscriptions.page_script(|_, _| Answer::Error(500, "InternalServerError"));
+    let receipt = frame(&hub.send(&[ROOM], AMPLE).await);
+    assert_eq!((totals(&receipt), &receipt["complete"]), ([0, 0, 0], &json!(false)));
+    hub.log();
+}
+
+#[tokio::test]
 async fn a_few_throttles_of_the_subscriptions_are_ridden_out_and_counted() {
     let hub = Hub::with_subscriptions().await;
     subscribe(&hub.world, ROOM, 20);
