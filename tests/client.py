@@ -11,18 +11,21 @@ import select
 import subprocess
 import sys
 import threading
+import time
 import uuid
 
 from websockets.sync.server import serve
 
 SCRIPTS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../scripts")
 TOKEN = "header.claims.signature"
+REFUSED = '{"type":"error","code":"forbidden","message":"no","id":"rooms"}'
 CLIENT = [sys.executable, "-X", "utf8", "-m", "websocket_hub"]
 ENVIRONMENT = {**os.environ, "HUB_TOKEN": TOKEN, "PYTHONPATH": f"{SCRIPTS}/../clients/python/src"}
 
 
 class Hub:
-    """A hub that answers each frame with one of two lines and an empty one, and `close` with the connection's end."""
+    """A hub that answers each frame with one of two lines and an empty one, a subscription after a while, and `close` with the
+    connection's end."""
 
     def __init__(self) -> None:
         self.frames: list = []
@@ -40,6 +43,10 @@ class Hub:
             self.frames.append(frame)
             if frame == "close":
                 return
+            if "subscribe" in frame:
+                time.sleep(0.2)
+                socket.send(REFUSED if "refused" in frame else '{"type":"subscribed","id":"rooms","sessions":[]}')
+                continue
             socket.send('{"got":\n"☃\x9b\u202e"}')
             socket.send("")
 
@@ -86,6 +93,9 @@ def check_against_a_scripted_hub() -> None:
     assert hub.frames == ["one", "two"], hub.frames
     assert hub.handshakes == [("/?session_id=a", f"hub.v1, bearer.{TOKEN}")], hub.handshakes
     assert piped(hub.address, "one", "--room", "r-1", "--room", "r-2")[0] == 0
+    code, out, err = piped(hub.address, "two", "--room", "refused")
+    assert (code, out, err) == (1, f"{REFUSED}\n", "cannot subscribe to refused: no\n"), (code, out, err)
+    assert hub.frames.pop() != "two", "what is typed waits for the rooms"
     assert hub.frames[2:] == ['{"action":"subscribe","sessions":["r-1","r-2"],"id":"rooms"}', "one"], hub.frames
     for address, text, said in (
         (hub.address, "close\n", "the connection has ended: "),

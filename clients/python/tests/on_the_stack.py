@@ -51,7 +51,7 @@ class WithoutTokens(unittest.IsolatedAsyncioTestCase):
             self.assertEqual((receipt.delivered, receipt.reached_all), (1, True))
             message = await asyncio.wait_for(anext(aiter(room)), 30)
             self.assertEqual((message.sender, message.session, message.data), (self.alice, self.room, {"hello": "é ☃"}))
-            self.assertEqual((message.position, room.position), (receipt.sessions[0].position,) * 2)
+            self.assertEqual((message.position, room.position()), (receipt.sessions[0].position,) * 2)
             self.assertEqual([one.data for one in (await room.history(last=5)).messages], [{"hello": "é ☃"}])
             with self.assertRaises(HubError) as caught:
                 await alice.history(self.room)
@@ -87,7 +87,7 @@ class WithoutTokens(unittest.IsolatedAsyncioTestCase):
                 await following(aiter(room), 1)
                 while not (position := bob.position()) or position.offset < 1:
                     await asyncio.sleep(0.1)
-                positions = {self.bob: bob.position(), self.room: room.position}
+                positions = {self.bob: bob.position(), self.room: room.position()}
             for number in (1, 2):
                 await alice.send([self.bob, self.room], number)
             bob = hub(self.bob, positions=positions)

@@ -2,7 +2,8 @@
 
     python -m websocket_hub URL [--room SESSION]...      (with a token, where the hub asks for one, in HUB_TOKEN)
 
-In a terminal it ends with the input. After a pipe or a file it waits for answers, until none has come for two seconds.
+Rooms are subscribed to before the first line is sent. In a terminal it ends with the input. After a pipe or a file it waits for
+answers, until none has come for two seconds.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import json
 import os
 import sys
 import threading
@@ -47,11 +49,27 @@ def send_lines(socket: ClientConnection, loop: asyncio.AbstractEventLoop, ended:
         loop.call_soon_threadsafe(ended.set_result, None)
 
 
-async def talk(socket: ClientConnection, rooms: list[str]) -> None:
+def show_frame(text: str | bytes) -> None:
+    # Between the parts of JSON a line may break, and an empty frame is no answer.
+    if frame := str(text).replace("\r", " ").replace("\n", " "):
+        show(f"\r\x1b[K< {printable(frame)}\n{PROMPT}" if SHOWN else f"{frame}\n")
+
+
+async def subscribe(socket: ClientConnection, rooms: list[str]) -> str:
+    """Why that is refused, if it is."""
+    await socket.send(to_json({"action": "subscribe", "sessions": rooms, "id": "rooms"}))
+    while True:
+        text = await socket.recv(decode=True)
+        show_frame(text)
+        answer = json.loads(text or "{}")
+        # A hub without subscriptions reads no id.
+        if answer.get("id") == "rooms" or answer.get("code") == "unknown_action":
+            return f"cannot subscribe to {' '.join(rooms)}: {answer['message']}" if answer["type"] == "error" else ""
+
+
+async def talk(socket: ClientConnection) -> None:
     loop = asyncio.get_running_loop()
     ended = loop.create_future()
-    if rooms:
-        await socket.send(to_json({"action": "subscribe", "sessions": rooms, "id": "rooms"}))
     show(PROMPT)
     threading.Thread(target=send_lines, args=(socket, loop, ended), daemon=True).start()
     while True:
@@ -64,9 +82,7 @@ async def talk(socket: ClientConnection, rooms: list[str]) -> None:
                 return
         finally:
             receiving.cancel()
-        # Between the parts of JSON a line may break, and an empty frame is no answer.
-        if frame := receiving.result().replace("\r", " ").replace("\n", " "):
-            show(f"\r\x1b[K< {printable(frame)}\n{PROMPT}" if SHOWN else f"{frame}\n")
+        show_frame(receiving.result())
 
 
 async def main(url: str, rooms: list[str]) -> str:
@@ -77,7 +93,9 @@ async def main(url: str, rooms: list[str]) -> str:
     except (OSError, InvalidHandshake, InvalidURI) as error:
         return f"cannot connect to {url}: {error}"
     try:
-        await talk(socket, rooms)
+        if rooms and (refused := await subscribe(socket, rooms)):
+            return refused
+        await talk(socket)
     except ConnectionClosed as error:
         return f"the connection has ended: {error}"
     except BrokenPipeError:  # The output has been closed, as `head` does.

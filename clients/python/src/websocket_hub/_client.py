@@ -773,7 +773,6 @@ class Session:
         finally:
             leave()
 
-    @property
     def position(self) -> Position | None:
         return self._hub.position(self.name)
 
