@@ -136,7 +136,7 @@ const OUT_OF_BOUNDS = {
   },
   subscribe: { sessions: [[], crowd, ...badNames.map((name) => ["a", name])], id: ["", long] },
   unsubscribe: { sessions: [[], crowd, ...badNames.map((name) => [name])], id: ["", long] },
-  hello: { action: ["Hello", "helo"], id: ["", long] },
+  hello: { action: ["Hello", "hellos"], id: ["", long] },
   message: {
     type: ["Message", ""],
     id: ["", long],
