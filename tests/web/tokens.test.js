@@ -106,7 +106,7 @@ test(
     await page.getByRole("textbox", { name: "To", exact: true }).fill(session);
     await page.getByRole("textbox", { name: "Message" }).fill("note to self");
     await page.keyboard.press("Enter");
-    await page.locator("#log .out .status").filter({ hasText: "Delivered to" }).waitFor();
+    await page.locator(".log .out .status").filter({ hasText: "Delivered to" }).waitFor();
     assert.ok(addresses.length > 0);
     for (const address of addresses) {
       const query = new URL(address).searchParams;
@@ -138,14 +138,14 @@ test(
     await isState("Connected");
     await page.getByRole("textbox", { name: "Message" }).fill("before");
     await page.keyboard.press("Enter");
-    await page.locator("#log .out .status").filter({ hasText: "Delivered to" }).waitFor();
+    await page.locator(".log .out .status").filter({ hasText: "Delivered to" }).waitFor();
     await page.getByText("The token has ended.").waitFor();
     await page.getByRole("textbox", { name: "Message" }).fill("meanwhile");
     await page.keyboard.press("Enter");
     await enter(await token(session));
     await isState("Connected");
-    await page.locator("#log .out .status").last().filter({ hasText: "Delivered to" }).waitFor();
-    const shown = await page.locator("#log .bubble").allTextContents();
+    await page.locator(".log .out .status").last().filter({ hasText: "Delivered to" }).waitFor();
+    const shown = await page.locator(".log .bubble").allTextContents();
     assert.deepEqual(shown, ["note to self", "before", "meanwhile"], "the session's earlier message comes first");
 
     // The token is not kept, so a page that is loaded anew asks for it without another attempt.
