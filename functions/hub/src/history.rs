@@ -28,7 +28,7 @@ use crate::{
     config::{ConfigError, Variables},
     failure::Failure,
     protocol::{EPOCH_CHARS, Position, SessionId},
-    table::{self, Item, n, number, s, text},
+    table::{self, Item, n, number, refused_update, s, text},
 };
 
 /// The shortest and the longest time that messages may be kept, in seconds.
@@ -114,7 +114,7 @@ impl History {
             let attempt = || self.count_up(session, [&nonce, &epoch], keep_until, extends);
             let head = match table::repeated(attempt).await {
                 Ok(output) => output.attributes,
-                Err(error) => match refused_by_head(&error) {
+                Err(error) => match refused_update(&error) {
                     Some(head) if text(&head, "taken_by") == Some(&nonce) => Some(head),
                     Some(head) => {
                         extends = number(&head, "keep_until").is_none_or(|kept| kept <= keep_until);
@@ -208,16 +208,6 @@ impl History {
 fn refused_by_item(error: &SdkError<PutItemError, HttpResponse>) -> Option<Item> {
     match error.as_service_error()? {
         PutItemError::ConditionalCheckFailedException(refusal) => refusal.item.clone(),
-        _ => None,
-    }
-}
-
-fn refused_by_head(error: &SdkError<UpdateItemError, HttpResponse>) -> Option<Item> {
-    match error.as_service_error()? {
-        // Without one, there is no head any more.
-        UpdateItemError::ConditionalCheckFailedException(refusal) => {
-            Some(refusal.item.clone().unwrap_or_default())
-        }
         _ => None,
     }
 }

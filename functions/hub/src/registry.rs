@@ -23,7 +23,7 @@ use crate::{
     config::{ConfigError, Variables},
     failure::Failure,
     protocol::SessionId,
-    table::{self, Item, n, number, s, text},
+    table::{self, Item, n, number, refused_delete, s, text},
 };
 
 /// A page is small enough to keep memory flat with several in flight (about 100 bytes a row), and large
@@ -218,7 +218,7 @@ pub(crate) async fn prune(
         .await;
     match pruned {
         Ok(_) => Ok(Prune::Deleted),
-        Err(error) if is_condition_failure(&error) => Ok(Prune::Kept),
+        Err(error) if refused_delete(&error).is_some() => Ok(Prune::Kept),
         Err(error) => Err(error),
     }
 }
@@ -243,10 +243,6 @@ impl Page {
         let next = output.last_evaluated_key.filter(|key| !key.is_empty());
         Self { recipients: recipients.collect(), next }
     }
-}
-
-fn is_condition_failure<R>(error: &SdkError<DeleteItemError, R>) -> bool {
-    matches!(error.as_service_error(), Some(DeleteItemError::ConditionalCheckFailedException(_)))
 }
 
 fn failed<E>(action: &'static str, source: E) -> Failure

@@ -6,6 +6,7 @@ use aws_sdk_dynamodb::{
     Client,
     config::{Builder, SharedInterceptor},
     error::{ProvideErrorMetadata, SdkError},
+    operation::{delete_item::DeleteItemError, update_item::UpdateItemError},
     types::AttributeValue,
 };
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
@@ -80,6 +81,26 @@ fn is_transient<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) -> b
         }
         SdkError::ConstructionFailure(_) => false,
         _ => true,
+    }
+}
+
+/// The item that a conditional update was refused by, empty where there is none; `None` if something else is wrong.
+pub(crate) fn refused_update(error: &SdkError<UpdateItemError, HttpResponse>) -> Option<Item> {
+    match error.as_service_error()? {
+        UpdateItemError::ConditionalCheckFailedException(refusal) => {
+            Some(refusal.item.clone().unwrap_or_default())
+        }
+        _ => None,
+    }
+}
+
+/// The same of a conditional delete.
+pub(crate) fn refused_delete(error: &SdkError<DeleteItemError, HttpResponse>) -> Option<Item> {
+    match error.as_service_error()? {
+        DeleteItemError::ConditionalCheckFailedException(refusal) => {
+            Some(refusal.item.clone().unwrap_or_default())
+        }
+        _ => None,
     }
 }
 

@@ -5,10 +5,7 @@ use std::collections::BTreeSet;
 
 use aws_sdk_dynamodb::{
     error::SdkError,
-    operation::{
-        delete_item::{DeleteItemError, DeleteItemOutput},
-        update_item::UpdateItemError,
-    },
+    operation::delete_item::{DeleteItemError, DeleteItemOutput},
     types::{AttributeValue, ReturnValue, ReturnValuesOnConditionCheckFailure::AllOld},
 };
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
@@ -18,7 +15,7 @@ use crate::{
     clock::now_seconds,
     failure::Failure,
     protocol::{MAX_SUBSCRIPTIONS, SessionId},
-    table::{self, Item, members, n, number, s, ss, text},
+    table::{self, Item, members, n, number, refused_delete, refused_update, s, ss, text},
 };
 
 const IS_LIVE: &str =
@@ -193,23 +190,4 @@ fn subscriptions(row: &Item) -> BTreeSet<SessionId> {
 
 fn names(sessions: &BTreeSet<SessionId>) -> AttributeValue {
     ss(sessions.iter().map(SessionId::as_str))
-}
-
-/// The row that an update was refused by, empty where there is none; `None` if something else is wrong.
-fn refused_update(error: &SdkError<UpdateItemError, HttpResponse>) -> Option<Item> {
-    match error.as_service_error()? {
-        UpdateItemError::ConditionalCheckFailedException(refusal) => {
-            Some(refusal.item.clone().unwrap_or_default())
-        }
-        _ => None,
-    }
-}
-
-fn refused_delete(error: &SdkError<DeleteItemError, HttpResponse>) -> Option<Item> {
-    match error.as_service_error()? {
-        DeleteItemError::ConditionalCheckFailedException(refusal) => {
-            Some(refusal.item.clone().unwrap_or_default())
-        }
-        _ => None,
-    }
 }
