@@ -78,14 +78,16 @@ sum() {
     END { print p + 0, (f == 0 && (rc != 0 || (p + s == 0 && filter == ""))) ? 1 : f + 0, s + 0 }'
 }
 
-# check NAME COMMAND...: one check, which the exit code decides.
-check() {
+# check_by COUNTER NAME COMMAND...: a step that is left out where only some Rust tests are asked for.
+check_by() {
   if [ -n "$filter" ]; then
-    skip "$1" 'left out: only some Rust tests were asked for'
+    skip "$2" 'left out: only some Rust tests were asked for'
   else
-    step one "$@" || true
+    step "$@" || true
   fi
 }
+# check NAME COMMAND...: one check, which the exit code decides.
+check() { check_by one "$@"; }
 
 # In the environment of the stack, once there is one. Commands run in a shell of their own, so that it stays there.
 stack_environment=
@@ -192,11 +194,7 @@ if part infra; then
     export TF_DATA_DIR=$work/data-${root//\//-}
     check "$root: init" initialise "$work/$root"
     check "$root: validate" terraform -chdir="$work/$root" validate
-    if [ -n "$filter" ]; then
-      skip "$root: Terraform tests" 'left out: only some Rust tests were asked for'
-    else
-      step terraform_tests "$root: Terraform tests" terraform -chdir="$work/$root" test -no-color || true
-    fi
+    check_by terraform_tests "$root: Terraform tests" terraform -chdir="$work/$root" test -no-color
   done
   unset TF_DATA_DIR
   check 'as a module elsewhere' "$PY" tests/module.py
@@ -249,11 +247,7 @@ python_tests() {
   echo $((total - failures - skipped)) "$failures" $((skipped)) | sum "$1"
 }
 if part python; then
-  if [ -n "$filter" ]; then
-    skip 'Python client' 'left out: only some Rust tests were asked for'
-  else
-    step python_tests 'Python client' scripts/lib/python_client.sh || true
-  fi
+  check_by python_tests 'Python client' scripts/lib/python_client.sh
 fi
 
 if part rust; then
@@ -282,11 +276,7 @@ if part system; then
     check 'plan after apply is empty' with_stack plan_is_empty
     check 'one function, one event' with_stack "$PY" tests/invoke.py
     cargo_test 'system tests' -p system-tests -- --skip auth::
-    if [ -n "$filter" ]; then
-      skip 'Python client on the stack' 'left out: only some Rust tests were asked for'
-    else
-      step python_tests 'Python client on the stack' with_stack scripts/lib/python_client.sh WithoutTokens || true
-    fi
+    check_by python_tests 'Python client on the stack' with_stack scripts/lib/python_client.sh WithoutTokens
     if [ -n "$no_node" ]; then
       skip 'page in a browser' "$no_node"
       skip 'example of the client' "$no_node"
@@ -319,11 +309,7 @@ if part system; then
     long=(--include-ignored)
     cargo_test 'system tests, with tokens' -p system-tests -- "${filter:-auth::}"
     check 'a token is explained' with_stack "$PY" tests/explain.py
-    if [ -n "$filter" ]; then
-      skip 'Python client with tokens' 'left out: only some Rust tests were asked for'
-    else
-      step python_tests 'Python client with tokens' with_stack scripts/lib/python_client.sh WithTokens || true
-    fi
+    check_by python_tests 'Python client with tokens' with_stack scripts/lib/python_client.sh WithTokens
     if [ -n "$no_node" ]; then
       skip 'clients whose tokens end' "$no_node"
     else
