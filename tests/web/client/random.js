@@ -5,12 +5,39 @@ import { generator } from "../generator.js";
 import { test } from "../suite.js";
 import { fakePage, MINUTE, SECOND, setUp } from "./setup.js";
 
+/** What chance decides. */
+function chance(seed) {
+  const random = (Math.random = generator(seed));
+  const pick = (list) => list[Math.floor(random() * list.length)];
+  return { random, pick, has: (probability) => random() < probability };
+}
+
+/**
+ * Returns a function that makes deliveries over the links that are open come late, so many `times`, or not at all. The hub
+ * itself keeps its frames in order.
+ */
+function unreliable({ hub, clock }, { random, pick, has }, trouble, times) {
+  const late = new WeakSet();
+  const make = (link) => {
+    if (late.has(link)) return;
+    late.add(link);
+    const { say } = link;
+    link.say = (frame) => {
+      if (frame.type !== "message" || has(1 - trouble())) return say(frame);
+      if (has(0.3)) return;
+      for (let left = times(); left; left--) {
+        clock.setTimeout(() => hub.open.has(link) && say(frame), random() * pick([50, 3_000]));
+      }
+    };
+  };
+  return () => hub.open.forEach(make);
+}
+
 for (let seed = 1; seed <= 8; seed++) {
   test(`a hundred faults at random, seed ${seed}`, async (t) => {
     const page = fakePage(t);
     const { hub, clock, connect, wind } = await setUp(t);
-    const random = (Math.random = generator(seed));
-    const pick = (list) => list[Math.floor(random() * list.length)];
+    const { random, pick, has: hasChance } = chance(seed);
     const alice = await connect("alice", { handoverAfter: 2 * MINUTE, queueLimit: 60 });
 
     const ends = new Map();
@@ -30,7 +57,7 @@ for (let seed = 1; seed <= 8; seed++) {
     };
 
     let faults = {};
-    const has = (fault) => random() < (faults[fault] ?? 0);
+    const has = (fault) => hasChance(faults[fault] ?? 0);
     hub.intercept = (link, frame) => {
       if (has("throttled")) return link.say({ message: "Too Many Requests", connectionId: "c" }) ?? true;
       if (has("deaf")) return true;
@@ -94,10 +121,8 @@ for (const [what, canLose] of [
   for (let seed = 1; seed <= 6; seed++) {
     test(`messages through faults at random, seed ${seed}: ${what}`, async (t) => {
       const { hub, clock, connect, wind, settle } = await setUp(t, { history: true });
-      const random = (Math.random = generator(seed));
-      const pick = (list) => list[Math.floor(random() * list.length)];
-      const has = (chance) => random() < chance;
-
+      const chances = chance(seed);
+      const { pick, has } = chances;
       const log = []; // Of what was kept, in its order.
       let count = 0;
       const say = ({ id = `${++count}`, ...rest } = {}) => {
@@ -112,21 +137,9 @@ for (const [what, canLose] of [
       await wind(10 * SECOND);
       log.length = 0;
 
-      // Deliveries are late, come twice or not at all. The hub itself keeps its frames in order.
-      const late = new WeakSet();
       let trouble = 0;
-      const unreliable = (link) => {
-        if (late.has(link)) return;
-        late.add(link);
-        const { say } = link;
-        link.say = (frame) => {
-          if (frame.type !== "message" || has(1 - trouble)) return say(frame);
-          if (has(0.3)) return;
-          for (let times = pick([1, 1, 2]); times; times--) {
-            clock.setTimeout(() => hub.open.has(link) && say(frame), random() * pick([50, 3_000]));
-          }
-        };
-      };
+      const times = () => pick([1, 1, 2]);
+      const disturb = unreliable({ hub, clock }, chances, () => trouble, times);
       // Two answers in a row are never lost, so that each gap is closed in time; unless something may be missing.
       const unanswered = new Map();
       hub.intercept = (link, { action, id }) => {
@@ -156,7 +169,7 @@ for (const [what, canLose] of [
         ...(canLose && { forget: () => hub.forget(), reset: () => has(0.3) && (hub.cut(), hub.reset()) }),
       };
       for (let step = 0; step < 80; step++) {
-        hub.open.forEach(unreliable);
+        disturb();
         happen[pick(Object.keys(happen))]();
         await wind(pick([1, 100, 1_000, 5_000, 20_000]));
       }
@@ -201,9 +214,8 @@ for (const [what, canLose] of [
 for (let seed = 1; seed <= 8; seed++) {
   test(`listeners of many sessions through faults at random, seed ${seed}: each hears all of its time, once and in order`, async (t) => {
     const { hub, clock, connect, wind } = await setUp(t, { history: true });
-    const random = (Math.random = generator(seed));
-    const pick = (list) => list[Math.floor(random() * list.length)];
-    const has = (chance) => random() < chance;
+    const chances = chance(seed);
+    const { pick, has } = chances;
     const names = ["room-1", "room-2", "room-3", "room-4"];
     const clients = [];
     for (const name of ["alice", "bob"]) {
@@ -237,18 +249,9 @@ for (let seed = 1; seed <= 8; seed++) {
       if (listener) listener.off = null;
     };
 
-    const late = new WeakSet();
     let trouble = 0;
-    const unreliable = (link) => {
-      if (late.has(link)) return;
-      late.add(link);
-      const { say } = link;
-      link.say = (frame) => {
-        if (frame.type !== "message" || has(1 - trouble)) return say(frame);
-        if (has(0.3)) return;
-        clock.setTimeout(() => hub.open.has(link) && say(frame), random() * pick([50, 3_000]));
-      };
-    };
+    const once = () => 1;
+    const disturb = unreliable({ hub, clock }, chances, () => trouble, once);
     // As many answers to questions may be lost as leave time for the next one. All others may come late or never.
     const unanswered = new Map();
     hub.intercept = (link, frame) => {
@@ -289,7 +292,7 @@ for (let seed = 1; seed <= 8; seed++) {
       resume: () => clients.forEach((client) => client.resume()),
     };
     for (let step = 0; step < 150; step++) {
-      hub.open.forEach(unreliable);
+      disturb();
       happen[pick(Object.keys(happen))]();
       await wind(pick([1, 100, 1_000, 5_000, 20_000]));
     }
