@@ -45,7 +45,8 @@ impl Sender {
         if let Some(grant) = &self.grant {
             return Ok(grant.session.clone());
         }
-        Ok(deadline.bound(self.connection(registry, id)).await?.session)
+        let session = deadline.bound(registry.session_of(&self.connection_id)).await?;
+        session.ok_or_else(|| not_connected(id).into())
     }
 
     /// The connection's row.
