@@ -11,7 +11,7 @@ use aws_sdk_dynamodb::{
     error::SdkError,
     operation::{
         delete_item::{DeleteItemError, builders::DeleteItemFluentBuilder},
-        query::QueryOutput,
+        query::{QueryError, QueryOutput, builders::QueryFluentBuilder},
     },
     types::Select,
 };
@@ -28,7 +28,7 @@ use crate::{
 
 /// A page is small enough to keep memory flat with several in flight (about 100 bytes a row), and large
 /// enough that reading is never slower than posting: an account posts at most 10,000 frames a second.
-pub(crate) const PAGE_ROWS: i32 = 1000;
+const PAGE_ROWS: i32 = 1000;
 
 /// The gateway ends every socket after this, so that none is behind an older row.
 const SOCKET_LIFE: Duration = Duration::from_secs(2 * 60 * 60);
@@ -154,20 +154,9 @@ impl Registry {
 
     /// One page of a session's recipients, from the index, which may lag a moment behind the table.
     pub async fn page(&self, session: &SessionId, from: Option<Item>) -> Result<Page, Failure> {
-        let output = self
-            .client
-            .query()
-            .table_name(&self.table)
-            .index_name(&self.index)
-            .key_condition_expression("session_id = :session")
-            .expression_attribute_values(":session", s(session.as_str()))
-            .projection_expression("connection_id, connected_at, expires_at")
-            .limit(PAGE_ROWS)
-            .set_exclusive_start_key(from)
-            .send()
-            .await
-            .map_err(|error| failed("read from", error))?;
-        Ok(Page::new(output, false))
+        let query = self.client.query().table_name(&self.table).index_name(&self.index);
+        let output = recipients(query, session, from).await;
+        Ok(Page::new(output.map_err(|error| failed("read from", error))?, false))
     }
 
     /// How many connections count as there: the rows of the index that have not expired. A socket whose
@@ -227,6 +216,22 @@ pub(crate) async fn prune(
 #[must_use]
 pub fn prune_cutoff() -> i64 {
     since_epoch().saturating_sub(PRUNE_GRACE).as_millis().try_into().unwrap_or(i64::MAX)
+}
+
+/// Asks a table or an index for a page of a session's recipients.
+pub(crate) async fn recipients(
+    query: QueryFluentBuilder,
+    session: &SessionId,
+    from: Option<Item>,
+) -> Result<QueryOutput, SdkError<QueryError, HttpResponse>> {
+    query
+        .key_condition_expression("session_id = :session")
+        .expression_attribute_values(":session", s(session.as_str()))
+        .projection_expression("connection_id, connected_at, expires_at")
+        .limit(PAGE_ROWS)
+        .set_exclusive_start_key(from)
+        .send()
+        .await
 }
 
 impl Page {

@@ -15,7 +15,7 @@ use crate::{
     failure::Failure,
     metrics,
     protocol::{MAX_SUBSCRIPTIONS, SessionId},
-    registry::{Connection, PAGE_ROWS, Page, Prune, prune},
+    registry::{Connection, Page, Prune, prune, recipients},
     table::{self, Item, n, s},
     throttling::TABLE_THROTTLED,
 };
@@ -47,20 +47,9 @@ impl Subscriptions {
     ///
     /// DynamoDB did not do what was asked.
     pub async fn page(&self, session: &SessionId, from: Option<Item>) -> Result<Page, Failure> {
-        let output = self
-            .client
-            .query()
-            .table_name(&self.table)
-            .key_condition_expression("session_id = :session")
-            .expression_attribute_values(":session", s(session.as_str()))
-            .projection_expression("connection_id, connected_at, expires_at")
-            .limit(PAGE_ROWS)
-            .consistent_read(true)
-            .set_exclusive_start_key(from)
-            .send()
-            .await
-            .map_err(|error| failed("read from", error))?;
-        Ok(Page::new(output, true))
+        let query = self.client.query().table_name(&self.table).consistent_read(true);
+        let output = recipients(query, session, from).await;
+        Ok(Page::new(output.map_err(|error| failed("read from", error))?, true))
     }
 
     /// Writes a row for each of the sessions.

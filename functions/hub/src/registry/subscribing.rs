@@ -5,7 +5,10 @@ use std::collections::BTreeSet;
 
 use aws_sdk_dynamodb::{
     error::SdkError,
-    operation::delete_item::{DeleteItemError, DeleteItemOutput},
+    operation::{
+        delete_item::{DeleteItemError, DeleteItemOutput},
+        update_item::builders::UpdateItemFluentBuilder,
+    },
     types::{AttributeValue, ReturnValue, ReturnValuesOnConditionCheckFailure::AllOld},
 };
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
@@ -109,25 +112,16 @@ impl Registry {
         new: &BTreeSet<SessionId>,
     ) -> Result<Added, Failure> {
         let update = self
-            .client
-            .update_item()
-            .table_name(&self.table)
-            .key("connection_id", s(connection_id))
-            .update_expression("ADD subscriptions :new")
+            .update(connection_id, "ADD subscriptions :names", new)
             .condition_expression(format!(
                 "{IS_LIVE} AND (attribute_not_exists(subscriptions) OR size(subscriptions) <= :room)"
             ))
-            .expression_attribute_values(":now", n(now_seconds()))
-            .expression_attribute_values(":new", names(new))
             .expression_attribute_values(":room", n(MAX_SUBSCRIPTIONS.saturating_sub(new.len())))
             .return_values_on_condition_check_failure(AllOld);
-        match table::repeated(|| update.clone().customize().config_override(table::once()).send()).await {
-            Ok(_) => Ok(Added::Done),
-            Err(error) => match refused_update(&error) {
-                Some(row) => Ok(Connection::read(&row).map_or(Added::NotConnected, Added::Full)),
-                None => Err(failed("write to", error)),
-            },
-        }
+        Ok(match refused(update).await? {
+            None => Added::Done,
+            Some(row) => Connection::read(&row).map_or(Added::NotConnected, Added::Full),
+        })
     }
 
     /// Takes names out of the set of a connection. Whether that is live.
@@ -140,20 +134,25 @@ impl Registry {
         connection_id: &str,
         gone: &BTreeSet<SessionId>,
     ) -> Result<bool, Failure> {
-        let update = self
-            .client
+        let update =
+            self.update(connection_id, "DELETE subscriptions :names", gone).condition_expression(IS_LIVE);
+        Ok(refused(update).await?.is_none())
+    }
+
+    /// An update of a connection's set with these names, to be given a condition.
+    fn update(
+        &self,
+        connection_id: &str,
+        expression: &str,
+        names: &BTreeSet<SessionId>,
+    ) -> UpdateItemFluentBuilder {
+        self.client
             .update_item()
             .table_name(&self.table)
             .key("connection_id", s(connection_id))
-            .update_expression("DELETE subscriptions :gone")
-            .condition_expression(IS_LIVE)
+            .update_expression(expression)
             .expression_attribute_values(":now", n(now_seconds()))
-            .expression_attribute_values(":gone", names(gone));
-        match table::repeated(|| update.clone().customize().config_override(table::once()).send()).await {
-            Ok(_) => Ok(true),
-            Err(error) if refused_update(&error).is_some() => Ok(false),
-            Err(error) => Err(failed("write to", error)),
-        }
+            .expression_attribute_values(":names", ss(names.iter().map(SessionId::as_str)))
     }
 
     /// Removes a connection and returns what it was subscribed to, also where the answer to a first attempt was lost: a row
@@ -207,6 +206,13 @@ fn subscriptions(row: &Item) -> BTreeSet<SessionId> {
     members(row, "subscriptions").iter().filter_map(|name| SessionId::parse(name)).collect()
 }
 
-fn names(sessions: &BTreeSet<SessionId>) -> AttributeValue {
-    ss(sessions.iter().map(SessionId::as_str))
+/// Makes an update, unless its condition refuses that: then this is what was met, empty where nothing was.
+async fn refused(update: UpdateItemFluentBuilder) -> Result<Option<Item>, Failure> {
+    match table::repeated(|| update.clone().customize().config_override(table::once()).send()).await {
+        Ok(_) => Ok(None),
+        Err(error) => match refused_update(&error) {
+            Some(row) => Ok(Some(row)),
+            None => Err(failed("write to", error)),
+        },
+    }
 }
