@@ -9,7 +9,7 @@ use std::{
 };
 
 use harness::{Answer, Call, Function, Operation, Row};
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 
 use super::{
@@ -75,6 +75,32 @@ fn orders(count: usize, other: usize) -> Vec<Vec<usize>> {
     all.filter(|bits| bits.count_ones() as usize == other).map(order).collect()
 }
 
+/// Lets the connection ask for `action` and end at the same time, in this order, and returns the answer. Nothing is left of it.
+async fn race(
+    members: &Members,
+    ending: &Function,
+    whose: impl Fn(&Call) -> Option<usize> + Clone + Send + 'static,
+    turns: &[usize],
+    (action, sessions): (&str, &[String]),
+) -> Value {
+    let order = Turns::new(members, whose);
+    let asking = async {
+        let answer = members.ask(action, sessions).await;
+        order.end(0);
+        answer
+    };
+    let leaving = async {
+        let outcome = disconnect(ending, ALICE).await;
+        order.end(1);
+        outcome
+    };
+    let (answer, outcome, ()) = tokio::join!(asking, leaving, order.take(turns));
+    assert_eq!(outcome.response()["statusCode"], 200);
+    assert_eq!(members.world().table.row(ALICE), None, "{turns:?}: a row was invented or left");
+    assert_eq!(members.subscriptions()[1], set(&[]), "{turns:?}");
+    answer
+}
+
 /// A disconnect's own calls; the removal of rows is served at once, since the other may do that too.
 fn ends(call: &Call) -> bool {
     call.operation == Operation::DeleteItem
@@ -90,31 +116,17 @@ async fn in_whatever_order_a_connection_subscribes_and_ends_no_row_is_left() {
             repair(members.world());
             members.world().table.put(ALICE, Row::aged(OWN, 60));
             lay(members.world(), ALICE, &names(0..known));
-            let order = Turns::new(&members, |call| match call.operation {
+            let whose = |call: &Call| match call.operation {
                 _ if ends(call) => Some(1),
                 Operation::BatchWriteItem if !puts(call) => None,
                 _ => Some(0),
-            });
-            let sessions = names(1..4);
-            let subscribing = async {
-                let answer = members.ask("subscribe", &sessions).await;
-                order.end(0);
-                answer
             };
-            let leaving = async {
-                let outcome = disconnect(&ending, ALICE).await;
-                order.end(1);
-                outcome
-            };
-            let (answer, outcome, ()) = tokio::join!(subscribing, leaving, order.take(&turns));
-            assert_eq!(outcome.response()["statusCode"], 200);
+            let answer = race(&members, &ending, whose, &turns, ("subscribe", &names(1..4))).await;
             match kind(&answer) {
                 "subscribed" => subscribed += 1,
                 "not_connected" => refused += 1,
                 other => panic!("{turns:?}: {other}"),
             }
-            assert_eq!(members.world().table.row(ALICE), None, "{turns:?}: a row was invented or left");
-            assert_eq!(members.subscriptions()[1], set(&[]), "{turns:?}");
         }
         assert!(subscribed > 0 && refused > 0, "{subscribed} {refused}");
         log(&ending.finish());
@@ -130,28 +142,14 @@ async fn in_whatever_order_a_connection_unsubscribes_and_ends_no_row_is_left() {
         repair(members.world());
         members.world().table.put(ALICE, Row::aged(OWN, 60));
         lay(members.world(), ALICE, &names(0..4));
-        let order = Turns::new(&members, |call| match call.operation {
+        let whose = |call: &Call| match call.operation {
             _ if ends(call) => Some(1),
             Operation::UpdateItem => Some(0),
             // Of those two, only the first one is gone before the set is looked at.
             _ => None,
-        });
-        let sessions = names(2..6);
-        let unsubscribing = async {
-            let answer = members.ask("unsubscribe", &sessions).await;
-            order.end(0);
-            answer
         };
-        let leaving = async {
-            let outcome = disconnect(&ending, ALICE).await;
-            order.end(1);
-            outcome
-        };
-        let (answer, outcome, ()) = tokio::join!(unsubscribing, leaving, order.take(&turns));
-        assert_eq!(outcome.response()["statusCode"], 200);
+        let answer = race(&members, &ending, whose, &turns, ("unsubscribe", &names(2..6))).await;
         assert!(["unsubscribed", "not_connected"].contains(&kind(&answer)), "{answer}");
-        assert_eq!(members.world().table.row(ALICE), None, "{turns:?}: a row was invented or left");
-        assert_eq!(members.subscriptions()[1], set(&[]), "{turns:?}");
     }
     log(&ending.finish());
     members.log();
