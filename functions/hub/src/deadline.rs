@@ -11,6 +11,9 @@ const GATEWAY_LIMIT: Duration = Duration::from_secs(29);
 /// Kept back for the last counts, the answer's way home, and whatever the gateway spent before us.
 const MARGIN: Duration = Duration::from_secs(2);
 
+/// The same of a function that another one waits for.
+const WORKER_MARGIN: Duration = Duration::from_millis(500);
+
 /// The moments that bound an invocation.
 #[derive(Debug, Clone, Copy)]
 pub struct Deadline {
@@ -33,6 +36,19 @@ impl Deadline {
     #[must_use]
     pub fn of_invocation(limit: SystemTime) -> Self {
         Self::after(remaining(limit))
+    }
+
+    /// Of a function that posts for another one, which gives it a `budget` from now on, from Lambda's `limit`.
+    #[must_use]
+    pub fn of_worker(limit: SystemTime, budget: Duration) -> Self {
+        let end = Instant::now() + budget.min(remaining(limit).saturating_sub(WORKER_MARGIN));
+        Self { post_until: end, answer_by: end, notice_by: end }
+    }
+
+    /// What such a function may take of the time for posting that is left: its answer has to come back in time.
+    #[must_use]
+    pub fn worker_budget(&self) -> Duration {
+        self.post_until.saturating_duration_since(Instant::now()).saturating_sub(MARGIN / 2)
     }
 
     /// Lets `work` go on until the answer is due, and no longer: a function that Lambda ends for its time says

@@ -1,4 +1,4 @@
-//! Where posts go, by the variables that every SDK has and by one of the hub's own.
+//! Where posts and invocations go, by the variables that every SDK has and by one of the hub's own.
 
 use crate::{
     config::{ConfigError, Variables},
@@ -26,12 +26,7 @@ impl Endpoint {
         if let Some(url) = variables.url("AWS_ENDPOINT_URL")? {
             return Ok(Self::Redirected(url));
         }
-        for name in ["AWS_USE_FIPS_ENDPOINT", "AWS_USE_DUALSTACK_ENDPOINT"] {
-            if variables.get(name).is_some_and(|value| value.eq_ignore_ascii_case("true")) {
-                let problem = "is true: then set WEBSOCKET_ENDPOINT, since an API's address of that kind is not known here";
-                return Err(ConfigError::new(name, problem));
-            }
-        }
+        only_usual(variables, "WEBSOCKET_ENDPOINT, since an API's")?;
         variables.region().map(Self::FromEvent)
     }
 
@@ -68,6 +63,29 @@ impl Endpoint {
             }
         })
     }
+}
+
+/// The base address of Lambda.
+pub(crate) fn of_lambda(variables: &Variables) -> Result<String, ConfigError> {
+    for name in ["AWS_ENDPOINT_URL_LAMBDA", "AWS_ENDPOINT_URL"] {
+        if let Some(url) = variables.url(name)? {
+            return Ok(url);
+        }
+    }
+    only_usual(variables, "AWS_ENDPOINT_URL_LAMBDA, since Lambda's")?;
+    let region = variables.region()?;
+    Ok(format!("https://lambda.{region}.{}", dns_suffix(&region)))
+}
+
+/// Refuses the variables of every SDK that ask for another kind of address, and says what to set: `needed`.
+fn only_usual(variables: &Variables, needed: &str) -> Result<(), ConfigError> {
+    for name in ["AWS_USE_FIPS_ENDPOINT", "AWS_USE_DUALSTACK_ENDPOINT"] {
+        if variables.get(name).is_some_and(|value| value.eq_ignore_ascii_case("true")) {
+            let problem = format!("is true: then set {needed} address of that kind is not known here");
+            return Err(ConfigError::new(name, problem));
+        }
+    }
+    Ok(())
 }
 
 /// Nothing says where `@connections` is, or no request can be sent there.
@@ -134,6 +152,22 @@ mod tests {
             assert!(error.contains(name) && error.contains("WEBSOCKET_ENDPOINT"), "{error}");
             endpoint(&[region, (name, "false")]).unwrap();
             endpoint(&[region, (name, "true"), ("WEBSOCKET_ENDPOINT", "https://x.example/live")]).unwrap();
+        }
+    }
+
+    #[test]
+    fn lambda_is_in_the_region_or_where_a_variable_says() {
+        let of = |variables: &[_]| of_lambda(&Variables::of(variables));
+        let region = ("AWS_REGION", "cn-north-1");
+        let (all, lambda) =
+            (("AWS_ENDPOINT_URL", "http://127.0.0.1:1/"), ("AWS_ENDPOINT_URL_LAMBDA", "http://127.0.0.1:2"));
+        assert_eq!(of(&[region]).unwrap(), "https://lambda.cn-north-1.amazonaws.com.cn");
+        assert_eq!(of(&[region, all]).unwrap(), "http://127.0.0.1:1");
+        assert_eq!(of(&[region, all, lambda]).unwrap(), "http://127.0.0.1:2");
+        for name in ["AWS_USE_FIPS_ENDPOINT", "AWS_USE_DUALSTACK_ENDPOINT"] {
+            let error = of(&[region, (name, "true")]).unwrap_err().to_string();
+            assert!(error.contains(name) && error.contains("AWS_ENDPOINT_URL_LAMBDA"), "{error}");
+            of(&[region, (name, "true"), lambda]).unwrap();
         }
     }
 

@@ -1,6 +1,7 @@
 //! What the hub's Lambda functions share: configuration, events, the protocol, the tables and the fan-out.
 
 pub mod aws;
+pub mod chunk;
 pub mod clock;
 pub mod config;
 pub mod deadline;
@@ -20,9 +21,11 @@ pub mod protocol;
 pub mod registry;
 pub mod responder;
 pub mod sender;
+pub mod signed;
 pub mod stragglers;
 pub mod subscriptions;
 mod table;
 pub mod telemetry;
 mod throttling;
 pub mod tls;
+pub mod workers;

@@ -3,7 +3,7 @@
 
 use std::{
     sync::{Mutex, PoisonError},
-    time::{Duration, Instant, SystemTime},
+    time::{Instant, SystemTime},
 };
 
 use aws_config::SdkConfig;
@@ -11,16 +11,18 @@ use tokio::sync::SetOnce;
 
 use crate::{
     config::Variables,
-    fanout::{Fanout, Numbers, Report, Trouble},
+    fanout::{Expired, Fanout, Limits, Numbers, Report, Trouble},
     history::History,
     invocation::{Origin, Stop},
     metrics::{self, HANDLER_ERRORS, Metric},
-    posts::{Connections, FrameStart},
+    posts::Connections,
     protocol::{DeliveryFrame, Message, Receipt, Refusal, SessionId},
     registry::Registry,
+    signed::PayloadStart,
     stragglers::Stragglers,
     subscriptions::Subscriptions,
     telemetry,
+    workers::Workers,
 };
 
 /// The largest frame that API Gateway passes on, in bytes.
@@ -46,6 +48,10 @@ const RETRIES: Metric = Metric::count("Retries");
 const PRUNED: Metric = Metric::count("Pruned");
 /// Recipients of a message.
 const FANOUT_SIZE: Metric = Metric::count("FanoutSize");
+/// Chunks handed to other functions.
+const CHUNKS: Metric = Metric::count("Chunks");
+/// Those that came back undone.
+const CHUNKS_FAILED: Metric = Metric::count("ChunksFailed");
 /// From the first read to the last answer.
 const FANOUT_DURATION: Metric = Metric::milliseconds("FanoutDuration");
 
@@ -56,15 +62,15 @@ pub struct Messenger {
     /// Whether the hub has an authorizer: then connections that are met after their token's end are closed.
     pub require_grant: bool,
     stragglers: Stragglers,
-    concurrency: usize,
-    straggler_patience: Duration,
+    limits: Limits,
     max_message_bytes: usize,
     history: Option<History>,
     subscriptions: Option<Subscriptions>,
+    workers: Option<Workers>,
 }
 
 impl Messenger {
-    /// Reads `FANOUT_CONCURRENCY`, `STRAGGLER_SECONDS`, `MAX_MESSAGE_BYTES` and `REQUIRE_GRANT`, and what the tables need.
+    /// Reads `MAX_MESSAGE_BYTES` and `REQUIRE_GRANT`, and what the tables and the fan-out need.
     ///
     /// # Errors
     ///
@@ -75,12 +81,12 @@ impl Messenger {
         Ok(Self {
             registry: Registry::new(variables, sdk)?.with_index(variables)?,
             stragglers: Stragglers::default(),
-            concurrency: variables.number("FANOUT_CONCURRENCY", 64, &(1..=512))?,
-            straggler_patience: Duration::from_secs(variables.number("STRAGGLER_SECONDS", 5, &(1..=60))?),
+            limits: Limits::new(variables)?,
             max_message_bytes: variables.number("MAX_MESSAGE_BYTES", 32 * 1024, &(1..=most))?,
             require_grant: variables.require_grant()?,
             history,
             subscriptions: Subscriptions::new(variables, sdk)?,
+            workers: Workers::new(variables)?,
         })
     }
 
@@ -104,10 +110,10 @@ impl Messenger {
             subscriptions: self.subscriptions.as_ref(),
             connections,
             stragglers: &self.stragglers,
-            concurrency: self.concurrency,
-            straggler_patience: self.straggler_patience,
+            limits: self.limits,
             sender: origin.connection_id,
-            closes_expired: self.require_grant,
+            expired: if self.require_grant { Expired::Closed } else { Expired::Ignored },
+            workers: self.workers.as_ref(),
             deadline: origin.deadline,
         };
         let delivering = Instant::now();
@@ -119,7 +125,7 @@ impl Messenger {
             let frame = DeliveryFrame::new(&id, from.as_ref(), content, &sessions, now, most)?;
             sent = Some((from, frame.longest()));
             // There is one sender.
-            let _ = written.set((FrameStart::new(frame.shared().to_owned()), frame));
+            let _ = written.set((PayloadStart::new(frame.shared().to_owned()), frame));
             Ok::<_, Stop>(())
         };
         let history = self.history.as_ref().filter(|_| is_stored);
@@ -140,7 +146,7 @@ impl Messenger {
             if let Some(kept) = kept.lock().unwrap_or_else(PoisonError::into_inner).get_mut(index) {
                 *kept = position;
             }
-            Ok(start.frame(end))
+            Ok(start.payload(end))
         };
         // Boxed, because it is large.
         let result = Box::pin(fanout.deliver(frame, session_frame, &mut report)).await;
@@ -183,6 +189,12 @@ fn measure(receipt: &Receipt, report: &Report, started: Instant, is_ok: bool) {
     ] {
         metrics::add(metric, count as f64);
     }
+    // Most hubs never hand out any, and are spared the metrics.
+    for (metric, count) in [(CHUNKS, report.chunks), (CHUNKS_FAILED, report.chunk_failures.count)] {
+        if count > 0 {
+            metrics::add(metric, count as f64);
+        }
+    }
     metrics::add(FANOUT_DURATION, telemetry::millis_since(started));
 }
 
@@ -206,6 +218,7 @@ fn log(origin: &Origin, from: &str, bytes: usize, receipt: &Receipt, report: &Re
         bytes,
         complete = is_ok && receipt.complete,
         closed = report.closed,
+        chunks = (report.chunks > 0).then_some(report.chunks),
         duration_ms = telemetry::millis_since(origin.started),
         "sent"
     );
@@ -214,6 +227,9 @@ fn log(origin: &Origin, from: &str, bytes: usize, receipt: &Receipt, report: &Re
     }
     if let Trouble { count, first_cause: Some(error) } = &report.delivery_failures {
         tracing::error!(route, connection_id, message_id, count, error, "deliveries failed");
+    }
+    if let Trouble { count, first_cause: Some(error) } = &report.chunk_failures {
+        tracing::warn!(route, connection_id, message_id, count, error, "hand-overs failed");
     }
     if let Trouble { count, first_cause: Some(error) } = &report.prune_failures {
         tracing::warn!(route, connection_id, message_id, count, error, "prunes failed");

@@ -4,30 +4,19 @@
 //! rare, and the SDK's.
 
 use std::{
-    fmt::Write,
-    sync::{
-        Arc, LazyLock, Mutex, PoisonError,
-        atomic::{AtomicI64, Ordering},
-    },
-    time::{Duration, SystemTime},
+    sync::{Arc, LazyLock, Mutex, PoisonError},
+    time::Duration,
 };
 
 use anyhow::Context;
 use aws_config::{SdkConfig, retry::RetryConfig, timeout::TimeoutConfig};
+use aws_credential_types::Credentials;
 use aws_sdk_apigatewaymanagement::{
     Client, config::Builder, operation::delete_connection::DeleteConnectionError,
 };
-use aws_sigv4::{
-    http_request::{SignableBody, SignableRequest, SigningSettings, sign},
-    sign::v4::SigningParams,
-};
-use aws_smithy_runtime_api::client::identity::Identity;
 use aws_smithy_types::retry::ReconnectMode;
-use http::{HeaderMap, Request, Response, StatusCode, header::DATE};
+use http::Response;
 use hyper::body::Bytes;
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-use ring::digest;
-use serde::Deserialize;
 use tokio::time::timeout;
 
 use crate::{
@@ -35,7 +24,8 @@ use crate::{
     config::Variables,
     endpoint::{Endpoint, cannot_post},
     failure::{Failure, chain},
-    http::{Body, Error, Host, LONGEST_REST, chained, for_sdk},
+    http::for_sdk,
+    signed::{self, Payload, Service},
     tls::{self, Tls},
 };
 
@@ -43,9 +33,6 @@ use crate::{
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(2);
 /// Answers are empty, or say in a sentence what is wrong.
 const LARGEST_ANSWER: usize = 64 * 1024;
-const CONTENT_TYPE: (&str, &str) = ("content-type", "application/octet-stream");
-/// What a path segment keeps as it is.
-const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// What the gateway's answer to a post means.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,131 +53,31 @@ pub enum Verdict {
     Unsent(String),
 }
 
-/// How the frames of a message begin, in all sessions alike: kept and hashed once.
-pub struct FrameStart {
-    bytes: Bytes,
-    hash: digest::Context,
-}
-
-impl FrameStart {
-    /// The beginning of frames.
-    #[must_use]
-    pub fn new(bytes: impl Into<Bytes>) -> Self {
-        let bytes = bytes.into();
-        let mut hash = digest::Context::new(&digest::SHA256);
-        hash.update(&bytes);
-        Self { bytes, hash }
-    }
-
-    /// The frame that goes on with `end`.
-    #[must_use]
-    pub fn frame(&self, end: String) -> Frame {
-        let mut context = self.hash.clone();
-        context.update(end.as_bytes());
-        let mut hash = String::with_capacity(64);
-        for byte in context.finish().as_ref() {
-            // Writing to a string cannot fail.
-            let _ = write!(hash, "{byte:02x}");
-        }
-        Frame { start: self.bytes.clone(), end: end.into(), hash }
-    }
-}
-
-/// A frame to post, and its hash, which every signature needs.
-#[derive(Debug)]
-pub struct Frame {
-    start: Bytes,
-    end: Bytes,
-    hash: String,
-}
-
-impl Frame {
-    /// A frame of these bytes.
-    #[must_use]
-    pub fn new(bytes: Vec<u8>) -> Self {
-        FrameStart::new(bytes).frame(String::new())
-    }
-}
-
 /// The connections of one API's stage.
 pub struct Connections {
     url: String,
-    host: Arc<Host>,
-    /// `https://{host}`, which only the signature needs.
-    base: String,
+    gateway: Service,
     /// The path of `@connections`, with a slash at its end.
     path: String,
-    identity: Identity,
-    region: String,
-    /// By how many seconds AWS's clock is ahead of this machine's.
-    clock_ahead: AtomicI64,
     /// Made when the first socket is closed: that costs a start, and most functions close none.
     sdk: LazyLock<Client, Box<dyn FnOnce() -> Client + Send>>,
 }
 
 impl Connections {
     /// Posts `frame` once; a second time only where this machine's clock turns out to be wrong.
-    pub async fn post(&self, connection_id: &str, frame: &Frame) -> Verdict {
-        match timeout(ATTEMPT_TIMEOUT, self.signed_post(connection_id, frame)).await {
+    pub async fn post(&self, connection_id: &str, frame: &Payload) -> Verdict {
+        let path = format!("{}{}", self.path, signed::segment(connection_id));
+        match timeout(ATTEMPT_TIMEOUT, self.gateway.post(&path, frame, LARGEST_ANSWER)).await {
             Ok(Ok(answer)) => verdict(&answer),
-            Ok(Err(verdict)) => verdict,
+            Ok(Err(signed::Error::Unsent(cause))) => Verdict::Unsent(cause),
+            Ok(Err(signed::Error::Lost(cause))) => Verdict::Transient(cause),
             Err(_) => Verdict::Transient(format!("no answer within {ATTEMPT_TIMEOUT:?}")),
         }
     }
 
     /// How many connections to the gateway are open and idle.
     pub(crate) fn open(&self) -> usize {
-        self.host.open()
-    }
-
-    async fn signed_post(&self, connection_id: &str, frame: &Frame) -> Result<Response<Bytes>, Verdict> {
-        let path = format!("{}{}", self.path, utf8_percent_encode(connection_id, UNRESERVED));
-        let ahead = self.clock_ahead.load(Ordering::Relaxed);
-        let answer = self.send(&path, frame, ahead).await?;
-        if answer.status() != StatusCode::FORBIDDEN {
-            return Ok(answer);
-        }
-        match clock_ahead(answer.headers()) {
-            Some(seen) if seen.abs_diff(ahead) > 60 => {
-                // Posts that were under way together find the same.
-                if self.clock_ahead.swap(seen, Ordering::Relaxed).abs_diff(seen) > 60 {
-                    tracing::warn!(seconds_ahead = seen, "clock corrected");
-                }
-                self.send(&path, frame, seen).await
-            }
-            _ => Ok(answer),
-        }
-    }
-
-    async fn send(&self, path: &str, frame: &Frame, ahead: i64) -> Result<Response<Bytes>, Verdict> {
-        let request =
-            self.signed(path, frame, ahead).map_err(|error| Verdict::Unsent(format!("{error:#}")))?;
-        self.host.request(request, LARGEST_ANSWER).await.map_err(|error| match error {
-            Error::Untrusted(_) => Verdict::Unsent(chain(&error)),
-            Error::Lost(..) => Verdict::Transient(chain(&error)),
-        })
-    }
-
-    fn signed(&self, path: &str, frame: &Frame, ahead: i64) -> anyhow::Result<Request<Body>> {
-        let by = Duration::from_secs(ahead.unsigned_abs());
-        let now = if ahead < 0 { SystemTime::now() - by } else { SystemTime::now() + by };
-        let params = SigningParams::builder()
-            .identity(&self.identity)
-            .region(&self.region)
-            .name("execute-api")
-            .time(now)
-            .settings(SigningSettings::default())
-            .build()?
-            .into();
-        let url = format!("{}{path}", self.base);
-        let body = SignableBody::Precomputed(frame.hash.clone());
-        let headers = [CONTENT_TYPE, ("host", self.host.authority())];
-        let (instructions, _) =
-            sign(SignableRequest::new("POST", url, headers.into_iter(), body)?, &params)?.into_parts();
-        let request = Request::post(path).header(CONTENT_TYPE.0, CONTENT_TYPE.1);
-        let mut request = request.body(chained(frame.start.clone(), frame.end.clone()))?;
-        instructions.apply_to_request_http1x(&mut request);
-        Ok(request)
+        self.gateway.host.open()
     }
 
     /// Closes the socket, once, and says whether there was one, or why it cannot be closed.
@@ -209,43 +96,15 @@ impl Connections {
 }
 
 fn verdict(answer: &Response<Bytes>) -> Verdict {
-    let kind =
-        answer.headers().get("x-amzn-errortype").and_then(|kind| kind.to_str().ok()).unwrap_or_default();
     match answer.status().as_u16() {
         200..300 => Verdict::Delivered,
         410 => Verdict::Gone,
-        _ if kind.starts_with("GoneException") => Verdict::Gone,
-        429 => Verdict::Throttled(cause(answer, kind)),
-        403 => Verdict::Forbidden(cause(answer, kind)),
-        408 | 500.. => Verdict::Transient(cause(answer, kind)),
-        _ => Verdict::Refused(cause(answer, kind)),
+        _ if signed::error_type(answer) == "GoneException" => Verdict::Gone,
+        429 => Verdict::Throttled(signed::cause(answer)),
+        403 => Verdict::Forbidden(signed::cause(answer)),
+        408 | 500.. => Verdict::Transient(signed::cause(answer)),
+        _ => Verdict::Refused(signed::cause(answer)),
     }
-}
-
-/// What an answer says is wrong: `403 Forbidden (AccessDeniedException): User … is not authorized …`.
-fn cause(answer: &Response<Bytes>, kind: &str) -> String {
-    #[derive(Deserialize)]
-    struct Body {
-        #[serde(alias = "Message")]
-        message: String,
-    }
-    let mut cause = answer.status().to_string();
-    if !kind.is_empty() {
-        cause.extend([" (", kind.split(':').next().unwrap_or_default(), ")"]);
-    }
-    if let Ok(body) = serde_json::from_slice::<Body>(answer.body()) {
-        cause.push_str(": ");
-        cause.extend(body.message.chars().take(300));
-    }
-    cause
-}
-
-/// By how many seconds AWS's clock is ahead of this machine's, to go by the date of its answer.
-fn clock_ahead(answer: &HeaderMap) -> Option<i64> {
-    let theirs = httpdate::parse_http_date(answer.get(DATE)?.to_str().ok()?).ok()?;
-    let seconds = |distance: Duration| i64::try_from(distance.as_secs()).unwrap_or(i64::MAX);
-    let ahead = theirs.duration_since(SystemTime::now());
-    Some(ahead.map_or_else(|behind| -seconds(behind.duration()), seconds))
 }
 
 /// Finds the [`Connections`] of an event.
@@ -253,7 +112,7 @@ pub struct Gateway {
     endpoint: Endpoint,
     tls: Tls,
     region: String,
-    identity: Identity,
+    credentials: Credentials,
     sdk: Builder,
     /// One function serves one stage, so the last event's is nearly always the right one.
     last: Mutex<Option<Arc<Connections>>>,
@@ -269,7 +128,7 @@ impl Gateway {
     pub fn new(variables: &Variables, sdk: &SdkConfig) -> anyhow::Result<Self> {
         let endpoint = Endpoint::read(variables)?;
         let tls = tls::config(&[endpoint.known().map(str::to_owned)], variables)?;
-        let identity = aws::credentials(variables)?.into();
+        let credentials = aws::credentials(variables)?;
         let sdk = Builder::from(sdk)
             // The address is whole: the SDK must not look for another kind of it.
             .use_fips(false)
@@ -278,7 +137,7 @@ impl Gateway {
             .retry_config(RetryConfig::disabled().with_reconnect_mode(ReconnectMode::ReuseAllConnections))
             .timeout_config(TimeoutConfig::builder().operation_timeout(ATTEMPT_TIMEOUT).build());
         let region = variables.region()?;
-        Ok(Self { endpoint, tls, region, identity, sdk, last: Mutex::default() })
+        Ok(Self { endpoint, tls, region, credentials, sdk, last: Mutex::default() })
     }
 
     /// The connections that can be reached when `origin`, the API id and stage of an event, is known or not.
@@ -298,16 +157,13 @@ impl Gateway {
 
     fn build(&self, url: String) -> anyhow::Result<Connections> {
         let uri: http::Uri = url.parse().with_context(|| format!("{url} is no URL"))?;
-        let host = Arc::new(Host::new(&uri, self.tls.clone(), LONGEST_REST)?);
-        let sdk =
-            self.sdk.clone().http_client(for_sdk(self.tls.clone(), Some(host.clone()))).endpoint_url(&url);
+        let (region, credentials) = (self.region.clone(), self.credentials.clone());
+        let gateway = Service::new("execute-api", &uri, self.tls.clone(), region, credentials)?;
+        let client = for_sdk(self.tls.clone(), Some(gateway.host.clone()));
+        let sdk = self.sdk.clone().http_client(client).endpoint_url(&url);
         Ok(Connections {
-            base: format!("{}://{}", uri.scheme_str().unwrap_or("https"), host.authority()),
             path: format!("{}/@connections/", uri.path().trim_end_matches('/')),
-            host,
-            identity: self.identity.clone(),
-            region: self.region.clone(),
-            clock_ahead: AtomicI64::default(),
+            gateway,
             sdk: LazyLock::new(Box::new(move || Client::from_conf(sdk.build()))),
             url,
         })

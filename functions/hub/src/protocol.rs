@@ -375,7 +375,7 @@ impl DeliveryFrame {
 }
 
 /// How many connections of a session met which end.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counts {
     /// The gateway took the frame.
     pub delivered: u64,
@@ -383,6 +383,15 @@ pub struct Counts {
     pub gone: u64,
     /// Neither, within the time there was.
     pub failed: u64,
+}
+
+impl Counts {
+    /// Adds other connections.
+    pub fn add(&mut self, other: Self) {
+        self.delivered += other.delivered;
+        self.gone += other.gone;
+        self.failed += other.failed;
+    }
 }
 
 /// One session's part of a receipt.
@@ -434,11 +443,8 @@ impl Receipt {
     /// Adds the sessions up.
     #[must_use]
     pub fn new(id: String, sessions: Vec<SessionCounts>) -> Self {
-        let total = sessions.iter().fold(Counts::default(), |sum, session| Counts {
-            delivered: sum.delivered + session.counts.delivered,
-            gone: sum.gone + session.counts.gone,
-            failed: sum.failed + session.counts.failed,
-        });
+        let mut total = Counts::default();
+        sessions.iter().for_each(|session| total.add(session.counts));
         let complete = sessions.iter().all(|session| session.complete);
         Self { id, total, complete, sessions }
     }

@@ -23,7 +23,8 @@ struct Mark {
 
 impl Stragglers {
     /// Whether the connection gets one attempt only.
-    pub(crate) fn suspects(&self, connection_id: &str) -> bool {
+    #[must_use]
+    pub fn suspects(&self, connection_id: &str) -> bool {
         self.marks().get(connection_id).is_some_and(|mark| mark.is_suspect && mark.is_fresh())
     }
 

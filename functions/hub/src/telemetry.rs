@@ -94,6 +94,7 @@ fn targets(level: Level) -> Targets {
                 "authorizer",
                 "census",
                 "connect",
+                "deliver",
                 "disconnect",
                 "history",
                 "membership",

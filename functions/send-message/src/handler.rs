@@ -11,8 +11,9 @@ use hub::{
     grant::Grant,
     invocation::{Origin, Stop},
     messenger::{self, Messenger},
-    posts::{Connections, Frame, Gateway, Verdict},
+    posts::{Connections, Gateway, Verdict},
     protocol::{Code, Message, Receipt, Refusal, SessionId},
+    signed::Payload,
     telemetry,
 };
 use lambda_runtime::Context;
@@ -104,7 +105,7 @@ impl Handler {
     async fn tell(&self, origin: &Origin<'_>, sender: &Sender, notice: &Refusal) -> bool {
         let posting = async {
             let connections = self.connections(sender).ok()?;
-            let frame = Frame::new(serde_json::to_vec(notice).ok()?);
+            let frame = Payload::new(serde_json::to_vec(notice).ok()?);
             let first = connections.post(&sender.connection_id, &frame).await;
             Some(match first {
                 Verdict::Transient(_) => connections.post(&sender.connection_id, &frame).await,

@@ -2,13 +2,15 @@
 
 use std::{cmp::Reverse, time::Duration};
 
+use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 use super::{
-    Outcome,
+    posting::Outcome,
     waiting::{Delivery, Due, Waiting},
 };
 use crate::{
+    chunk,
     endpoint::cannot_post,
     failure::{Failure, chain},
     protocol::{Counts, SessionCounts},
@@ -44,10 +46,14 @@ pub struct Report {
     pub closed: u64,
     /// Those that could not be closed, and why the first one could not.
     pub close_failures: Trouble,
+    /// Chunks that were handed to other functions.
+    pub chunks: u64,
+    /// Those that came back undone, and why the first one did.
+    pub chunk_failures: Trouble,
 }
 
 /// Some number of mishaps, with the cause of the first: a log line for each recipient would bury the log.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Trouble {
     /// How many.
     pub count: u64,
@@ -59,6 +65,11 @@ impl Trouble {
     pub(super) fn add(&mut self, cause: String) {
         self.count += 1;
         self.first_cause.get_or_insert(cause);
+    }
+
+    fn add_all(&mut self, other: Self) {
+        self.count += other.count;
+        self.first_cause = self.first_cause.take().or(other.first_cause);
     }
 }
 
@@ -150,11 +161,11 @@ impl<'a> Progress<'a> {
         self.answered |= matches!(outcome, Outcome::Delivered | Outcome::PerhapsGone);
         match outcome {
             Outcome::Delivered => {
-                self.counts(&delivery).delivered += 1;
+                self.counts(delivery.session).delivered += 1;
                 self.stragglers.forget(&delivery.recipient.connection_id);
             }
             Outcome::Gone(prune) => {
-                self.counts(&delivery).gone += 1;
+                self.counts(delivery.session).gone += 1;
                 match prune {
                     Ok(Prune::Deleted) => self.report.pruned += 1,
                     Ok(Prune::Kept) => {}
@@ -193,13 +204,51 @@ impl<'a> Progress<'a> {
         None
     }
 
-    fn counts(&mut self, delivery: &Delivery) -> &mut Counts {
-        #[allow(clippy::indexing_slicing, reason = "a delivery is of one of the sessions")]
-        &mut self.report.sessions[delivery.session].counts
+    /// Counts a chunk that is handed over, and says whether it is the first.
+    pub(super) fn hand_over(&mut self) -> bool {
+        self.report.chunks += 1;
+        self.report.chunks == 1
+    }
+
+    /// Counts a chunk that came back undone.
+    pub(super) fn chunk_returned(&mut self, cause: String) {
+        self.report.chunk_failures.add(cause);
+    }
+
+    /// Counts the recipients of a chunk, and returns those that the other function took for expired: its clock may be wrong.
+    pub(super) fn settle_chunk(
+        &mut self,
+        session: usize,
+        recipients: Vec<Recipient>,
+        outcome: chunk::Outcome,
+    ) -> Vec<Recipient> {
+        let chunk::Outcome { counts, expired, stragglers, .. } = outcome;
+        for (place, recipient) in recipients.iter().enumerate() {
+            if stragglers.binary_search(&place).is_ok() {
+                self.stragglers.gave_up_on(&recipient.connection_id, false);
+            } else if counts.failed == stragglers.len() as u64 {
+                self.stragglers.forget(&recipient.connection_id);
+            }
+        }
+        self.answered |= counts.delivered + counts.gone > 0;
+        self.recipients += counts.delivered + counts.gone + counts.failed;
+        self.counts(session).add(counts);
+        self.report.retries += outcome.retries;
+        self.report.throttled += outcome.throttled;
+        self.report.pruned += outcome.pruned;
+        self.report.delivery_failures.add_all(outcome.delivery_failures);
+        self.report.prune_failures.add_all(outcome.prune_failures);
+        let has_expired = |(place, recipient)| expired.binary_search(&place).is_ok().then_some(recipient);
+        recipients.into_iter().enumerate().filter_map(has_expired).collect()
+    }
+
+    fn counts(&mut self, session: usize) -> &mut Counts {
+        #[allow(clippy::indexing_slicing, reason = "a recipient is of one of the sessions")]
+        &mut self.report.sessions[session].counts
     }
 
     fn fail(&mut self, delivery: &Delivery, cause: String) {
-        self.counts(delivery).failed += 1;
+        self.counts(delivery.session).failed += 1;
         self.report.delivery_failures.add(cause);
     }
 

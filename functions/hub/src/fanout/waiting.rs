@@ -1,11 +1,21 @@
 //! Who is posted to next, and how many at once.
 
-use std::{cmp::Reverse, collections::BinaryHeap, sync::Arc, time::Duration, vec};
+use std::{
+    cmp::Reverse,
+    collections::{BinaryHeap, VecDeque},
+    sync::Arc,
+    time::Duration,
+    vec,
+};
 
 use tokio::time::Instant;
 
-use super::{Fanout, Outcome};
-use crate::{clock::now_seconds, posts::Frame, registry::Recipient};
+use super::{
+    Expired, Fanout,
+    handing::{Handing, Next, Part},
+    posting::Outcome,
+};
+use crate::{clock::now_seconds, registry::Recipient, signed::Payload};
 
 /// How many recipients may wait for another attempt before reading waits for them: about 2 MB.
 const MOST_PARKED: usize = 16 * 1024;
@@ -22,7 +32,7 @@ const HALVED_AT_MOST_EVERY: Duration = Duration::from_millis(100);
 pub(super) struct Delivery {
     /// Its session's place in the list.
     pub(super) session: usize,
-    pub(super) frame: Arc<Frame>,
+    pub(super) frame: Arc<Payload>,
     pub(super) recipient: Recipient,
     pub(super) attempts: u32,
     pub(super) was_gone: bool,
@@ -60,20 +70,72 @@ impl PartialEq for Due {
 
 impl Eq for Due {}
 
+/// Recipients of a session that have had no attempt.
+struct New {
+    session: usize,
+    frame: Arc<Payload>,
+    recipients: vec::IntoIter<Recipient>,
+}
+
 /// Recipients that no post is under way to.
 pub(super) struct Waiting<'a> {
     fanout: &'a Fanout<'a>,
-    /// A session's place, its frame, and the recipients read last.
-    pub(super) page: Option<(usize, Arc<Frame>, vec::IntoIter<Recipient>)>,
+    new: VecDeque<New>,
     /// The next one due on top.
     pub(super) parked: BinaryHeap<Reverse<Due>>,
-    /// To be closed once all others are settled, each with its session's place.
+    handing: Option<Handing<'a>>,
+    /// Each with its session's place.
     pub(super) expired: Vec<(usize, Recipient)>,
 }
 
 impl<'a> Waiting<'a> {
     pub(super) fn new(fanout: &'a Fanout<'a>) -> Self {
-        Self { fanout, page: None, parked: BinaryHeap::new(), expired: Vec::new() }
+        let handing = fanout.workers.map(Handing::new);
+        Self { fanout, new: VecDeque::new(), parked: BinaryHeap::new(), handing, expired: Vec::new() }
+    }
+
+    /// Takes what was read of a session.
+    pub(super) fn add(&mut self, mut read: Part) {
+        if let Some(handing) = &mut self.handing {
+            let now = now_seconds();
+            let (session, frame) = (read.session, &read.frame);
+            let own = |recipient: Recipient| {
+                // What has expired is not there. What may hang is not to hold up a whole chunk.
+                let stays =
+                    recipient.has_expired(now) || self.fanout.stragglers.suspects(&recipient.connection_id);
+                if stays { Some(recipient) } else { handing.take(session, frame, recipient) }
+            };
+            read.recipients = read.recipients.into_iter().filter_map(own).collect();
+        }
+        self.put_back(read);
+    }
+
+    /// Recipients that this function posts to itself.
+    pub(super) fn put_back(&mut self, Part { session, frame, recipients }: Part) {
+        if !recipients.is_empty() {
+            self.new.push_back(New { session, frame, recipients: recipients.into_iter() });
+        }
+    }
+
+    /// No more is read of a session.
+    pub(super) fn end(&mut self, session: usize) {
+        let rest: Vec<_> = self.handing.iter_mut().flat_map(|handing| handing.rest(session)).collect();
+        rest.into_iter().for_each(|part| self.put_back(part));
+    }
+
+    /// What is to be handed to another function next, where so many are at it.
+    pub(super) fn hand_out(&mut self, under_way: usize) -> Option<Part> {
+        loop {
+            match self.handing.as_mut()?.next(under_way, self.fanout.deadline.worker_budget())? {
+                Next::HandOut(part) => return Some(part),
+                Next::Keep(part) => self.put_back(part),
+            }
+        }
+    }
+
+    /// The answer of another function was lost, and it may be at work still.
+    pub(super) fn lose_worker(&mut self) {
+        self.handing.iter_mut().for_each(Handing::lose);
     }
 
     /// A new recipient, or else one whose pause is over by `now`. One that has expired by then is not there.
@@ -81,7 +143,7 @@ impl<'a> Waiting<'a> {
         loop {
             let delivery = match self.next_new() {
                 Some(delivery) => delivery,
-                None if self.due()? <= now => self.parked.pop()?.0.1,
+                None if self.next_parked()? <= now => self.parked.pop()?.0.1,
                 None => return None,
             };
             let Some(live) = self.unless_expired(delivery) else { continue };
@@ -90,15 +152,20 @@ impl<'a> Waiting<'a> {
     }
 
     fn next_new(&mut self) -> Option<Delivery> {
-        let (session, frame, recipients) = self.page.as_mut()?;
-        let recipient = recipients.next()?;
+        let new = self.new.front_mut()?;
+        let recipient = new.recipients.next()?;
         let is_suspect = self.fanout.stragglers.suspects(&recipient.connection_id);
-        let (session, frame) = (*session, frame.clone());
+        let (session, frame) = (new.session, new.frame.clone());
+        if new.recipients.len() == 0 {
+            self.new.pop_front();
+        }
         Some(Delivery { session, frame, recipient, attempts: 0, was_gone: false, is_suspect })
     }
 
     /// All the others, at the end.
     pub(super) fn drain(&mut self) -> Vec<Delivery> {
+        let parts: Vec<_> = self.handing.iter_mut().flat_map(Handing::drain).collect();
+        parts.into_iter().for_each(|part| self.put_back(part));
         let end = Instant::now() + Duration::from_secs(3600);
         std::iter::from_fn(|| self.next(end)).collect()
     }
@@ -108,28 +175,49 @@ impl<'a> Waiting<'a> {
         if !delivery.recipient.has_expired(now) {
             return Some(delivery);
         }
-        // The sender's own is needed for the receipt: whatever it sends next ends it.
-        let own = self.fanout.sender == Some(delivery.recipient.connection_id.as_str());
-        let closes = self.fanout.closes_expired && !own && delivery.recipient.may_be_open(now);
-        // It may be in several of the sessions.
-        let is_known =
-            || self.expired.iter().any(|(_, known)| known.connection_id == delivery.recipient.connection_id);
-        if closes && self.expired.len() < MOST_CLOSED && !is_known() {
+        let keeps = match self.fanout.expired {
+            Expired::Ignored => false,
+            Expired::Closed => self.closes(&delivery.recipient, now),
+            Expired::Returned => true,
+        };
+        if keeps {
             self.expired.push((delivery.session, delivery.recipient));
         }
         None
     }
 
+    fn closes(&self, expired: &Recipient, now: i64) -> bool {
+        let id = &expired.connection_id;
+        // The sender's own is needed for the receipt: whatever it sends next ends it.
+        let is_own = self.fanout.sender == Some(id.as_str());
+        // It may be in several of the sessions.
+        let is_known = || self.expired.iter().any(|(_, known)| known.connection_id == *id);
+        !is_own && expired.may_be_open(now) && self.expired.len() < MOST_CLOSED && !is_known()
+    }
+
+    /// When the next one may be tried.
     pub(super) fn due(&self) -> Option<Instant> {
+        if !self.new.is_empty() {
+            return Some(Instant::now());
+        }
+        self.next_parked()
+    }
+
+    fn next_parked(&self) -> Option<Instant> {
         self.parked.peek().map(|Reverse(due)| due.0)
     }
 
     pub(super) fn has_new(&self) -> bool {
-        self.page.as_ref().is_some_and(|(_, _, recipients)| recipients.len() > 0)
+        !self.new.is_empty() || self.handing.as_ref().is_some_and(Handing::has_full)
     }
 
     pub(super) fn wants_more(&self) -> bool {
-        !self.has_new() && self.parked.len() < MOST_PARKED
+        let ahead: usize = self.new.iter().map(|new| new.recipients.len()).sum();
+        let is_short = match &self.handing {
+            None => ahead == 0,
+            Some(handing) => ahead <= handing.reads_ahead() && !handing.has_full(),
+        };
+        is_short && self.parked.len() < MOST_PARKED
     }
 
     pub(super) fn is_empty(&self) -> bool {

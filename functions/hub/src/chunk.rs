@@ -1,0 +1,187 @@
+//! What one function hands another of a fan-out: some recipients of a session, and what became of them.
+
+use std::{borrow::Cow, collections::HashSet, time::Duration};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    failure::Failure,
+    fanout::{Report, Trouble},
+    protocol::{Counts, SessionId},
+    registry::Recipient,
+};
+
+/// What a chunk looks like. A function of another release may know another one, and refuses this.
+const VERSION: u32 = 1;
+
+/// Recipients of a session that another function posts to.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Chunk<'a> {
+    v: u32,
+    session: Cow<'a, str>,
+    kind: Kind,
+    /// The delivery frame.
+    pub frame: Cow<'a, str>,
+    /// The sender's own connection, whose row is never pruned.
+    pub sender: Option<Cow<'a, str>>,
+    /// With `connected_at` in milliseconds and `expires_at` in seconds since 1970.
+    connections: Vec<(Cow<'a, str>, Option<i64>, Option<i64>)>,
+    /// How long to post, in milliseconds from the chunk's arrival: the clocks of two functions may differ.
+    budget_ms: u64,
+    /// The most posts per second; 0 is any number.
+    pub rate: u32,
+}
+
+/// How a session's recipients were found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Kind {
+    /// It is their own.
+    Connection,
+    /// They are subscribed to it.
+    Subscription,
+}
+
+impl<'a> Chunk<'a> {
+    /// A chunk of recipients that were all found in the same way.
+    #[must_use]
+    pub fn new(
+        session: &'a SessionId,
+        frame: String,
+        sender: Option<&'a str>,
+        recipients: &'a [Recipient],
+        budget: Duration,
+        rate: u32,
+    ) -> Self {
+        let is_subscribed = recipients.first().is_some_and(|first| first.is_subscribed);
+        let connection =
+            |one: &'a Recipient| (one.connection_id.as_str().into(), one.connected_at, one.expires_at);
+        Self {
+            v: VERSION,
+            session: session.as_str().into(),
+            kind: if is_subscribed { Kind::Subscription } else { Kind::Connection },
+            frame: frame.into(),
+            sender: sender.map(Into::into),
+            connections: recipients.iter().map(connection).collect(),
+            budget_ms: budget.as_millis().try_into().unwrap_or(u64::MAX),
+            rate,
+        }
+    }
+
+    /// Reads a chunk.
+    ///
+    /// # Errors
+    ///
+    /// It is none, or one of another version. The text holds nothing of it.
+    pub fn parse(payload: &str) -> Result<Chunk<'static>, Failure> {
+        #[derive(Deserialize)]
+        struct Version {
+            v: u32,
+        }
+        // Serde's own texts quote what they do not understand.
+        let no_chunk = |what: &str, error: serde_json::Error| {
+            Failure::Event(format!(
+                "{what} at column {}; only send-message and publish invoke deliver",
+                error.column()
+            ))
+        };
+        let Version { v } =
+            serde_json::from_str(payload).map_err(|error| no_chunk("there is no version `v`", error))?;
+        if v != VERSION {
+            let hint =
+                "this passes once the release is deployed, until then whoever has sent it posts itself";
+            return Err(Failure::Event(format!(
+                "the chunk is of version {v}, and this release knows {VERSION}: {hint}"
+            )));
+        }
+        serde_json::from_str(payload).map_err(|error| no_chunk("the chunk is malformed", error))
+    }
+
+    /// The session.
+    ///
+    /// # Errors
+    ///
+    /// What it is named by is no session id.
+    pub fn session(&self) -> Result<SessionId, Failure> {
+        SessionId::parse(&self.session).ok_or_else(|| Failure::Event("`session` is no session id".into()))
+    }
+
+    /// The recipients.
+    #[must_use]
+    pub fn recipients(&self) -> Vec<Recipient> {
+        let recipient = |(id, connected_at, expires_at): &(Cow<str>, _, _)| Recipient {
+            connection_id: id.to_string(),
+            connected_at: *connected_at,
+            expires_at: *expires_at,
+            is_subscribed: self.kind == Kind::Subscription,
+        };
+        self.connections.iter().map(recipient).collect()
+    }
+
+    /// How long to post from its arrival on.
+    #[must_use]
+    pub fn budget(&self) -> Duration {
+        Duration::from_millis(self.budget_ms)
+    }
+}
+
+/// What became of a chunk's recipients. Each is in exactly one count, or has expired.
+#[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Outcome {
+    /// Their ends.
+    #[serde(flatten)]
+    pub counts: Counts,
+    /// The places in the chunk of those that had expired by this function's clock when it came to them.
+    pub expired: Vec<usize>,
+    /// The places of those that were given up and would only hold up the next message too.
+    pub stragglers: Vec<usize>,
+    /// As in a [`Report`].
+    pub retries: u64,
+    /// As in a [`Report`].
+    pub throttled: u64,
+    /// As in a [`Report`].
+    pub pruned: u64,
+    /// As in a [`Report`].
+    pub delivery_failures: Trouble,
+    /// As in a [`Report`].
+    pub prune_failures: Trouble,
+}
+
+impl Outcome {
+    /// The outcome of a fan-out to these recipients of one session.
+    #[must_use]
+    pub fn new(
+        report: Report,
+        recipients: &[Recipient],
+        expired: &[Recipient],
+        is_straggler: impl Fn(&str) -> bool,
+    ) -> Self {
+        let expired: HashSet<&str> = expired.iter().map(|one| one.connection_id.as_str()).collect();
+        let places = |is_one: &dyn Fn(&str) -> bool| {
+            let ids = recipients.iter().map(|one| one.connection_id.as_str()).enumerate();
+            ids.filter(|(_, id)| is_one(id)).map(|(place, _)| place).collect()
+        };
+        Self {
+            counts: report.sessions.first().map(|session| session.counts).unwrap_or_default(),
+            expired: places(&|id| expired.contains(id)),
+            stragglers: places(&is_straggler),
+            retries: report.retries,
+            throttled: report.throttled,
+            pruned: report.pruned,
+            delivery_failures: report.delivery_failures,
+            prune_failures: report.prune_failures,
+        }
+    }
+
+    /// Whether it accounts for each of so many recipients, once.
+    #[must_use]
+    pub fn is_of(&self, recipients: usize) -> bool {
+        let Counts { delivered, gone, failed } = self.counts;
+        let counted = [delivered, gone, failed, self.expired.len() as u64];
+        let sum = counted.iter().try_fold(0_u64, |sum, count| sum.checked_add(*count));
+        let are_places = |places: &[usize]| {
+            places.is_sorted_by(|one, next| one < next) && places.last().is_none_or(|last| *last < recipients)
+        };
+        sum == Some(recipients as u64) && are_places(&self.expired) && are_places(&self.stragglers)
+    }
+}

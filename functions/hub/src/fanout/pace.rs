@@ -1,0 +1,99 @@
+//! How many posts per second.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// So much of what it may do a poster that was held up catches up on: a timer wakes it a millisecond late or more.
+const CATCHES_UP: Duration = Duration::from_millis(10);
+
+/// A bound on posts per second, or none.
+#[derive(Debug)]
+pub(super) struct Pace {
+    /// From one post to the next, and when that is due.
+    bound: Option<(Duration, Instant)>,
+}
+
+impl Pace {
+    /// At most `rate` posts in any second from now on; 0 is any number.
+    pub(super) fn new(rate: u32) -> Self {
+        // A little slower, so that what it catches up on does not exceed the rate either.
+        let interval =
+            (rate > 0).then(|| (Duration::from_secs(1) + CATCHES_UP) / rate + Duration::from_nanos(1));
+        Self { bound: interval.map(|interval| (interval, Instant::now())) }
+    }
+
+    /// When the next post may be made, if there is a bound.
+    pub(super) fn free_at(&self) -> Option<Instant> {
+        self.bound.map(|(_, due)| due - CATCHES_UP)
+    }
+
+    pub(super) fn is_free(&self, now: Instant) -> bool {
+        self.free_at().is_none_or(|at| at <= now)
+    }
+
+    /// A post is made.
+    pub(super) fn take(&mut self, now: Instant) {
+        if let Some((interval, due)) = &mut self.bound {
+            *due = now.max(*due) + *interval;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// When posts are made in the first 5 s by a poster that is awake `every` so often.
+    fn posts(rate: u32, every: Duration) -> Vec<Duration> {
+        let start = Instant::now();
+        let mut pace = Pace::new(rate);
+        let mut posts = Vec::new();
+        let mut now = start;
+        while now < start + Duration::from_secs(5) {
+            while pace.is_free(now) {
+                pace.take(now);
+                posts.push(now - start);
+            }
+            now += every;
+        }
+        posts
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn no_second_has_more_posts_than_the_rate_and_hardly_fewer() {
+        for rate in [1, 7, 100, 1_600, 20_000] {
+            for micros in [50, 1_000, 3_300, 9_000] {
+                let posts = posts(rate, Duration::from_micros(micros));
+                for (index, at) in posts.iter().enumerate() {
+                    let within =
+                        posts[index..].partition_point(|other| *other < *at + Duration::from_secs(1));
+                    assert!(
+                        within <= rate as usize,
+                        "{within} in a second at {rate}, awake every {micros} µs"
+                    );
+                }
+                let least = f64::from(rate) * 5.0 * 0.97 - 1.0;
+                assert!(
+                    posts.len() as f64 >= least,
+                    "{} in 5 s at {rate}, awake every {micros} µs",
+                    posts.len()
+                );
+            }
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_poster_that_was_idle_has_saved_nothing_up() {
+        let start = Instant::now();
+        let mut pace = Pace::new(100);
+        let later = start + Duration::from_secs(60);
+        let mut at_once = 0;
+        while pace.is_free(later) {
+            pace.take(later);
+            at_once += 1;
+        }
+        assert_eq!(at_once, 1, "10 ms are one post");
+        assert_eq!(Pace::new(0).free_at(), None, "0 is no bound");
+    }
+}
