@@ -81,7 +81,7 @@ impl<'a> Chunk<'a> {
         // Serde's own texts quote what they do not understand.
         let no_chunk = |what: &str, error: serde_json::Error| {
             Failure::Event(format!(
-                "{what} at column {}; only send-message and publish invoke deliver",
+                "{what} at column {}; send-message and publish invoke deliver, and nothing else should",
                 error.column()
             ))
         };
@@ -183,5 +183,97 @@ impl Outcome {
             places.is_sorted_by(|one, next| one < next) && places.last().is_none_or(|last| *last < recipients)
         };
         sum == Some(recipients as u64) && are_places(&self.expired) && are_places(&self.stragglers)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::protocol::SessionCounts;
+
+    fn recipient(id: &str, is_subscribed: bool) -> Recipient {
+        Recipient {
+            connection_id: id.into(),
+            connected_at: Some(1_764_432_000_000),
+            expires_at: None,
+            is_subscribed,
+        }
+    }
+
+    #[test]
+    fn a_chunk_is_read_as_it_was_written() {
+        let session = SessionId::parse("stadium").unwrap();
+        for (is_subscribed, kind) in [(false, "connection"), (true, "subscription")] {
+            let recipients = [recipient("a=", is_subscribed), recipient("b=", is_subscribed)];
+            let budget = Duration::from_millis(24_000);
+            let chunk =
+                Chunk::new(&session, r#"{"message":"\"ü"}"#.into(), Some("b="), &recipients, budget, 1_600);
+            let text = serde_json::to_string(&chunk).unwrap();
+            let expected = json!({
+                "v": 1, "session": "stadium", "kind": kind, "frame": r#"{"message":"\"ü"}"#, "sender": "b=",
+                "connections": [["a=", 1_764_432_000_000_i64, null], ["b=", 1_764_432_000_000_i64, null]],
+                "budget_ms": 24_000, "rate": 1_600,
+            });
+            assert_eq!(serde_json::from_str::<Value>(&text).unwrap(), expected);
+            let read = Chunk::parse(&text).unwrap();
+            assert_eq!(read.recipients(), recipients);
+            assert_eq!((read.session().unwrap(), read.budget()), (session.clone(), budget));
+            assert_eq!((read.frame, read.sender), (chunk.frame.clone(), chunk.sender.clone()));
+        }
+    }
+
+    #[test]
+    fn what_is_no_chunk_of_this_version_is_refused_without_a_word_of_it() {
+        for payload in [
+            "[]",
+            "null",
+            r#"{"v":"secret"}"#,
+            r#"{"v":2,"session":"secret"}"#,
+            r#"{"v":1,"session":"secret"}"#,
+            r#"{"v":1,"session":"s","kind":"secret","frame":"","connections":[],"budget_ms":1,"rate":0}"#,
+            r#"{"v":1,"session":"s","kind":"connection","frame":"secret","connections":[["a"]],"budget_ms":1,"rate":0}"#,
+            r#"{"v":1,"session":"s","kind":"connection","frame":"","connections":[],"budget_ms":-1,"rate":"secret"}"#,
+        ] {
+            let failure = Chunk::parse(payload).unwrap_err();
+            assert_eq!(failure.cause(), "event", "{payload}");
+            assert!(!failure.to_string().contains("secret"), "{failure}");
+        }
+        let text =
+            r#"{"v":1,"session":"","kind":"connection","frame":"","connections":[],"budget_ms":1,"rate":0}"#;
+        assert!(Chunk::parse(text).unwrap().session().is_err());
+    }
+
+    #[test]
+    fn an_outcome_has_a_place_for_each_that_is_in_no_count() {
+        let recipients = ["a", "b", "c", "d"].map(|id| recipient(id, false));
+        let counts = Counts { delivered: 2, gone: 0, failed: 1 };
+        let session = SessionCounts { counts, ..SessionCounts::new(SessionId::parse("s").unwrap()) };
+        let report = Report { sessions: vec![session], retries: 3, ..Report::default() };
+        let outcome = Outcome::new(report, &recipients, &recipients[2..3], |id| id == "b");
+        assert_eq!((&outcome.expired[..], &outcome.stragglers[..], outcome.retries), (&[2][..], &[1][..], 3));
+        assert!(outcome.is_of(4));
+        let text = serde_json::to_string(&outcome).unwrap();
+        assert_eq!(serde_json::from_str::<Outcome>(&text).unwrap(), outcome);
+    }
+
+    #[test]
+    fn an_outcome_that_does_not_add_up_is_none() {
+        let good = || Outcome { counts: Counts { delivered: 3, gone: 1, failed: 2 }, ..Outcome::default() };
+        assert!(good().is_of(6) && !good().is_of(5) && !good().is_of(7));
+        let of = |expired: &[usize], stragglers: &[usize]| {
+            let (expired, stragglers) = (expired.to_vec(), stragglers.to_vec());
+            Outcome { expired, stragglers, ..good() }
+        };
+        assert!(of(&[0, 7], &[1, 2]).is_of(8));
+        for (expired, stragglers) in
+            [(&[7, 0][..], &[][..]), (&[7, 7], &[]), (&[0, 8], &[]), (&[0, 1], &[8]), (&[0, 1], &[3, 3])]
+        {
+            assert!(!of(expired, stragglers).is_of(8), "{expired:?} {stragglers:?}");
+        }
+        let huge =
+            Outcome { counts: Counts { delivered: u64::MAX, gone: 1, failed: 0 }, ..Outcome::default() };
+        assert!(!huge.is_of(0));
     }
 }

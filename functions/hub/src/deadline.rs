@@ -91,6 +91,21 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn another_function_posts_as_long_as_it_was_given_and_answers_before_lambda_ends_it() {
+        let now = Instant::now();
+        for (limit, budget, expected) in [(30_000, 24_000, 24_000), (5_000, 24_000, 4_500), (400, 24_000, 0)]
+        {
+            let limit = SystemTime::now() + Duration::from_millis(limit);
+            let deadline = Deadline::of_worker(limit, Duration::from_millis(budget));
+            let millis = (deadline.post_until - now).as_millis();
+            assert!((expected.max(20) - 20..=expected).contains(&millis), "{millis} for {expected}");
+        }
+        let planner = Deadline { post_until: now + Duration::from_secs(25), answer_by: now, notice_by: now };
+        assert_eq!(planner.worker_budget(), Duration::from_secs(24));
+        assert_eq!(Deadline { post_until: now, ..planner }.worker_budget(), Duration::ZERO);
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn a_limit_in_the_past_leaves_no_time_at_all() {
         let deadline = Deadline::of_route(SystemTime::UNIX_EPOCH);
         assert_eq!(deadline.post_until, Instant::now());

@@ -107,3 +107,94 @@ fn outcome(answer: &Response<Bytes>, recipients: usize) -> Result<Outcome, Strin
         .map_err(|error| format!("the function's answer is not one of this release's: {error}"))?;
     if outcome.is_of(recipients) { Ok(outcome) } else { Err("the function's answer does not add up".into()) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ALIAS: &str = "arn:aws:lambda:eu-west-1:123456789012:function:hub-deliver:live";
+
+    fn workers(variables: &[(&str, &str)]) -> anyhow::Result<Option<Workers>> {
+        let always =
+            [("AWS_REGION", "eu-west-1"), ("AWS_ACCESS_KEY_ID", "key"), ("AWS_SECRET_ACCESS_KEY", "secret")];
+        Workers::new(&Variables::of(&[&always, variables].concat()))
+    }
+
+    #[test]
+    fn nothing_is_handed_out_without_a_function_or_a_limit() {
+        assert!(workers(&[]).unwrap().is_none());
+        assert!(workers(&[("DELIVER_FUNCTION", "")]).unwrap().is_none());
+        assert!(workers(&[("DELIVER_FUNCTION", ALIAS), ("FANOUT_SPLIT", "0")]).unwrap().is_none());
+    }
+
+    #[test]
+    fn the_rate_is_shared_with_whoever_hands_out() {
+        let found = workers(&[("DELIVER_FUNCTION", ALIAS)]).unwrap().unwrap();
+        assert_eq!((found.split, found.chunk_size(), found.at_once, found.rate), (4_000, 2_000, 4, 1_600));
+        let path = "/2015-03-31/functions/arn%3Aaws%3Alambda%3Aeu-west-1%3A123456789012%3Afunction%3Ahub-deliver%3Alive/invocations";
+        assert_eq!(found.path, path);
+        let settings = [
+            ("DELIVER_FUNCTION", "hub-deliver:live"),
+            ("FANOUT_SPLIT", "200"),
+            ("FANOUT_WORKERS", "2"),
+            ("FANOUT_RATE", "100"),
+            ("AWS_ENDPOINT_URL", "http://127.0.0.1:1/base/"),
+        ];
+        let found = workers(&settings).unwrap().unwrap();
+        assert_eq!((found.split, found.chunk_size(), found.at_once, found.rate), (200, 200, 2, 33));
+        assert_eq!(found.path, "/base/2015-03-31/functions/hub-deliver%3Alive/invocations");
+        let unbound = workers(&[("DELIVER_FUNCTION", ALIAS), ("FANOUT_RATE", "0")]).unwrap().unwrap();
+        assert_eq!(unbound.rate, 0);
+    }
+
+    #[test]
+    fn what_cannot_be_is_refused_by_name() {
+        for (name, value) in [
+            ("FANOUT_SPLIT", "-1"),
+            ("FANOUT_WORKERS", "0"),
+            ("FANOUT_WORKERS", "101"),
+            ("FANOUT_RATE", "4"),
+            ("FANOUT_RATE", "1000001"),
+            ("DELIVER_FUNCTION", "hub/deliver"),
+            ("AWS_ENDPOINT_URL_LAMBDA", "lambda.eu-west-1.amazonaws.com"),
+        ] {
+            let settings = match name {
+                "DELIVER_FUNCTION" => vec![(name, value)],
+                _ => vec![("DELIVER_FUNCTION", ALIAS), (name, value)],
+            };
+            let error = workers(&settings).err().map(|error| format!("{error:#}")).unwrap_or_default();
+            assert!(error.contains(name), "{name}={value}: {error}");
+        }
+    }
+
+    #[test]
+    fn only_an_answer_that_adds_up_is_one() {
+        let answer = |status: u16, headers: &[(&str, &str)], body: &str| {
+            let builder =
+                headers.iter().fold(Response::builder().status(status), |builder, (name, value)| {
+                    builder.header(*name, *value)
+                });
+            outcome(&builder.body(Bytes::copy_from_slice(body.as_bytes())).unwrap(), 3)
+        };
+        let good = r#"{"delivered":1,"gone":1,"failed":0,"expired":[2],"stragglers":[],"retries":0,"throttled":0,
+            "pruned":1,"delivery_failures":{"count":0,"first_cause":null},"prune_failures":{"count":0,"first_cause":null},"new":1}"#;
+        assert_eq!(answer(200, &[], good).unwrap().expired, [2]);
+        for (status, headers, body, expected) in [
+            (200, vec![], "{}", "not one of this release's"),
+            (200, vec![], "", "not one of this release's"),
+            (200, vec![], &*good.replace("[2]", "[]"), "does not add up"),
+            (200, vec![], &*good.replace("[2]", "[3]"), "does not add up"),
+            (200, vec![("x-amz-function-error", "Unhandled")], good, "the function failed: "),
+            (
+                429,
+                vec![("x-amzn-errortype", "TooManyRequestsException")],
+                r#"{"Message":"Rate exceeded"}"#,
+                "429 Too Many Requests (TooManyRequestsException): Rate exceeded",
+            ),
+            (404, vec![], "", "404 Not Found"),
+        ] {
+            let error = answer(status, &headers, body).unwrap_err();
+            assert!(error.contains(expected), "{error}");
+        }
+    }
+}

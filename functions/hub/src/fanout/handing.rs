@@ -105,3 +105,79 @@ pub(super) enum Next {
     HandOut(Part),
     Keep(Part),
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Variables;
+
+    fn workers(split: &str, at_once: &str) -> Workers {
+        let variables = Variables::of(&[
+            ("AWS_REGION", "eu-west-1"),
+            ("AWS_ACCESS_KEY_ID", "key"),
+            ("AWS_SECRET_ACCESS_KEY", "secret"),
+            ("DELIVER_FUNCTION", "deliver:live"),
+            ("FANOUT_SPLIT", split),
+            ("FANOUT_WORKERS", at_once),
+        ]);
+        Workers::new(&variables).unwrap().unwrap()
+    }
+
+    /// How many of so many recipients of a session stay.
+    fn take(handing: &mut Handing<'_>, session: usize, is_subscribed: bool, count: usize) -> usize {
+        let frame = Arc::new(Payload::new(Vec::new()));
+        let recipient = |id: usize| Recipient {
+            connection_id: id.to_string(),
+            connected_at: None,
+            expires_at: None,
+            is_subscribed,
+        };
+        (0..count).filter_map(|id| handing.take(session, &frame, recipient(id))).count()
+    }
+
+    const AMPLE: Duration = Duration::from_secs(20);
+
+    #[test]
+    fn all_after_the_first_are_handed_out_as_far_as_they_fill_chunks_of_a_session_and_a_kind() {
+        let workers = workers("10", "100");
+        let mut handing = Handing::new(&workers);
+        assert_eq!(take(&mut handing, 0, false, 10), 10);
+        assert_eq!(take(&mut handing, 0, false, 25) + take(&mut handing, 0, true, 9), 0);
+        assert_eq!(take(&mut handing, 1, false, 10) + take(&mut handing, 0, true, 2), 0);
+        let mut handed = Vec::new();
+        while let Some(next) = handing.next(0, AMPLE) {
+            let Next::HandOut(part) = next else { panic!("there is a function for each") };
+            handed.push((part.session, part.recipients[0].is_subscribed, part.recipients.len()));
+        }
+        assert_eq!(handed, [(0, false, 10), (0, false, 10), (1, false, 10), (0, true, 10)]);
+        let rest = |handing: &mut Handing<'_>, session| {
+            handing.rest(session).map(|part| part.recipients.len()).collect::<Vec<_>>()
+        };
+        assert_eq!((rest(&mut handing, 0), rest(&mut handing, 1)), (vec![5, 1], vec![]));
+        assert_eq!(handing.drain().count(), 0);
+    }
+
+    #[test]
+    fn a_function_that_is_lost_leaves_a_place_that_nothing_takes() {
+        let workers = workers("1", "2");
+        let mut handing = Handing::new(&workers);
+        take(&mut handing, 0, false, 5);
+        assert!(matches!(handing.next(0, AMPLE), Some(Next::HandOut(_))));
+        assert!(matches!(handing.next(1, AMPLE), Some(Next::HandOut(_))));
+        assert!(handing.next(2, AMPLE).is_none() && handing.has_full(), "both are at work");
+        handing.lose();
+        assert!(handing.next(1, AMPLE).is_none(), "one is, and the other may be");
+        handing.lose();
+        assert!(matches!(handing.next(0, AMPLE), Some(Next::Keep(_))), "none will answer any more");
+    }
+
+    #[test]
+    fn without_time_for_another_function_nothing_is_handed_out() {
+        let workers = workers("1", "2");
+        let mut handing = Handing::new(&workers);
+        take(&mut handing, 0, false, 3);
+        let short = LEAST_BUDGET - Duration::from_millis(1);
+        assert!(matches!(handing.next(0, short), Some(Next::Keep(_))));
+        assert!(matches!(handing.next(0, LEAST_BUDGET), Some(Next::HandOut(_))));
+    }
+}
