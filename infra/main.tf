@@ -1,6 +1,7 @@
 # The hub, as a module: a table of connections, a function for each route of a WebSocket API, and one that backends invoke;
 # with `auth` an authorizer; with `history_seconds` a table of messages and a function that reads it; with `subscriptions` a
-# table of them and the function that keeps it; a function that counts the open connections; dashboard and alarms.
+# table of them and the function that keeps it; with `fanout` a function that takes a part of large messages; one that counts the
+# open connections; dashboard and alarms.
 
 locals {
   artifacts_dir = coalesce(var.artifacts_dir, "${path.module}/../target/lambda")
@@ -33,6 +34,9 @@ locals {
   # With `auth`, what comes over a socket past the authorizer is refused.
   guarded = var.auth == null ? {} : { REQUIRE_GRANT = "true" }
 
+  # The alias of deliver: a list of one, or of none. Text made from names, since the function's own attribute would be a cycle.
+  deliver_arns = [for name in ["${var.name}-deliver"] : "${module.websocket_api.function_arn}:${name}:${local.alias}" if var.fanout.split > 0]
+
   # DynamoDB uses the key on behalf of whoever calls it.
   table_key_statements = [for arn in [var.kms_key_arn] : {
     actions   = ["kms:Decrypt", "kms:DescribeKey", "kms:Encrypt", "kms:GenerateDataKey*", "kms:ReEncrypt*"]
@@ -41,7 +45,7 @@ locals {
   } if arn != null]
 
   # Environment and permissions of each function: nothing else is granted anywhere.
-  functions = merge(local.core_functions, local.authorizer_function, local.history_function, local.membership_function, local.connection_counter)
+  functions = merge(local.core_functions, local.authorizer_function, local.history_function, local.membership_function, local.deliver_function, local.connection_counter)
 
   core_functions = {
     connect = {
@@ -79,15 +83,26 @@ locals {
     }
   }
 
-  # With history, what is sent is stored before it is posted.
-  fanout_environment = merge({
+  # What posting needs, and pruning.
+  posting_environment = merge({
     TABLE_NAME         = module.connections_table.name
-    SESSION_INDEX      = local.session_index
     WEBSOCKET_ENDPOINT = local.connections_endpoint
     FANOUT_CONCURRENCY = var.fanout_concurrency
     STRAGGLER_SECONDS  = var.straggler_seconds
-    MAX_MESSAGE_BYTES  = var.max_message_bytes
-  }, local.guarded, local.subscriptions_environment, [for table in module.messages_table : { MESSAGES_TABLE = table.name, HISTORY_SECONDS = var.history_seconds }]...)
+  }, local.subscriptions_environment)
+  # With history, what is sent is stored before it is posted. What is too much for one function is handed out to others.
+  fanout_environment = merge(local.posting_environment, {
+    SESSION_INDEX     = local.session_index
+    MAX_MESSAGE_BYTES = var.max_message_bytes
+    }, local.guarded, concat(
+    [for table in module.messages_table : { MESSAGES_TABLE = table.name, HISTORY_SECONDS = var.history_seconds }],
+    [for arn in local.deliver_arns : {
+      DELIVER_FUNCTION = arn
+      FANOUT_SPLIT     = var.fanout.split
+      FANOUT_WORKERS   = var.fanout.workers
+      FANOUT_RATE      = coalesce(var.fanout.rate, local.default_fanout_rate)
+    }],
+  )...)
   # Find the recipients, post to them, and remove the rows of those that are gone.
   fanout_statements = concat(
     [
@@ -97,6 +112,7 @@ locals {
     ],
     [for table in module.subscriptions_table : { actions = ["dynamodb:DeleteItem", "dynamodb:Query"], resources = [table.arn] }],
     [for table in module.messages_table : { actions = ["dynamodb:PutItem", "dynamodb:UpdateItem"], resources = [table.arn] }],
+    [for arn in local.deliver_arns : { actions = ["lambda:InvokeFunction"], resources = [arn] }],
   )
 
   subscriptions_environment = merge([for table in module.subscriptions_table : { SUBSCRIPTIONS_TABLE = table.name }]...)
@@ -134,6 +150,16 @@ locals {
       { actions = ["dynamodb:BatchWriteItem"], resources = [table.arn] },
       # Where a session's history stands; a session that has none begins one.
     ], [for messages in module.messages_table : { actions = ["dynamodb:GetItem", "dynamodb:UpdateItem"], resources = [messages.arn] }], local.table_key_statements)
+  } }
+
+  deliver_function = { for arn in local.deliver_arns : "deliver" => {
+    description = "Posts a large message to a part of its recipients, for send-message or publish."
+    environment = local.posting_environment
+    # It is told the recipients, and looks for none; connections whose token has ended are closed by who asked it.
+    statements = concat([
+      { actions = ["dynamodb:DeleteItem"], resources = [module.connections_table.arn] },
+      { actions = ["execute-api:ManageConnections"], resources = ["${local.connections_arn}/POST/@connections/*"] },
+    ], [for table in module.subscriptions_table : { actions = ["dynamodb:DeleteItem"], resources = [table.arn] }], local.table_key_statements)
   } }
 
   connection_counter = { for minutes in [var.census_minutes] : "census" => {

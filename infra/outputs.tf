@@ -66,7 +66,7 @@ output "subscriptions_table_name" {
 }
 
 output "function_names" {
-  description = "Name in AWS of each function: connect, disconnect, send-message and publish, with auth also authorizer, with history_seconds history, with subscriptions membership, and census where open connections are counted."
+  description = "Name in AWS of each function: connect, disconnect, send-message and publish, with auth also authorizer, with history_seconds history, with subscriptions membership, deliver where fanout.split is above 0, and census where open connections are counted."
   value       = { for key, function in module.function : key => function.name }
 }
 

@@ -269,6 +269,7 @@ variable "memory_mb" {
     authorizer   = optional(number, 256)
     census       = optional(number, 256)
     connect      = optional(number, 256)
+    deliver      = optional(number, 512)
     disconnect   = optional(number, 256)
     history      = optional(number, 256)
     membership   = optional(number, 256)
@@ -285,11 +286,12 @@ variable "memory_mb" {
 }
 
 variable "timeout_seconds" {
-  description = "Timeout of each function in seconds. API Gateway waits 29 s for send-message, history and membership, whatever they have here; publish, which backends invoke, may take up to 900 s for its largest messages."
+  description = "Timeout of each function in seconds. API Gateway waits 29 s for send-message, history and membership, whatever they have here; publish, which backends invoke, may take up to 900 s for its largest messages. deliver takes a second or two for a chunk of a message, and longer where fanout gives it a low rate."
   type = object({
     authorizer   = optional(number, 10)
     census       = optional(number, 60)
     connect      = optional(number, 10)
+    deliver      = optional(number, 30)
     disconnect   = optional(number, 10)
     history      = optional(number, 10)
     membership   = optional(number, 10)
@@ -311,7 +313,7 @@ variable "timeout_seconds" {
 }
 
 variable "fanout_concurrency" {
-  description = "Most posts under way at once in one invocation of send-message or publish. It begins with a few."
+  description = "Most posts under way at once in one invocation of send-message, publish or deliver. It begins with a few."
   type        = number
   default     = 64
   nullable    = false
@@ -319,6 +321,48 @@ variable "fanout_concurrency" {
   validation {
     condition     = var.fanout_concurrency >= 1 && var.fanout_concurrency <= 512 && floor(var.fanout_concurrency) == var.fanout_concurrency
     error_message = "fanout_concurrency must be a whole number from 1 to 512: a function has 1,024 file descriptors for all it does."
+  }
+}
+
+locals {
+  # 80 % of the quota, whole, and no more than a function takes.
+  default_fanout_rate = min(1000000, floor(var.requests_per_second_quota * 4 / 5))
+}
+
+variable "fanout" {
+  description = <<-EOT
+    How a message to very many connections is shared out. send-message and publish post to the first of them themselves and hand the rest to the function deliver, in full chunks, several of which are under way at once. What fills no chunk, and what deliver fails to do, they post themselves.
+
+    - split: recipients of a message that they post to themselves before they hand out any. A chunk has 2,000 connections, or as many as `split` where that is less. 0 hands out nothing, and there is no function deliver.
+    - workers: most chunks of one message under way at once. Each is an invocation and counts towards the account's concurrent executions. More of them without a higher rate only make each slower.
+    - rate: most posts per second of one message over all functions, once a chunk is handed out. Each of them may make rate / (workers + 1), however many there are at the moment. Default: 80 % of requests_per_second_quota. 0 is no bound.
+  EOT
+  type = object({
+    split   = optional(number, 4000)
+    workers = optional(number, 4)
+    rate    = optional(number)
+  })
+  default  = {}
+  nullable = false
+
+  validation {
+    condition     = var.fanout.split >= 0 && var.fanout.split <= 1000000 && floor(var.fanout.split) == var.fanout.split
+    error_message = "fanout.split must be a whole number from 0 (nothing is handed out) to 1000000."
+  }
+
+  validation {
+    condition     = var.fanout.workers >= 1 && var.fanout.workers <= 100 && floor(var.fanout.workers) == var.fanout.workers
+    error_message = "fanout.workers must be a whole number from 1 to 100; fanout.split = 0 hands out nothing."
+  }
+
+  validation {
+    condition     = var.fanout.rate == null ? true : var.fanout.rate == 0 || (var.fanout.rate > var.fanout.workers && var.fanout.rate <= 1000000 && floor(var.fanout.rate) == var.fanout.rate)
+    error_message = "fanout.rate must be a whole number from ${var.fanout.workers + 1} (a post per second for each of the ${var.fanout.workers} workers, and one for the function that hands out) to 1000000, or 0 for no bound."
+  }
+
+  validation {
+    condition     = var.fanout.split == 0 || var.fanout.rate != null || local.default_fanout_rate > var.fanout.workers
+    error_message = "fanout.rate is 80 % of requests_per_second_quota by default, which is ${local.default_fanout_rate} and leaves less than a post per second to each of fanout.workers + 1 functions, ${var.fanout.workers + 1}. Set requests_per_second_quota to what Service Quotas shows, fanout.workers to less, or fanout.split to 0, which hands out nothing."
   }
 }
 
@@ -437,7 +481,7 @@ variable "log_retention_days" {
 }
 
 variable "observability" {
-  description = "Whether there is a dashboard, alarms and saved Logs Insights queries. At list prices $7 to $9 a month for each hub: $3 for the dashboard (an account has three free) and $0.10 for each of 39 to 58 metrics under alarm (ten free). The hub's own metrics, up to 46 at $0.30 (ten free), are written in any case."
+  description = "Whether there is a dashboard, alarms and saved Logs Insights queries. At list prices $7 to $9.50 a month for each hub: $3 for the dashboard (an account has three free) and $0.10 for each of 40 to 64 metrics under alarm (ten free). The hub's own metrics, up to 52 at $0.30 (ten free), are written in any case."
   type        = bool
   default     = true
   nullable    = false
@@ -456,7 +500,7 @@ variable "alarm_topic_arns" {
 }
 
 variable "requests_per_second_quota" {
-  description = "Requests per second that API Gateway grants this account in this region (Service Quotas, \"Throttle rate\"); the hub's posts to connections count. Only an alarm is made from it: raise it once AWS has raised the quota."
+  description = "Requests per second that API Gateway grants this account in this region (Service Quotas, \"Throttle rate\"): 10,000 in most regions, 2,500 in some, such as af-south-1 and eu-south-1, and more once AWS has raised it. The hub's posts to connections count. It changes nothing at AWS: fanout.rate and an alarm are made from it."
   type        = number
   default     = 10000
   nullable    = false

@@ -32,7 +32,7 @@ override_resource {
 
 run "open" {
   assert {
-    condition     = sort(keys(output.function_names)) == tolist(["census", "connect", "disconnect", "membership", "publish", "send-message"])
+    condition     = sort(keys(output.function_names)) == tolist(["census", "connect", "deliver", "disconnect", "membership", "publish", "send-message"])
     error_message = "there is a function for tokens that nobody asked for"
   }
 
@@ -117,6 +117,7 @@ run "guarded" {
         "arn:aws:execute-api:eu-west-1:123456789012:a1b2c3/live/DELETE/@connections/*",
       ] },
       { Effect = "Allow", Action = ["dynamodb:DeleteItem", "dynamodb:Query"], Resource = ["arn:aws:dynamodb:eu-west-1:123456789012:table/subscriptions"] },
+      { Effect = "Allow", Action = ["lambda:InvokeFunction"], Resource = ["arn:aws:lambda:eu-west-1:123456789012:function:chat-deliver:live"] },
       { Effect = "Allow", Action = ["dynamodb:GetItem"], Resource = ["arn:aws:dynamodb:eu-west-1:123456789012:table/connections"] },
       { Effect = "Allow", Action = ["logs:CreateLogStream", "logs:PutLogEvents"], Resource = ["arn:aws:logs:eu-west-1:123456789012:log-group:of-send-message:*"] },
     ]

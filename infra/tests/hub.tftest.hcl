@@ -46,6 +46,7 @@ run "defaults" {
     condition = output.function_names == {
       census       = "websocket-hub-census"
       connect      = "websocket-hub-connect"
+      deliver      = "websocket-hub-deliver"
       disconnect   = "websocket-hub-disconnect"
       membership   = "websocket-hub-membership"
       publish      = "websocket-hub-publish"
@@ -58,6 +59,7 @@ run "defaults" {
     condition = output.log_group_names == {
       census       = "/aws/lambda/websocket-hub-census"
       connect      = "/aws/lambda/websocket-hub-connect"
+      deliver      = "/aws/lambda/websocket-hub-deliver"
       disconnect   = "/aws/lambda/websocket-hub-disconnect"
       membership   = "/aws/lambda/websocket-hub-membership"
       publish      = "/aws/lambda/websocket-hub-publish"
@@ -106,10 +108,11 @@ run "defaults" {
       { Effect = "Allow", Action = ["dynamodb:DeleteItem"], Resource = ["arn:aws:dynamodb:eu-west-1:123456789012:table/connections"] },
       { Effect = "Allow", Action = ["execute-api:ManageConnections"], Resource = ["arn:aws:execute-api:eu-west-1:123456789012:a1b2c3/live/POST/@connections/*"] },
       { Effect = "Allow", Action = ["dynamodb:DeleteItem", "dynamodb:Query"], Resource = ["arn:aws:dynamodb:eu-west-1:123456789012:table/subscriptions"] },
+      { Effect = "Allow", Action = ["lambda:InvokeFunction"], Resource = ["arn:aws:lambda:eu-west-1:123456789012:function:websocket-hub-deliver:live"] },
       { Effect = "Allow", Action = ["dynamodb:GetItem"], Resource = ["arn:aws:dynamodb:eu-west-1:123456789012:table/connections"] },
       { Effect = "Allow", Action = ["logs:CreateLogStream", "logs:PutLogEvents"], Resource = ["arn:aws:logs:eu-west-1:123456789012:log-group:of-send-message:*"] },
     ]
-    error_message = "send-message may do something else than query the index and the subscriptions, read a row, delete rows of both, post to connections and write its own log"
+    error_message = "send-message may do something else than query the index and the subscriptions, read a row, delete rows of both, post to connections, invoke deliver and write its own log"
   }
 
   assert {
@@ -118,9 +121,10 @@ run "defaults" {
       { Effect = "Allow", Action = ["dynamodb:DeleteItem"], Resource = ["arn:aws:dynamodb:eu-west-1:123456789012:table/connections"] },
       { Effect = "Allow", Action = ["execute-api:ManageConnections"], Resource = ["arn:aws:execute-api:eu-west-1:123456789012:a1b2c3/live/POST/@connections/*"] },
       { Effect = "Allow", Action = ["dynamodb:DeleteItem", "dynamodb:Query"], Resource = ["arn:aws:dynamodb:eu-west-1:123456789012:table/subscriptions"] },
+      { Effect = "Allow", Action = ["lambda:InvokeFunction"], Resource = ["arn:aws:lambda:eu-west-1:123456789012:function:websocket-hub-deliver:live"] },
       { Effect = "Allow", Action = ["logs:CreateLogStream", "logs:PutLogEvents"], Resource = ["arn:aws:logs:eu-west-1:123456789012:log-group:of-publish:*"] },
     ]
-    error_message = "publish may do something else than query the index and the subscriptions, delete rows of both, post to connections and write its own log"
+    error_message = "publish may do something else than query the index and the subscriptions, delete rows of both, post to connections, invoke deliver and write its own log"
   }
 
   assert {
@@ -183,6 +187,10 @@ run "defaults" {
         FANOUT_CONCURRENCY  = "64"
         STRAGGLER_SECONDS   = "5"
         MAX_MESSAGE_BYTES   = "32768"
+        DELIVER_FUNCTION    = "arn:aws:lambda:eu-west-1:123456789012:function:websocket-hub-deliver:live"
+        FANOUT_SPLIT        = "4000"
+        FANOUT_WORKERS      = "4"
+        FANOUT_RATE         = "8000"
       })
       memory_mb       = 512
       timeout_seconds = 30

@@ -14,11 +14,12 @@ variables {
   emitted = {
     hub-connect      = ["ConnectionsOpened", "ConnectionsRefused", "HandlerErrors", "TableThrottled"]
     hub-disconnect   = ["ConnectionsClosed", "HandlerErrors", "TableThrottled"]
-    hub-send-message = ["Messages", "MessagesRefused", "Delivered", "Gone", "Failed", "Throttled", "Retries", "Pruned", "FanoutSize", "FanoutDuration", "HandlerErrors", "TableThrottled"]
-    hub-publish      = ["Messages", "MessagesRefused", "Delivered", "Gone", "Failed", "Throttled", "Retries", "Pruned", "FanoutSize", "FanoutDuration", "HandlerErrors", "TableThrottled"]
+    hub-send-message = ["Messages", "MessagesRefused", "Delivered", "Gone", "Failed", "Throttled", "Retries", "Pruned", "FanoutSize", "FanoutDuration", "Chunks", "ChunksFailed", "HandlerErrors", "TableThrottled"]
+    hub-publish      = ["Messages", "MessagesRefused", "Delivered", "Gone", "Failed", "Throttled", "Retries", "Pruned", "FanoutSize", "FanoutDuration", "Chunks", "ChunksFailed", "HandlerErrors", "TableThrottled"]
     hub-authorizer   = ["HandshakesAdmitted", "HandshakesRefused", "HandlerErrors"]
     hub-census       = ["OpenConnections", "HandlerErrors", "TableThrottled"]
     hub-history      = ["HistoryReads", "HistoryIncomplete", "HandlerErrors", "TableThrottled"]
+    hub-deliver      = ["HandlerErrors", "TableThrottled"]
     hub-membership   = ["Subscribed", "Unsubscribed", "Hellos", "HandlerErrors", "TableThrottled"]
   }
 
@@ -29,6 +30,7 @@ variables {
     authorizer   = { name = "hub-authorizer", log_group_name = "/aws/lambda/hub-authorizer", timeout_seconds = 10 }
     census       = { name = "hub-census", log_group_name = "/aws/lambda/hub-census", timeout_seconds = 60 }
     connect      = { name = "hub-connect", log_group_name = "/aws/lambda/hub-connect", timeout_seconds = 10 }
+    deliver      = { name = "hub-deliver", log_group_name = "/aws/lambda/hub-deliver", timeout_seconds = 30 }
     disconnect   = { name = "hub-disconnect", log_group_name = "/aws/lambda/hub-disconnect", timeout_seconds = 10 }
     history      = { name = "hub-history", log_group_name = "/aws/lambda/hub-history", timeout_seconds = 10 }
     membership   = { name = "hub-membership", log_group_name = "/aws/lambda/hub-membership", timeout_seconds = 10 }
@@ -96,7 +98,7 @@ run "everything" {
   assert {
     condition = alltrue([for alarm in aws_cloudwatch_metric_alarm.function : alarm.evaluation_periods == 1]) && {
       for key, alarm in aws_cloudwatch_metric_alarm.hub : key => "${alarm.datapoints_to_alarm} of ${alarm.evaluation_periods}"
-    } == merge({ api-errors = "2 of 3", deliveries-failed = "1 of 3", posts-near-quota = "1 of 3", publish-crashes = "2 of 3", table-throttles = "1 of 3" }, { for key in keys(var.functions) : "${key}-errors" => "1 of 3" })
+    } == merge({ api-errors = "2 of 3", deliveries-failed = "1 of 3", index-write-throttles = "1 of 3", posts-near-quota = "1 of 3", publish-crashes = "2 of 3", table-throttles = "1 of 3" }, { for key in keys(var.functions) : "${key}-errors" => "1 of 3" })
     error_message = "an alarm goes off late, or overlooks figures that arrive late"
   }
 
@@ -112,11 +114,12 @@ run "everything" {
 
   assert {
     condition = { for alarm in aws_cloudwatch_metric_alarm.hub : alarm.alarm_name => alarm.threshold } == merge({
-      hub-api-errors        = 0
-      hub-deliveries-failed = 1
-      hub-posts-near-quota  = 7000
-      hub-publish-crashes   = 0
-      hub-table-throttles   = 0
+      hub-api-errors            = 0
+      hub-deliveries-failed     = 1
+      hub-index-write-throttles = 0
+      hub-posts-near-quota      = 7000
+      hub-publish-crashes       = 0
+      hub-table-throttles       = 0
     }, { for key in keys(var.functions) : "hub-${key}-errors" => 0 })
     error_message = "the hub's own alarms have other names or thresholds"
   }
@@ -151,8 +154,31 @@ run "everything" {
   }
 
   assert {
-    condition     = toset(flatten([for query in aws_cloudwatch_metric_alarm.hub["table-throttles"].metric_query : [for metric in query.metric : "${metric.metric_name} ${metric.dimensions.FunctionName}"]])) == toset([for key in ["census", "connect", "disconnect", "history", "membership", "publish", "send-message"] : "TableThrottled hub-${key}"])
+    condition     = toset(flatten([for query in aws_cloudwatch_metric_alarm.hub["table-throttles"].metric_query : [for metric in query.metric : "${metric.metric_name} ${metric.dimensions.FunctionName}"]])) == toset([for key in ["census", "connect", "deliver", "disconnect", "history", "membership", "publish", "send-message"] : "TableThrottled hub-${key}"])
     error_message = "the alarm on throttled reads and writes is not what the functions count"
+  }
+
+  # In that namespace CloudWatch ignores missing data whatever an alarm says: without zeros in its place, one would never end.
+  assert {
+    condition = alltrue(flatten([for alarm in aws_cloudwatch_metric_alarm.hub : [
+      for query in alarm.metric_query : [for metric in query.metric : strcontains(one([for one in alarm.metric_query : one.expression if one.expression != null]), "FILL(${query.id}, 0)") if metric.namespace == "AWS/DynamoDB"]
+    ]])) && alltrue([for alarm in aws_cloudwatch_metric_alarm.function : alarm.namespace != "AWS/DynamoDB"])
+    error_message = "an alarm on DynamoDB's metrics stays on after the last throttled request"
+  }
+
+  assert {
+    condition = flatten([for query in aws_cloudwatch_metric_alarm.hub["index-write-throttles"].metric_query : [for metric in query.metric : [metric.namespace, metric.metric_name, metric.stat, metric.dimensions]]]) == [
+      "AWS/DynamoDB", "WriteThrottleEvents", "Sum", tomap({ TableName = "connections", GlobalSecondaryIndexName = "session_id-index" })
+    ]
+    error_message = "the alarm on throttled writes of the index is about something else"
+  }
+
+  # Where deliver does nothing, messages are late and not lost.
+  assert {
+    condition = alltrue([for name in ["throttles", "errors"] :
+      [for key in keys(var.functions) : key if strcontains(merge(aws_cloudwatch_metric_alarm.function, aws_cloudwatch_metric_alarm.hub)["${key}-${name}"].alarm_description, "posts it itself")] == ["deliver"]
+    ])
+    error_message = "an alarm does not say what becomes of a chunk, or says it of what is lost"
   }
 
   assert {
@@ -189,7 +215,7 @@ run "everything" {
   }
 
   assert {
-    condition     = { for query in aws_cloudwatch_query_definition.this : query.name => length(query.log_group_names) } == { "hub/cold against warm" = 8, "hub/errors by cause" = 8, "hub/slowest fan-outs" = 2, "hub/why connections closed" = 1, "hub/why handshakes were refused" = 1 }
+    condition     = { for query in aws_cloudwatch_query_definition.this : query.name => length(query.log_group_names) } == { "hub/cold against warm" = 9, "hub/errors by cause" = 9, "hub/slowest fan-outs" = 2, "hub/why connections closed" = 1, "hub/why hand-overs failed" = 2, "hub/why handshakes were refused" = 1 }
     error_message = "a saved query is missing, or looks into the wrong logs"
   }
 }
@@ -212,13 +238,18 @@ run "without_what_is_optional" {
   }
 
   assert {
-    condition     = alltrue([for word in ["authorizer", "census", "OpenConnections", "history", "messages", "membership", "subscriptions"] : !strcontains(aws_cloudwatch_dashboard.this.dashboard_body, word)])
+    condition     = alltrue([for word in ["authorizer", "census", "OpenConnections", "history", "messages", "membership", "subscriptions", "deliver:", "hub-deliver", "Chunks"] : !strcontains(aws_cloudwatch_dashboard.this.dashboard_body, word)])
     error_message = "the dashboard shows functions that do not exist"
   }
 
   assert {
     condition     = length(aws_cloudwatch_metric_alarm.function) == 8
     error_message = "there are alarms on functions that do not exist"
+  }
+
+  assert {
+    condition     = length(aws_cloudwatch_query_definition.this) == 4
+    error_message = "there are queries about functions that do not exist"
   }
 
   assert {

@@ -29,6 +29,11 @@ run "another_partition" {
   }
 
   assert {
+    condition     = module.function["publish"].settings.environment.DELIVER_FUNCTION == "arn:aws-cn:lambda:cn-north-1:123456789012:function:websocket-hub-deliver:live" && strcontains(module.function["publish"].policy, "\"arn:aws-cn:lambda:cn-north-1:123456789012:function:websocket-hub-deliver:live\"")
+    error_message = "what is handed out goes to a function of another partition or region"
+  }
+
+  assert {
     condition     = output.websocket_url == "wss://a1b2c3.execute-api.cn-north-1.amazonaws.com.cn/live"
     error_message = "the address is not the API's own"
   }

@@ -92,6 +92,7 @@ run "on" {
     condition = { for key, function in module.function : key => flatten([
       for statement in jsondecode(function.policy).Statement : statement.Action if contains(statement.Resource, "arn:aws:dynamodb:eu-west-1:123456789012:table/subscriptions")
       ]) if strcontains(function.policy, "table/subscriptions") } == {
+      deliver      = ["dynamodb:DeleteItem"]
       disconnect   = ["dynamodb:BatchWriteItem"]
       membership   = ["dynamodb:BatchWriteItem"]
       publish      = ["dynamodb:DeleteItem", "dynamodb:Query"]
@@ -101,7 +102,7 @@ run "on" {
   }
 
   assert {
-    condition     = [for key, function in module.function : key if lookup(function.settings.environment, "SUBSCRIPTIONS_TABLE", "") == "chat-subscriptions"] == ["disconnect", "membership", "publish", "send-message"]
+    condition     = [for key, function in module.function : key if lookup(function.settings.environment, "SUBSCRIPTIONS_TABLE", "") == "chat-subscriptions"] == ["deliver", "disconnect", "membership", "publish", "send-message"]
     error_message = "not exactly those that use the subscriptions know where they are"
   }
 

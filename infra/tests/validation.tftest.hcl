@@ -152,6 +152,160 @@ run "longest_history" {
   }
 }
 
+run "split_below_nothing" {
+  command = plan
+
+  variables {
+    fanout = { split = -1 }
+  }
+
+  expect_failures = [var.fanout]
+}
+
+run "split_too_large" {
+  command = plan
+
+  variables {
+    fanout = { split = 1000001 }
+  }
+
+  expect_failures = [var.fanout]
+}
+
+run "split_not_whole" {
+  command = plan
+
+  variables {
+    fanout = { split = 2000.5 }
+  }
+
+  expect_failures = [var.fanout]
+}
+
+run "no_workers" {
+  command = plan
+
+  variables {
+    fanout = { workers = 0 }
+  }
+
+  expect_failures = [var.fanout]
+}
+
+run "too_many_workers" {
+  command = plan
+
+  variables {
+    fanout = { workers = 101 }
+  }
+
+  expect_failures = [var.fanout]
+}
+
+run "workers_not_whole" {
+  command = plan
+
+  variables {
+    fanout = { workers = 1.5 }
+  }
+
+  expect_failures = [var.fanout]
+}
+
+run "no_post_per_second_for_each" {
+  command = plan
+
+  variables {
+    fanout = { rate = 4 }
+  }
+
+  expect_failures = [var.fanout]
+}
+
+run "rate_below_nothing" {
+  command = plan
+
+  variables {
+    fanout = { rate = -1 }
+  }
+
+  expect_failures = [var.fanout]
+}
+
+run "rate_too_high" {
+  command = plan
+
+  variables {
+    fanout = { rate = 1000001 }
+  }
+
+  expect_failures = [var.fanout]
+}
+
+run "rate_not_whole" {
+  command = plan
+
+  variables {
+    fanout = { rate = 1000.5 }
+  }
+
+  expect_failures = [var.fanout]
+}
+
+run "no_post_per_second_for_each_of_a_quota" {
+  command = plan
+
+  variables {
+    requests_per_second_quota = 6
+  }
+
+  expect_failures = [var.fanout]
+}
+
+run "quota_that_is_enough" {
+  command = plan
+
+  variables {
+    requests_per_second_quota = 6.25
+  }
+}
+
+run "quota_that_nothing_is_made_of" {
+  command = plan
+
+  variables {
+    requests_per_second_quota = 1
+    fanout                    = { split = 0 }
+  }
+}
+
+run "rate_beside_a_small_quota" {
+  command = plan
+
+  variables {
+    requests_per_second_quota = 1
+    fanout                    = { rate = 5 }
+  }
+}
+
+run "least_fanout" {
+  command = plan
+
+  variables {
+    fanout = { split = 1, workers = 1, rate = 2 }
+  }
+}
+
+run "most_fanout" {
+  command = plan
+
+  variables {
+    fanout          = { split = 1000000, workers = 100, rate = 1000000 }
+    memory_mb       = { deliver = 10240 }
+    timeout_seconds = { deliver = 900 }
+  }
+}
+
 run "no_time_for_the_issuer" {
   command = plan
 

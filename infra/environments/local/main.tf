@@ -49,6 +49,9 @@ module "hub" {
 
   history_seconds = 86400
 
+  # Low enough for a laptop to show how a large message is shared out.
+  fanout = { split = 200 }
+
   allow_anonymous = var.issuer == null
   auth = var.issuer == null ? null : { issuers = [
     { issuer = var.issuer, audiences = ["hub"], patterns = true },

@@ -130,6 +130,7 @@ resource "aws_iam_policy" "boundary" {
       "dynamodb:*"                    = "arn:aws:dynamodb:*:${local.account}:table/${local.name}-*"
       "execute-api:ManageConnections" = "arn:aws:execute-api:*:${local.account}:*"
       "kms:*"                         = aws_kms_key.hub.arn
+      "lambda:InvokeFunction"         = "arn:aws:lambda:*:${local.account}:function:${local.name}-*"
       "logs:*"                        = "arn:aws:logs:*:${local.account}:log-group:/aws/lambda/${local.name}-*"
       "xray:Put*"                     = "*"
     } : { Effect = "Allow", Action = action, Resource = resource }]

@@ -8,7 +8,7 @@ locals {
       metric      = "Throttles"
       statistic   = "Sum"
       threshold   = 0
-      description = "Lambda refused to run ${function.name}: the account's concurrent executions are used up."
+      description = "Lambda refused to run ${function.name}: the account's concurrent executions are used up.${local.instead[key]}"
     }
     "${key}-duration" = {
       function    = function.name
@@ -19,7 +19,10 @@ locals {
     }
   }]...)
 
-  # What takes more than one metric. `metrics`: by their names in the expression, a namespace, a name and dimensions.
+  # What deliver does not do, costs time and no delivery.
+  instead = { for key in keys(var.functions) : key => key == "deliver" ? " The function that handed out the chunk posts it itself, which takes longer." : "" }
+
+  # What takes an expression. `metrics`: by their names in the expression, a namespace, a name and dimensions.
   hub_alarms = merge(local.error_alarms, {
     deliveries-failed = {
       description = "More than 1 % of the deliveries failed, and more than ten of them: recipients that are there did not get their message."
@@ -58,11 +61,21 @@ locals {
     table-throttles = {
       description = "DynamoDB throttled reads or writes of a table or its index: connects are refused, or messages late or not sent."
       label       = "throttled attempts"
-      # As the functions count them: an alarm on DynamoDB's own metrics would keep its state where these are missing.
+      # As the functions count them, of whatever table or index.
       expression = "SUM([${join(", ", [for id in keys(local.throttled) : "FILL(${id}, 0)"])}])"
       threshold  = 0
       period     = 300
       metrics    = local.throttled
+    }
+    index-write-throttles = {
+      description = "DynamoDB throttled writes of the index by session: one session has more connects or disconnects per second than one key of an index takes. Connects are late or refused."
+      label       = "throttled writes of the index"
+      # Not the metric by itself: it is missing where nothing is throttled, and in this namespace CloudWatch ignores missing data
+      # whatever treat_missing_data says, so that such an alarm would never end.
+      expression = "FILL(throttled, 0)"
+      threshold  = 0
+      period     = 300
+      metrics    = { throttled = ["AWS/DynamoDB", "WriteThrottleEvents", local.of_index] }
     }
     posts-near-quota = {
       description = "Over a minute, the hub's posts took more than 70 % of the requests that API Gateway grants the whole account in this region."
@@ -78,7 +91,7 @@ locals {
   # list and not +, which has no result where one of the two has never been written.
   # Of publish, Lambda counts refusals as errors too, which are the caller's: see publish-crashes.
   error_alarms = { for key, function in var.functions : "${key}-errors" => {
-    description = key == "publish" ? "${function.name} failed: an error of the hub's own." : "${function.name} failed: an error of the hub's own, a crash, or its timeout."
+    description = "${function.name} failed: an error of the hub's own${key == "publish" ? "" : ", a crash, or its timeout"}.${local.instead[key]}"
     label       = "failures"
     expression  = "SUM([${join(", ", [for id in keys(local.failures[key]) : "FILL(${id}, 0)"])}])"
     threshold   = 0
@@ -105,6 +118,7 @@ locals {
 
   of       = { for key, function in var.functions : key => { FunctionName = function.name } }
   of_stage = { ApiId = var.api.id, Stage = var.api.stage }
+  of_index = { TableName = var.table.name, GlobalSecondaryIndexName = var.table.session_index }
 
   alarms      = merge(aws_cloudwatch_metric_alarm.function, aws_cloudwatch_metric_alarm.hub)
   see_runbook = "What to do: docs/operations.md."

@@ -13,12 +13,12 @@ locals {
   quantiles = ["p50", "p90", "p99"]
 
   # What both functions that send count, one line for each.
-  sender_lines = { for metric in ["Messages", "MessagesRefused", "Delivered", "Gone", "Failed", "Throttled", "Retries", "Pruned"] : metric => [
+  sender_lines = { for metric in ["Messages", "MessagesRefused", "Delivered", "Gone", "Failed", "Throttled", "Retries", "Pruned", "Chunks", "ChunksFailed"] : metric => [
     for key in local.senders : ["WebSocketHub", metric, "FunctionName", local.of[key].FunctionName, { label = "${key}: ${metric}" }]
   ] }
 
   # By rows of three. A line is what CloudWatch calls a metric; a chart says how to sum up the lines that do not.
-  charts = concat(local.charts_of_all, local.charts_of_tables...)
+  charts = concat(local.charts_of_all, concat(local.charts_of_tables, [local.charts_of_deliver])...)
 
   charts_of_all = [
     {
@@ -158,6 +158,12 @@ locals {
       )
     },
   ] if one.table != null]
+
+  charts_of_deliver = [for key in keys(var.functions) : {
+    title = "Chunks of messages handed out to deliver, and those that failed there"
+    stat  = "Sum"
+    lines = concat([for metric in ["Chunks", "ChunksFailed"] : local.sender_lines[metric]]...)
+  } if key == "deliver"]
 }
 
 resource "aws_cloudwatch_dashboard" "this" {

@@ -3,7 +3,7 @@
 locals {
   all_logs = [for function in var.functions : function.log_group_name]
 
-  queries = merge(local.queries_of_all, local.queries_of_authorizer)
+  queries = merge(local.queries_of_all, local.queries_of_authorizer, local.queries_of_deliver)
 
   queries_of_authorizer = { for function in [for key, function in var.functions : function if key == "authorizer"] : "why handshakes were refused" => {
     logs = [function.log_group_name]
@@ -13,6 +13,16 @@ locals {
       | sort handshakes desc
     QUERY
   } }
+
+  # In the words of whoever handed out: deliver itself may not have run.
+  queries_of_deliver = { for key in keys(var.functions) : "why hand-overs failed" => {
+    logs = [for key in local.senders : var.functions[key].log_group_name]
+    text = <<-QUERY
+      filter message = "hand-overs failed"
+      | stats sum(`count`) as chunks, max(@timestamp) as last by error
+      | sort chunks desc
+    QUERY
+  } if key == "deliver" }
 
   queries_of_all = {
     # Lambda's own lines. A cold start's duration leaves out the start itself.
@@ -29,7 +39,7 @@ locals {
       logs = [for key in local.senders : var.functions[key].log_group_name]
       text = <<-QUERY
         filter message = "sent"
-        | fields @timestamp, duration_ms, sessions, delivered, gone, failed, retries, pruned, closed, stored, bytes, complete, route, message_id, span.requestId
+        | fields @timestamp, duration_ms, sessions, delivered, gone, failed, retries, pruned, closed, stored, bytes, chunks, complete, route, message_id, span.requestId
         | sort duration_ms desc
         | limit 50
       QUERY

@@ -7,7 +7,7 @@ variable "name" {
 }
 
 variable "functions" {
-  description = "The functions, by what they do: connect, disconnect, send-message, publish, and where they exist authorizer, history, membership and census."
+  description = "The functions, by what they do: connect, disconnect, send-message, publish, and where they exist authorizer, history, membership, deliver and census."
   type = map(object({
     name            = string
     log_group_name  = string

@@ -6,10 +6,13 @@ locals {
   partition = try(local.arn[1], "aws")
   account   = try(local.arn[4], "")
 
+  # Of any function of the hub, without its name.
+  function_arn = "arn:${local.partition}:lambda:${var.region}:${local.account}:function"
+
   # Text made from names, and not the functions' own attributes. The deployment is created before it is destroyed, and so is
   # all that it depends on: a function or a table that is replaced would meet its own name.
   uris = { for function in distinct(concat(values(var.functions), var.authorizer[*])) : function =>
-    "arn:${local.partition}:apigateway:${var.region}:lambda:path/2015-03-31/functions/arn:${local.partition}:lambda:${var.region}:${local.account}:function:${function}:${var.alias}/invocations"
+    "arn:${local.partition}:apigateway:${var.region}:lambda:path/2015-03-31/functions/${local.function_arn}:${function}:${var.alias}/invocations"
   }
 
   # A route either invokes a function or is answered by API Gateway itself.

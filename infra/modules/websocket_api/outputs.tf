@@ -10,6 +10,11 @@ output "execution_arn" {
   value       = aws_apigatewayv2_api.this.execution_arn
 }
 
+output "function_arn" {
+  description = "ARN prefix of functions beside the API, to which a name is added; nothing of a function is known by it."
+  value       = local.function_arn
+}
+
 # From the API and not from the stage: send-message is told this address, and the stage comes after send-message.
 output "connections_endpoint" {
   description = "Address of the @connections API."

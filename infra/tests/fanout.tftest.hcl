@@ -1,0 +1,208 @@
+# Large messages: what `fanout` adds, and that where nothing is handed out nothing of that exists.
+
+mock_provider "aws" {
+  source = "./tests/mocks"
+}
+
+variables {
+  region          = "eu-west-1"
+  allow_anonymous = true
+  artifacts_dir   = "./tests/fixtures"
+  name            = "chat"
+}
+
+# ARNs of their own, so that a policy which names another table or another function's log is seen.
+override_resource {
+  target = module.subscriptions_table[0].aws_dynamodb_table.this
+  values = { arn = "arn:aws:dynamodb:eu-west-1:123456789012:table/subscriptions" }
+}
+
+override_resource {
+  target = module.function["deliver"].aws_cloudwatch_log_group.this
+  values = { arn = "arn:aws:logs:eu-west-1:123456789012:log-group:of-deliver" }
+}
+
+run "off" {
+  variables {
+    fanout = { split = 0 }
+  }
+
+  assert {
+    condition     = !contains(keys(output.function_names), "deliver") && !contains(keys(output.log_group_names), "deliver")
+    error_message = "there is a function for chunks that are not handed out"
+  }
+
+  assert {
+    condition     = alltrue([for function in module.function : length(setintersection(keys(function.settings.environment), ["DELIVER_FUNCTION", "FANOUT_SPLIT", "FANOUT_WORKERS", "FANOUT_RATE"])) == 0])
+    error_message = "a function would hand out chunks that no function takes"
+  }
+
+  assert {
+    condition     = alltrue([for function in module.function : !strcontains(function.policy, "lambda:")])
+    error_message = "a function may invoke another one, for which it has no use"
+  }
+
+  assert {
+    condition     = length([for name in module.observability[0].alarm_names : name if strcontains(name, "deliver-")]) == 0
+    error_message = "there are alarms on a function that does not exist"
+  }
+}
+
+run "on" {
+  assert {
+    condition     = output.function_names["deliver"] == "chat-deliver" && output.log_group_names["deliver"] == "/aws/lambda/chat-deliver"
+    error_message = "nothing is handed out by default, or the function is not named like the others"
+  }
+
+  assert {
+    condition = module.function["deliver"].settings == {
+      architecture = "x86_64"
+      environment = tomap({
+        RELEASE             = "v1.2.3-4-gabc"
+        TABLE_NAME          = "chat-connections"
+        SUBSCRIPTIONS_TABLE = "chat-subscriptions"
+        WEBSOCKET_ENDPOINT  = "https://a1b2c3.execute-api.eu-west-1.amazonaws.com/live"
+        FANOUT_CONCURRENCY  = "64"
+        STRAGGLER_SECONDS   = "5"
+      })
+      memory_mb       = 512
+      timeout_seconds = 30
+    }
+    error_message = "deliver is not set up as it should be"
+  }
+
+  assert {
+    condition = jsondecode(module.function["deliver"].policy).Statement == [
+      { Effect = "Allow", Action = ["dynamodb:DeleteItem"], Resource = ["arn:aws:dynamodb:eu-west-1:123456789012:table/connections"] },
+      { Effect = "Allow", Action = ["execute-api:ManageConnections"], Resource = ["arn:aws:execute-api:eu-west-1:123456789012:a1b2c3/live/POST/@connections/*"] },
+      { Effect = "Allow", Action = ["dynamodb:DeleteItem"], Resource = ["arn:aws:dynamodb:eu-west-1:123456789012:table/subscriptions"] },
+      { Effect = "Allow", Action = ["logs:CreateLogStream", "logs:PutLogEvents"], Resource = ["arn:aws:logs:eu-west-1:123456789012:log-group:of-deliver:*"] },
+    ]
+    error_message = "deliver may do something else than post to connections, delete rows of both tables and write its own log"
+  }
+
+  assert {
+    condition = { for key, function in module.function : key => [
+      for name in ["DELIVER_FUNCTION", "FANOUT_SPLIT", "FANOUT_WORKERS", "FANOUT_RATE"] : lookup(function.settings.environment, name, null)
+      ] if length(setintersection(keys(function.settings.environment), ["DELIVER_FUNCTION", "FANOUT_SPLIT", "FANOUT_WORKERS", "FANOUT_RATE"])) > 0 } == {
+      for key in ["publish", "send-message"] : key => ["arn:aws:lambda:eu-west-1:123456789012:function:chat-deliver:live", "4000", "4", "8000"]
+    }
+    error_message = "not exactly those that send know the alias of deliver, and how to hand out"
+  }
+
+  assert {
+    condition = { for key, function in module.function : key => [
+      for statement in jsondecode(function.policy).Statement : statement if strcontains(jsonencode(statement), "lambda:")
+      ] if strcontains(function.policy, "lambda:") } == {
+      for key in ["publish", "send-message"] : key => [{ Effect = "Allow", Action = ["lambda:InvokeFunction"], Resource = ["arn:aws:lambda:eu-west-1:123456789012:function:chat-deliver:live"] }]
+    }
+    error_message = "those that send may not invoke the alias of deliver, may do more than that, or another function may too"
+  }
+
+  assert {
+    condition     = !contains(values(module.websocket_api.routes), "chat-deliver")
+    error_message = "clients can invoke deliver"
+  }
+
+  assert {
+    condition     = length(setsubtract(["chat-deliver-errors", "chat-deliver-throttles", "chat-deliver-duration"], module.observability[0].alarm_names)) == 0
+    error_message = "deliver fails, is throttled or runs out of time, without an alarm"
+  }
+}
+
+run "chosen" {
+  variables {
+    fanout             = { split = 500, workers = 9, rate = 2000 }
+    memory_mb          = { deliver = 1024 }
+    timeout_seconds    = { deliver = 60 }
+    fanout_concurrency = 7
+    straggler_seconds  = 9
+    kms_key_arn        = "arn:aws:kms:eu-west-1:123456789012:key/1"
+    subscriptions      = false
+    allow_anonymous    = false
+    auth               = { issuers = [{ issuer = "https://login.example.com/", audiences = ["chat"] }] }
+  }
+
+  assert {
+    condition = alltrue([for key in ["publish", "send-message"] :
+      [for name in ["FANOUT_SPLIT", "FANOUT_WORKERS", "FANOUT_RATE"] : module.function[key].settings.environment[name]] == ["500", "9", "2000"]
+    ])
+    error_message = "those that send do not hand out as was chosen"
+  }
+
+  # Whoever handed out the chunk closes sockets whose token has ended, and only what comes over a socket needs a grant.
+  assert {
+    condition = module.function["deliver"].settings == {
+      architecture = "x86_64"
+      environment = tomap({
+        RELEASE            = "v1.2.3-4-gabc"
+        TABLE_NAME         = "chat-connections"
+        WEBSOCKET_ENDPOINT = "https://a1b2c3.execute-api.eu-west-1.amazonaws.com/live"
+        FANOUT_CONCURRENCY = "7"
+        STRAGGLER_SECONDS  = "9"
+      })
+      memory_mb       = 1024
+      timeout_seconds = 60
+    }
+    error_message = "deliver does not get what was chosen"
+  }
+
+  # DynamoDB uses the key for whoever deletes rows.
+  assert {
+    condition = slice(jsondecode(module.function["deliver"].policy).Statement, 0, 3) == [
+      { Effect = "Allow", Action = ["dynamodb:DeleteItem"], Resource = ["arn:aws:dynamodb:eu-west-1:123456789012:table/connections"] },
+      { Effect = "Allow", Action = ["execute-api:ManageConnections"], Resource = ["arn:aws:execute-api:eu-west-1:123456789012:a1b2c3/live/POST/@connections/*"] },
+      {
+        Effect    = "Allow"
+        Action    = ["kms:Decrypt", "kms:DescribeKey", "kms:Encrypt", "kms:GenerateDataKey*", "kms:ReEncrypt*"]
+        Resource  = [var.kms_key_arn]
+        Condition = { StringLike = { "kms:ViaService" = "dynamodb.eu-west-1.*" } }
+      },
+    ]
+    error_message = "deliver cannot prune under the key, closes sockets, or may do something else"
+  }
+}
+
+run "no_bound" {
+  variables {
+    fanout = { rate = 0 }
+  }
+
+  assert {
+    condition     = module.function["publish"].settings.environment.FANOUT_RATE == "0"
+    error_message = "0, no bound, is taken for no choice"
+  }
+}
+
+run "region_of_a_small_quota" {
+  variables {
+    requests_per_second_quota = 2500
+  }
+
+  assert {
+    condition     = module.function["publish"].settings.environment.FANOUT_RATE == "2000"
+    error_message = "the rate does not follow the quota"
+  }
+}
+
+run "whole" {
+  variables {
+    requests_per_second_quota = 1111
+  }
+
+  assert {
+    condition     = module.function["publish"].settings.environment.FANOUT_RATE == "888"
+    error_message = "80 % of the quota is not rounded down: the functions take whole numbers"
+  }
+}
+
+run "quota_above_every_bound" {
+  variables {
+    requests_per_second_quota = 5000000
+  }
+
+  assert {
+    condition     = module.function["publish"].settings.environment.FANOUT_RATE == "1000000"
+    error_message = "the functions do not take the rate that is made of the quota"
+  }
+}
