@@ -178,6 +178,15 @@ impl Function {
     /// Starts any executable that speaks Lambda's Runtime API. `adjust` may change the environment, in which
     /// there is nothing but what Lambda and this project's Terraform would set.
     pub async fn start_with(executable: &Path, world: &World, adjust: impl FnOnce(&mut Command)) -> Self {
+        Self::start_in(world.environment(), executable, adjust).await
+    }
+
+    /// The same with the environment that a world gives its functions.
+    pub(crate) async fn start_in(
+        environment: Vec<(&'static str, String)>,
+        executable: &Path,
+        adjust: impl FnOnce(&mut Command),
+    ) -> Self {
         let (events, queue) = mpsc::unbounded_channel();
         let (idle, watch) = watch::channel(false);
         let runtime = Arc::new(Runtime { queue: queue.into(), under_way: Mutex::default(), idle });
@@ -196,7 +205,7 @@ impl Function {
                 ("AWS_LAMBDA_FUNCTION_VERSION", "$LATEST"),
                 ("RELEASE", RELEASE),
             ])
-            .envs(world.environment())
+            .envs(environment)
             .env("AWS_LAMBDA_RUNTIME_API", server.address.to_string())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -234,12 +243,17 @@ impl Function {
     /// Waits until the process ends by itself.
     pub async fn exited(&self) -> ExitStatus {
         loop {
-            let status = self.child.lock().expect("nothing panics with the lock").try_wait();
-            if let Some(status) = status.expect("a child should be there to wait for") {
+            if let Some(status) = self.status() {
                 return status;
             }
             sleep(Duration::from_millis(5)).await;
         }
+    }
+
+    /// How the process ended, if it has.
+    pub(crate) fn status(&self) -> Option<ExitStatus> {
+        let status = self.child.lock().expect("nothing panics with the lock").try_wait();
+        status.expect("a child should be there to wait for")
     }
 
     /// Waits until the function has asked for the next event.
@@ -311,8 +325,9 @@ impl Function {
         Output { stdout, stderr }
     }
 
-    fn kill(&mut self) {
-        let child = self.child.get_mut().expect("nothing panics with the lock");
+    /// Ends the process at once, whatever it is at.
+    pub fn kill(&self) {
+        let mut child = self.child.lock().expect("nothing panics with the lock");
         let _ = child.kill();
         let _ = child.wait();
     }

@@ -53,6 +53,28 @@ struct State {
     tries: HashMap<Arc<str>, u32>,
     posts: Vec<Post>,
     last_frame: Bytes,
+    quota: Option<Quota>,
+}
+
+/// What an account may ask of API Gateway: a token for each request, `rate` new ones a second, and `burst` at most.
+struct Quota {
+    rate: f64,
+    burst: f64,
+    left: f64,
+    at: Instant,
+}
+
+impl Quota {
+    /// Takes a token, if there is one.
+    fn draw(&mut self, now: Instant) -> bool {
+        self.left = (self.left + self.rate * (now - self.at).as_secs_f64()).min(self.burst);
+        self.at = now;
+        let is_granted = self.left >= 1.0;
+        if is_granted {
+            self.left -= 1.0;
+        }
+        is_granted
+    }
 }
 
 impl Gateway {
@@ -76,6 +98,18 @@ impl Gateway {
     /// is closed.
     pub fn close_script(&self, script: impl FnMut(&str) -> Answer + Send + 'static) {
         self.state().close_script = Some(Box::new(script));
+    }
+
+    /// Gives the account so many requests a second from now on, and `burst` at once: what is beyond is answered with 429,
+    /// whatever a script says.
+    pub fn quota(&self, rate: f64, burst: f64) {
+        self.state().quota = Some(Quota { rate, burst, left: burst, at: Instant::now() });
+    }
+
+    /// Takes a client's handshake, unless the account has used its quota up.
+    #[must_use]
+    pub fn handshake(&self) -> bool {
+        self.state().draw()
     }
 
     /// The connections that were to be closed, in the order of arrival.
@@ -138,7 +172,12 @@ impl State {
         };
         self.tries.insert(connection.clone(), tries + 1);
         let answer = self.script.as_mut().map_or(Answer::Serve, |script| script(&connection, tries));
+        let answer = if self.draw() { answer } else { Answer::Error(429, "LimitExceededException") };
         (answer, connection)
+    }
+
+    fn draw(&mut self) -> bool {
+        self.quota.as_mut().is_none_or(|quota| quota.draw(Instant::now()))
     }
 
     fn close(&mut self, connection: &str) -> Answer {
@@ -156,5 +195,21 @@ impl State {
         }
         self.posts.push(post);
         self.posts.len() - 1
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn a_quota_grants_its_burst_at_once_and_its_rate_from_then_on() {
+        let at = Instant::now();
+        let mut quota = Quota { rate: 10.0, burst: 3.0, left: 3.0, at };
+        let mut granted =
+            |millis: u64| (0..100).take_while(|_| quota.draw(at + Duration::from_millis(millis))).count();
+        assert_eq!([0, 50, 110, 310, 9_000].map(&mut granted), [3, 0, 1, 2, 3]);
     }
 }

@@ -91,6 +91,11 @@ impl Answer {
     /// What goes back. `serve` does what was asked for and makes the service's own reply: it is called even
     /// where that reply is lost, and not where nothing is done.
     pub(crate) async fn reply(self, serve: impl FnOnce() -> Reply) -> Result<Reply, Cut> {
+        self.reply_after(async { serve() }).await
+    }
+
+    /// The same where that takes time: what is not polled is not done.
+    pub(crate) async fn reply_after(self, serving: impl Future<Output = Reply>) -> Result<Reply, Cut> {
         let mut answer = self;
         loop {
             answer = match answer {
@@ -102,17 +107,17 @@ impl Answer {
                     gate.acquire().await.map_err(|_| SCRIPTED)?.forget();
                     *then
                 }
-                Self::Serve => return Ok(serve()),
+                Self::Serve => return Ok(serving.await),
                 Self::Bare(status) => return Ok(reply(status, Bytes::new())),
                 Self::Error(status, kind) => return Ok(error(status, kind)),
                 Self::CutUnread => return Err(SCRIPTED),
                 Self::CutRead => {
-                    serve();
+                    serving.await;
                     return Err(SCRIPTED);
                 }
                 Self::Hang => pending().await,
                 Self::Trickle(pause) => {
-                    serve();
+                    serving.await;
                     let bytes = stream::unfold((), move |()| async move {
                         sleep(pause).await;
                         Some((Ok(Frame::data(Bytes::from_static(b" "))), ()))

@@ -1,9 +1,9 @@
 //! Runs a function's real executable among scripted surroundings, over real HTTP on loopback.
 //!
 //! A [`World`] is the AWS that the function sees: DynamoDB's [`Table`]s of connections and of subscriptions, its
-//! [`Messages`], and the [`Gateway`] behind `@connections`, each with a script that says which calls fail, and how. A [`Function`] is a
-//! process that gets its events from a Lambda Runtime API of its own. Everything that was asked of the world is kept
-//! for the test to look at.
+//! [`Messages`], the [`Gateway`] behind `@connections`, and [`Lambda`], which invokes another function, each with a script
+//! that says which calls fail, and how. A [`Function`] is a process that gets its events from a Lambda Runtime API of its
+//! own. Everything that was asked of the world is kept for the test to look at.
 #![allow(
     clippy::expect_used,
     clippy::panic,
@@ -19,6 +19,7 @@ mod gateway;
 mod http;
 pub mod issuer;
 mod item;
+mod lambda;
 mod messages;
 mod signature;
 mod table;
@@ -34,6 +35,7 @@ pub use crate::{
     function::{Ending, Function, Outcome, Output, RELEASE, executable},
     gateway::{Gateway, Post},
     http::Answer,
+    lambda::{DELIVER, Invoke, Lambda, Reaction},
     messages::{MESSAGES, Messages},
     signature::{CREDENTIALS, REGION, Signatures},
     table::{INDEX, Row, SUBSCRIPTIONS, TABLE, Table},
@@ -52,10 +54,12 @@ pub struct World {
     pub messages: Arc<Messages>,
     /// `@connections`.
     pub gateway: Arc<Gateway>,
-    /// How both see the signatures of requests.
+    /// Lambda's Invoke, of the function that recipients are handed to.
+    pub lambda: Arc<Lambda>,
+    /// How all of them see the signatures of requests.
     pub signatures: Arc<Signatures>,
     // An address each, as on AWS: a client's pool would otherwise share connections between them.
-    servers: [Server; 2],
+    servers: [Server; 3],
     scheme: &'static str,
     /// What functions are told of what is on.
     features: Vec<(&'static str, String)>,
@@ -79,8 +83,9 @@ impl World {
         let (table, subscriptions) = (Arc::new(Table::new(TABLE)), Arc::new(Table::new(SUBSCRIPTIONS)));
         let messages = Arc::<Messages>::default();
         let gateway = Arc::new(Gateway::new(signatures.clone()));
-        let (to_tables, to_gateway) =
-            ((table.clone(), subscriptions.clone(), messages.clone()), gateway.clone());
+        let lambda = Arc::new(Lambda::new(signatures.clone()));
+        let (to_tables, to_gateway, to_lambda) =
+            ((table.clone(), subscriptions.clone(), messages.clone()), gateway.clone(), lambda.clone());
         let clock = signatures.clone();
         let tables = Server::start(tls.clone(), move |request| {
             let ((table, subscriptions, messages), clock) = (to_tables.clone(), clock.clone());
@@ -90,28 +95,52 @@ impl World {
             }
         });
         let clock = signatures.clone();
-        let gateways = Server::start(tls, move |request| {
+        let gateways = Server::start(tls.clone(), move |request| {
             let (gateway, clock) = (to_gateway.clone(), clock.clone());
             async move { gateway.call(request).await.map(|reply| clock.dated(reply)) }
         });
-        let servers = [tables.await, gateways.await];
+        let clock = signatures.clone();
+        let lambdas = Server::start(tls, move |request| {
+            let (lambda, clock) = (to_lambda.clone(), clock.clone());
+            async move { lambda.call(request).await.map(|reply| clock.dated(reply)) }
+        });
+        let servers = [tables.await, gateways.await, lambdas.await];
         let features = Vec::new();
-        Self { table, subscriptions, messages, gateway, signatures, servers, scheme, features }
+        Self { table, subscriptions, messages, gateway, lambda, signatures, servers, scheme, features }
+            .with([])
+    }
+
+    /// The same where functions are told of one more thing that is on.
+    fn with(mut self, feature: impl IntoIterator<Item = (&'static str, String)>) -> Self {
+        self.features.extend(feature);
+        self.lambda.set_environment(self.environment());
+        self
     }
 
     /// The same where history is on: functions are told of the table of messages.
     #[must_use]
-    pub fn with_history(mut self) -> Self {
-        self.features.push(("MESSAGES_TABLE", MESSAGES.to_owned()));
-        self.features.push(("HISTORY_SECONDS", HISTORY_SECONDS.to_string()));
-        self
+    pub fn with_history(self) -> Self {
+        self.with([("MESSAGES_TABLE", MESSAGES.to_owned()), ("HISTORY_SECONDS", HISTORY_SECONDS.to_string())])
     }
 
     /// The same where subscriptions are on: functions are told of their table.
     #[must_use]
-    pub fn with_subscriptions(mut self) -> Self {
-        self.features.push(("SUBSCRIPTIONS_TABLE", SUBSCRIPTIONS.to_owned()));
-        self
+    pub fn with_subscriptions(self) -> Self {
+        self.with([("SUBSCRIPTIONS_TABLE", SUBSCRIPTIONS.to_owned())])
+    }
+
+    /// The same where recipients beyond the first `split` are handed to `workers` other functions, which post `rate` times a
+    /// second altogether.
+    #[must_use]
+    pub fn with_workers(self, split: usize, workers: usize, rate: usize) -> Self {
+        let url = self.lambda_url();
+        self.with([
+            ("DELIVER_FUNCTION", DELIVER.to_owned()),
+            ("FANOUT_SPLIT", split.to_string()),
+            ("FANOUT_WORKERS", workers.to_string()),
+            ("FANOUT_RATE", rate.to_string()),
+            ("AWS_ENDPOINT_URL_LAMBDA", url),
+        ])
     }
 
     /// Where the tables answer, as `AWS_ENDPOINT_URL`.
@@ -124,6 +153,12 @@ impl World {
     #[must_use]
     pub fn gateway_url(&self) -> String {
         format!("{}:{}/live", self.scheme, self.servers[1].address.port())
+    }
+
+    /// Where Lambda answers, as `AWS_ENDPOINT_URL_LAMBDA`.
+    #[must_use]
+    pub fn lambda_url(&self) -> String {
+        format!("{}:{}", self.scheme, self.servers[2].address.port())
     }
 
     /// What Lambda and this project's Terraform would set for a function here, apart from what is a process's own.
