@@ -441,7 +441,7 @@ async fn no_log_holds_a_token() {
     stack.wait_for_log_lines(&authorizer, &session, 1).await;
     stack.wait_for_log_lines(&stack.name_of("send-message").await, &session, 1).await;
     let mut functions = vec![authorizer];
-    for route in ["connect", "disconnect", "history", "membership", "publish", "send-message"] {
+    for route in ["connect", "deliver", "disconnect", "history", "membership", "publish", "send-message"] {
         functions.push(stack.name_of(route).await);
     }
     for function in functions {

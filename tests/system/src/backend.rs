@@ -59,11 +59,13 @@ async fn a_backends_mistake_is_a_function_error_whose_type_is_the_code() {
 }
 
 #[tokio::test]
-async fn send_message_takes_no_backends_request() {
+async fn send_message_and_deliver_take_no_backends_request() {
     let stack = Stack::new().await;
     let bob = Client::new("bob").await;
     let request = json!({"sessions": [bob.session], "message": 1});
-    let answer = stack.invoke(&stack.name_of("send-message").await, &request).await;
-    assert!(answer.function_error.is_some(), "{}", answer.payload);
+    for route in ["send-message", "deliver"] {
+        let answer = stack.invoke(&stack.name_of(route).await, &request).await;
+        assert!(answer.function_error.is_some(), "{route}: {}", answer.payload);
+    }
     bob.assert_heard_nothing().await;
 }

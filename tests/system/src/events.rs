@@ -23,7 +23,7 @@ fn function_of(name: &str) -> &'static str {
     if ["hello", "subscribe", "unsubscribe"].iter().any(|route| name.starts_with(route)) {
         return "membership";
     }
-    ["authorizer", "census", "connect", "disconnect", "history", "publish", "send-message"]
+    ["authorizer", "census", "connect", "deliver", "disconnect", "history", "publish", "send-message"]
         .into_iter()
         .find(|function| name.starts_with(function))
         .unwrap_or_else(|| panic!("{name} is no function's"))

@@ -1,69 +1,303 @@
-//! One message to a thousand sockets, each of which belongs to a session and is subscribed to another.
+//! Messages to more recipients than one function posts to: who hears them, and which functions share the work.
 
-use futures::{StreamExt, future::join_all, stream};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use futures::{
+    StreamExt,
+    future::{join, join_all},
+    stream,
+};
 use serde_json::{Value, json};
 
 use crate::{
     client::{CROWD, Client, eventually},
-    frames::assert_receipt,
-    stack::{Stack, unique},
+    frames::{assert_receipt, take_position},
+    stack::{Stack, now_ms, unique},
 };
 
-const SOCKETS: usize = 1_000;
+const SOCKETS: usize = 1_500;
+/// What a function of the local stack keeps of a message for itself, and the connections in a chunk.
+const SPLIT: usize = 200;
+/// The chunks of a message to all of them. Its last hundred recipients fill none.
+const CHUNKS: usize = 6;
 /// Each connect and each disconnect runs a function, and the local stack has a process for each that runs.
 const AT_ONCE: usize = 40;
 
 #[tokio::test]
-async fn a_thousand_sockets_hear_a_message_once_in_their_session_and_in_one_that_they_are_subscribed_to() {
+async fn fifteen_hundred_sockets_hear_each_message_once_whichever_functions_post_it() {
     let _alone = CROWD.lock().await;
+    let mut crowd = Crowd::gather().await;
+    let (stadium, room) = (crowd.stadium.clone(), crowd.room.clone());
+    let shared = Work { chunks: CHUNKS, failed: 0, delivered: CHUNKS * SPLIT, cause: None };
+
+    // To their own session and to one that they are subscribed to, by a backend and over a socket.
+    for (session, by) in [(&stadium, By::Backend), (&room, By::Socket)] {
+        assert_eq!(crowd.hears(by, session, SOCKETS).await, shared, "{by:?}");
+    }
+    for (count, chunks) in [(SPLIT, 0), (SPLIT + 1, 0), (2 * SPLIT - 1, 0), (2 * SPLIT, 1)] {
+        let session = part(&room, count);
+        let alone = Work { chunks, failed: 0, delivered: chunks * SPLIT, cause: None };
+        assert_eq!(crowd.hears(By::Socket, &session, count).await, alone, "{count} recipients");
+    }
+
     let stack = Stack::new().await;
-    let (stadium, room) = (unique("stadium"), unique("room"));
-    let join = async || {
-        let mut client = Client::in_session(&stadium).await;
-        let answer = client.ask(json!({"action": "subscribe", "sessions": [room]})).await;
-        assert_eq!(answer["type"], "subscribed", "{answer}");
-        client
+    let nowhere = format!("{}-of-another-hub", stack.variable("publish", "DELIVER_FUNCTION").await);
+    let alone = async |publish: &str| {
+        let work = crowd.hears(By::Copy(publish), &stadium, SOCKETS).await;
+        assert_eq!((work.chunks, work.failed, work.delivered), (CHUNKS, CHUNKS, 0), "{work:?}");
+        assert!(work.cause.as_ref().is_some_and(|cause| cause.starts_with("403 Forbidden")), "{work:?}");
     };
-    let mut crowd: Vec<Client> =
-        stream::iter(0..SOCKETS).map(|_| join()).buffer_unordered(AT_ONCE).collect().await;
-    let mut speaker = Client::new("speaker").await;
+    stack.with_copy("publish", "publish", &[("DELIVER_FUNCTION", &nowhere)], alone).await;
+    let work = crowd.hears(By::BackendWhoseWorkersAreKilled, &stadium, SOCKETS).await;
+    assert!(work.failed > 0 && work.delivered == (CHUNKS - work.failed) * SPLIT, "{work:?}");
+    assert!(work.cause.as_ref().is_some_and(|cause| cause.contains("the function failed")), "{work:?}");
+    // What was killed may have posted to all of its chunk before.
+    crowd.posted_again += work.failed * SPLIT;
 
     // A second copy of a message would come before the next one.
-    let (mut ids, mut copies, mut retries) = (Vec::new(), 0, 0);
-    let log = stack.name_of("send-message").await;
-    for session in [&stadium, &room, &stadium] {
-        let id = unique("message");
-        let frame = json!({"action": "sendMessage", "sessions": [session], "message": 1, "id": id});
-        assert_receipt(&speaker.ask(frame).await, &json!(id), &[(session, [SOCKETS, 0, 0])]);
-        ids.push(id.clone());
-        let heard = join_all(crowd.iter_mut().map(|client| hear(client, session, &ids))).await;
-        copies += heard.iter().sum::<u64>();
-        let line = stack.wait_for_log_lines(&log, &id, 1).await.remove(0);
-        let line: Value = serde_json::from_str(&line).expect("a line is JSON");
-        retries += line["retries"].as_u64().unwrap_or_else(|| panic!("{line}"));
-    }
-    assert!(copies <= retries, "{copies} copies of messages that were posted again {retries} times");
+    assert_eq!(crowd.hears(By::Socket, &stadium, SOCKETS).await, shared);
+    assert!(
+        crowd.copies <= crowd.posted_again,
+        "{} copies of messages that were posted again {} times",
+        crowd.copies,
+        crowd.posted_again
+    );
+    crowd.leave().await;
+}
 
-    while !crowd.is_empty() {
-        join_all(crowd.drain(..AT_ONCE).map(Client::leave)).await;
-        eventually("their rows to go", async || {
-            let rows = (stack.rows_in(&stadium).await.len(), stack.subscribers_of(&room).await.len());
-            (rows == (crowd.len(), crowd.len())).then_some(())
+/// How a message comes to the hub.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum By<'a> {
+    Socket,
+    Backend,
+    /// By way of this copy of publish.
+    Copy(&'a str),
+    /// While they deliver it.
+    BackendWhoseWorkersAreKilled,
+}
+
+/// How a message was shared out, by the logs.
+#[derive(Debug, PartialEq)]
+struct Work {
+    /// What was handed to deliver.
+    chunks: usize,
+    /// Those of them that deliver did not answer for.
+    failed: usize,
+    /// Deliveries that deliver answered for.
+    delivered: usize,
+    /// What became of the first chunk that failed.
+    cause: Option<String>,
+}
+
+/// The session that only the first so many of those in a room are subscribed to.
+fn part(room: &str, count: usize) -> String {
+    format!("{room}-{count}")
+}
+
+/// Sockets that hear the same sessions.
+struct Crowd {
+    stack: Stack,
+    clients: Vec<Client>,
+    speaker: Client,
+    /// Their own session.
+    stadium: String,
+    /// All are subscribed to it.
+    room: String,
+    /// Every message until now.
+    ids: Vec<String>,
+    /// How many messages were heard more than once, and how often one was posted again.
+    copies: usize,
+    posted_again: usize,
+}
+
+impl Crowd {
+    async fn gather() -> Self {
+        let (stack, speaker) = (Stack::new().await, Client::new("speaker").await);
+        let (stadium, room) = (unique("stadium"), unique("room"));
+        let clients = stream::iter(0..SOCKETS)
+            .map(async |place| {
+                let mut client = Client::in_session(&stadium).await;
+                let smaller = [SPLIT, SPLIT + 1, 2 * SPLIT - 1, 2 * SPLIT];
+                let smaller = smaller.into_iter().filter(|count| place < *count);
+                let mut sessions = vec![room.clone()];
+                sessions.extend(smaller.map(|count| part(&room, count)));
+                let frame = json!({"action": "subscribe", "sessions": sessions});
+                let answer = client.ask(frame).await;
+                assert_eq!(answer["type"], "subscribed", "{answer}");
+                client
+            })
+            .buffered(AT_ONCE)
+            .collect()
+            .await;
+        Self { stack, clients, speaker, stadium, room, ids: Vec::new(), copies: 0, posted_again: 0 }
+    }
+
+    /// Sends a message that the first so many hear, and no other; the receipt says so.
+    async fn hears(&mut self, by: By<'_>, session: &str, count: usize) -> Work {
+        let (id, began, heard) = (unique("message"), now_ms(), AtomicUsize::new(0));
+        let function = match by {
+            By::Socket => self.stack.name_of("send-message").await,
+            By::Copy(name) => name.to_owned(),
+            By::Backend | By::BackendWhoseWorkersAreKilled => self.stack.name_of("publish").await,
+        };
+        self.ids.push(id.clone());
+        let mut request = json!({"sessions": [session], "message": 1, "id": id});
+        let send = async {
+            if by == By::Socket {
+                request["action"] = json!("sendMessage");
+                return self.speaker.ask(request).await;
+            }
+            self.stack.invoke(&function, &request).await.payload
+        };
+        let hear = async |client| {
+            let found = hear(client, session, &self.ids).await;
+            heard.fetch_add(1, Ordering::Relaxed);
+            found
+        };
+        let kill = async {
+            if by == By::BackendWhoseWorkersAreKilled {
+                let some = async || (heard.load(Ordering::Relaxed) > SPLIT).then_some(());
+                eventually("some to hear it", some).await;
+                assert!(self.stack.kill("deliver").await > 0, "no function was at it");
+            }
+        };
+        let listeners = self.clients.iter_mut().take(count);
+        let ((mut receipt, ()), heard) = join(join(send, kill), join_all(listeners.map(hear))).await;
+
+        assert_receipt(&receipt, &json!(id), &[(session, [count, 0, 0])]);
+        let position = take_position(&mut receipt["sessions"][0]);
+        for (copies, found) in heard {
+            self.copies += copies;
+            assert_eq!(found, position);
+        }
+        self.work(&function, &id, count, began).await
+    }
+
+    /// What the function that has sent a message tells of it, and deliver.
+    async fn work(&mut self, function: &str, id: &str, count: usize, began: u128) -> Work {
+        let line = async || {
+            let lines = self.stack.log_lines(function, &format!("{count}.0")).await;
+            let is_of = |line: &Value| {
+                line["FanoutSize"] == metric(count)
+                    && line["_aws"]["Timestamp"].as_u64().is_some_and(|time| u128::from(time) >= began)
+            };
+            lines.iter().map(|line| parsed(line)).find(is_of)
+        };
+        let metrics = eventually("the message's metrics", line).await;
+        let lines: Vec<Value> =
+            self.stack.wait_for_log_lines(function, id, 1).await.iter().map(|line| parsed(line)).collect();
+        let line = |message: &str| lines.iter().find(|line| line["message"] == message);
+        let sent = line("sent").expect("a line that says so");
+        let handed = line("hand-overs failed");
+        assert_eq!(lines.len(), 1 + usize::from(handed.is_some()), "{lines:?}");
+        self.posted_again += number(&sent["retries"]);
+        let (chunks, failed) = (number(&sent["chunks"]), handed.map_or(0, |line| number(&line["count"])));
+        for (name, count) in [("Chunks", chunks), ("ChunksFailed", failed)] {
+            let expected = if count > 0 { metric(count) } else { Value::Null };
+            assert_eq!(metrics[name], expected, "{metrics}");
+        }
+
+        let deliver = self.stack.name_of("deliver").await;
+        let delivered = self.stack.wait_for_log_lines(&deliver, id, chunks - failed).await;
+        let delivered: Vec<Value> = delivered.iter().map(|line| parsed(line)).collect();
+        for line in &delivered {
+            assert_eq!(
+                (&line["message"], number(&line["connections"])),
+                (&json!("delivered"), SPLIT),
+                "{line}"
+            );
+        }
+        assert_eq!(delivered.len(), chunks - failed, "{delivered:?}");
+        let cause = handed.map(|line| line["error"].as_str().expect("a cause").to_owned());
+        Work {
+            chunks,
+            failed,
+            delivered: delivered.iter().map(|line| number(&line["delivered"])).sum(),
+            cause,
+        }
+    }
+
+    async fn leave(mut self) {
+        while !self.clients.is_empty() {
+            let some = self.clients.len().min(AT_ONCE);
+            join_all(self.clients.drain(..some).map(Client::leave)).await;
+            eventually("their rows to go", async || {
+                (self.stack.rows_in(&self.stadium).await.len() == self.clients.len()).then_some(())
+            })
+            .await;
+        }
+        eventually("their subscriptions to go", async || {
+            self.stack.subscribers_of(&self.room).await.is_empty().then_some(())
         })
         .await;
     }
 }
 
-/// Reads up to the last of these messages, and says how many copies of those before it have come.
-async fn hear(client: &mut Client, session: &str, ids: &[String]) -> u64 {
+fn parsed(line: &str) -> Value {
+    serde_json::from_str(line).unwrap_or_else(|error| panic!("not JSON ({error}): {line}"))
+}
+
+/// 0 where there is none.
+fn number(value: &Value) -> usize {
+    value.as_u64().unwrap_or_default().try_into().expect("a count")
+}
+
+/// As it stands among the metrics.
+fn metric(count: usize) -> Value {
+    json!(f64::from(u32::try_from(count).expect("a count")))
+}
+
+/// Reads up to the last of these messages, and says how many copies of those before it have come, and where it stands.
+async fn hear(client: &mut Client, session: &str, ids: &[String]) -> (usize, (String, u64)) {
     for copies in 0.. {
-        let frame = client.receive().await;
+        let mut frame = client.receive().await;
         let id = frame["id"].as_str().expect("a message has an id").to_owned();
         if ids.last() == Some(&id) {
             assert_eq!(frame["session"], session);
-            return copies;
+            return (copies, take_position(&mut frame));
         }
         assert!(ids.contains(&id), "{frame}");
     }
     unreachable!("there is no end to counting")
+}
+
+/// As docs/operations.md has it for a session that everybody joins.
+#[tokio::test]
+async fn a_message_to_sixteen_parts_of_one_session_is_one_message() {
+    let stack = Stack::new().await;
+    let live = unique("live");
+    let names: Vec<String> = (0..16).map(|part| format!("{live}~{part}")).collect();
+    let mut clients: Vec<Client> = stream::iter(names.iter().flat_map(|name| [name; 3]))
+        .map(|name| async move { Client::through(name, &format!("?session_id={name}")).await })
+        .buffered(AT_ONCE)
+        .collect()
+        .await;
+    let (mut ids, mut copies, mut retries) = (Vec::new(), 0, 0);
+    let mut publish = async |function: &str| {
+        let id = unique("kick-off");
+        ids.push(id.clone());
+        let request = json!({"sessions": names, "message": "kick-off", "id": id});
+        let answer = stack.invoke(function, &request).await.payload;
+        let counts: Vec<_> = names.iter().map(|name| (name.as_str(), [3, 0, 0])).collect();
+        assert_receipt(&answer, &json!(id), &counts);
+        for client in &mut clients {
+            let session = client.session.clone();
+            copies += hear(client, &session, &ids).await.0;
+        }
+        let sent = parsed(&stack.wait_for_log_lines(function, &id, 1).await.remove(0));
+        retries += number(&sent["retries"]);
+        number(&sent["chunks"])
+    };
+    let deployed = stack.name_of("publish").await;
+    assert_eq!(publish(&deployed).await, 0);
+    // The same where nearly all of it is handed out: two of three recipients in each part, but for where the first two are.
+    stack
+        .with_copy("publish", "publish", &[("FANOUT_SPLIT", "2")], async |copy| {
+            assert!(publish(copy).await >= 15);
+            assert_eq!(stack.log_lines(copy, "hand-overs failed").await, Vec::<String>::new());
+        })
+        .await;
+    // A second copy of a message would come before the next one.
+    publish(&deployed).await;
+    assert!(copies <= retries, "{copies} copies of messages that were posted again {retries} times");
 }

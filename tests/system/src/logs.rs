@@ -8,7 +8,8 @@ use crate::{
     stack::{Stack, unique},
 };
 
-const FUNCTIONS: [&str; 6] = ["connect", "disconnect", "history", "membership", "publish", "send-message"];
+const FUNCTIONS: [&str; 7] =
+    ["connect", "deliver", "disconnect", "history", "membership", "publish", "send-message"];
 
 async fn assert_nowhere(stack: &Stack, secret: &str) {
     for function in FUNCTIONS {
@@ -44,6 +45,50 @@ async fn each_function_logs_what_it_did_in_its_own_group_and_no_message() {
             })
             .collect();
         assert!(lines.iter().any(|line| line["level"] == "INFO" && line["message"] == message), "{lines:?}");
+    }
+    assert_nowhere(&stack, &secret).await;
+}
+
+#[tokio::test]
+async fn what_is_handed_to_deliver_leaves_a_line_and_no_message() {
+    let stack = Stack::new().await;
+    let (mut alice, mut bob) = (Client::new("alice").await, Client::new("bob").await);
+    let (secret, id) = (unique("secret"), unique("message"));
+    let request =
+        json!({"sessions": [alice.session, bob.session], "message": {"password": secret}, "id": id});
+    // It keeps one of the two recipients for itself.
+    stack
+        .with_copy("publish", "publish", &[("FANOUT_SPLIT", "1")], async |copy| {
+            assert_eq!(stack.invoke(copy, &request).await.payload["delivered"], 2);
+            assert_eq!(stack.wait_for_log_lines(copy, &id, 1).await.len(), 1);
+            assert_eq!(stack.log_lines(copy, &secret).await, Vec::<String>::new());
+        })
+        .await;
+    for client in [&mut alice, &mut bob] {
+        assert_eq!(client.receive().await["message"]["password"], secret);
+    }
+    let deliver = stack.name_of("deliver").await;
+    let lines = stack.wait_for_log_lines(&deliver, &id, 1).await;
+    let line: Value = serde_json::from_str(&lines[0]).expect("a line is JSON");
+    assert_eq!((&line["level"], &line["message"]), (&json!("INFO"), &json!("delivered")), "{line}");
+    for (count, expected) in
+        [("connections", 1), ("delivered", 1), ("gone", 0), ("failed", 0), ("expired", 0)]
+    {
+        assert_eq!(line[count], expected, "{count} in {line}");
+    }
+
+    // What is no chunk is not quoted either, nor is one of another release.
+    let chunk = json!({
+        "v": 1, "session": bob.session, "kind": "connection", "frame": secret, "sender": null,
+        "connections": [[secret, null, null]], "budget_ms": 1_000, "rate": 0,
+    });
+    let changes = [("v", json!(2)), ("v", json!(secret)), ("kind", json!(secret)), ("rate", json!(secret))];
+    for (key, value) in changes {
+        let mut chunk = chunk.clone();
+        chunk[key] = value;
+        let answer = stack.invoke(&deliver, &chunk).await;
+        assert!(answer.function_error.is_some(), "{chunk}: {}", answer.payload);
+        assert!(!answer.payload.to_string().contains(&secret), "{}", answer.payload);
     }
     assert_nowhere(&stack, &secret).await;
 }

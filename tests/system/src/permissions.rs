@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use crate::{
     client::Client,
     events::event,
+    frames::{assert_error, assert_receipt},
     stack::{Stack, unique},
 };
 
@@ -14,13 +15,16 @@ fn for_connection(name: &str, connection_id: &str) -> Value {
     event
 }
 
-/// The code of `function` cannot do `event` under the role of `role_of`, and its log says why.
-async fn assert_denied(stack: &Stack, function: &str, role_of: &str, event: &Value) {
+/// The code of `function` cannot do `event` under the role of `role_of`, and its log says for want of which `action`. It is
+/// that of a hub without history and subscriptions, whose tables it would not come past.
+async fn assert_denied(stack: &Stack, function: &str, role_of: &str, event: &Value, action: &str) {
+    let changes = [("MESSAGES_TABLE", ""), ("SUBSCRIPTIONS_TABLE", "")];
     stack
-        .with_copy(function, role_of, &[], async |copy| {
+        .with_copy(function, role_of, &changes, async |copy| {
             let answer = stack.invoke(copy, event).await;
             assert!(answer.function_error.is_some(), "should have been denied: {}", answer.payload);
-            stack.wait_for_log_lines(copy, "AccessDenied", 1).await;
+            let lines = stack.wait_for_log_lines(copy, "AccessDenied", 1).await;
+            assert!(lines.iter().any(|line| line.contains(action)), "{role_of}: {lines:?}");
         })
         .await;
 }
@@ -42,9 +46,10 @@ async fn a_copy_under_the_functions_own_role_works() {
 #[tokio::test]
 async fn only_connect_may_store() {
     let stack = Stack::new().await;
-    for role in ["disconnect", "membership", "send-message"] {
+    for role in ["deliver", "disconnect", "membership", "send-message"] {
         let connection = unique("connection");
-        assert_denied(&stack, "connect", role, &for_connection("connect", &connection)).await;
+        assert_denied(&stack, "connect", role, &for_connection("connect", &connection), "dynamodb:PutItem")
+            .await;
         assert!(stack.row(&connection).await.is_none(), "the role of {role} should not be able to store");
     }
 }
@@ -55,7 +60,14 @@ async fn neither_connect_nor_membership_may_delete() {
     let alice = Client::new("alice").await;
     let connection = stack.connection_id_of(&alice).await;
     for role in ["connect", "membership"] {
-        assert_denied(&stack, "disconnect", role, &for_connection("disconnect", &connection)).await;
+        assert_denied(
+            &stack,
+            "disconnect",
+            role,
+            &for_connection("disconnect", &connection),
+            "dynamodb:DeleteItem",
+        )
+        .await;
         assert!(stack.row(&connection).await.is_some(), "the role of {role} should not be able to delete");
     }
 }
@@ -64,31 +76,113 @@ async fn neither_connect_nor_membership_may_delete() {
 async fn only_those_that_send_may_read_the_index() {
     let stack = Stack::new().await;
     let bob = Client::new("bob").await;
-    for role in ["connect", "disconnect", "membership"] {
-        assert_denied(&stack, "publish", role, &json!({"sessions": [bob.session], "message": role})).await;
+    for role in ["connect", "deliver", "disconnect", "membership"] {
+        assert_denied(
+            &stack,
+            "publish",
+            role,
+            &json!({"sessions": [bob.session], "message": role}),
+            "dynamodb:Query",
+        )
+        .await;
     }
     bob.assert_heard_nothing().await;
 }
 
 #[tokio::test]
-async fn publish_may_not_read_whose_a_connection_is() {
+async fn neither_publish_nor_deliver_may_read_whose_a_connection_is() {
     let stack = Stack::new().await;
     let alice = Client::new("alice").await;
     let connection = stack.connection_id_of(&alice).await;
-    assert_denied(&stack, "send-message", "publish", &for_connection("send-message", &connection)).await;
+    for role in ["publish", "deliver"] {
+        assert_denied(
+            &stack,
+            "send-message",
+            role,
+            &for_connection("send-message", &connection),
+            "dynamodb:GetItem",
+        )
+        .await;
+    }
 }
 
 #[tokio::test]
 async fn only_census_may_count_and_it_may_do_nothing_else() {
     let stack = Stack::new().await;
-    for role in ["connect", "disconnect", "membership", "publish", "send-message"] {
-        assert_denied(&stack, "census", role, &event("census")).await;
+    for role in ["connect", "deliver", "disconnect", "membership", "publish", "send-message"] {
+        assert_denied(&stack, "census", role, &event("census"), "dynamodb:Scan").await;
     }
-    for (route, request) in [
-        ("connect", for_connection("connect", &unique("connection"))),
-        ("disconnect", for_connection("disconnect", &unique("connection"))),
-        ("publish", json!({"sessions": [unique("session")], "message": 1})),
+    for (route, request, action) in [
+        ("connect", for_connection("connect", &unique("connection")), "dynamodb:PutItem"),
+        ("disconnect", for_connection("disconnect", &unique("connection")), "dynamodb:DeleteItem"),
+        ("publish", json!({"sessions": [unique("session")], "message": 1}), "dynamodb:Query"),
     ] {
-        assert_denied(&stack, route, "census", &request).await;
+        assert_denied(&stack, route, "census", &request, action).await;
     }
+}
+
+#[tokio::test]
+async fn those_that_send_may_invoke_the_alias_of_deliver_and_nothing_else() {
+    let stack = Stack::new().await;
+    let session = unique("bob");
+    let mut bobs = Vec::new();
+    for _ in 0..3 {
+        bobs.push(Client::in_session(&session).await);
+    }
+    let deliver_log = stack.name_of("deliver").await;
+    let alias = stack.variable("publish", "DELIVER_FUNCTION").await;
+    let (deliver, _) = alias.rsplit_once(':').expect("the alias of a function");
+    let others =
+        [deliver, &alias.replace("-deliver:", "-disconnect:"), &format!("{deliver}-of-another-hub:live")];
+    for role in ["publish", "send-message"] {
+        for function in others.into_iter().chain([&*alias]) {
+            // It keeps one recipient for itself, and the two others are a chunk each.
+            let changes = [("FANOUT_SPLIT", "1"), ("DELIVER_FUNCTION", function)];
+            stack
+                .with_copy("publish", role, &changes, async |copy| {
+                    let id = unique("message");
+                    let request = json!({"sessions": [session], "message": function, "id": id});
+                    let answer = stack.invoke(copy, &request).await.payload;
+                    assert_receipt(&answer, &json!(id), &[(&session, [3, 0, 0])]);
+                    for bob in &mut bobs {
+                        assert_eq!(bob.receive().await["id"], id);
+                    }
+                    if function == alias {
+                        stack.wait_for_log_lines(&deliver_log, &id, 2).await;
+                        let failed = stack.log_lines(copy, "hand-overs failed").await;
+                        assert_eq!(failed, Vec::<String>::new());
+                        return;
+                    }
+                    let failed = stack.wait_for_log_lines(copy, "hand-overs failed", 1).await;
+                    for part in ["403 Forbidden (AccessDeniedException)", r#""count":2"#] {
+                        assert!(failed[0].contains(part), "{function}: {failed:?}");
+                    }
+                    assert_eq!(stack.log_lines(&deliver_log, &id).await, Vec::<String>::new(), "{function}");
+                })
+                .await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_client_reaches_deliver_by_no_action() {
+    let stack = Stack::new().await;
+    let (mut alice, bob) = (Client::new("alice").await, Client::new("bob").await);
+    let connection = stack.connection_id_of(&bob).await;
+    let chunk = json!({
+        "v": 1, "session": bob.session, "kind": "connection", "frame": "forged", "sender": null,
+        "connections": [[connection, null, null]], "budget_ms": 1_000, "rate": 0,
+    });
+    for action in [json!(null), json!("deliver"), json!("Deliver"), json!("$deliver")] {
+        let mut frame = chunk.clone();
+        frame["action"] = action;
+        assert_error(&alice.ask(frame).await, "unknown_action");
+    }
+    // Nor does it by way of what it reaches.
+    let mut frame = chunk.clone();
+    frame["action"] = json!("sendMessage");
+    assert_error(&alice.ask(frame).await, "bad_request");
+    let answer = stack.invoke(&stack.name_of("publish").await, &chunk).await;
+    assert_eq!(answer.payload["errorType"], "bad_request", "{}", answer.payload);
+    bob.assert_heard_nothing().await;
 }

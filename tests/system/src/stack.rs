@@ -2,9 +2,9 @@
 
 use std::{
     collections::HashMap,
-    env,
+    env, fs,
     panic::{AssertUnwindSafe, resume_unwind},
-    process,
+    process::{self, Command},
     sync::atomic::{AtomicU32, Ordering},
     time::{SystemTime, UNIX_EPOCH},
 };
@@ -15,6 +15,7 @@ use aws_sdk_lambda::{
     primitives::Blob,
     types::{Environment, FunctionCode, FunctionConfiguration},
 };
+use base64::{Engine, prelude::BASE64_STANDARD};
 use futures::FutureExt;
 use serde_json::Value;
 use tokio::{
@@ -208,18 +209,16 @@ impl Stack {
     }
 
     async fn subscriptions_table(&self) -> &str {
-        let table = async || variables(&self.function("membership").await)["SUBSCRIPTIONS_TABLE"].clone();
-        self.subscriptions.get_or_init(table).await
+        self.subscriptions.get_or_init(|| self.variable("membership", "SUBSCRIPTIONS_TABLE")).await
     }
 
     // The history.
 
     /// Deletes what stands at a number of a session's history, 0 being its head.
     pub(crate) async fn forget(&self, session: &str, offset: u128) {
-        let history = self.function("history").await;
         self.dynamodb
             .delete_item()
-            .table_name(&variables(&history)["MESSAGES_TABLE"])
+            .table_name(self.variable("history", "MESSAGES_TABLE").await)
             .key("session_id", text(session))
             .key("offset", number(offset))
             .send()
@@ -251,6 +250,13 @@ impl Stack {
 
     pub(crate) async fn name_of(&self, route: &str) -> String {
         self.function(route).await.function_name.expect("a function has a name")
+    }
+
+    /// A variable of a function's environment.
+    pub(crate) async fn variable(&self, route: &str, name: &str) -> String {
+        variables(&self.function(route).await)
+            .remove(name)
+            .unwrap_or_else(|| panic!("{route} has no variable {name}"))
     }
 
     /// Invokes a function directly, as a backend does.
@@ -325,6 +331,28 @@ impl Stack {
         if let Err(panic) = outcome {
             resume_unwind(panic);
         }
+    }
+
+    /// Kills every process that runs the code of `route`, and says how many there were. The local stack has it in a folder
+    /// that is named by its hash.
+    pub(crate) async fn kill(&self, route: &str) -> usize {
+        let hash = self.function(route).await.code_sha256.expect("a function has code");
+        let hash = BASE64_STANDARD.decode(hash).expect("a hash is in base64");
+        let hash: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
+        let endpoint = required("AWS_ENDPOINT_URL");
+        let port = endpoint.rsplit(':').next().expect("a local stack's URL has a port");
+        let program = format!("-{port}/{hash}/bootstrap\0");
+        let processes = fs::read_dir("/proc").expect("there should be a list of processes");
+        let pids: Vec<String> = processes
+            .filter_map(|process| {
+                let process = process.ok()?;
+                let command = fs::read_to_string(process.path().join("cmdline")).ok()?;
+                command.ends_with(&program).then(|| process.file_name().into_string().ok())?
+            })
+            .collect();
+        // One may have ended by itself meanwhile.
+        let _ = Command::new("kill").arg("-KILL").args(&pids).output().expect("there should be kill");
+        pids.len()
     }
 
     async fn code_of(&self, name: &str) -> Blob {
