@@ -3,14 +3,17 @@
 # in Node.js, in one run, and prints a table with ratios. Takes some 15 minutes after the builds.
 #
 #   scripts/bench.sh [--only PART[,PART...]] [--functions-dir DIR] [--env NAME=VALUE] [--fanout N] [--rounds N] [--docs]
+#   scripts/bench.sh --only scale [--recipients N] [--functions-dir DIR] [--fanout N] [--docs]
 #   scripts/bench.sh --check | --accept
 #
-#   --only           instructions, times, tables, memory, fan-out, size, concurrency
+#   --only           instructions, times, tables, memory, fan-out, size, concurrency; or scale, which nothing else includes:
+#                    one message to very many, with and without workers. Takes root, and some 20 minutes
+#   --recipients     the connections of that message (default: 100000; one is sent to ten times as many)
 #   --functions-dir  other builds of the functions, DIR/<function>/bootstrap (default: target/lambda, built first)
 #   --env            a variable in this project's functions' environment, to see what it changes
 #   --fanout         FANOUT_CONCURRENCY of all programs (default: 64)
 #   --rounds         how often what is measured in time is repeated, to take the least (default: 10)
-#   --docs           writes the results into docs/performance.md and docs/images/performance.svg
+#   --docs           writes the results into docs/performance.md and docs/images
 #   --check          only counts the instructions of the quick builds in target/lambda-local, and fails if there are
 #                    a fifth more than bench/baseline.json accepts
 #   --accept         takes those counts for the new baseline
@@ -22,10 +25,11 @@
 . "$(dirname "${BASH_SOURCE[0]}")/lib/common.sh"
 
 out=$ROOT/target/bench
-functions='' only='' variable='' fanout=64 rounds=10 docs='' guard=''
+functions='' only='' recipients='' variable='' fanout=64 rounds=10 docs='' guard=''
 while [ $# -gt 0 ]; do
   case $1 in
     --only) only=${2:?takes the names of parts} && shift ;;
+    --recipients) recipients=${2:?takes a number} && shift ;;
     --functions-dir) functions=$(cd "${2:?takes a folder}" && pwd) && shift ;;
     --env) variable=${2:?takes NAME=VALUE} && shift ;;
     --fanout) fanout=${2:?takes a number} && shift ;;
@@ -39,9 +43,10 @@ while [ $# -gt 0 ]; do
   shift
 done
 for part in ${only//,/ }; do
-  [[ " instructions times tables memory fan-out size concurrency " == *" $part "* ]] || die "--only: there is no part $part, see --help"
+  [[ " instructions times tables memory fan-out size concurrency scale " == *" $part "* ]] || die "--only: there is no part $part, see --help"
 done
-[ -z "$docs" ] || [ -z "$only$functions" ] || die "--docs takes a whole run on the project's own build: leave out --only and --functions-dir"
+[ -z "$docs" ] || [ -z "${only#scale}$functions" ] \
+  || die "--docs takes a whole run on the project's own build: leave out --functions-dir and --only (but for --only scale)"
 
 need() { # TOOL PACKAGE
   command -v "$1" >/dev/null || die "$1 is missing: install it (Debian: apt-get install $2)"
@@ -107,19 +112,25 @@ fi
 
 ! wanted instructions || need valgrind valgrind
 certificates
-python_baseline
-node_baseline
+if [ "$only" != scale ]; then
+  python_baseline
+  node_baseline
+fi
 if [ -z "$functions" ]; then
   "$ROOT/scripts/build.sh" --arch host >/dev/null
   functions=$ROOT/target/lambda
 fi
 say "building the floor and the runner"
-run cargo build --locked --quiet --release --target "$target" -p floor >&2
+[ "$only" = scale ] || run cargo build --locked --quiet --release --target "$target" -p floor >&2
 run cargo build --locked --quiet --profile local --target "$target" -p bench-runner >&2
 
-options=(--functions "$functions" --floor "$ROOT/target/$target/release/floor" --python "$out/python/bin/python"
-  --app "$ROOT/bench/python" --node "$out/node" --out "$out" --trusted "$out/certificates/trusted.pem" --concurrency "$fanout" --rounds "$rounds")
+options=(--functions "$functions" --out "$out" --trusted "$out/certificates/trusted.pem" --concurrency "$fanout" --rounds "$rounds")
+[ "$only" = scale ] || options+=(--floor "$ROOT/target/$target/release/floor" --python "$out/python/bin/python"
+  --app "$ROOT/bench/python" --node "$out/node")
+[ -z "$recipients" ] || options+=(--recipients "$recipients")
 [ -z "$only" ] || options+=(--only "$only")
 [ -z "$variable" ] || options+=(--env "$variable")
 [ -z "$docs" ] || options+=(--docs "$docs")
+# Where functions are that another one invokes.
+export HUB_FUNCTIONS_DIR=$functions
 run "$ROOT/target/$target/local/bench-runner" "${options[@]}"

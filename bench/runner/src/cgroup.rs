@@ -1,10 +1,16 @@
 //! A control group that gives a process the share of a processor that Lambda gives at a memory size.
 
-use std::{fs, io, path::PathBuf};
+use std::{
+    fs, io,
+    path::PathBuf,
+    sync::atomic::{AtomicU32, Ordering},
+};
 
 /// The memory size, in MB, at which Lambda gives one whole processor.
 const ONE_CPU_MB: u32 = 1769;
 const PERIOD_US: u32 = 20_000;
+/// How many were made: each has a name of its own.
+static MADE: AtomicU32 = AtomicU32::new(0);
 
 /// A control group with a quota, removed when it is dropped.
 pub(crate) struct Quota(PathBuf);
@@ -13,7 +19,7 @@ impl Quota {
     /// The share of a function with `memory_mb`; an error where this user or system cannot set one.
     pub(crate) fn of_memory(memory_mb: u32) -> io::Result<Self> {
         let quota_us = PERIOD_US * memory_mb / ONE_CPU_MB;
-        let name = format!("hub-bench-{}", std::process::id());
+        let name = format!("hub-bench-{}-{}", std::process::id(), MADE.fetch_add(1, Ordering::Relaxed));
         let (unified, v1) = (PathBuf::from("/sys/fs/cgroup"), PathBuf::from("/sys/fs/cgroup/cpu"));
         let quota = if v1.is_dir() { Self(v1.join(name)) } else { Self(unified.join(name)) };
         fs::create_dir(&quota.0)?;

@@ -1,6 +1,10 @@
 //! What a million messages cost at AWS's list prices, with the durations that were measured.
 
-use crate::report::{Point, markdown};
+use crate::{
+    measure::grouped,
+    report::{Point, markdown},
+    scale::{ACCOUNTS, DEFAULT_MB, Estimate, default_rate, number},
+};
 
 /// Dollars for a million, us-east-1, without free tiers; `docs/performance.md` says where they are from.
 const GATEWAY_MESSAGE: f64 = 1.00;
@@ -58,6 +62,53 @@ pub(crate) fn table(points: &[Point], concurrency: usize, python_post: Option<f6
         ]
     };
     Some(markdown(head.map(String::from).to_vec(), [1, 10, 100, 1_000].map(row).to_vec()))
+}
+
+/// One message from a backend to very many, by arithmetic: a line for each number of recipients, without and with workers, where
+/// one function posts `post_rate` times per second.
+pub(crate) fn large(post_rate: f64) -> String {
+    const MILLION: f64 = 1e6;
+    let head = [
+        "recipients",
+        "workers",
+        "time",
+        "API Gateway",
+        "publish",
+        "deliver",
+        "invocations",
+        "reads",
+        "logs",
+        "**sum**",
+    ];
+    let rate = default_rate(ACCOUNTS[1]);
+    let row = |(recipients, workers): (usize, usize)| {
+        let Estimate { seconds, worker_seconds, chunks } =
+            Estimate::new(recipients, workers, rate, post_rate);
+        let lambda = |seconds: f64| seconds * f64::from(DEFAULT_MB) / 1024.0 * LAMBDA_GB_SECOND;
+        let invocations = number(1 + chunks);
+        let units = 0.5 * (number(recipients) * ROW_BYTES / HALF_UNIT_BYTES).ceil();
+        let parts = [
+            number(recipients) * GATEWAY_MESSAGE,
+            lambda(seconds),
+            lambda(worker_seconds),
+            invocations * LAMBDA_REQUEST,
+            units * READ_UNIT,
+            // Some 1 KB for each invocation.
+            invocations * LOG_GB,
+        ]
+        .map(|million| million / MILLION);
+        let mut row = vec![
+            grouped(recipients),
+            if workers == 0 { "none".into() } else { workers.to_string() },
+            format!("{seconds:.1} s"),
+        ];
+        row.extend(parts.map(|part| format!("${part:.5}")));
+        row.push(format!("**${:.5}**", parts.iter().sum::<f64>()));
+        row
+    };
+    let sizes = [10_000, 100_000, 1_000_000];
+    let rows = sizes.iter().flat_map(|size| [(*size, 0), (*size, 4)]).map(row);
+    markdown(head.map(String::from).to_vec(), rows.collect())
 }
 
 fn dollars(amount: f64) -> String {

@@ -15,6 +15,7 @@ mod cost;
 mod measure;
 mod program;
 mod report;
+mod scale;
 
 use std::{
     collections::BTreeMap,
@@ -29,6 +30,7 @@ use crate::{
     measure::Bench,
     program::Program,
     report::{Figure, Point},
+    scale::Sample,
 };
 
 /// What the counts of instructions may grow by before the guard objects.
@@ -43,6 +45,7 @@ async fn main() -> ExitCode {
     }
 
     let only = options.take("only");
+    let recipients = options.take("recipients").map_or(100_000, |text| number(&text));
     let wanted = |part: &str| only.as_deref().is_none_or(|only| only.split(',').any(|word| word == part));
     let mut figures = Vec::new();
     if wanted("instructions") {
@@ -63,6 +66,8 @@ async fn main() -> ExitCode {
     if wanted("size") {
         figures.extend(bench.sizes());
     }
+    // It takes as long as all the rest together.
+    let samples = if only.is_some() && wanted("scale") { bench.scale(recipients).await } else { Vec::new() };
     let points = if wanted("concurrency") { bench.concurrency().await } else { Vec::new() };
 
     let when = report::circumstances();
@@ -71,34 +76,52 @@ async fn main() -> ExitCode {
         "fanout_concurrency": bench.concurrency,
         "figures": figures.iter().map(Figure::json).collect::<Vec<_>>(),
         "concurrency": points.iter().map(Point::json).collect::<Vec<_>>(),
+        "scale": samples.iter().map(Sample::json).collect::<Vec<_>>(),
     });
     let results = bench.out.join("results.json");
     fs::write(&results, format!("{json:#}\n")).expect("the results' folder can be written");
 
+    let measured = |table: String| format!("Measured {when}.\n\n{table}");
     let mut parts = Vec::new();
     if !figures.is_empty() {
-        parts.push(("table", report::table(&figures)));
+        parts.push(("table", measured(report::table(&figures))));
     }
     if !points.is_empty() {
-        parts.push(("concurrency", report::concurrency_table(&points)));
+        parts.push(("concurrency", measured(report::concurrency_table(&points))));
     }
     let fan_out = figures.iter().find(|figure| figure.key == "fan_out");
     let python_post = fan_out.and_then(|figure| Some(figure.values[2]? / 10_000.0));
     if let Some(table) = cost::table(&points, bench.concurrency, python_post) {
-        parts.push(("cost", table));
+        parts.push(("cost", measured(table)));
     }
-    println!("Measured {when}.\n");
-    for (_, table) in &parts {
-        println!("{table}");
+    if !samples.is_empty() {
+        let post_rate = post_rate();
+        let computed = |table: String| {
+            format!(
+                "Arithmetic, not measured, where one function posts {post_rate:.0} times per second.\n\n{table}"
+            )
+        };
+        parts.push(("scale", measured(scale::free_table(&samples))));
+        parts.push(("scale-quota", measured(scale::account_table(&samples))));
+        parts.push(("scale-arithmetic", computed(scale::estimates(post_rate))));
+        parts.push(("scale-cost", computed(cost::large(post_rate))));
+    }
+    for (_, text) in &parts {
+        println!("{text}");
     }
     eprintln!("as JSON: {}", results.display());
     if let Some(page) = options.take("docs") {
-        let text = parts.into_iter().fold(read(&page), |text, (name, table)| {
-            replaced(&text, name, &format!("Measured {when}.\n\n{table}"))
-        });
+        let text = parts.into_iter().fold(read(&page), |page, (name, text)| replaced(&page, name, &text));
         fs::write(&page, text).expect("the page can be written");
-        let drawing = PathBuf::from(&page).with_file_name("images").join("performance.svg");
-        fs::write(drawing, chart::draw(&figures, &when)).expect("the drawing can be written");
+        let images = PathBuf::from(&page).with_file_name("images");
+        let mut drawings = Vec::new();
+        if !figures.is_empty() {
+            drawings.push(("performance.svg", chart::draw(&figures, &when)));
+        }
+        drawings.extend(chart::draw_scale(&samples, &when).map(|drawing| ("scale.svg", drawing)));
+        for (name, drawing) in drawings {
+            fs::write(images.join(name), drawing).expect("the drawing can be written");
+        }
     }
     ExitCode::SUCCESS
 }
@@ -136,6 +159,18 @@ fn replaced(text: &str, name: &str, by: &str) -> String {
     format!("{before}{open}\n{by}\n{close}{after}")
 }
 
+/// How often per second one function of the default size posts, to go by the table of that on the page.
+fn post_rate() -> f64 {
+    let page = read(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/performance.md"));
+    let row = page.lines().find(|line| line.starts_with("| 10 ms") && line.contains("| 512 MB"));
+    let cell = row.and_then(|row| row.split('|').nth(6)?.trim().split_once("/s")?.0.parse().ok());
+    cell.expect("the page has the table of concurrency")
+}
+
+fn number(text: &str) -> usize {
+    text.parse().expect("a number is given")
+}
+
 fn read(path: &str) -> String {
     fs::read_to_string(path).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
@@ -169,7 +204,6 @@ impl Options {
 
     fn bench(&mut self) -> Bench {
         let functions = PathBuf::from(self.need("functions"));
-        let number = |text: String| text.parse().expect("a number is given");
         let mut hub = Program::new("send-message", functions.join("send-message/bootstrap"));
         hub.variables.extend(self.take("env").as_deref().and_then(variable));
         let mut programs = vec![hub];
@@ -184,8 +218,8 @@ impl Options {
             programs,
             trusted: self.need("trusted").into(),
             out: self.need("out").into(),
-            concurrency: number(self.need("concurrency")),
-            rounds: self.take("rounds").map_or(1, number),
+            concurrency: number(&self.need("concurrency")),
+            rounds: self.take("rounds").map_or(1, |text| number(&text)),
             limits: BTreeMap::new(),
         }
     }

@@ -31,10 +31,10 @@ const COUNTS: u32 = 3;
 /// How often they are counted at most, where one count fails or is above its limit.
 const MOST_COUNTS: u32 = 8;
 /// How long `@connections` takes for a post at best.
-const POST: Duration = Duration::from_millis(10);
+pub(crate) const POST: Duration = Duration::from_millis(10);
 
 /// How long DynamoDB takes for a call.
-const TABLE_CALL: Duration = Duration::from_millis(5);
+pub(crate) const TABLE_CALL: Duration = Duration::from_millis(5);
 
 /// What is measured, and where what comes of it lies.
 pub(crate) struct Bench {
@@ -56,11 +56,11 @@ pub(crate) struct Bench {
 }
 
 impl Bench {
-    fn setting(&self) -> Setting<'_> {
+    pub(crate) fn setting(&self) -> Setting<'_> {
         Setting { concurrency: self.concurrency, callgrind: None, trusted: &self.trusted }
     }
 
-    async fn world(&self, crowd: usize) -> World {
+    pub(crate) async fn world(&self, crowd: usize) -> World {
         program::world(self.trusted.parent().expect("it is in a folder"), crowd).await
     }
 
@@ -152,7 +152,7 @@ impl Bench {
         figures
     }
 
-    fn other(&self, name: &'static str) -> Program {
+    pub(crate) fn other(&self, name: &'static str) -> Program {
         Program::new(name, self.functions.join(name).join("bootstrap"))
     }
 
@@ -375,7 +375,7 @@ impl Bench {
 
 /// A gateway that takes every frame, and this long for it. Not with tokio's timer, which counts whole milliseconds: all
 /// posts of a millisecond would be answered together, and the processor would idle and be overrun by turns.
-fn slow_gateway(world: &World, latency: Duration) {
+pub(crate) fn slow_gateway(world: &World, latency: Duration) {
     let (waiting, queue) = mpsc::channel::<(Instant, Arc<Semaphore>)>();
     thread::spawn(move || {
         for (due, gate) in queue {

@@ -17,6 +17,9 @@ pub(crate) const ONE: &str = "one";
 /// A session with all the others.
 pub(crate) const CROWD: &str = "crowd";
 
+/// Lambda's longest time for an invocation.
+const LONGEST: Duration = Duration::from_secs(900);
+
 /// A program that does what send-message does.
 pub(crate) struct Program {
     /// Its column in the table.
@@ -38,6 +41,16 @@ pub(crate) struct Setting<'a> {
     pub(crate) callgrind: Option<&'a Path>,
     /// The authorities that it trusts, those of the world and as many more as on AWS.
     pub(crate) trusted: &'a Path,
+}
+
+impl Setting<'_> {
+    /// What it says to any program.
+    pub(crate) fn environment(&self) -> [(&'static str, PathBuf); 4] {
+        let concurrency = self.concurrency.to_string().into();
+        let trusted = |name| (name, self.trusted.to_owned());
+        let [sdk, openssl, node] = ["AWS_CA_BUNDLE", "SSL_CERT_FILE", "NODE_EXTRA_CA_CERTS"].map(trusted);
+        [("FANOUT_CONCURRENCY", concurrency), sdk, openssl, node]
+    }
 }
 
 /// A running program.
@@ -90,10 +103,7 @@ impl Program {
                 command.arg(format!("--callgrind-out-file={}", file.display())).arg(&self.command[0]);
             }
             command.args(arguments).envs(self.variables.iter().cloned());
-            command.env("FANOUT_CONCURRENCY", setting.concurrency.to_string());
-            for name in ["AWS_CA_BUNDLE", "SSL_CERT_FILE", "NODE_EXTRA_CA_CERTS"] {
-                command.env(name, setting.trusted);
-            }
+            command.envs(setting.environment());
         };
         let started = Instant::now();
         let function = Function::start_with(executable, world, adjust).await;
@@ -135,10 +145,18 @@ impl Process<'_> {
         self.invoke(granted(SENDER, "senders", &frame(session)), recipients).await
     }
 
+    /// Has publish send a message to a session, in as much time as a backend can give it.
+    pub(crate) async fn publish(&self, session: &str) -> Outcome {
+        let message = json!({ "sessions": [session], "message": { "text": "Hello, hub" }, "id": "m-1" });
+        let outcome = self.function.invoke(message.to_string(), LONGEST).await;
+        self.idle().await;
+        outcome
+    }
+
     /// Hands over an event and checks how many posts came of it.
     pub(crate) async fn invoke(&self, payload: String, posts: usize) -> Result<Outcome, String> {
         let before = self.world.gateway.posts().len();
-        let outcome = self.function.invoke(payload, Duration::from_secs(900)).await;
+        let outcome = self.function.invoke(payload, LONGEST).await;
         self.idle().await;
         let made = self.world.gateway.posts().len() - before;
         if made == posts && matches!(outcome.ending, Ending::Response(_)) {

@@ -1,0 +1,379 @@
+//! One message to very many, posted by one function and by several: how long it takes, and what it takes.
+
+use std::{
+    convert::Infallible,
+    fs,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use harness::{Answer, Ending, Function, Gateway, World};
+use serde_json::{Value, json};
+use tokio::time::interval;
+
+use crate::{
+    cgroup::Quota,
+    measure::{Bench, POST, TABLE_CALL, grouped, slow_gateway},
+    program::{CROWD, ONE},
+    report::{Unit, markdown},
+};
+
+/// The default of `FANOUT_SPLIT`.
+pub(crate) const SPLIT: usize = 4_000;
+/// The connections of a chunk.
+pub(crate) const CHUNK: usize = 2_000;
+/// Lambda's smallest size, so that this machine is large enough for many such functions.
+const SMALL_MB: u32 = 128;
+/// The default size.
+pub(crate) const DEFAULT_MB: u32 = 512;
+/// What an account may ask of API Gateway per second, in some regions and in the others. As many again in half a second are its burst.
+pub(crate) const ACCOUNTS: [usize; 2] = [2_500, 10_000];
+/// How often what nothing but the machine bounds is repeated, for the least of it.
+const ROUNDS: usize = 2;
+/// Clients that connect meanwhile, per second.
+const HANDSHAKES: u32 = 50;
+
+/// A message to many, and what bounds its posts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Case {
+    pub(crate) recipients: usize,
+    /// Of each function.
+    pub(crate) memory_mb: u32,
+    /// `FANOUT_WORKERS`; 0 where nothing is handed out.
+    pub(crate) workers: usize,
+    /// `FANOUT_RATE`; 0 is any number.
+    pub(crate) rate: usize,
+    /// What the account may ask of API Gateway, if there is a bound. Clients then connect meanwhile.
+    pub(crate) account: Option<usize>,
+}
+
+/// How it went.
+pub(crate) struct Sample {
+    pub(crate) case: Case,
+    wall: Duration,
+    /// Of the function that has the message, and of all others.
+    cpu: [Duration; 2],
+    /// The most memory of the function that has the message, and of any other.
+    peaks: [Option<u64>; 2],
+    chunks: usize,
+    /// Posts that the account's quota refused.
+    refused: usize,
+    handshakes: Handshakes,
+    failed: u64,
+    /// How busy the machine was, from 0 to 1.
+    busy: f64,
+}
+
+/// A process and what holds it to its share of a processor.
+type Held = (Arc<Function>, Quota);
+
+/// Clients that connected while the message was posted.
+#[derive(Default, Clone, Copy)]
+struct Handshakes {
+    asked: u32,
+    refused: u32,
+}
+
+/// The default of `FANOUT_RATE` in such an account.
+pub(crate) fn default_rate(account: usize) -> usize {
+    account * 4 / 5
+}
+
+impl Bench {
+    /// A message to so many, and one to ten times as many, with and without workers, bounds and quotas.
+    pub(crate) async fn scale(&self, recipients: usize) -> Vec<Sample> {
+        let free = |workers| Case { recipients, memory_mb: SMALL_MB, workers, rate: 0, account: None };
+        let mut samples: Vec<Sample> = Vec::new();
+        for _ in 0..ROUNDS {
+            for workers in [0, 1, 2, 4, 8, 16] {
+                let sample = self.large(free(workers)).await;
+                match samples.iter_mut().find(|known| known.case == sample.case) {
+                    Some(known) if known.wall <= sample.wall => {}
+                    Some(known) => *known = sample,
+                    None => samples.push(sample),
+                }
+            }
+        }
+        samples.push(self.large(Case { recipients: 10 * recipients, ..free(8) }).await);
+        let [some, most] = ACCOUNTS;
+        let bound = default_rate(some);
+        for (workers, rate) in [(4, 0), (8, 0), (1, bound), (2, bound), (4, bound), (8, bound)] {
+            samples.push(self.large(Case { rate, account: Some(some), ..free(workers) }).await);
+        }
+        for (account, workers, rate) in
+            [(some, 4, bound), (most, 0, 0), (most, 4, 0), (most, 4, default_rate(most))]
+        {
+            let case = Case { memory_mb: DEFAULT_MB, account: Some(account), rate, ..free(workers) };
+            samples.push(self.large(case).await);
+        }
+        samples
+    }
+
+    async fn large(&self, case: Case) -> Sample {
+        let Case { recipients, memory_mb, workers, rate, account } = case;
+        let mut world = self.world(recipients).await;
+        if workers > 0 {
+            world = world.with_workers(SPLIT, workers, rate);
+        }
+        slow_gateway(&world, POST);
+        world.table.script(|_, _| Answer::Serve.after(TABLE_CALL));
+        let others = self.workers(&world, memory_mb);
+
+        let publish = self.other("publish").start(&world, self.setting()).await;
+        publish.publish(ONE).await;
+        let share = share(memory_mb);
+        share.hold(publish.pid()).expect("a process of ours can be moved");
+        if let Some(account) = account {
+            world.gateway.quota(number(account), number(account / 2));
+        }
+        let (before, busy) = (publish.cpu(), Busy::now());
+        let mut handshakes = Handshakes::default();
+        let outcome = tokio::select! {
+            outcome = publish.publish(CROWD) => outcome,
+            never = handshakes.come(&world.gateway) => match never {},
+        };
+        let busy = Busy::now().since(&busy);
+        let Ending::Response(receipt) = &outcome.ending else { panic!("no receipt: {outcome:?}") };
+        let count = |name: &str| receipt[name].as_u64().unwrap_or_default();
+        let (delivered, failed) = (count("delivered"), count("failed"));
+        let is_whole = delivered + failed == recipients as u64 && (account.is_some() || failed == 0);
+        assert!(is_whole, "the receipt does not add up: {receipt}");
+
+        let (mut cpu, mut largest) = (Duration::ZERO, None);
+        for (function, _) in others.lock().expect("nothing panics with the lock").iter() {
+            cpu += function.cpu_time();
+            largest = largest.max(Some(function.peak_memory()));
+            // Only then can its control group be removed.
+            function.kill();
+        }
+        let sample = Sample {
+            case,
+            wall: outcome.took,
+            cpu: [publish.cpu() - before, cpu],
+            peaks: [Some(publish.peak_memory()), largest],
+            chunks: world.lambda.invokes().len(),
+            refused: world.gateway.posts().iter().filter(|post| !post.taken).count(),
+            handshakes,
+            failed,
+            busy,
+        };
+        eprintln!("{}", sample.json());
+        sample
+    }
+
+    /// The functions that will be invoked, each held to the share of a processor of its size.
+    fn workers(&self, world: &World, memory_mb: u32) -> Arc<Mutex<Vec<Held>>> {
+        let environment = self.setting().environment();
+        world.lambda.adjust(move |command| {
+            command.envs(environment.clone());
+        });
+        let started = Arc::new(Mutex::new(Vec::new()));
+        let functions = started.clone();
+        world.lambda.on_start(move |function| {
+            let share = share(memory_mb);
+            share.hold(function.pid()).expect("a process of ours can be moved");
+            started.lock().expect("nothing panics with the lock").push((function.clone(), share));
+        });
+        functions
+    }
+}
+
+fn share(memory_mb: u32) -> Quota {
+    Quota::of_memory(memory_mb).expect("a control group can be made, which takes root")
+}
+
+impl Handshakes {
+    async fn come(&mut self, gateway: &Gateway) -> Infallible {
+        let mut next = interval(Duration::from_secs(1) / HANDSHAKES);
+        loop {
+            next.tick().await;
+            self.asked += 1;
+            self.refused += u32::from(!gateway.handshake());
+        }
+    }
+}
+
+/// The time that the machine's processors have had, and what of it they were busy.
+struct Busy {
+    busy: u64,
+    all: u64,
+}
+
+impl Busy {
+    fn now() -> Self {
+        let stat = fs::read_to_string("/proc/stat").expect("Linux has this file");
+        let line = stat.lines().next().unwrap_or_default();
+        let times: Vec<u64> = line.split_whitespace().skip(1).filter_map(|time| time.parse().ok()).collect();
+        // The fourth and the fifth are idle; those of guests, at the end, are in others.
+        let idle: u64 = times.iter().skip(3).take(2).sum();
+        let all = times.iter().take(8).sum();
+        Self { busy: all - idle, all }
+    }
+
+    fn since(&self, before: &Self) -> f64 {
+        number(self.busy - before.busy) / number(self.all - before.all).max(1.0)
+    }
+}
+
+#[allow(clippy::cast_precision_loss, reason = "far below 2^53")]
+pub(crate) fn number(count: impl TryInto<u64>) -> f64 {
+    count.try_into().unwrap_or_default() as f64
+}
+
+/// How long a message takes by arithmetic, in seconds, where one function posts `post_rate` times per second.
+pub(crate) struct Estimate {
+    pub(crate) seconds: f64,
+    /// Of all functions that chunks are handed to.
+    pub(crate) worker_seconds: f64,
+    pub(crate) chunks: usize,
+}
+
+impl Estimate {
+    pub(crate) fn new(recipients: usize, workers: usize, rate: usize, post_rate: f64) -> Self {
+        let beyond = recipients.saturating_sub(SPLIT);
+        let chunks = if workers == 0 { 0 } else { beyond / CHUNK };
+        if chunks == 0 {
+            return Self { seconds: number(recipients) / post_rate, worker_seconds: 0.0, chunks };
+        }
+        let paced = if rate == 0 { post_rate } else { post_rate.min(number(rate / (workers + 1))) };
+        let rounds = chunks.div_ceil(workers);
+        // What fills no chunk is posted meanwhile.
+        let seconds = number(SPLIT) / post_rate + number(rounds * CHUNK) / paced;
+        Self { seconds, worker_seconds: number(chunks * CHUNK) / paced, chunks }
+    }
+}
+
+impl Sample {
+    fn cpu(&self) -> Duration {
+        self.cpu.iter().sum()
+    }
+
+    pub(crate) fn seconds(&self) -> f64 {
+        self.wall.as_secs_f64()
+    }
+
+    /// Processor time for each recipient that the function with the message handed out; nothing where it handed out none.
+    fn hand_over_cpu(&self) -> Option<f64> {
+        let handed = number(self.chunks * CHUNK);
+        let others = self.cpu[1].as_secs_f64();
+        let own = (number(self.case.recipients) - handed) * others / handed;
+        Some((self.cpu[0].as_secs_f64() - own) / handed).filter(|_| self.chunks > 0)
+    }
+
+    pub(crate) fn json(&self) -> Value {
+        let Case { recipients, memory_mb, workers, rate, account } = self.case;
+        let [own_cpu, worker_cpu] = self.cpu.map(|cpu| cpu.as_secs_f64());
+        json!({
+            "recipients": recipients,
+            "memory_mb": memory_mb,
+            "workers": workers,
+            "rate": rate,
+            "account_quota": account,
+            "wall_seconds": self.seconds(),
+            "publish_cpu_seconds": own_cpu,
+            "deliver_cpu_seconds": worker_cpu,
+            "publish_peak_bytes": self.peaks[0],
+            "deliver_peak_bytes": self.peaks[1],
+            "hand_over_cpu_seconds": self.hand_over_cpu(),
+            "chunks": self.chunks,
+            "posts_refused": self.refused,
+            "handshakes": self.handshakes.asked,
+            "handshakes_refused": self.handshakes.refused,
+            "failed": self.failed,
+            "machine_busy": self.busy,
+        })
+    }
+}
+
+/// What nothing but the machine bounds.
+pub(crate) fn free_table(samples: &[Sample]) -> String {
+    let head = [
+        "connections",
+        "workers",
+        "time",
+        "posts per second",
+        "of one function",
+        "CPU per post",
+        "memory of publish",
+        "largest of deliver",
+        "machine",
+    ];
+    let alone = samples.iter().find(|sample| sample.case.workers == 0);
+    let rate = |sample: &Sample| number(sample.case.recipients) / sample.seconds();
+    let memory = |peak: Option<u64>| peak.map_or(String::new(), |peak| Unit::Bytes.text(number(peak)));
+    let row = |sample: &Sample| {
+        let case = sample.case;
+        let post = sample.cpu().as_secs_f64() / number(case.recipients);
+        vec![
+            grouped(case.recipients),
+            if case.workers == 0 { "none".into() } else { case.workers.to_string() },
+            format!("{:.1} s", sample.seconds()),
+            format!("{:.0}", rate(sample)),
+            alone.map_or(String::new(), |alone| format!("{:.1} ×", rate(sample) / rate(alone))),
+            Unit::Seconds.text(post),
+            memory(sample.peaks[0]),
+            memory(sample.peaks[1]),
+            format!("{:.0} % busy", sample.busy * 100.0),
+        ]
+    };
+    let free = samples.iter().filter(|sample| sample.case.account.is_none());
+    markdown(head.map(String::from).to_vec(), free.map(row).collect())
+}
+
+/// What an account's quota bounds.
+pub(crate) fn account_table(samples: &[Sample]) -> String {
+    let head = [
+        "account's quota",
+        "memory",
+        "workers",
+        "`rate`",
+        "time",
+        "posts refused",
+        "handshakes refused",
+        "failed",
+        "machine",
+    ];
+    let row = |sample: &Sample| {
+        let case = sample.case;
+        let Handshakes { asked, refused } = sample.handshakes;
+        vec![
+            case.account.map_or(String::new(), grouped),
+            format!("{} MB", case.memory_mb),
+            if case.workers == 0 { "none".into() } else { case.workers.to_string() },
+            if case.rate == 0 { "none".into() } else { grouped(case.rate) },
+            format!("{:.1} s", sample.seconds()),
+            grouped(sample.refused),
+            format!("{refused} of {}", grouped(asked as usize)),
+            sample.failed.to_string(),
+            format!("{:.0} % busy", sample.busy * 100.0),
+        ]
+    };
+    let bound = samples.iter().filter(|sample| sample.case.account.is_some());
+    markdown(head.map(String::from).to_vec(), bound.map(row).collect())
+}
+
+/// How long messages take by arithmetic, where one function posts `post_rate` times per second.
+pub(crate) fn estimates(post_rate: f64) -> String {
+    let sizes = [10_000, 100_000, 1_000_000];
+    let mut head = ["account's quota", "`rate`", "`workers`"].map(String::from).to_vec();
+    head.extend(sizes.map(|size| format!("{} connections", grouped(size))));
+    let row = |(account, rate, workers): (usize, usize, usize)| {
+        let or_none = |number| if number == 0 { "none".to_owned() } else { grouped(number) };
+        let mut row = vec![grouped(account), or_none(rate), or_none(workers)];
+        row.extend(
+            sizes.map(|size| format!("{:.1} s", Estimate::new(size, workers, rate, post_rate).seconds)),
+        );
+        row
+    };
+    let [some, most] = ACCOUNTS;
+    let raised = 10 * most;
+    let rows = [
+        (most, 0, 0),
+        (most, default_rate(most), 4),
+        (most, default_rate(most), 8),
+        (some, default_rate(some), 4),
+        (some, default_rate(some), 8),
+        (raised, default_rate(raised), 30),
+    ];
+    markdown(head, rows.map(row).to_vec())
+}
