@@ -8,7 +8,7 @@ use hub::{
     config::Variables,
     deadline::Deadline,
     failure::Failure,
-    fanout::{Expired, Fanout, Limits, Report},
+    fanout::{Fanout, Limits, Report, Role},
     posts::{Connections, Gateway},
     protocol::Counts,
     registry::Registry,
@@ -42,7 +42,7 @@ impl Handler {
         })
     }
 
-    /// Whatever fails here, whoever has sent the chunk posts it itself.
+    /// Whatever fails here, the planner posts the chunk itself.
     pub(crate) async fn handle(&self, payload: &RawValue, context: &Context) -> Result<Outcome, Failure> {
         let started = Instant::now();
         let delivered = self.deliver(payload, context, started).await;
@@ -57,7 +57,7 @@ impl Handler {
     ) -> Result<Outcome, Failure> {
         let chunk = Chunk::parse(payload.get())?;
         let (session, recipients) = (chunk.session()?, chunk.recipients());
-        // Whoever has sent the chunk remembers them: the next one may come to another process.
+        // The planner remembers them, since the next chunk may come to another process.
         let stragglers = Stragglers::default();
         let fanout = Fanout {
             sessions: std::slice::from_ref(&session),
@@ -67,16 +67,15 @@ impl Handler {
             stragglers: &stragglers,
             limits: self.limits,
             sender: chunk.sender.as_deref(),
-            expired: Expired::Returned,
-            workers: None,
+            role: Role::Worker,
             deadline: Deadline::of_worker(context.deadline(), chunk.budget()),
         };
         let frame = Payload::new(chunk.frame.as_bytes().to_vec());
         let mut report = Report::default();
         // Boxed, because it is large.
         let delivering = Box::pin(fanout.deliver_to(recipients.clone(), frame, chunk.rate, &mut report));
-        let expired = delivering.await?;
-        let outcome = Outcome::new(report, &recipients, &expired, |id| stragglers.suspects(id));
+        let left = delivering.await?;
+        let outcome = Outcome::new(report, &recipients, &left);
         log(&chunk.frame, session.as_str(), recipients.len(), &outcome, started);
         Ok(outcome)
     }
@@ -97,7 +96,7 @@ fn log(frame: &str, session_id: &str, connections: usize, outcome: &Outcome, sta
         delivered,
         gone,
         failed,
-        expired = outcome.expired.len(),
+        left = outcome.left.len(),
         retries = outcome.retries,
         throttled = outcome.throttled,
         pruned = outcome.pruned,

@@ -72,7 +72,7 @@ impl<'a> Chunk<'a> {
     ///
     /// # Errors
     ///
-    /// It is none, or one of another version. The text holds nothing of it.
+    /// The payload is no chunk, or one of another version. The text quotes nothing of it.
     pub fn parse(payload: &str) -> Result<Chunk<'static>, Failure> {
         #[derive(Deserialize)]
         struct Version {
@@ -101,7 +101,7 @@ impl<'a> Chunk<'a> {
     ///
     /// # Errors
     ///
-    /// What it is named by is no session id.
+    /// The name is no session id.
     pub fn session(&self) -> Result<SessionId, Failure> {
         SessionId::parse(&self.session).ok_or_else(|| Failure::Event("`session` is no session id".into()))
     }
@@ -118,23 +118,22 @@ impl<'a> Chunk<'a> {
         self.connections.iter().map(recipient).collect()
     }
 
-    /// How long to post from its arrival on.
+    /// How long the function may post, from when the chunk arrives.
     #[must_use]
     pub fn budget(&self) -> Duration {
         Duration::from_millis(self.budget_ms)
     }
 }
 
-/// What became of a chunk's recipients. Each is in exactly one count, or has expired.
+/// What became of a chunk's recipients. Each is in exactly one count, or left.
 #[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Outcome {
     /// Their ends.
     #[serde(flatten)]
     pub counts: Counts,
-    /// The places in the chunk of those that had expired by this function's clock when it came to them.
-    pub expired: Vec<usize>,
-    /// The places of those that were given up and would only hold up the next message too.
-    pub stragglers: Vec<usize>,
+    /// The places in the chunk of those that the function which sent it is to look after itself: that have expired, by another
+    /// clock, or were not reached within a short time.
+    pub left: Vec<usize>,
     /// As in a [`Report`].
     pub retries: u64,
     /// As in a [`Report`].
@@ -148,23 +147,14 @@ pub struct Outcome {
 }
 
 impl Outcome {
-    /// The outcome of a fan-out to these recipients of one session.
+    /// The outcome of a fan-out to these recipients of one session, some of whom are `left`.
     #[must_use]
-    pub fn new(
-        report: Report,
-        recipients: &[Recipient],
-        expired: &[Recipient],
-        is_straggler: impl Fn(&str) -> bool,
-    ) -> Self {
-        let expired: HashSet<&str> = expired.iter().map(|one| one.connection_id.as_str()).collect();
-        let places = |is_one: &dyn Fn(&str) -> bool| {
-            let ids = recipients.iter().map(|one| one.connection_id.as_str()).enumerate();
-            ids.filter(|(_, id)| is_one(id)).map(|(place, _)| place).collect()
-        };
+    pub fn new(report: Report, recipients: &[Recipient], left: &[Recipient]) -> Self {
+        let left: HashSet<&str> = left.iter().map(|one| one.connection_id.as_str()).collect();
+        let is_left = |(_, one): &(usize, &Recipient)| left.contains(one.connection_id.as_str());
         Self {
             counts: report.sessions.first().map(|session| session.counts).unwrap_or_default(),
-            expired: places(&|id| expired.contains(id)),
-            stragglers: places(&is_straggler),
+            left: recipients.iter().enumerate().filter(is_left).map(|(place, _)| place).collect(),
             retries: report.retries,
             throttled: report.throttled,
             pruned: report.pruned,
@@ -177,12 +167,11 @@ impl Outcome {
     #[must_use]
     pub fn is_of(&self, recipients: usize) -> bool {
         let Counts { delivered, gone, failed } = self.counts;
-        let counted = [delivered, gone, failed, self.expired.len() as u64];
+        let counted = [delivered, gone, failed, self.left.len() as u64];
         let sum = counted.iter().try_fold(0_u64, |sum, count| sum.checked_add(*count));
-        let are_places = |places: &[usize]| {
-            places.is_sorted_by(|one, next| one < next) && places.last().is_none_or(|last| *last < recipients)
-        };
-        sum == Some(recipients as u64) && are_places(&self.expired) && are_places(&self.stragglers)
+        sum == Some(recipients as u64)
+            && self.left.is_sorted_by(|one, next| one < next)
+            && self.left.last().is_none_or(|last| *last < recipients)
     }
 }
 
@@ -251,8 +240,8 @@ mod tests {
         let counts = Counts { delivered: 2, gone: 0, failed: 1 };
         let session = SessionCounts { counts, ..SessionCounts::new(SessionId::parse("s").unwrap()) };
         let report = Report { sessions: vec![session], retries: 3, ..Report::default() };
-        let outcome = Outcome::new(report, &recipients, &recipients[2..3], |id| id == "b");
-        assert_eq!((&outcome.expired[..], &outcome.stragglers[..], outcome.retries), (&[2][..], &[1][..], 3));
+        let outcome = Outcome::new(report, &recipients, &recipients[2..3]);
+        assert_eq!((&outcome.left[..], outcome.retries), (&[2][..], 3));
         assert!(outcome.is_of(4));
         let text = serde_json::to_string(&outcome).unwrap();
         assert_eq!(serde_json::from_str::<Outcome>(&text).unwrap(), outcome);
@@ -260,17 +249,14 @@ mod tests {
 
     #[test]
     fn an_outcome_that_does_not_add_up_is_none() {
-        let good = || Outcome { counts: Counts { delivered: 3, gone: 1, failed: 2 }, ..Outcome::default() };
-        assert!(good().is_of(6) && !good().is_of(5) && !good().is_of(7));
-        let of = |expired: &[usize], stragglers: &[usize]| {
-            let (expired, stragglers) = (expired.to_vec(), stragglers.to_vec());
-            Outcome { expired, stragglers, ..good() }
+        let of = |left: &[usize]| {
+            let counts = Counts { delivered: 3, gone: 1, failed: 2 };
+            Outcome { counts, left: left.to_vec(), ..Outcome::default() }
         };
-        assert!(of(&[0, 7], &[1, 2]).is_of(8));
-        for (expired, stragglers) in
-            [(&[7, 0][..], &[][..]), (&[7, 7], &[]), (&[0, 8], &[]), (&[0, 1], &[8]), (&[0, 1], &[3, 3])]
-        {
-            assert!(!of(expired, stragglers).is_of(8), "{expired:?} {stragglers:?}");
+        assert!(of(&[]).is_of(6) && !of(&[]).is_of(5) && !of(&[]).is_of(7));
+        assert!(of(&[0, 7]).is_of(8));
+        for left in [[7, 0], [7, 7], [0, 8]] {
+            assert!(!of(&left).is_of(8), "{left:?}");
         }
         let huge =
             Outcome { counts: Counts { delivered: u64::MAX, gone: 1, failed: 0 }, ..Outcome::default() };

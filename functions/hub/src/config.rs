@@ -1,11 +1,12 @@
 //! Reads the environment's variables: each function those that it uses, once, at its start.
 
-use std::{fmt::Display, ops::RangeInclusive, str::FromStr};
+use std::{fmt::Display, ops::RangeInclusive, str::FromStr, sync::Arc};
 
-type Lookup = dyn Fn(&str) -> Option<String>;
+type Lookup = dyn Fn(&str) -> Option<String> + Send + Sync;
 
 /// The variables of an environment. An empty value counts as missing.
-pub struct Variables(Box<Lookup>);
+#[derive(Clone)]
+pub struct Variables(Arc<Lookup>);
 
 /// A variable that is missing or cannot be used; the text names it and says what it should hold. It stops the function.
 #[derive(Debug, Clone, thiserror::Error, PartialEq, Eq)]
@@ -27,7 +28,7 @@ impl Variables {
     /// Those of this process.
     #[must_use]
     pub fn of_process() -> Self {
-        Self(Box::new(|name| std::env::var(name).ok()))
+        Self(Arc::new(|name| std::env::var(name).ok()))
     }
 
     /// These and no others, so that tests set none.
@@ -35,7 +36,7 @@ impl Variables {
     pub fn of<V: AsRef<str>>(variables: &[(&str, V)]) -> Self {
         let owned = |(name, value): &(&str, V)| ((*name).to_owned(), value.as_ref().to_owned());
         let variables: Vec<_> = variables.iter().map(owned).collect();
-        Self(Box::new(move |wanted| {
+        Self(Arc::new(move |wanted| {
             variables.iter().find(|(name, _)| name == wanted).map(|(_, value)| value.clone())
         }))
     }

@@ -11,7 +11,7 @@ const GATEWAY_LIMIT: Duration = Duration::from_secs(29);
 /// Kept back for the last counts, the answer's way home, and whatever the gateway spent before us.
 const MARGIN: Duration = Duration::from_secs(2);
 
-/// The same of a function that another one waits for.
+/// Kept back by a function that posts for another one, for its answer.
 const WORKER_MARGIN: Duration = Duration::from_millis(500);
 
 /// The moments that bound an invocation.
@@ -43,12 +43,6 @@ impl Deadline {
     pub fn of_worker(limit: SystemTime, budget: Duration) -> Self {
         let end = Instant::now() + budget.min(remaining(limit).saturating_sub(WORKER_MARGIN));
         Self { post_until: end, answer_by: end, notice_by: end }
-    }
-
-    /// What such a function may take of the time for posting that is left: its answer has to come back in time.
-    #[must_use]
-    pub fn worker_budget(&self) -> Duration {
-        self.post_until.saturating_duration_since(Instant::now()).saturating_sub(MARGIN / 2)
     }
 
     /// Lets `work` go on until the answer is due, and no longer: a function that Lambda ends for its time says
@@ -100,9 +94,6 @@ mod tests {
             let millis = (deadline.post_until - now).as_millis();
             assert!((expected.max(20) - 20..=expected).contains(&millis), "{millis} for {expected}");
         }
-        let planner = Deadline { post_until: now + Duration::from_secs(25), answer_by: now, notice_by: now };
-        assert_eq!(planner.worker_budget(), Duration::from_secs(24));
-        assert_eq!(Deadline { post_until: now, ..planner }.worker_budget(), Duration::ZERO);
     }
 
     #[tokio::test(start_paused = true)]

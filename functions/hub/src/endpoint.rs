@@ -26,7 +26,7 @@ impl Endpoint {
         if let Some(url) = variables.url("AWS_ENDPOINT_URL")? {
             return Ok(Self::Redirected(url));
         }
-        only_usual(variables, "WEBSOCKET_ENDPOINT, since an API's")?;
+        only_usual(variables, "WEBSOCKET_ENDPOINT", "an API")?;
         variables.region().map(Self::FromEvent)
     }
 
@@ -72,16 +72,18 @@ pub(crate) fn of_lambda(variables: &Variables) -> Result<String, ConfigError> {
             return Ok(url);
         }
     }
-    only_usual(variables, "AWS_ENDPOINT_URL_LAMBDA, since Lambda's")?;
+    only_usual(variables, "AWS_ENDPOINT_URL_LAMBDA", "Lambda")?;
     let region = variables.region()?;
     Ok(format!("https://lambda.{region}.{}", dns_suffix(&region)))
 }
 
-/// Refuses the variables of every SDK that ask for another kind of address, and says what to set: `needed`.
-fn only_usual(variables: &Variables, needed: &str) -> Result<(), ConfigError> {
+/// Refuses the variables of every SDK that ask for another kind of address of a service, where `variable` does not give one.
+fn only_usual(variables: &Variables, variable: &str, service: &str) -> Result<(), ConfigError> {
     for name in ["AWS_USE_FIPS_ENDPOINT", "AWS_USE_DUALSTACK_ENDPOINT"] {
         if variables.get(name).is_some_and(|value| value.eq_ignore_ascii_case("true")) {
-            let problem = format!("is true: then set {needed} address of that kind is not known here");
+            let problem = format!(
+                "is true: set {variable} too, since the address of that kind for {service} is not known here"
+            );
             return Err(ConfigError::new(name, problem));
         }
     }

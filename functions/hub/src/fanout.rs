@@ -68,23 +68,37 @@ pub struct Fanout<'a> {
     pub limits: Limits,
     /// The sender's own connection, whose row is never pruned: it is evidently there.
     pub sender: Option<&'a str>,
-    /// What becomes of connections whose time is over.
-    pub expired: Expired,
-    /// The functions that it hands recipients to, if it does.
-    pub workers: Option<&'a Workers>,
+    /// Its part in the whole.
+    pub role: Role<'a>,
     /// The bounds in time.
     pub deadline: Deadline,
 }
 
-/// What becomes of connections whose time is over. They are in no count.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Expired {
-    /// Nothing.
-    Ignored,
-    /// Those are closed that may be open, if the time suffices.
-    Closed,
-    /// All are returned.
-    Returned,
+/// What part a fan-out has in a message.
+#[derive(Clone, Copy)]
+pub enum Role<'a> {
+    /// It accounts for all recipients.
+    Planner {
+        /// Whether connections whose token has ended are closed.
+        closes_expired: bool,
+        /// The functions that it hands recipients to, if it does.
+        workers: Option<&'a Workers>,
+    },
+    /// It posts for a planner, to which it leaves what has expired and what it does not reach within a short time.
+    Worker,
+}
+
+impl<'a> Role<'a> {
+    fn workers(&self) -> Option<&'a Workers> {
+        match self {
+            Self::Planner { workers, .. } => *workers,
+            Self::Worker => None,
+        }
+    }
+
+    fn is_worker(&self) -> bool {
+        matches!(self, Self::Worker)
+    }
 }
 
 impl Fanout<'_> {
@@ -111,9 +125,7 @@ impl Fanout<'_> {
         let posting = Box::pin(async {
             ready.await?;
             let expired = self.post(reads, 0, report).await?;
-            if self.expired == Expired::Closed {
-                self.close(expired, report).await;
-            }
+            self.close(expired, report).await;
             Ok(())
         });
         tokio::select! {
@@ -122,8 +134,8 @@ impl Fanout<'_> {
         }
     }
 
-    /// Delivers a frame to recipients that another fan-out has read, of its only session, at no more than `rate` posts a
-    /// second; 0 is any number. Fills in `report`, and returns those that have expired.
+    /// Delivers a frame to recipients of its only session that a planner has read, at no more than `rate` posts per second; 0
+    /// is any number. Fills in `report`, and returns those that are left.
     ///
     /// # Errors
     ///
@@ -141,8 +153,8 @@ impl Fanout<'_> {
             // There is room for both.
             let _ = pages.try_send((0, read));
         }
-        let expired = self.post(reads, rate, report).await?;
-        Ok(expired.into_iter().map(|(_, recipient)| recipient).collect())
+        let left = self.post(reads, rate, report).await?;
+        Ok(left.into_iter().map(|(_, recipient)| recipient).collect())
     }
 
     /// Deletes the connection's row, and that of the subscription by which it was found.

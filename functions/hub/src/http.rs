@@ -69,9 +69,16 @@ pub enum Error {
         "the server's certificate is not trusted; AWS_CA_BUNDLE can name a PEM file with other authorities"
     )]
     Untrusted(#[source] io::Error),
-    /// No connection, or one that broke: another attempt may succeed.
+    /// No connection: another attempt may succeed.
+    #[error("{0}")]
+    Unreached(&'static str, #[source] Box<dyn StdError + Send + Sync>),
+    /// The connection broke, and what the server has seen of the request is not known. Another attempt may succeed.
     #[error("{0}")]
     Lost(&'static str, #[source] Box<dyn StdError + Send + Sync>),
+}
+
+fn unreached<E: Into<Box<dyn StdError + Send + Sync>>>(when: &'static str) -> impl FnOnce(E) -> Error {
+    move |error| Error::Unreached(when, error.into())
 }
 
 fn lost<E: Into<Box<dyn StdError + Send + Sync>>>(when: &'static str) -> impl FnOnce(E) -> Error {
@@ -203,14 +210,14 @@ impl Host {
         if connected.is_err() {
             *self.known_addresses.lock().await = None;
         }
-        let stream = connected.map_err(lost("cannot connect"))?;
+        let stream = connected.map_err(unreached("cannot connect"))?;
         // A request is one small write: it is not to wait for the answer to the last.
-        stream.set_nodelay(true).map_err(lost("cannot connect"))?;
+        stream.set_nodelay(true).map_err(unreached("cannot connect"))?;
         let Some((tls, name)) = &self.tls else { return speak(stream).await };
         match tls.connect(name.clone(), stream).await {
             Ok(stream) => speak(stream).await,
             Err(error) if is_untrusted(&error) => Err(Error::Untrusted(error)),
-            Err(error) => Err(lost("no TLS connection")(error)),
+            Err(error) => Err(unreached("no TLS connection")(error)),
         }
     }
 
@@ -221,7 +228,7 @@ impl Host {
             Some(known) => known,
             None => {
                 let found = lookup_host((&*self.name, self.port)).await;
-                (found.map_err(lost("the host's name cannot be looked up"))?.collect(), Moment::now())
+                (found.map_err(unreached("the host's name cannot be looked up"))?.collect(), Moment::now())
             }
         };
         let mut addresses = known.insert((addresses, at)).0.clone();
@@ -256,7 +263,8 @@ async fn speak<T>(stream: T) -> Result<Sender, Error>
 where
     TokioIo<T>: Read + Write + Unpin + Send + 'static,
 {
-    let (sender, connection) = handshake(TokioIo::new(stream)).await.map_err(lost("cannot speak HTTP"))?;
+    let (sender, connection) =
+        handshake(TokioIo::new(stream)).await.map_err(unreached("cannot speak HTTP"))?;
     // It ends with its sender, and what becomes of it the sender hears.
     tokio::spawn(connection);
     Ok(sender)
@@ -308,7 +316,9 @@ impl HttpConnector for ForSdk {
                 Ok(response) => HttpResponse::try_from(response.map(SdkBody::from))
                     .map_err(|error| ConnectorError::other(error.into(), None)),
                 Err(error @ Error::Untrusted(_)) => Err(ConnectorError::user(error.into())),
-                Err(error @ Error::Lost(..)) => Err(ConnectorError::io(error.into())),
+                Err(error @ (Error::Unreached(..) | Error::Lost(..))) => {
+                    Err(ConnectorError::io(error.into()))
+                }
             }
         })
     }
@@ -380,7 +390,7 @@ mod tests {
             }
         }
         let host = host(&format!("http://{refusing}"));
-        assert!(matches!(status(&host).await, Err(Error::Lost("cannot connect", _))));
+        assert!(matches!(status(&host).await, Err(Error::Unreached("cannot connect", _))));
     }
 
     #[tokio::test]

@@ -11,7 +11,7 @@ use tokio::sync::SetOnce;
 
 use crate::{
     config::Variables,
-    fanout::{Expired, Fanout, Limits, Numbers, Report, Trouble},
+    fanout::{Fanout, Limits, Numbers, Report, Role, Trouble},
     history::History,
     invocation::{Origin, Stop},
     metrics::{self, HANDLER_ERRORS, Metric},
@@ -112,8 +112,7 @@ impl Messenger {
             stragglers: &self.stragglers,
             limits: self.limits,
             sender: origin.connection_id,
-            expired: if self.require_grant { Expired::Closed } else { Expired::Ignored },
-            workers: self.workers.as_ref(),
+            role: Role::Planner { closes_expired: self.require_grant, workers: self.workers.as_ref() },
             deadline: origin.deadline,
         };
         let delivering = Instant::now();

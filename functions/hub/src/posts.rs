@@ -24,7 +24,7 @@ use crate::{
     config::Variables,
     endpoint::{Endpoint, cannot_post},
     failure::{Failure, chain},
-    http::for_sdk,
+    http::{LONGEST_REST, for_sdk},
     signed::{self, Payload, Service},
     tls::{self, Tls},
 };
@@ -70,7 +70,7 @@ impl Connections {
         match timeout(ATTEMPT_TIMEOUT, self.gateway.post(&path, frame, LARGEST_ANSWER)).await {
             Ok(Ok(answer)) => verdict(&answer),
             Ok(Err(signed::Error::Unsent(cause))) => Verdict::Unsent(cause),
-            Ok(Err(signed::Error::Lost(cause))) => Verdict::Transient(cause),
+            Ok(Err(signed::Error::Lost { cause, .. })) => Verdict::Transient(cause),
             Err(_) => Verdict::Transient(format!("no answer within {ATTEMPT_TIMEOUT:?}")),
         }
     }
@@ -158,7 +158,7 @@ impl Gateway {
     fn build(&self, url: String) -> anyhow::Result<Connections> {
         let uri: http::Uri = url.parse().with_context(|| format!("{url} is no URL"))?;
         let (region, credentials) = (self.region.clone(), self.credentials.clone());
-        let gateway = Service::new("execute-api", &uri, self.tls.clone(), region, credentials)?;
+        let gateway = Service::new("execute-api", &uri, self.tls.clone(), LONGEST_REST, region, credentials)?;
         let client = for_sdk(self.tls.clone(), Some(gateway.host.clone()));
         let sdk = self.sdk.clone().http_client(client).endpoint_url(&url);
         Ok(Connections {

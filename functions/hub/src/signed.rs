@@ -23,7 +23,7 @@ use serde::Deserialize;
 
 use crate::{
     failure::chain,
-    http::{self as connections, Body, Host, LONGEST_REST, chained},
+    http::{self as connections, Body, Host, chained},
     tls::Tls,
 };
 
@@ -90,8 +90,12 @@ impl PayloadStart {
 pub(crate) enum Error {
     /// It could not be made, or the server is not trusted: no other attempt will end differently. Holds the cause.
     Unsent(String),
-    /// No connection, or one that broke. Holds the cause.
-    Lost(String),
+    /// No connection, or one that broke.
+    Lost {
+        cause: String,
+        /// Whether the server may have had the request.
+        was_sent: bool,
+    },
 }
 
 /// One of AWS's services, and how requests to it are signed.
@@ -108,15 +112,16 @@ pub(crate) struct Service {
 }
 
 impl Service {
-    /// The service `name`, at the server of an address.
+    /// The service `name`, at the server of an address. A connection that has been idle for `longest_rest` is not used again.
     pub(crate) fn new(
         name: &'static str,
         url: &Uri,
         tls: Tls,
+        longest_rest: Duration,
         region: String,
         credentials: Credentials,
     ) -> anyhow::Result<Self> {
-        let host = Arc::new(Host::new(url, tls, LONGEST_REST)?);
+        let host = Arc::new(Host::new(url, tls, longest_rest)?);
         let base = format!("{}://{}", url.scheme_str().unwrap_or("https"), host.authority());
         Ok(Self { host, base, name, region, identity: credentials.into(), clock_ahead: AtomicI64::default() })
     }
@@ -157,7 +162,8 @@ impl Service {
             self.signed(path, payload, ahead).map_err(|error| Error::Unsent(format!("{error:#}")))?;
         self.host.request(request, largest).await.map_err(|error| match error {
             connections::Error::Untrusted(_) => Error::Unsent(chain(&error)),
-            connections::Error::Lost(..) => Error::Lost(chain(&error)),
+            connections::Error::Unreached(..) => Error::Lost { cause: chain(&error), was_sent: false },
+            connections::Error::Lost(..) => Error::Lost { cause: chain(&error), was_sent: true },
         })
     }
 

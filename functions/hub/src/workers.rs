@@ -1,8 +1,12 @@
 //! The function `deliver`, to which a large fan-out hands some of its recipients, by synchronous invocation.
 
+use std::{sync::LazyLock, time::Duration};
+
 use anyhow::Context;
 use http::Response;
 use hyper::body::Bytes;
+use serde::Deserialize;
+use tokio::time::timeout;
 
 use crate::{
     aws,
@@ -15,18 +19,23 @@ use crate::{
 
 /// The most connections in one chunk: some 100 KB, and a second's work or so.
 const LARGEST_CHUNK: usize = 2_000;
-/// Two lists of places in a chunk, and two texts.
+/// A list of places in a chunk, and two texts.
 const LARGEST_ANSWER: usize = 256 * 1024;
+/// How long after the end of its time a function's answer may come.
+const ANSWER_PATIENCE: Duration = Duration::from_secs(1);
 
 /// When a fan-out hands out recipients, and to whom.
 pub struct Workers {
-    lambda: Service,
+    /// Made when the first chunk is handed out: most messages never do, and reading certificates costs a start.
+    lambda: LazyLock<anyhow::Result<Service>, Box<dyn FnOnce() -> anyhow::Result<Service> + Send>>,
     path: String,
     /// Recipients that the fan-out posts to itself, before it hands out any.
     pub(crate) split: usize,
     /// Chunks under way at once.
     pub(crate) at_once: usize,
-    /// The most posts per second of each function that has a part in a fan-out; 0 is any number.
+    /// The most posts per second of one fan-out, over all functions; 0 is any number.
+    total_rate: u32,
+    /// The share of each function.
     pub(crate) rate: u32,
 }
 
@@ -34,7 +43,7 @@ pub struct Workers {
 #[derive(Debug)]
 pub(crate) struct Returned {
     pub(crate) cause: String,
-    /// Whether the function may be at it all the same.
+    /// Whether the function may be posting all the same.
     pub(crate) may_run: bool,
 }
 
@@ -63,18 +72,41 @@ impl Workers {
                 format!("is {function:?}: it must be the name or the ARN of a function or its alias");
             return Err(ConfigError::new("DELIVER_FUNCTION", problem).into());
         }
-        let url = endpoint::of_lambda(variables)?;
-        let tls = tls::config(&[Some(url.clone())], variables)?;
-        let uri: http::Uri = url.parse().with_context(|| format!("{url} is no URL"))?;
-        let lambda = Service::new("lambda", &uri, tls, variables.region()?, aws::credentials(variables)?)?;
+        let uri: http::Uri =
+            endpoint::of_lambda(variables)?.parse().context("the address of Lambda is no URL")?;
         let base = uri.path().trim_end_matches('/');
         let path = format!("{base}/2015-03-31/functions/{}/invocations", signed::segment(&function));
-        Ok(Some(Self { lambda, path, split, at_once, rate: rate / posters }))
+        let (region, credentials) = (variables.region()?, aws::credentials(variables)?);
+        let variables = variables.clone();
+        let lambda = move || {
+            let tls = tls::config(&[Some(uri.to_string())], &variables)?;
+            // A connection for each chunk: one that died while it was idle would take the whole chunk's time.
+            Service::new("lambda", &uri, tls, Duration::ZERO, region, credentials)
+        };
+        Ok(Some(Self {
+            lambda: LazyLock::new(Box::new(lambda)),
+            path,
+            split,
+            at_once,
+            total_rate: rate,
+            rate: rate / posters,
+        }))
     }
 
     /// How many connections a chunk has.
     pub(crate) fn chunk_size(&self) -> usize {
         self.split.min(LARGEST_CHUNK)
+    }
+
+    /// How long a function takes for a chunk, at the least.
+    pub(crate) fn chunk_time(&self) -> Duration {
+        let size = u32::try_from(self.chunk_size()).unwrap_or(u32::MAX);
+        (Duration::from_secs(1) * size).checked_div(self.rate).unwrap_or_default()
+    }
+
+    /// What so many functions at work leave of the rate; 0 is any number.
+    pub(crate) fn rate_beside(&self, at_work: usize) -> u32 {
+        self.total_rate - self.rate * u32::try_from(at_work.min(self.at_once)).unwrap_or_default()
     }
 
     /// Has another function deliver a chunk of so many recipients.
@@ -83,12 +115,18 @@ impl Workers {
     ///
     /// No answer that accounts for each of them.
     pub(crate) async fn deliver(&self, chunk: &Chunk<'_>, recipients: usize) -> Result<Outcome, Returned> {
-        let ended = |cause| Returned { cause, may_run: false };
+        let ended = |cause: String| Returned { cause, may_run: false };
+        let lambda = self.lambda.as_ref().map_err(|error| ended(format!("{error:#}")))?;
         let payload = serde_json::to_vec(chunk).map_err(|error| ended(error.to_string()))?;
-        let answer = self.lambda.post(&self.path, &Payload::new(payload), LARGEST_ANSWER).await;
+        let payload = Payload::new(payload);
+        let answering = lambda.post(&self.path, &payload, LARGEST_ANSWER);
+        let patience = chunk.budget() + ANSWER_PATIENCE;
+        let answer = timeout(patience, answering)
+            .await
+            .map_err(|_| ended(format!("no answer within {patience:?}")))?;
         let answer = answer.map_err(|error| match error {
             signed::Error::Unsent(cause) => ended(cause),
-            signed::Error::Lost(cause) => Returned { cause, may_run: true },
+            signed::Error::Lost { cause, was_sent } => Returned { cause, may_run: was_sent },
         })?;
         let may_run = answer.status().is_server_error();
         outcome(&answer, recipients).map_err(|cause| Returned { cause, may_run })
@@ -99,12 +137,21 @@ fn outcome(answer: &Response<Bytes>, recipients: usize) -> Result<Outcome, Strin
     if !answer.status().is_success() {
         return Err(signed::cause(answer));
     }
+    // Neither a function's own text nor serde's: they may quote the message.
     if answer.headers().contains_key("x-amz-function-error") {
-        let text: String = String::from_utf8_lossy(answer.body()).chars().take(300).collect();
-        return Err(format!("the function failed: {text}"));
+        #[derive(Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        struct FunctionError {
+            error_type: String,
+        }
+        let error = serde_json::from_slice(answer.body());
+        let kind = error.map_or_else(|_| String::new(), |FunctionError { error_type }| error_type);
+        let kind: String = kind.chars().filter(char::is_ascii_graphic).take(100).collect();
+        return Err(format!("the function failed: {kind}; its own log says why"));
     }
-    let outcome: Outcome = serde_json::from_slice(answer.body())
-        .map_err(|error| format!("the function's answer is not one of this release's: {error}"))?;
+    let outcome: Outcome = serde_json::from_slice(answer.body()).map_err(|error| {
+        format!("the function's answer is not one of this release's, at column {}", error.column())
+    })?;
     if outcome.is_of(recipients) { Ok(outcome) } else { Err("the function's answer does not add up".into()) }
 }
 
@@ -128,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn the_rate_is_shared_with_whoever_hands_out() {
+    fn the_rate_is_shared_with_the_function_that_hands_out() {
         let found = workers(&[("DELIVER_FUNCTION", ALIAS)]).unwrap().unwrap();
         assert_eq!((found.split, found.chunk_size(), found.at_once, found.rate), (4_000, 2_000, 4, 1_600));
         let path = "/2015-03-31/functions/arn%3Aaws%3Alambda%3Aeu-west-1%3A123456789012%3Afunction%3Ahub-deliver%3Alive/invocations";
@@ -176,9 +223,9 @@ mod tests {
                 });
             outcome(&builder.body(Bytes::copy_from_slice(body.as_bytes())).unwrap(), 3)
         };
-        let good = r#"{"delivered":1,"gone":1,"failed":0,"expired":[2],"stragglers":[],"retries":0,"throttled":0,
+        let good = r#"{"delivered":1,"gone":1,"failed":0,"left":[2],"retries":0,"throttled":0,
             "pruned":1,"delivery_failures":{"count":0,"first_cause":null},"prune_failures":{"count":0,"first_cause":null},"new":1}"#;
-        assert_eq!(answer(200, &[], good).unwrap().expired, [2]);
+        assert_eq!(answer(200, &[], good).unwrap().left, [2]);
         for (status, headers, body, expected) in [
             (200, vec![], "{}", "not one of this release's"),
             (200, vec![], "", "not one of this release's"),

@@ -1,4 +1,4 @@
-//! Which recipients a fan-out hands to other functions: all after the first so many, as far as they fill chunks.
+//! Which recipients a fan-out hands to other functions: those after the first so many, in full chunks.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -6,10 +6,20 @@ use std::{
     time::Duration,
 };
 
+use tokio::time::Instant;
+
 use crate::{registry::Recipient, signed::Payload, workers::Workers};
 
-/// With less time than this left for posting, another function may not be up before it is over.
+/// Where a chunk has waited for so long and no function has answered, a fan-out that is idle posts it itself.
+const WORKER_PATIENCE: Duration = Duration::from_secs(2);
+/// Where so long nothing was read, a fan-out that is idle does not wait for chunks to fill.
+const READ_PATIENCE: Duration = Duration::from_millis(250);
+/// A function has less time than there is left for posting, since its answer has to come back.
+const WAY_BACK: Duration = Duration::from_secs(1);
+/// With less time, another function may not even start.
 const LEAST_BUDGET: Duration = Duration::from_secs(1);
+/// No chunk takes longer; but an answer that never comes must not hold up a backend's message for 15 minutes.
+const LONGEST_BUDGET: Duration = Duration::from_secs(60);
 
 /// Some recipients of one session.
 pub(super) struct Part {
@@ -21,68 +31,112 @@ pub(super) struct Part {
 
 pub(super) struct Handing<'a> {
     workers: &'a Workers,
-    /// Live recipients that are not handed out, whatever comes.
+    /// How many live recipients the fan-out still keeps before it hands out any.
     own: usize,
-    /// By the session's place, and by how they were found.
+    /// By the session's place, and by whether they are subscribed.
     filling: HashMap<(usize, bool), Part>,
     full: VecDeque<Part>,
     has_begun: bool,
-    /// Functions that may be at work to the end, since their answers were lost.
-    lost: usize,
+    /// When a chunk was last handed out or came back.
+    changed_at: Instant,
+    read_at: Instant,
+    /// Until when functions may be at work whose answers were lost.
+    lost: Vec<Instant>,
 }
 
 impl<'a> Handing<'a> {
     pub(super) fn new(workers: &'a Workers) -> Self {
-        let (filling, full) = (HashMap::new(), VecDeque::new());
-        Self { workers, own: workers.split, filling, full, has_begun: false, lost: 0 }
+        let now = Instant::now();
+        Self {
+            workers,
+            own: workers.split,
+            filling: HashMap::new(),
+            full: VecDeque::new(),
+            has_begun: false,
+            changed_at: now,
+            read_at: now,
+            lost: Vec::new(),
+        }
     }
 
-    /// Takes a live recipient, or returns it where the fan-out is to post to it itself.
-    pub(super) fn take(
-        &mut self,
-        session: usize,
-        frame: &Arc<Payload>,
-        recipient: Recipient,
-    ) -> Option<Recipient> {
-        if self.own > 0 {
-            self.own -= 1;
-            return Some(recipient);
+    /// Takes live recipients that were read, and returns those that the fan-out keeps.
+    pub(super) fn take(&mut self, mut read: Part) -> Part {
+        self.read_at = Instant::now();
+        let rest = read.recipients.split_off(self.own.min(read.recipients.len()));
+        self.own -= read.recipients.len();
+        let size = self.workers.chunk_size();
+        for recipient in rest {
+            let key = (read.session, recipient.is_subscribed);
+            let part = self.filling.entry(key).or_insert_with(|| Part {
+                session: read.session,
+                frame: read.frame.clone(),
+                recipients: Vec::with_capacity(size),
+            });
+            part.recipients.push(recipient);
+            if part.recipients.len() == size {
+                self.full.extend(self.filling.remove(&key));
+            }
         }
-        let (size, key) = (self.workers.chunk_size(), (session, recipient.is_subscribed));
-        let empty = || Part { session, frame: frame.clone(), recipients: Vec::with_capacity(size) };
-        let part = self.filling.entry(key).or_insert_with(empty);
-        part.recipients.push(recipient);
-        if part.recipients.len() == size {
-            self.full.extend(self.filling.remove(&key));
-        }
-        None
+        read
     }
 
-    /// What fills no chunk of a session, of which no more recipients come.
+    /// Recipients of a session that fill no chunk, once no more of them come.
     pub(super) fn rest(&mut self, session: usize) -> impl Iterator<Item = Part> {
-        [false, true].into_iter().filter_map(move |found| self.filling.remove(&(session, found)))
+        [false, true]
+            .into_iter()
+            .filter_map(move |is_subscribed| self.filling.remove(&(session, is_subscribed)))
     }
 
-    /// The next chunk, where so many are under way; or else what the fan-out is to post itself, since no function is left
-    /// for it, or no time.
-    pub(super) fn next(&mut self, under_way: usize, budget: Duration) -> Option<Next> {
+    /// What to do with the chunk that is next. `at_work` functions have one each, and posting ends at `end`; the fan-out itself
+    /// may be idle.
+    pub(super) fn next(&mut self, at_work: usize, is_idle: bool, end: Instant, now: Instant) -> Option<Next> {
         if self.full.is_empty() {
-            return None;
+            let is_overdue = is_idle && now >= self.read_at + READ_PATIENCE;
+            let key = *self.filling.keys().next().filter(|_| is_overdue)?;
+            return self.filling.remove(&key).map(Next::Keep);
         }
-        let has_place = under_way + self.lost < self.workers.at_once;
-        if budget >= LEAST_BUDGET && has_place {
-            self.has_begun = true;
-            return self.full.pop_front().map(Next::HandOut);
+        self.lost.retain(|until| *until > now);
+        let has_time = now <= self.last_start(end);
+        if has_time && at_work + self.lost.len() < self.workers.at_once {
+            (self.has_begun, self.changed_at) = (true, now);
+            let budget = end.saturating_duration_since(now).saturating_sub(WAY_BACK).min(LONGEST_BUDGET);
+            return self.full.pop_front().map(|part| Next::HandOut(part, budget));
         }
-        if budget < LEAST_BUDGET || under_way == 0 {
-            return self.full.pop_front().map(Next::Keep);
-        }
-        None
+        let is_stuck = at_work == 0 || (is_idle && now >= self.changed_at + WORKER_PATIENCE);
+        if has_time && !is_stuck { None } else { self.full.pop_front().map(Next::Keep) }
     }
 
-    /// A function was lost that may still be at work: nothing takes its place, so that no more post at once than may.
-    pub(super) fn lose(&mut self) {
-        self.lost += 1;
+    /// When to ask for the next chunk again, if nothing happens before.
+    pub(super) fn due(&self, end: Instant, now: Instant) -> Option<Instant> {
+        let due = match (self.full.is_empty(), self.filling.is_empty()) {
+            (true, true) => return None,
+            (true, false) => self.read_at + READ_PATIENCE,
+            (false, _) => {
+                (self.changed_at + WORKER_PATIENCE).min(self.last_start(end) + Duration::from_millis(1))
+            }
+        };
+        (due > now).then_some(due)
+    }
+
+    /// When a function may be given a chunk at the latest, to be done with it before posting ends.
+    fn last_start(&self, end: Instant) -> Instant {
+        end.checked_sub(WAY_BACK + self.workers.chunk_time().max(LEAST_BUDGET)).unwrap_or_else(Instant::now)
+    }
+
+    /// A chunk is back.
+    pub(super) fn change(&mut self) {
+        self.changed_at = Instant::now();
+    }
+
+    /// A function was lost, and may be at work `until` then. Nothing takes its place meanwhile: it may use its share of the rate.
+    pub(super) fn lose(&mut self, until: Instant) {
+        self.lost.push(until);
+    }
+
+    /// How many posts per second the fan-out itself may make: what the functions at work leave of the rate. `None` while
+    /// nothing was handed out.
+    pub(super) fn own_rate(&self, at_work: usize) -> Option<u32> {
+        self.has_begun.then(|| self.workers.rate_beside(at_work + self.lost.len()))
     }
 
     pub(super) fn has_full(&self) -> bool {
@@ -100,9 +154,11 @@ impl<'a> Handing<'a> {
     }
 }
 
-/// Where a full chunk goes.
+/// Where a chunk goes.
 pub(super) enum Next {
-    HandOut(Part),
+    /// To another function, which has so long.
+    HandOut(Part, Duration),
+    /// Nowhere: the fan-out posts it itself.
     Keep(Part),
 }
 
@@ -111,7 +167,7 @@ mod tests {
     use super::*;
     use crate::config::Variables;
 
-    fn workers(split: &str, at_once: &str) -> Workers {
+    fn workers_of(split: &str, at_once: &str) -> Workers {
         let variables = Variables::of(&[
             ("AWS_REGION", "eu-west-1"),
             ("AWS_ACCESS_KEY_ID", "key"),
@@ -123,30 +179,63 @@ mod tests {
         Workers::new(&variables).unwrap().unwrap()
     }
 
-    /// How many of so many recipients of a session stay.
+    /// How many of so many recipients of a session are kept.
     fn take(handing: &mut Handing<'_>, session: usize, is_subscribed: bool, count: usize) -> usize {
-        let frame = Arc::new(Payload::new(Vec::new()));
         let recipient = |id: usize| Recipient {
             connection_id: id.to_string(),
             connected_at: None,
             expires_at: None,
             is_subscribed,
         };
-        (0..count).filter_map(|id| handing.take(session, &frame, recipient(id))).count()
+        let frame = Arc::new(Payload::new(Vec::new()));
+        handing
+            .take(Part { session, frame, recipients: (0..count).map(recipient).collect() })
+            .recipients
+            .len()
     }
 
-    const AMPLE: Duration = Duration::from_secs(20);
+    /// Asks for the next chunk with so many functions at work, so long after the start and with so much time left.
+    struct Clock(Instant);
 
-    #[test]
-    fn all_after_the_first_are_handed_out_as_far_as_they_fill_chunks_of_a_session_and_a_kind() {
-        let workers = workers("10", "100");
+    impl Clock {
+        const AMPLE: u64 = 20_000;
+
+        fn next(&self, handing: &mut Handing<'_>, at_work: usize, is_idle: bool, after: u64) -> Option<Next> {
+            self.next_with(handing, at_work, is_idle, after, Self::AMPLE)
+        }
+
+        fn next_with(
+            &self,
+            handing: &mut Handing<'_>,
+            at_work: usize,
+            is_idle: bool,
+            after: u64,
+            left: u64,
+        ) -> Option<Next> {
+            let now = self.0 + Duration::from_millis(after);
+            handing.next(at_work, is_idle, now + Duration::from_millis(left), now)
+        }
+    }
+
+    fn is_handed_out(next: Option<Next>) -> bool {
+        matches!(next, Some(Next::HandOut(..)))
+    }
+
+    fn is_kept(next: Option<Next>) -> bool {
+        matches!(next, Some(Next::Keep(_)))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn after_the_first_recipients_full_chunks_of_a_session_and_a_kind_are_handed_out() {
+        let (workers, clock) = (workers_of("10", "100"), Clock(Instant::now()));
         let mut handing = Handing::new(&workers);
-        assert_eq!(take(&mut handing, 0, false, 10), 10);
-        assert_eq!(take(&mut handing, 0, false, 25) + take(&mut handing, 0, true, 9), 0);
+        assert_eq!(take(&mut handing, 0, false, 12), 10);
+        assert_eq!(take(&mut handing, 0, false, 23) + take(&mut handing, 0, true, 9), 0);
         assert_eq!(take(&mut handing, 1, false, 10) + take(&mut handing, 0, true, 2), 0);
         let mut handed = Vec::new();
-        while let Some(next) = handing.next(0, AMPLE) {
-            let Next::HandOut(part) = next else { panic!("there is a function for each") };
+        while let Some(next) = clock.next(&mut handing, 0, false, 0) {
+            let Next::HandOut(part, budget) = next else { panic!("there is a function for each") };
+            assert_eq!(budget, Duration::from_secs(19), "its answer has to come back");
             handed.push((part.session, part.recipients[0].is_subscribed, part.recipients.len()));
         }
         assert_eq!(handed, [(0, false, 10), (0, false, 10), (1, false, 10), (0, true, 10)]);
@@ -157,27 +246,71 @@ mod tests {
         assert_eq!(handing.drain().count(), 0);
     }
 
-    #[test]
-    fn a_function_that_is_lost_leaves_a_place_that_nothing_takes() {
-        let workers = workers("1", "2");
+    #[tokio::test(start_paused = true)]
+    async fn a_function_that_is_lost_keeps_its_place_and_its_share_until_its_time_is_over() {
+        let (workers, clock) = (workers_of("1", "2"), Clock(Instant::now()));
         let mut handing = Handing::new(&workers);
-        take(&mut handing, 0, false, 5);
-        assert!(matches!(handing.next(0, AMPLE), Some(Next::HandOut(_))));
-        assert!(matches!(handing.next(1, AMPLE), Some(Next::HandOut(_))));
-        assert!(handing.next(2, AMPLE).is_none() && handing.has_full(), "both are at work");
-        handing.lose();
-        assert!(handing.next(1, AMPLE).is_none(), "one is, and the other may be");
-        handing.lose();
-        assert!(matches!(handing.next(0, AMPLE), Some(Next::Keep(_))), "none will answer any more");
+        assert_eq!(handing.own_rate(0), None, "nothing was handed out");
+        take(&mut handing, 0, false, 6);
+        assert!(is_handed_out(clock.next(&mut handing, 0, false, 0)));
+        assert!(is_handed_out(clock.next(&mut handing, 1, false, 0)));
+        assert!(clock.next(&mut handing, 2, false, 0).is_none() && handing.has_full(), "both are at work");
+        assert_eq!((handing.own_rate(2), handing.own_rate(1)), (Some(2_668), Some(5_334)));
+        handing.lose(clock.0 + Duration::from_secs(1));
+        assert!(clock.next(&mut handing, 1, false, 500).is_none(), "one is, and the other may be");
+        assert_eq!(handing.own_rate(1), Some(2_668));
+        handing.lose(clock.0 + Duration::from_secs(1));
+        assert!(is_kept(clock.next(&mut handing, 0, false, 500)), "none will answer any more");
+        assert!(is_handed_out(clock.next(&mut handing, 0, false, 1_000)), "both are certainly done");
     }
 
-    #[test]
-    fn without_time_for_another_function_nothing_is_handed_out() {
-        let workers = workers("1", "2");
+    #[tokio::test(start_paused = true)]
+    async fn while_no_function_answers_a_fan_out_that_is_idle_posts_chunks_itself() {
+        let (workers, clock) = (workers_of("1", "1"), Clock(Instant::now()));
         let mut handing = Handing::new(&workers);
-        take(&mut handing, 0, false, 3);
-        let short = LEAST_BUDGET - Duration::from_millis(1);
-        assert!(matches!(handing.next(0, short), Some(Next::Keep(_))));
-        assert!(matches!(handing.next(0, LEAST_BUDGET), Some(Next::HandOut(_))));
+        take(&mut handing, 0, false, 4);
+        assert!(is_handed_out(clock.next(&mut handing, 0, true, 0)));
+        assert!(clock.next(&mut handing, 1, true, 1_999).is_none());
+        let end = clock.0 + Duration::from_secs(20);
+        assert_eq!(handing.due(end, clock.0), Some(clock.0 + WORKER_PATIENCE));
+        assert!(clock.next(&mut handing, 1, false, 2_000).is_none(), "it has others to post to");
+        assert!(is_kept(clock.next(&mut handing, 1, true, 2_000)));
+        tokio::time::advance(Duration::from_millis(2_100)).await;
+        handing.change();
+        assert!(clock.next(&mut handing, 1, true, 2_200).is_none(), "one has answered");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn without_time_for_another_function_nothing_is_handed_out() {
+        let (workers, clock) = (workers_of("1", "1"), Clock(Instant::now()));
+        let mut handing = Handing::new(&workers);
+        take(&mut handing, 0, false, 4);
+        assert!(is_kept(clock.next_with(&mut handing, 0, false, 0, 1_999)));
+        assert!(is_handed_out(clock.next_with(&mut handing, 0, false, 0, 2_000)));
+        let end = clock.0 + Duration::from_secs(3);
+        assert_eq!(
+            handing.due(end, clock.0),
+            Some(clock.0 + Duration::from_millis(1_001)),
+            "then it is late"
+        );
+        // At 1,600 a second two thousand take more than that.
+        let large = workers_of("4000", "4");
+        let mut handing = Handing::new(&large);
+        take(&mut handing, 0, false, 8_000);
+        assert!(is_kept(clock.next_with(&mut handing, 0, false, 0, 2_200)));
+        assert!(is_handed_out(clock.next_with(&mut handing, 0, false, 0, 2_300)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn while_nothing_is_read_a_fan_out_that_is_idle_does_not_wait_for_chunks_to_fill() {
+        let (workers, clock) = (workers_of("10", "1"), Clock(Instant::now()));
+        let mut handing = Handing::new(&workers);
+        take(&mut handing, 0, false, 13);
+        let end = clock.0 + Duration::from_secs(20);
+        assert_eq!(handing.due(end, clock.0), Some(clock.0 + READ_PATIENCE));
+        assert!(clock.next(&mut handing, 0, true, 249).is_none());
+        assert!(clock.next(&mut handing, 0, false, 250).is_none(), "it has others to post to");
+        assert!(is_kept(clock.next(&mut handing, 0, true, 250)));
+        assert_eq!(handing.due(end, clock.0), None);
     }
 }

@@ -4,28 +4,44 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// So much of what it may do a poster that was held up catches up on: a timer wakes it a millisecond late or more.
+/// A poster that a timer wakes too late catches up on this much.
 const CATCHES_UP: Duration = Duration::from_millis(10);
 
 /// A bound on posts per second, or none.
 #[derive(Debug)]
 pub(super) struct Pace {
-    /// From one post to the next, and when that is due.
-    bound: Option<(Duration, Instant)>,
+    /// 0 is no bound.
+    rate: u32,
+    /// From one post to the next.
+    interval: Duration,
+    /// When the next post is due.
+    due: Instant,
 }
 
 impl Pace {
-    /// At most `rate` posts in any second from now on; 0 is any number.
+    /// At most `rate` posts in any second; 0 is any number.
     pub(super) fn new(rate: u32) -> Self {
-        // A little slower, so that what it catches up on does not exceed the rate either.
-        let interval =
-            (rate > 0).then(|| (Duration::from_secs(1) + CATCHES_UP) / rate + Duration::from_nanos(1));
-        Self { bound: interval.map(|interval| (interval, Instant::now())) }
+        let mut pace = Self { rate: 0, interval: Duration::ZERO, due: Instant::now() };
+        pace.hold_to(rate, pace.due);
+        pace
+    }
+
+    /// Another rate from now on.
+    pub(super) fn hold_to(&mut self, rate: u32, now: Instant) {
+        if rate != self.rate {
+            // Where there was no bound, nothing is to be caught up on.
+            self.due = if self.rate == 0 { now } else { self.due };
+            self.rate = rate;
+            // A little longer, so that what is caught up on does not exceed the rate either.
+            let second = Duration::from_secs(1) + CATCHES_UP;
+            self.interval =
+                second.checked_div(rate).map_or(Duration::ZERO, |even| even + Duration::from_nanos(1));
+        }
     }
 
     /// When the next post may be made, if there is a bound.
     pub(super) fn free_at(&self) -> Option<Instant> {
-        self.bound.map(|(_, due)| due - CATCHES_UP)
+        (self.rate > 0).then(|| self.due - CATCHES_UP)
     }
 
     pub(super) fn is_free(&self, now: Instant) -> bool {
@@ -34,9 +50,7 @@ impl Pace {
 
     /// A post is made.
     pub(super) fn take(&mut self, now: Instant) {
-        if let Some((interval, due)) = &mut self.bound {
-            *due = now.max(*due) + *interval;
-        }
+        self.due = now.max(self.due) + self.interval;
     }
 }
 
@@ -95,5 +109,20 @@ mod tests {
         }
         assert_eq!(at_once, 1, "10 ms are one post");
         assert_eq!(Pace::new(0).free_at(), None, "0 is no bound");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_rate_that_changes_often_adds_nothing() {
+        let start = Instant::now();
+        let (mut pace, mut posts, mut now) = (Pace::new(1_000), 0, start);
+        while now < start + Duration::from_secs(1) {
+            pace.hold_to(if posts % 2 == 0 { 1_000 } else { 999 }, now);
+            while pace.is_free(now) {
+                pace.take(now);
+                posts += 1;
+            }
+            now += Duration::from_millis(3);
+        }
+        assert!((960..=1_000).contains(&posts), "{posts}");
     }
 }

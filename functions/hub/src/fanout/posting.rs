@@ -1,6 +1,6 @@
 //! Posts a fan-out's recipients as they are read, or has other functions do so, until all are settled.
 
-use std::pin::pin;
+use std::{pin::pin, time::Duration};
 
 use futures::{StreamExt, stream::FuturesUnordered};
 use tokio::{
@@ -43,8 +43,8 @@ pub(super) enum Outcome {
 
 impl Fanout<'_> {
     /// Posts to every recipient that is read until all are settled, the time for posting is up, or none is settled any
-    /// more, and returns what has expired, with its session's place. At first at most `rate` posts a second are made; 0 is
-    /// any number.
+    /// more. It makes at most `rate` posts per second until it hands any out; 0 is any number. Returns what has expired, and of
+    /// a worker what is not settled, too, with its session's place.
     pub(super) async fn post(
         &self,
         mut reads: Reads,
@@ -69,12 +69,13 @@ impl Fanout<'_> {
                 progress.begin(delivery.attempts == 0, now);
                 calls.push(self.attempt(delivery, &stop));
             }
-            if let Some(workers) = self.workers {
-                while let Some(part) = waiting.hand_out(chunks.len()) {
-                    if progress.hand_over() {
-                        pace = Pace::new(workers.rate);
-                    }
-                    chunks.push(self.hand_over(workers, part, &stop));
+            if let Some(workers) = self.role.workers() {
+                while let Some((part, budget)) = waiting.hand_out(chunks.len(), now) {
+                    progress.hand_over();
+                    chunks.push(self.hand_over(workers, part, budget, &stop));
+                }
+                if let Some(rate) = waiting.own_rate(chunks.len()) {
+                    pace.hold_to(rate, now);
                 }
             }
             let more = progress.reads() || waiting.has_new();
@@ -83,18 +84,19 @@ impl Fanout<'_> {
             {
                 break false;
             }
-            let patience = progress.patience(self.limits.straggler_patience);
-            let patience = patience.filter(|_| !more && chunks.is_empty());
-            let end = patience.map_or(self.deadline.post_until, |until| until.min(self.deadline.post_until));
+            let mut end = self.deadline.post_until;
+            if !more && chunks.is_empty() {
+                end = end.min(progress.patience(self.limits.straggler_patience, self.role.is_worker()));
+            }
             if now >= end {
                 break end < self.deadline.post_until;
             }
             let wake = if calls.len() < window.size() {
-                waiting.due().map(|due| pace.free_at().map_or(due, |free| due.max(free)))
+                waiting.due(now).map(|due| pace.free_at().map_or(due, |free| due.max(free)))
             } else {
                 window.grows_at()
             };
-            let wake = wake.map_or(end, |wake| wake.min(end));
+            let wake = [wake, waiting.chunk_due(now)].into_iter().flatten().fold(end, Instant::min);
             if alarm.deadline() != wake {
                 alarm.as_mut().reset(wake);
             }
@@ -124,9 +126,15 @@ impl Fanout<'_> {
         while let Some((part, handed)) = chunks.next().await {
             take_back(part, handed, &mut progress, &mut waiting);
         }
-        let expired = progress.leave(waiting, gave_up);
+        let rest = waiting.drain();
+        let mut left = waiting.expired;
+        if self.role.is_worker() {
+            left.extend(rest.into_iter().map(|delivery| (delivery.session, delivery.recipient)));
+        } else {
+            progress.leave(rest, gave_up);
+        }
         progress.finish()?;
-        Ok(expired)
+        Ok(left)
     }
 
     /// One attempt, and what follows from its answer; given up when `stop` is notified.
@@ -169,18 +177,25 @@ impl Fanout<'_> {
         &'a self,
         workers: &'a Workers,
         part: Part,
+        budget: Duration,
         stop: &'a Notify,
     ) -> impl Future<Output = (Part, Handed)> + 'a {
         // From now on, as with an attempt.
         let stopped = stop.notified();
         async move {
             let Some(session) = self.sessions.get(part.session) else { return (part, Handed::Interrupted) };
-            let (text, budget) = (part.frame.text(), self.deadline.worker_budget());
+            let until = Instant::now() + budget;
+            let text = part.frame.text();
             let chunk = Chunk::new(session, text, self.sender, &part.recipients, budget, workers.rate);
             let delivering = Box::pin(workers.deliver(&chunk, part.recipients.len()));
             let handed = tokio::select! {
                 biased;
-                answer = delivering => answer.map_or_else(Handed::Returned, Handed::Settled),
+                answer = delivering => match answer {
+                    Ok(outcome) => Handed::Settled(outcome),
+                    Err(Returned { cause, may_run }) => {
+                        Handed::Returned { cause, lost_until: may_run.then_some(until) }
+                    }
+                },
                 () = stopped => Handed::Interrupted,
             };
             drop(chunk);
@@ -192,24 +207,28 @@ impl Fanout<'_> {
 /// What became of a part that was handed over.
 enum Handed {
     Settled(chunk::Outcome),
-    Returned(Returned),
+    Returned {
+        cause: String,
+        /// Until when the function may be at work all the same.
+        lost_until: Option<Instant>,
+    },
     /// The fan-out ended first.
     Interrupted,
 }
 
 /// Counts a part that was handed over; what is not settled by it waits again.
 fn take_back(mut part: Part, handed: Handed, progress: &mut Progress<'_>, waiting: &mut Waiting<'_>) {
+    let mut lost = None;
     match handed {
         Handed::Settled(outcome) => {
             part.recipients = progress.settle_chunk(part.session, part.recipients, outcome);
         }
-        Handed::Returned(returned) => {
-            if returned.may_run {
-                waiting.lose_worker();
-            }
-            progress.chunk_returned(returned.cause);
+        Handed::Returned { cause, lost_until } => {
+            lost = lost_until;
+            progress.chunk_returned(cause);
         }
-        Handed::Interrupted => {}
+        Handed::Interrupted => progress.chunk_returned("no answer before the time for posting was up".into()),
     }
+    waiting.chunk_back(lost);
     waiting.put_back(part);
 }

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use super::{
     posting::Outcome,
-    waiting::{Delivery, Due, Waiting},
+    waiting::{Delivery, Due},
 };
 use crate::{
     chunk,
@@ -22,6 +22,8 @@ use crate::{
 const GONE_PAUSE: Duration = Duration::from_millis(200);
 const FIRST_BACKOFF: Duration = Duration::from_millis(50);
 const LONGEST_BACKOFF: Duration = Duration::from_secs(3);
+/// Usual answers take 10 to 50 ms.
+const WORKER_PATIENCE: Duration = Duration::from_secs(1);
 /// Where so many first posts are all forbidden, the others would be too.
 const ENOUGH_FORBIDDEN: u64 = 8;
 
@@ -122,13 +124,15 @@ impl<'a> Progress<'a> {
         self.hopeless.is_some()
     }
 
-    /// Until when to go on, once every recipient has been tried.
-    pub(super) fn patience(&self, straggler: Duration) -> Option<Instant> {
-        Some(match self.answered {
-            true => self.last_settled.max(self.last_new) + straggler,
+    /// Until when to go on, once every recipient has been tried. A `worker` soon leaves the last ones to the function that it
+    /// works for, which has others to give it.
+    pub(super) fn patience(&self, straggler: Duration, worker: bool) -> Instant {
+        match (worker, self.answered) {
+            (true, _) => self.last_settled.max(self.last_new) + WORKER_PATIENCE,
+            (false, true) => self.last_settled.max(self.last_new) + straggler,
             // One recipient, or a throttled account: others give no hint that it can be reached.
-            false => self.last_new + 3 * straggler,
-        })
+            (false, false) => self.last_new + 3 * straggler,
+        }
     }
 
     pub(super) fn page(&mut self) {
@@ -204,10 +208,9 @@ impl<'a> Progress<'a> {
         None
     }
 
-    /// Counts a chunk that is handed over, and says whether it is the first.
-    pub(super) fn hand_over(&mut self) -> bool {
+    /// Counts a chunk that is handed over.
+    pub(super) fn hand_over(&mut self) {
         self.report.chunks += 1;
-        self.report.chunks == 1
     }
 
     /// Counts a chunk that came back undone.
@@ -215,21 +218,14 @@ impl<'a> Progress<'a> {
         self.report.chunk_failures.add(cause);
     }
 
-    /// Counts the recipients of a chunk, and returns those that the other function took for expired: its clock may be wrong.
+    /// Counts the recipients of a chunk, and returns those that are left.
     pub(super) fn settle_chunk(
         &mut self,
         session: usize,
         recipients: Vec<Recipient>,
         outcome: chunk::Outcome,
     ) -> Vec<Recipient> {
-        let chunk::Outcome { counts, expired, stragglers, .. } = outcome;
-        for (place, recipient) in recipients.iter().enumerate() {
-            if stragglers.binary_search(&place).is_ok() {
-                self.stragglers.gave_up_on(&recipient.connection_id, false);
-            } else if counts.failed == stragglers.len() as u64 {
-                self.stragglers.forget(&recipient.connection_id);
-            }
-        }
+        let chunk::Outcome { counts, left, .. } = outcome;
         self.answered |= counts.delivered + counts.gone > 0;
         self.recipients += counts.delivered + counts.gone + counts.failed;
         self.counts(session).add(counts);
@@ -238,8 +234,9 @@ impl<'a> Progress<'a> {
         self.report.pruned += outcome.pruned;
         self.report.delivery_failures.add_all(outcome.delivery_failures);
         self.report.prune_failures.add_all(outcome.prune_failures);
-        let has_expired = |(place, recipient)| expired.binary_search(&place).is_ok().then_some(recipient);
-        recipients.into_iter().enumerate().filter_map(has_expired).collect()
+        self.last_settled = Instant::now();
+        let recipients = recipients.into_iter().enumerate();
+        recipients.filter(|(place, _)| left.binary_search(place).is_ok()).map(|(_, one)| one).collect()
     }
 
     fn counts(&mut self, session: usize) -> &mut Counts {
@@ -252,11 +249,11 @@ impl<'a> Progress<'a> {
         self.report.delivery_failures.add(cause);
     }
 
-    /// Counts whoever is left as failed, and returns what has expired and is to be closed, with its session. If the fan-out `gave_up` on
-    /// them, the next one will not wait for them again.
-    pub(super) fn leave(&mut self, mut waiting: Waiting<'_>, gave_up: bool) -> Vec<(usize, Recipient)> {
+    /// Counts recipients that are left at the end as failed. If the fan-out `gave_up` on them, the next one will not wait for
+    /// them again.
+    pub(super) fn leave(&mut self, rest: Vec<Delivery>, gave_up: bool) {
         let beside_others = self.report.sessions.iter().any(|session| session.counts.delivered > 0);
-        for delivery in waiting.drain() {
+        for delivery in rest {
             if gave_up && (beside_others || self.recipients == 1) {
                 self.stragglers.gave_up_on(&delivery.recipient.connection_id, !beside_others);
             }
@@ -269,7 +266,6 @@ impl<'a> Progress<'a> {
         for (session, unread) in self.report.sessions.iter_mut().zip(&self.unread) {
             session.complete &= !unread;
         }
-        waiting.expired
     }
 
     /// # Errors

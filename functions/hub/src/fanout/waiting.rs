@@ -11,7 +11,7 @@ use std::{
 use tokio::time::Instant;
 
 use super::{
-    Expired, Fanout,
+    Fanout, Role,
     handing::{Handing, Next, Part},
     posting::Outcome,
 };
@@ -90,7 +90,7 @@ pub(super) struct Waiting<'a> {
 
 impl<'a> Waiting<'a> {
     pub(super) fn new(fanout: &'a Fanout<'a>) -> Self {
-        let handing = fanout.workers.map(Handing::new);
+        let handing = fanout.role.workers().map(Handing::new);
         Self { fanout, new: VecDeque::new(), parked: BinaryHeap::new(), handing, expired: Vec::new() }
     }
 
@@ -98,14 +98,13 @@ impl<'a> Waiting<'a> {
     pub(super) fn add(&mut self, mut read: Part) {
         if let Some(handing) = &mut self.handing {
             let now = now_seconds();
-            let (session, frame) = (read.session, &read.frame);
-            let own = |recipient: Recipient| {
-                // What has expired is not there. What may hang is not to hold up a whole chunk.
-                let stays =
-                    recipient.has_expired(now) || self.fanout.stragglers.suspects(&recipient.connection_id);
-                if stays { Some(recipient) } else { handing.take(session, frame, recipient) }
-            };
-            read.recipients = read.recipients.into_iter().filter_map(own).collect();
+            // What has expired is not there. What may hang is not to hold up a whole chunk.
+            let stays =
+                |one: &Recipient| one.has_expired(now) || self.fanout.stragglers.suspects(&one.connection_id);
+            let (apart, live) = read.recipients.into_iter().partition(stays);
+            read.recipients = live;
+            read = handing.take(read);
+            read.recipients.extend::<Vec<_>>(apart);
         }
         self.put_back(read);
     }
@@ -123,19 +122,29 @@ impl<'a> Waiting<'a> {
         rest.into_iter().for_each(|part| self.put_back(part));
     }
 
-    /// What is to be handed to another function next, where so many are at it.
-    pub(super) fn hand_out(&mut self, under_way: usize) -> Option<Part> {
+    /// The chunk that is to be handed to another function next, and the time that it has; `at_work` functions have one each.
+    pub(super) fn hand_out(&mut self, at_work: usize, now: Instant) -> Option<(Part, Duration)> {
         loop {
-            match self.handing.as_mut()?.next(under_way, self.fanout.deadline.worker_budget())? {
-                Next::HandOut(part) => return Some(part),
+            let is_idle = self.new.is_empty();
+            let end = self.fanout.deadline.post_until;
+            match self.handing.as_mut()?.next(at_work, is_idle, end, now)? {
+                Next::HandOut(part, budget) => return Some((part, budget)),
                 Next::Keep(part) => self.put_back(part),
             }
         }
     }
 
-    /// The answer of another function was lost, and it may be at work still.
-    pub(super) fn lose_worker(&mut self) {
-        self.handing.iter_mut().for_each(Handing::lose);
+    /// A chunk is back; if it is not known whether the function is at work still, nothing takes its place until then.
+    pub(super) fn chunk_back(&mut self, lost_until: Option<Instant>) {
+        if let Some(handing) = &mut self.handing {
+            handing.change();
+            lost_until.into_iter().for_each(|until| handing.lose(until));
+        }
+    }
+
+    /// How many posts per second are left to this function, once others have a part in them.
+    pub(super) fn own_rate(&self, at_work: usize) -> Option<u32> {
+        self.handing.as_ref()?.own_rate(at_work)
     }
 
     /// A new recipient, or else one whose pause is over by `now`. One that has expired by then is not there.
@@ -175,10 +184,9 @@ impl<'a> Waiting<'a> {
         if !delivery.recipient.has_expired(now) {
             return Some(delivery);
         }
-        let keeps = match self.fanout.expired {
-            Expired::Ignored => false,
-            Expired::Closed => self.closes(&delivery.recipient, now),
-            Expired::Returned => true,
+        let keeps = match self.fanout.role {
+            Role::Planner { closes_expired, .. } => closes_expired && self.closes(&delivery.recipient, now),
+            Role::Worker => true,
         };
         if keeps {
             self.expired.push((delivery.session, delivery.recipient));
@@ -196,11 +204,13 @@ impl<'a> Waiting<'a> {
     }
 
     /// When the next one may be tried.
-    pub(super) fn due(&self) -> Option<Instant> {
-        if !self.new.is_empty() {
-            return Some(Instant::now());
-        }
-        self.next_parked()
+    pub(super) fn due(&self, now: Instant) -> Option<Instant> {
+        if self.new.is_empty() { self.next_parked() } else { Some(now) }
+    }
+
+    /// When to look for a chunk again, if nothing happens before.
+    pub(super) fn chunk_due(&self, now: Instant) -> Option<Instant> {
+        self.handing.as_ref()?.due(self.fanout.deadline.post_until, now)
     }
 
     fn next_parked(&self) -> Option<Instant> {
