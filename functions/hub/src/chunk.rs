@@ -88,8 +88,7 @@ impl<'a> Chunk<'a> {
         let Version { v } =
             serde_json::from_str(payload).map_err(|error| no_chunk("there is no version `v`", error))?;
         if v != VERSION {
-            let hint =
-                "this passes once the release is deployed, until then whoever has sent it posts itself";
+            let hint = "the function that sent it is of another release, and posts the chunk itself";
             return Err(Failure::Event(format!(
                 "the chunk is of version {v}, and this release knows {VERSION}: {hint}"
             )));

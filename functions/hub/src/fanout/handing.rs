@@ -217,11 +217,11 @@ mod tests {
         }
     }
 
-    fn is_handed_out(next: Option<Next>) -> bool {
+    fn is_handed_out(next: &Option<Next>) -> bool {
         matches!(next, Some(Next::HandOut(..)))
     }
 
-    fn is_kept(next: Option<Next>) -> bool {
+    fn is_kept(next: &Option<Next>) -> bool {
         matches!(next, Some(Next::Keep(_)))
     }
 
@@ -252,16 +252,16 @@ mod tests {
         let mut handing = Handing::new(&workers);
         assert_eq!(handing.own_rate(0), None, "nothing was handed out");
         take(&mut handing, 0, false, 6);
-        assert!(is_handed_out(clock.next(&mut handing, 0, false, 0)));
-        assert!(is_handed_out(clock.next(&mut handing, 1, false, 0)));
+        assert!(is_handed_out(&clock.next(&mut handing, 0, false, 0)));
+        assert!(is_handed_out(&clock.next(&mut handing, 1, false, 0)));
         assert!(clock.next(&mut handing, 2, false, 0).is_none() && handing.has_full(), "both are at work");
         assert_eq!((handing.own_rate(2), handing.own_rate(1)), (Some(2_668), Some(5_334)));
         handing.lose(clock.0 + Duration::from_secs(1));
         assert!(clock.next(&mut handing, 1, false, 500).is_none(), "one is, and the other may be");
         assert_eq!(handing.own_rate(1), Some(2_668));
         handing.lose(clock.0 + Duration::from_secs(1));
-        assert!(is_kept(clock.next(&mut handing, 0, false, 500)), "none will answer any more");
-        assert!(is_handed_out(clock.next(&mut handing, 0, false, 1_000)), "both are certainly done");
+        assert!(is_kept(&clock.next(&mut handing, 0, false, 500)), "none will answer any more");
+        assert!(is_handed_out(&clock.next(&mut handing, 0, false, 1_000)), "both are certainly done");
     }
 
     #[tokio::test(start_paused = true)]
@@ -269,12 +269,12 @@ mod tests {
         let (workers, clock) = (workers_of("1", "1"), Clock(Instant::now()));
         let mut handing = Handing::new(&workers);
         take(&mut handing, 0, false, 4);
-        assert!(is_handed_out(clock.next(&mut handing, 0, true, 0)));
+        assert!(is_handed_out(&clock.next(&mut handing, 0, true, 0)));
         assert!(clock.next(&mut handing, 1, true, 1_999).is_none());
         let end = clock.0 + Duration::from_secs(20);
         assert_eq!(handing.due(end, clock.0), Some(clock.0 + WORKER_PATIENCE));
         assert!(clock.next(&mut handing, 1, false, 2_000).is_none(), "it has others to post to");
-        assert!(is_kept(clock.next(&mut handing, 1, true, 2_000)));
+        assert!(is_kept(&clock.next(&mut handing, 1, true, 2_000)));
         tokio::time::advance(Duration::from_millis(2_100)).await;
         handing.change();
         assert!(clock.next(&mut handing, 1, true, 2_200).is_none(), "one has answered");
@@ -285,8 +285,8 @@ mod tests {
         let (workers, clock) = (workers_of("1", "1"), Clock(Instant::now()));
         let mut handing = Handing::new(&workers);
         take(&mut handing, 0, false, 4);
-        assert!(is_kept(clock.next_with(&mut handing, 0, false, 0, 1_999)));
-        assert!(is_handed_out(clock.next_with(&mut handing, 0, false, 0, 2_000)));
+        assert!(is_kept(&clock.next_with(&mut handing, 0, false, 0, 1_999)));
+        assert!(is_handed_out(&clock.next_with(&mut handing, 0, false, 0, 2_000)));
         let end = clock.0 + Duration::from_secs(3);
         assert_eq!(
             handing.due(end, clock.0),
@@ -297,8 +297,8 @@ mod tests {
         let large = workers_of("4000", "4");
         let mut handing = Handing::new(&large);
         take(&mut handing, 0, false, 8_000);
-        assert!(is_kept(clock.next_with(&mut handing, 0, false, 0, 2_200)));
-        assert!(is_handed_out(clock.next_with(&mut handing, 0, false, 0, 2_300)));
+        assert!(is_kept(&clock.next_with(&mut handing, 0, false, 0, 2_200)));
+        assert!(is_handed_out(&clock.next_with(&mut handing, 0, false, 0, 2_300)));
     }
 
     #[tokio::test(start_paused = true)]
@@ -310,7 +310,7 @@ mod tests {
         assert_eq!(handing.due(end, clock.0), Some(clock.0 + READ_PATIENCE));
         assert!(clock.next(&mut handing, 0, true, 249).is_none());
         assert!(clock.next(&mut handing, 0, false, 250).is_none(), "it has others to post to");
-        assert!(is_kept(clock.next(&mut handing, 0, true, 250)));
+        assert!(is_kept(&clock.next(&mut handing, 0, true, 250)));
         assert_eq!(handing.due(end, clock.0), None);
     }
 }
