@@ -17,6 +17,7 @@ mod delivery;
 mod expiry;
 mod freeze;
 mod gone;
+mod handing;
 mod history;
 mod identity;
 mod logs;

@@ -2,16 +2,17 @@
 
 use std::time::Duration;
 
-use harness::{Function, Row};
+use harness::{Function, Row, World};
 use serde_json::json;
 
-use crate::support::{Hub, name, totals};
+use crate::support::{Hub, Turn, name, totals};
 
 const ALLOWED: u64 = 6 << 20;
 
-/// The most memory that a new process had in use while it sent one message to `crowd` connections.
-async fn peak(crowd: usize) -> u64 {
-    let hub = Hub::alone().await;
+/// The most memory that a new process had in use while it sent one message to `crowd` connections, and that those had
+/// that it handed some of them to.
+async fn peak(world: World, crowd: usize) -> (u64, Option<u64>) {
+    let hub = Hub::start(Turn::alone(), world).await;
     for index in 0..crowd {
         hub.world.table.put(&name("stadium", index), Row::aged("stadium", 60));
     }
@@ -19,12 +20,26 @@ async fn peak(crowd: usize) -> u64 {
     let publish = Function::start("publish", &hub.world).await;
     let outcome = publish.invoke(payload, Duration::from_secs(300)).await;
     assert_eq!(totals(outcome.response()), [crowd as u64, 0, 0]);
-    publish.peak_memory()
+    (publish.peak_memory(), hub.world.lambda.peak_memory())
 }
 
 #[tokio::test]
 async fn a_hundred_thousand_connections_take_no_more_memory_than_a_thousand() {
-    let few = peak(1_000).await;
-    let many = peak(100_000).await;
+    let (few, _) = peak(World::start().await, 1_000).await;
+    let (many, _) = peak(World::start().await, 100_000).await;
     assert!(many <= few + ALLOWED, "{few} bytes for 1,000 connections, {many} for 100,000");
+}
+
+#[tokio::test]
+async fn a_hundred_thousand_that_are_handed_out_take_no_more_memory_either_here_or_there() {
+    let world = async || World::start().await.with_workers(4_000, 4, 0);
+    let (few, nobody) = peak(world().await, 1_000).await;
+    // What a worker needs for one chunk, and the planner for one hand-over.
+    let (_, once) = peak(world().await, 6_000).await;
+    let (many, often) = peak(world().await, 100_000).await;
+    assert!(many <= few + ALLOWED, "{few} bytes for 1,000 connections, {many} for 100,000");
+    let (Some(once), Some(often), None) = (once, often, nobody) else {
+        panic!("workers where there are many")
+    };
+    assert!(often <= once + ALLOWED, "a worker took {once} bytes for a chunk, and {often} for many");
 }

@@ -134,7 +134,7 @@ async fn connections_are_opened_gradually_and_then_all_are_used() {
 
 /// A folder with the certificate `server.pem` and the key `server.key` of a server `localhost`, and with `ca.pem`, the
 /// authority that has signed it.
-fn certificates(name: &str) -> PathBuf {
+pub(crate) fn certificates(name: &str) -> PathBuf {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
     let mut authority = CertificateParams::default();
     authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);

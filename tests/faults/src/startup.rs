@@ -6,7 +6,7 @@ use crate::support::{AMPLE, Turn, counted, line, log};
 
 /// Starts `function` with `variable` set to `value`, or unset, and returns whether it stopped in the way it should.
 async fn stops(function: &str, variable: &str, value: Option<&str>) {
-    let world = World::start().await;
+    let world = World::start().await.with_workers(4_000, 4, 8_000);
     let started = Function::start_with(&executable(function), &world, |command| {
         match value {
             Some(value) => command.env(variable, value),
@@ -49,11 +49,12 @@ async fn a_start_is_one_line_that_names_the_release() {
 }
 
 /// Those that an environment without an issuer of tokens can start.
-const ALL: &[&str] = &["census", "connect", "disconnect", "publish", "send-message"];
+const ALL: &[&str] = &["census", "connect", "deliver", "disconnect", "publish", "send-message"];
 const SENDERS: &[&str] = &["publish", "send-message"];
+const POSTERS: &[&str] = &["deliver", "publish", "send-message"];
 
 /// Bad values of each setting, and the functions that use it.
-const BAD: [(&str, Option<&str>, &[&str]); 12] = [
+const BAD: [(&str, Option<&str>, &[&str]); 24] = [
     ("TABLE_NAME", None, ALL),
     ("TABLE_NAME", Some(""), ALL),
     ("TABLE_NAME", Some("a table"), ALL),
@@ -61,10 +62,22 @@ const BAD: [(&str, Option<&str>, &[&str]); 12] = [
     ("SESSION_INDEX", Some("!"), &["census", "publish", "send-message"]),
     ("CONNECTION_TTL_SECONDS", Some("2h"), &["connect"]),
     ("REQUIRE_GRANT", Some("yes"), &["connect", "publish", "send-message"]),
-    ("FANOUT_CONCURRENCY", Some("513"), SENDERS),
-    ("STRAGGLER_SECONDS", Some("0"), SENDERS),
+    ("FANOUT_CONCURRENCY", Some("513"), POSTERS),
+    ("STRAGGLER_SECONDS", Some("0"), POSTERS),
     ("MAX_MESSAGE_BYTES", Some("131073"), SENDERS),
-    ("WEBSOCKET_ENDPOINT", Some("wss://example.com/live"), SENDERS),
+    ("WEBSOCKET_ENDPOINT", Some("wss://example.com/live"), POSTERS),
+    ("DELIVER_FUNCTION", Some("hub deliver"), SENDERS),
+    ("DELIVER_FUNCTION", Some("https://example.com/"), SENDERS),
+    ("FANOUT_SPLIT", Some("-1"), SENDERS),
+    ("FANOUT_SPLIT", Some("1000001"), SENDERS),
+    ("FANOUT_SPLIT", Some("many"), SENDERS),
+    ("FANOUT_WORKERS", Some("0"), SENDERS),
+    ("FANOUT_WORKERS", Some("101"), SENDERS),
+    ("FANOUT_RATE", Some("-1"), SENDERS),
+    ("FANOUT_RATE", Some("1"), SENDERS),
+    ("FANOUT_RATE", Some("4"), SENDERS),
+    ("FANOUT_RATE", Some("8000/s"), SENDERS),
+    ("AWS_ENDPOINT_URL_LAMBDA", Some("localhost:1"), SENDERS),
     ("AWS_ACCESS_KEY_ID", None, ALL),
 ];
 
@@ -115,20 +128,70 @@ async fn another_kind_of_endpoint_is_refused_where_the_address_of_posts_is_not_g
 }
 
 #[tokio::test]
-async fn publish_does_not_start_without_an_address_to_post_to() {
+async fn another_kind_of_endpoint_is_refused_where_the_address_of_lambda_is_needed_and_not_given() {
+    let _turn = Turn::together();
+    for kind in ["AWS_USE_FIPS_ENDPOINT", "AWS_USE_DUALSTACK_ENDPOINT"] {
+        for function in SENDERS {
+            for (workers, endpoint, starts) in [
+                (true, None, false),
+                (true, Some("AWS_ENDPOINT_URL_LAMBDA"), true),
+                (true, Some("AWS_ENDPOINT_URL"), true),
+                (false, None, true),
+            ] {
+                let world = World::start().await.with_workers(4_000, 4, 8_000);
+                let started = Function::start_with(&executable(function), &world, |command| {
+                    command
+                        .env_remove("AWS_ENDPOINT_URL")
+                        .env_remove("AWS_ENDPOINT_URL_LAMBDA")
+                        .env(kind, "true");
+                    if let Some(endpoint) = endpoint {
+                        command.env(endpoint, world.lambda_url());
+                    }
+                    if !workers {
+                        command.env_remove("DELIVER_FUNCTION");
+                    }
+                })
+                .await;
+                if starts {
+                    started.idle().await;
+                    continue;
+                }
+                assert!(!started.exited().await.success());
+                let error = line(&log(&started.finish()), "stopped")["error"].to_string();
+                assert!(error.contains(kind) && error.contains("AWS_ENDPOINT_URL_LAMBDA"), "{error}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_least_and_the_largest_settings_of_workers_are_taken() {
+    let _turn = Turn::together();
+    for function in SENDERS {
+        for (split, workers, rate) in [(0, 1, 0), (1, 1, 2), (1_000_000, 100, 101)] {
+            let world = World::start().await.with_workers(split, workers, rate);
+            Function::start(function, &world).await.idle().await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_is_invoked_does_not_start_without_an_address_to_post_to() {
     let _turn = Turn::together();
     let world = World::start().await;
-    let started = Function::start_with(&executable("publish"), &world, |command| {
-        let url = world.table_url();
-        command
-            .env("AWS_ENDPOINT_URL_DYNAMODB", url)
-            .env_remove("AWS_ENDPOINT_URL")
-            .env_remove("WEBSOCKET_ENDPOINT");
-    })
-    .await;
-    assert!(!started.exited().await.success());
-    let error = line(&log(&started.finish()), "stopped")["error"].to_string();
-    assert!(error.contains("WEBSOCKET_ENDPOINT"), "{error}");
+    for function in ["publish", "deliver"] {
+        let started = Function::start_with(&executable(function), &world, |command| {
+            let url = world.table_url();
+            command
+                .env("AWS_ENDPOINT_URL_DYNAMODB", url)
+                .env_remove("AWS_ENDPOINT_URL")
+                .env_remove("WEBSOCKET_ENDPOINT");
+        })
+        .await;
+        assert!(!started.exited().await.success());
+        let error = line(&log(&started.finish()), "stopped")["error"].to_string();
+        assert!(error.contains("WEBSOCKET_ENDPOINT"), "{error}");
+    }
 }
 
 #[tokio::test]

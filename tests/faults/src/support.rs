@@ -174,15 +174,17 @@ pub(crate) fn totals(receipt: &Value) -> [u64; 3] {
 }
 
 /// What the functions say. A line with other words is a library's.
-const WORDS: [&str; 23] = [
+const WORDS: [&str; 25] = [
     "admitted",
     "clock corrected",
     "connected",
     "counted",
+    "delivered",
     "deliveries failed",
     "disconnected",
     "explained",
     "failed",
+    "hand-overs failed",
     "hello",
     "history",
     "keys not refreshed",

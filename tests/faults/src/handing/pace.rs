@@ -1,0 +1,126 @@
+//! The account's quota is everybody's: all that post for one message keep within a rate, whatever becomes of them.
+
+use std::{
+    cell::Cell,
+    time::{Duration, Instant},
+};
+
+use harness::{Answer, Reaction, World};
+use tokio::time::sleep;
+
+use super::{ROOM, SPLIT, THROTTLE, WORKERS, logs, sends};
+use crate::support::{Hub, Turn, index};
+
+const RATE: usize = 1_000;
+const SECOND: Duration = Duration::from_secs(1);
+
+async fn paced(workers: usize, rate: usize, chunks: usize) -> Hub {
+    let hub = Hub::start(Turn::alone(), World::start().await.with_workers(SPLIT, workers, rate)).await;
+    hub.crowd(ROOM, SPLIT * (1 + chunks));
+    hub
+}
+
+/// More than a rate that may arrive in a second: posts that were under way at the first hand-over, and those that are under way
+/// for longer than the ones behind them.
+fn slack(rate: usize) -> usize {
+    8 + rate / 20
+}
+
+/// The most posts in any second after the first hand-over, and how many there were a second in all.
+fn busiest(hub: &Hub) -> (usize, f64) {
+    let from = hub.world.lambda.invokes()[0].at;
+    let at: Vec<Instant> =
+        hub.world.gateway.posts().iter().map(|post| post.at).filter(|at| *at >= from).collect();
+    let within = |(index, first): (usize, &Instant)| at[index..].partition_point(|at| *at - *first < SECOND);
+    let span = *at.last().expect("posts") - at[0];
+    (at.iter().enumerate().map(within).max().expect("posts"), at.len() as f64 / span.as_secs_f64())
+}
+
+#[tokio::test]
+async fn no_second_has_more_posts_than_the_rate_whoever_makes_them() {
+    let hub = paced(WORKERS, RATE, 9).await;
+    sends(&hub, [2_000, 0, 0]).await;
+    let (busiest, average) = busiest(&hub);
+    assert!(busiest <= RATE + slack(RATE), "{busiest} in a second");
+    let share = RATE / (WORKERS + 1);
+    assert!(average > 2.0 * share as f64, "{average} a second: workers are for speed");
+    assert!(hub.world.lambda.invokes().iter().all(|invoke| invoke.chunk["rate"] == share));
+    logs(hub).await;
+}
+
+#[tokio::test]
+async fn retries_are_posts_too() {
+    let hub = paced(WORKERS, RATE, 5).await;
+    hub.world.gateway.script(|connection, tries| match (index(connection) % 3, tries) {
+        (0, 0 | 1) => THROTTLE,
+        (1, 0) => Answer::Bare(500),
+        _ => Answer::Serve,
+    });
+    sends(&hub, [1_200, 0, 0]).await;
+    let (busiest, _) = busiest(&hub);
+    assert!(busiest <= RATE + slack(RATE), "{busiest} in a second");
+    logs(hub).await;
+}
+
+/// Whatever becomes of an Invoke, who posts then does so at its own share.
+#[tokio::test]
+async fn chunks_that_come_back_are_posted_at_the_planners_own_share() {
+    for reaction in [
+        Reaction::Failure,
+        Answer::Error(429, "TooManyRequestsException").into(),
+        // Both of them post it.
+        Reaction::Beside(Answer::CutUnread.after(SECOND / 5)),
+        Reaction::Beside(Answer::Bare(500).after(SECOND / 5)),
+    ] {
+        let hub = paced(1, RATE, 4).await;
+        let what = format!("{reaction:?}");
+        hub.world.lambda.script(move |_, _| reaction.clone());
+        sends(&hub, [1_000, 0, 0]).await;
+        let (busiest, average) = busiest(&hub);
+        assert!(busiest <= RATE + slack(RATE), "{busiest} in a second: {what}");
+        assert!(average > 0.2 * RATE as f64, "{average} a second: {what}");
+        logs(hub).await;
+    }
+}
+
+#[tokio::test]
+async fn a_rate_that_is_not_divisible_is_shared_out_downwards() {
+    let hub = paced(2, 8, 0).await;
+    hub.crowd(ROOM, 400);
+    hub.world.lambda.script(|_, _| Answer::Error(429, "TooManyRequestsException"));
+    // It takes too long for all.
+    hub.send(&[ROOM], 6 * SECOND).await;
+    assert_eq!(hub.world.lambda.invokes()[0].chunk["rate"], 2);
+    let (busiest, _) = busiest(&hub);
+    assert!(busiest <= 8 + slack(8), "{busiest}");
+    logs(hub).await;
+}
+
+/// Sends to a room while a fifth of a quota's rate is used by clients that connect, and returns how many posts and how many
+/// handshakes were refused.
+async fn refused(rate: usize) -> (usize, usize) {
+    const QUOTA: u32 = 500;
+    let hub = paced(WORKERS, rate, 8).await;
+    hub.world.gateway.quota(QUOTA.into(), (QUOTA / 2).into());
+    let refused = Cell::new(0);
+    let connecting = async {
+        loop {
+            sleep(SECOND / (QUOTA / 5)).await;
+            refused.set(refused.get() + usize::from(!hub.world.gateway.handshake()));
+        }
+    };
+    tokio::select! {
+        () = sends(&hub, [9 * SPLIT, 0, 0]) => {}
+        () = connecting => {}
+    }
+    let posts = hub.world.gateway.posts().iter().filter(|post| !post.taken).count();
+    logs(hub).await;
+    (posts, refused.get())
+}
+
+#[tokio::test]
+async fn with_a_rate_neither_posts_nor_handshakes_meet_the_quota_and_without_one_both_do() {
+    assert_eq!(refused(400).await, (0, 0));
+    let (posts, handshakes) = refused(0).await;
+    assert!(posts > 0 && handshakes > 0, "{posts} {handshakes}");
+}

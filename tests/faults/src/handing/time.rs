@@ -1,0 +1,265 @@
+//! However workers dawdle, the answer is sent in time, and one connection that is stuck holds up nobody else.
+
+use std::time::{Duration, Instant};
+
+use harness::{Answer, Function, Outcome, Reaction, World, executable};
+use serde_json::json;
+
+use super::{
+    ROOM, SPLIT, THROTTLE, WORKERS, answer, counts_chunks, handed_out, hub_of, is_handed_out, logs, sends,
+};
+use crate::support::{AMPLE, Hub, Turn, frame, index, line, name, totals};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// Sends to a room of so many chunks, which must be answered within the budget.
+async fn sends_within(hub: &Hub, budget: Duration) -> Outcome {
+    let outcome = hub.send(&[ROOM], budget).await;
+    assert!(outcome.took < budget, "the answer took {:?} of {budget:?}", outcome.took);
+    outcome
+}
+
+#[tokio::test]
+async fn with_less_than_two_seconds_left_nothing_is_handed_out() {
+    for (millis, chunks) in [(2_000, 0), (2_400, 0), (3_500, 2)] {
+        let hub = hub_of(2).await;
+        let outcome = sends_within(&hub, Duration::from_millis(millis)).await;
+        assert_eq!(totals(&frame(&outcome)), [600, 0, 0]);
+        assert_eq!(handed_out(&hub).len(), chunks, "{millis} ms");
+        counts_chunks(hub, chunks, 0).await;
+    }
+}
+
+#[tokio::test]
+async fn chunks_without_an_answer_by_the_end_have_failed_and_the_answer_is_in_time() {
+    for reaction in [
+        Reaction::Plain(Answer::Hang),
+        Reaction::Late(10 * SECOND),
+        Answer::Serve.after(10 * SECOND).into(),
+        Reaction::Beside(Answer::Hang),
+    ] {
+        let hub = hub_of(3).await;
+        hub.world.lambda.script(move |_, before| match before {
+            1 => reaction.clone(),
+            _ => Answer::Serve.into(),
+        });
+        let outcome = sends_within(&hub, 5 * SECOND).await;
+        let receipt = frame(&outcome);
+        assert_eq!(totals(&receipt), [600, 0, 200]);
+        assert!(outcome.took > 3 * SECOND, "{:?}: time was left to wait for it", outcome.took);
+        let log = hub.log();
+        assert_eq!(line(&log, "deliveries failed")["count"], 200);
+    }
+}
+
+#[tokio::test]
+async fn a_worker_that_is_at_it_when_its_time_is_up_says_in_time_how_far_it_came() {
+    let hub = hub_of(2).await;
+    hub.world.gateway.script(|connection, _| match index(connection) {
+        300..350 => Answer::Hang,
+        350..400 => Answer::Bare(500),
+        _ => Answer::Serve,
+    });
+    let outcome = sends_within(&hub, 5 * SECOND).await;
+    assert_eq!(totals(&frame(&outcome)), [500, 0, 100]);
+    for invoke in handed_out(&hub) {
+        let budget = invoke.chunk["budget_ms"].as_u64().expect("a number");
+        assert!((1_000..4_000).contains(&budget), "{budget} ms");
+    }
+    counts_chunks(hub, 2, 0).await;
+}
+
+#[tokio::test]
+async fn a_gateway_that_hangs_altogether_is_counted_in_time() {
+    let hub = hub_of(5).await;
+    hub.world.gateway.script(|_, _| Answer::Hang);
+    let outcome = sends_within(&hub, 4 * SECOND).await;
+    let receipt = frame(&outcome);
+    assert_eq!(totals(&receipt)[..2], [0, 0]);
+    let failed = totals(&receipt)[2];
+    assert!(failed == 6 * SPLIT as u64 || receipt["complete"] == false, "{receipt}");
+    logs(hub).await;
+}
+
+/// All places are taken by workers that never answer, and what is left is too much for none.
+#[tokio::test]
+async fn workers_that_hang_do_not_keep_the_planner_from_posting_the_rest_itself() {
+    let world = World::start().await.with_workers(SPLIT, 1, 0);
+    let hub = Hub::start(Turn::together(), world).await;
+    hub.crowd(ROOM, 5 * SPLIT);
+    hub.world.lambda.script(|_, before| if before == 0 { Answer::Hang } else { Answer::Serve });
+    let outcome = sends_within(&hub, 6 * SECOND).await;
+    let receipt = frame(&outcome);
+    assert_eq!(totals(&receipt), [4 * SPLIT as u64, 0, SPLIT as u64]);
+    assert!(receipt["complete"].is_null(), "{receipt}");
+    assert_eq!(handed_out(&hub).len(), 1, "its place is taken");
+    logs(hub).await;
+}
+
+/// Its Invoke was lost, and it may be at work.
+#[tokio::test]
+async fn a_worker_that_is_lost_keeps_its_place_to_the_end() {
+    for trouble in [Answer::CutUnread, Answer::Bare(500), Answer::Error(503, "ServiceException")] {
+        let world = World::start().await.with_workers(SPLIT, 1, 0);
+        let hub = Hub::start(Turn::together(), world).await;
+        hub.crowd(ROOM, 5 * SPLIT);
+        hub.world.lambda.script(move |_, _| Reaction::Beside(trouble.clone().after(SECOND / 10)));
+        sends(&hub, [5 * SPLIT, 0, 0]).await;
+        assert_eq!(handed_out(&hub).len(), 1);
+        counts_chunks(hub, 1, 1).await;
+    }
+}
+
+#[tokio::test]
+async fn a_worker_that_has_surely_ended_makes_room_for_the_next() {
+    for trouble in [
+        Reaction::Failure,
+        Answer::Error(429, "TooManyRequestsException").into(),
+        Reaction::Text("{}".into()),
+    ] {
+        let world = World::start().await.with_workers(SPLIT, 1, 0);
+        let hub = Hub::start(Turn::together(), world).await;
+        hub.crowd(ROOM, 5 * SPLIT);
+        hub.world
+            .lambda
+            .script(move |_, before| if before == 0 { trouble.clone() } else { Answer::Serve.into() });
+        sends(&hub, [5 * SPLIT, 0, 0]).await;
+        assert_eq!(handed_out(&hub).len(), 4);
+        assert!(hub.posts().values().all(|posts| *posts == (1, 1)));
+        counts_chunks(hub, 4, 1).await;
+    }
+}
+
+#[tokio::test]
+async fn lambdas_own_limit_for_the_worker_is_kept_where_it_is_the_shorter_one() {
+    let hub = hub_of(1).await;
+    hub.world.lambda.set_timeout(2 * SECOND);
+    hub.world.gateway.script(|connection, _| match index(connection) {
+        300.. => Answer::Bare(500),
+        _ => Answer::Serve,
+    });
+    let outcome = hub.send(&[ROOM], AMPLE).await;
+    assert_eq!(totals(&frame(&outcome)), [300, 0, 100]);
+    let [invoke] = &handed_out(&hub)[..] else { panic!("one chunk") };
+    assert!(matches!(invoke.work[0].ending, harness::Ending::Response(_)), "{invoke:?}");
+    assert!(invoke.work[0].took > SECOND, "{:?}: a second and a half were left", invoke.work[0].took);
+    counts_chunks(hub, 1, 0).await;
+}
+
+/// A hub whose fan-outs, the workers' too, have a patience of a second.
+async fn impatient(chunks: usize) -> Hub {
+    let mut hub = hub_of(chunks).await;
+    hub.world.lambda.adjust(|command| {
+        command.env("STRAGGLER_SECONDS", "1");
+    });
+    hub.function = Function::start_with(&executable("send-message"), &hub.world, |command| {
+        command.env("STRAGGLER_SECONDS", "1");
+    })
+    .await;
+    hub
+}
+
+#[tokio::test]
+async fn one_connection_of_a_chunk_that_is_stuck_holds_up_no_other_and_the_next_message_not_at_all() {
+    for (trouble, patience) in [(THROTTLE, SECOND), (Answer::Bare(500), SECOND), (Answer::Hang, 4 * SECOND)] {
+        let hub = impatient(2).await;
+        let stuck = name(ROOM, 2 * SPLIT + 50);
+        let (of, answer) = (stuck.clone(), trouble.clone());
+        hub.world
+            .gateway
+            .script(move |connection, _| if connection == of { answer.clone() } else { Answer::Serve });
+        let outcome = hub.send(&[ROOM], AMPLE).await;
+        assert_eq!(totals(&frame(&outcome)), [599, 0, 1]);
+        assert!(outcome.took < 6 * SECOND, "{trouble:?}: {:?}", outcome.took);
+        let last = hub
+            .world
+            .gateway
+            .posts()
+            .iter()
+            .filter(|post| *post.connection != *stuck)
+            .map(|post| post.at)
+            .max();
+        assert!(last.is_some_and(|last| last - outcome.began < 2 * SECOND), "{trouble:?}: {last:?}");
+        assert_eq!(handed_out(&hub).len(), 2);
+
+        let before = hub.posts_to(&stuck).len();
+        let outcome = hub.send(&[ROOM], AMPLE).await;
+        assert_eq!(totals(&frame(&outcome)), [599, 0, 1]);
+        assert!(outcome.took < patience, "{trouble:?}: {:?}", outcome.took);
+        assert_eq!(hub.posts_to(&stuck).len() - before, 1, "{trouble:?}: one attempt");
+
+        // It is well again.
+        hub.world.gateway.script(|_, _| Answer::Serve);
+        assert_eq!(totals(&frame(&hub.send(&[ROOM], AMPLE).await)), [600, 0, 0]);
+        let before = hub.world.lambda.invokes().len();
+        assert_eq!(totals(&frame(&hub.send(&[ROOM], AMPLE).await)), [600, 0, 0]);
+        let invokes = hub.world.lambda.invokes();
+        let again = invokes[before..].iter().any(|invoke| invoke.connections().contains(&&*stuck));
+        assert!(again, "{trouble:?}: it is handed out again");
+        logs(hub).await;
+    }
+}
+
+/// Of the planner's own ones, beside chunks that are on their way.
+#[tokio::test]
+async fn one_of_the_planners_own_that_is_stuck_is_not_waited_for_longer_than_the_chunks() {
+    let hub = impatient(2).await;
+    hub.world.gateway.script(|connection, _| if index(connection) == 50 { THROTTLE } else { Answer::Serve });
+    hub.world.lambda.script(|_, _| Reaction::Late(2 * SECOND));
+    let outcome = hub.send(&[ROOM], AMPLE).await;
+    assert_eq!(totals(&frame(&outcome)), [599, 0, 1]);
+    assert!((2.0..6.0).contains(&outcome.took.as_secs_f64()), "{:?}", outcome.took);
+    logs(hub).await;
+}
+
+#[tokio::test]
+async fn stragglers_of_a_worker_are_remembered_and_other_failures_are_not() {
+    let hub = hub_of(2).await;
+    hub.world.lambda.script(|_, before| match before {
+        0 => Reaction::Text(answer(&json!({
+            "delivered": SPLIT - 4, "failed": 4, "stragglers": [3, 5],
+            "delivery_failures": { "count": 4, "first_cause": "scripted" },
+        }))),
+        _ => Answer::Serve.into(),
+    });
+    sends(&hub, [596, 0, 4]).await;
+    let invokes = handed_out(&hub);
+    let remembered = [3, 5].map(|place| invokes[0].connections()[place].to_owned());
+    let before = hub.world.lambda.invokes().len();
+    // One attempt for those that are remembered, and as many as it takes for the others.
+    hub.world.gateway.script(|_, tries| if tries < 2 { THROTTLE } else { Answer::Serve });
+    let tried: Vec<_> = hub.posts().into_iter().collect();
+    assert_eq!(tried.len(), 400, "the first chunk was not posted");
+    sends(&hub, [598, 0, 2]).await;
+    let posts = hub.posts();
+    for connection in &remembered {
+        assert_eq!(posts[connection], (1, 0), "{connection}");
+    }
+    let invokes = hub.world.lambda.invokes();
+    let again = invokes[before..].iter().flat_map(harness::Invoke::connections);
+    assert!(
+        again.into_iter().all(|connection| !remembered.iter().any(|one| one == connection)),
+        "kept at home"
+    );
+    logs(hub).await;
+}
+
+/// The first post of each recipient is at hand before the workers are.
+#[tokio::test]
+async fn the_planner_posts_on_while_workers_start() {
+    let hub = Hub::start(Turn::alone(), World::start().await.with_workers(SPLIT, WORKERS, 0)).await;
+    hub.crowd(ROOM, 2 * SPLIT + 150);
+    hub.world.lambda.script(|_, _| Answer::Serve.after(SECOND));
+    let began = Instant::now();
+    sends(&hub, [550, 0, 0]).await;
+    let own: Vec<_> = hub
+        .world
+        .gateway
+        .posts()
+        .into_iter()
+        .filter(|post| index(&post.connection) >= 400 || !is_handed_out(&post.connection))
+        .collect();
+    assert_eq!(own.len(), 350);
+    assert!(own.iter().all(|post| post.at - began < SECOND), "it waited for them");
+    counts_chunks(hub, 1, 0).await;
+}
