@@ -139,7 +139,7 @@ fn each_was_posted_to(hub: &Hub, kept: (u32, u32), handed_out: (u32, u32)) {
 fn answer(changes: &Value) -> String {
     let none = json!({ "count": 0, "first_cause": null });
     let mut answer = json!({
-        "delivered": SPLIT, "gone": 0, "failed": 0, "expired": [], "stragglers": [], "retries": 0, "throttled": 0, "pruned": 0,
+        "delivered": SPLIT, "gone": 0, "failed": 0, "left": [], "retries": 0, "throttled": 0, "pruned": 0,
         "delivery_failures": none, "prune_failures": none,
     });
     let members = answer.as_object_mut().expect("an object");

@@ -18,27 +18,28 @@ fn bad() -> Vec<String> {
         json!({ "gone": 1 }),
         json!({ "failed": u64::MAX }),
         json!({ "delivered": u64::MAX, "gone": u64::MAX, "failed": 2 + SPLIT }),
-        json!({ "expired": [3] }),
-        json!({ "delivered": SPLIT - 1, "expired": [SPLIT] }),
-        json!({ "delivered": SPLIT - 1, "expired": [-1] }),
-        json!({ "delivered": SPLIT - 1, "expired": ["3"] }),
-        json!({ "delivered": SPLIT - 2, "expired": [3, 3] }),
-        json!({ "delivered": SPLIT - 1, "failed": 1, "stragglers": [SPLIT] }),
-        json!({ "delivered": SPLIT - 2, "failed": 2, "stragglers": [3, 3] }),
-        json!({ "delivered": SPLIT - 1, "failed": 1, "stragglers": [3, 4] }),
-        json!({ "stragglers": [3] }),
-        json!({ "expired": null }),
+        json!({ "left": [3] }),
+        json!({ "delivered": SPLIT - 1, "left": [SPLIT] }),
+        json!({ "delivered": SPLIT - 1, "left": [-1] }),
+        json!({ "delivered": SPLIT - 1, "left": ["3"] }),
+        json!({ "delivered": SPLIT - 1, "left": 1 }),
+        json!({ "delivered": SPLIT - 2, "left": [3, 3] }),
+        json!({ "delivered": SPLIT - 2, "left": [5, 3] }),
+        json!({ "left": null }),
         json!({ "delivery_failures": 1 }),
     ];
     let good = answer(&json!({}));
-    let mut without: Value = serde_json::from_str(&good).expect("JSON");
-    without.as_object_mut().expect("an object").remove("delivered");
+    let without = |key: &str| {
+        let mut answer: Value = serde_json::from_str(&good).expect("JSON");
+        answer.as_object_mut().expect("an object").remove(key);
+        answer.to_string()
+    };
     let texts = ["", " ", "null", "true", "200", "[]", "{}", "\"\"", "ok", "\u{0}", "{\"delivered\":200"];
     let large = format!("{good}{}", " ".repeat(7 << 20));
     let changed = changes.iter().map(answer);
     changed
         .chain(texts.map(ToOwned::to_owned))
-        .chain([without.to_string(), large, good.clone() + &good])
+        .chain([without("delivered"), without("left"), large, good.clone() + &good])
         .collect()
 }
 
@@ -74,28 +75,28 @@ async fn an_answer_with_keys_that_nobody_knows_is_believed() {
 }
 
 #[tokio::test]
-async fn an_answer_is_added_to_the_counts_as_it_stands() {
+async fn an_answer_is_added_to_the_counts_and_the_planner_posts_to_those_that_are_left() {
     let hub = hub_of(2).await;
     hub.world.lambda.script(|_, before| match before {
         0 => Reaction::Text(answer(&json!({
-            "delivered": 150, "gone": 30, "failed": 20, "stragglers": [7, 9], "retries": 5, "throttled": 4, "pruned": 3,
-            "delivery_failures": { "count": 20, "first_cause": "the first" },
+            "delivered": 150, "gone": 30, "failed": 18, "left": [7, 9], "retries": 5, "throttled": 4, "pruned": 3,
+            "delivery_failures": { "count": 18, "first_cause": "the first" },
             "prune_failures": { "count": 2, "first_cause": "another" },
         }))),
         _ => Answer::Serve.into(),
     });
-    sends(&hub, [550, 30, 20]).await;
+    sends(&hub, [552, 30, 18]).await;
     let log = hub.log();
     let sent = crate::support::line(&log, "sent");
     let counts = ["delivered", "gone", "failed", "retries", "throttled", "pruned", "chunks"];
-    assert_eq!(counts.map(|count| sent[count].as_u64().expect("a count")), [550, 30, 20, 5, 4, 3, 2]);
-    for (message, count, error) in [("deliveries failed", 20, "the first"), ("prunes failed", 2, "another")] {
+    assert_eq!(counts.map(|count| sent[count].as_u64().expect("a count")), [552, 30, 18, 5, 4, 3, 2]);
+    for (message, count, error) in [("deliveries failed", 18, "the first"), ("prunes failed", 2, "another")] {
         let line = crate::support::line(&log, message);
         assert_eq!((&line["count"], &line["error"]), (&json!(count), &json!(error)));
     }
     let metrics = ["Delivered", "Gone", "Failed", "Retries", "Throttled", "Pruned", "FanoutSize"];
     assert_eq!(
         metrics.map(|metric| crate::support::counted(&log, metric)),
-        [550.0, 30.0, 20.0, 5.0, 4.0, 3.0, 600.0]
+        [552.0, 30.0, 18.0, 5.0, 4.0, 3.0, 600.0]
     );
 }

@@ -25,7 +25,7 @@ const SUSPECTED: [usize; 4] = [0, 7, 100, 199];
 async fn those_that_have_expired_by_the_workers_clock_alone_are_posted_to_by_the_planner() {
     let hub = hub_of(2).await;
     hub.world.lambda.script(|_, _| {
-        Reaction::Text(answer(&json!({ "delivered": SPLIT - SUSPECTED.len(), "expired": SUSPECTED })))
+        Reaction::Text(answer(&json!({ "delivered": SPLIT - SUSPECTED.len(), "left": SUSPECTED })))
     });
     sends(&hub, [3 * SPLIT, 0, 0]).await;
     let posts = hub.posts();
@@ -44,7 +44,7 @@ async fn those_that_have_expired_by_the_workers_clock_alone_are_posted_to_by_the
 async fn a_whole_chunk_may_have_expired_by_the_workers_clock() {
     let hub = hub_of(1).await;
     let all: Vec<usize> = (0..SPLIT).collect();
-    hub.world.lambda.script(move |_, _| Reaction::Text(answer(&json!({ "delivered": 0, "expired": all }))));
+    hub.world.lambda.script(move |_, _| Reaction::Text(answer(&json!({ "delivered": 0, "left": all }))));
     sends(&hub, [2 * SPLIT, 0, 0]).await;
     assert!(hub.posts().values().all(|posts| *posts == (1, 1)));
     counts_chunks(hub, 1, 0).await;
@@ -92,7 +92,7 @@ async fn those_that_expire_in_a_workers_hands_are_no_recipients_and_are_closed_b
         assert_eq!(line(&log, "sent")["closed"], if with_tokens { ENDING.len() } else { 0 });
         assert_eq!(line(&log, "sent")["chunks"], 1);
         let (_, workers) = logs(hub).await;
-        assert_eq!(line(&workers[0], "delivered")["expired"], ENDING.len());
+        assert_eq!(line(&workers[0], "delivered")["left"], ENDING.len());
     }
 }
 

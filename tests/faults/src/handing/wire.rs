@@ -103,3 +103,17 @@ async fn where_there_is_no_such_function_the_planner_posts_all_itself() {
     each_was_posted_to(&hub, (1, 1), (1, 1));
     counts_chunks(hub, 2, 2).await;
 }
+
+/// Nothing was sent, so nothing is at work: each chunk has another attempt at its own.
+#[tokio::test]
+async fn a_lambda_that_cannot_be_reached_costs_no_place() {
+    let mut hub = Hub::start(Turn::together(), World::start().await.with_workers(SPLIT, 1, 0)).await;
+    hub.crowd(ROOM, 4 * SPLIT);
+    hub.function = Function::start_with(&executable("send-message"), &hub.world, |command| {
+        command.env("AWS_ENDPOINT_URL_LAMBDA", "http://127.0.0.1:1");
+    })
+    .await;
+    sends(&hub, [4 * SPLIT, 0, 0]).await;
+    each_was_posted_to(&hub, (1, 1), (1, 1));
+    counts_chunks(hub, 3, 3).await;
+}
