@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::{
-    client::Client,
+    client::{Client, DELIVER},
     events::event,
     frames::{assert_delivery, assert_receipt},
     stack::{Stack, unique},
@@ -60,6 +60,7 @@ async fn a_backends_mistake_is_a_function_error_whose_type_is_the_code() {
 
 #[tokio::test]
 async fn send_message_and_deliver_take_no_backends_request() {
+    let _works = DELIVER.read().await;
     let stack = Stack::new().await;
     let bob = Client::new("bob").await;
     let request = json!({"sessions": [bob.session], "message": 1});

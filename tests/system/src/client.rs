@@ -5,7 +5,10 @@ use std::time::Duration;
 use futures::{SinkExt, StreamExt};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
-use tokio::{net::TcpStream, sync::Mutex};
+use tokio::{
+    net::TcpStream,
+    sync::{Mutex, RwLock},
+};
 use tokio_tungstenite::{
     MaybeTlsStream, WebSocketStream, connect_async,
     tungstenite::{ClientRequestBuilder, Error, Message, http::StatusCode},
@@ -21,6 +24,9 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Held by tests that fill the local stack, which runs a process for each call: two at once would wait for each other.
 pub(crate) static CROWD: Mutex<()> = Mutex::const_new(());
+
+/// Held for reading by tests that need the function deliver, and for writing by one that takes it away from all.
+pub(crate) static DELIVER: RwLock<()> = RwLock::const_new(());
 
 pub(crate) struct Client {
     pub(crate) session: String,

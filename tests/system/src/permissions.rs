@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::{
-    client::Client,
+    client::{Client, DELIVER},
     events::event,
     frames::{assert_error, assert_receipt},
     stack::{Stack, unique},
@@ -123,6 +123,7 @@ async fn only_census_may_count_and_it_may_do_nothing_else() {
 
 #[tokio::test]
 async fn those_that_send_may_invoke_the_alias_of_deliver_and_nothing_else() {
+    let _works = DELIVER.read().await;
     let stack = Stack::new().await;
     let session = unique("bob");
     let mut bobs = Vec::new();

@@ -319,18 +319,39 @@ impl Stack {
             .await
             .expect("the copy should become active");
 
-        let outcome = AssertUnwindSafe(test(&name)).catch_unwind().await;
+        let tidy = async {
+            self.lambda
+                .delete_function()
+                .function_name(&name)
+                .send()
+                .await
+                .expect("Lambda should delete the copy");
+            // There is no group where the copy has never logged, and that is as good.
+            let _ = self.logs.delete_log_group().log_group_name(format!("/aws/lambda/{name}")).send().await;
+        };
+        // Boxed, because they are large.
+        finally(Box::pin(test(&name)), Box::pin(tidy)).await;
+    }
+
+    /// Runs `test` while Lambda has no room for any invocation of `route`.
+    pub(crate) async fn without_room(&self, route: &str, test: impl Future<Output = ()>) {
+        let name = self.name_of(route).await;
         self.lambda
-            .delete_function()
+            .put_function_concurrency()
             .function_name(&name)
+            .reserved_concurrent_executions(0)
             .send()
             .await
-            .expect("Lambda should delete the copy");
-        // There is no group where the copy has never logged, and that is as good.
-        let _ = self.logs.delete_log_group().log_group_name(format!("/aws/lambda/{name}")).send().await;
-        if let Err(panic) = outcome {
-            resume_unwind(panic);
-        }
+            .expect("Lambda should take the limit");
+        let tidy = async {
+            self.lambda
+                .delete_function_concurrency()
+                .function_name(&name)
+                .send()
+                .await
+                .expect("Lambda should drop the limit");
+        };
+        finally(test, tidy).await;
     }
 
     /// Kills every process that runs the code of `route`, and says how many there were. The local stack has it in a folder
@@ -401,6 +422,15 @@ impl Stack {
             Some(self.log_lines(name, text).await).filter(|lines| lines.len() >= count)
         })
         .await
+    }
+}
+
+/// Runs `test`, and then `tidy` even where it fails.
+async fn finally(test: impl Future<Output = ()>, tidy: impl Future<Output = ()>) {
+    let outcome = AssertUnwindSafe(test).catch_unwind().await;
+    tidy.await;
+    if let Err(panic) = outcome {
+        resume_unwind(panic);
     }
 }
 
