@@ -54,6 +54,9 @@ def a_connection_comes_sends_and_goes(connection: str) -> None:
     assert [one["session"] for one in frames["subscribe"]["sessions"]] == frames["hello"]["subscriptions"][::-1] == ["room-7", "news"], frames
     assert subscribed(connection) == {"room-7", "news"}
     assert json.loads(answer("membership", "unsubscribe")["body"])["sessions"] == ["news"] and subscribed(connection) == {"room-7"}
+    # What she did not hear has no socket either, and a row of the year 2100 is too young to be pruned.
+    counts = answer("deliver", "deliver")
+    assert (counts["delivered"], counts["gone"], counts["failed"], counts["pruned"]) == (0, 1, 0, 0) and stored(connection), counts
     assert answer("disconnect", "disconnect") == {"statusCode": 200} and not stored(connection) and not subscribed(connection)
 
 
@@ -66,6 +69,12 @@ def a_refusal_fails_and_shows_answer_and_log() -> None:
         run = invoke(function, f"events/{event}.json")
         assert run.returncode == 1 and expected.items() <= json.loads(run.stdout).items(), run
         assert '"message":"refused"' in run.stderr and f"{function} refused the event" in run.stderr, run
+
+
+def a_failure_fails_and_shows_answer_and_log() -> None:
+    run = invoke("deliver", "events/deliver-another-version.json")
+    assert run.returncode == 1 and json.loads(run.stdout)["errorType"] == "internal", run
+    assert '"cause":"event"' in run.stderr and "deliver failed" in run.stderr, run
 
 
 def a_function_has_its_own_permissions_only(connection: str) -> None:
@@ -105,6 +114,7 @@ def main() -> None:
         connection = json.load(file)["requestContext"]["connectionId"]
     a_connection_comes_sends_and_goes(connection)
     a_refusal_fails_and_shows_answer_and_log()
+    a_failure_fails_and_shows_answer_and_log()
     a_function_has_its_own_permissions_only(connection)
     a_connection_comes_sends_and_goes(connection)
     what_cannot_be_run_is_explained()
