@@ -1,5 +1,5 @@
 """Holds the permissions of the pipeline's roles against what Terraform asks for, and against what nobody may; and those of
-the functions' roles against what each does with the tables.
+the functions' roles against what each does with the tables, the sockets and each other.
 
     permissions.py compare CALLS ROLE...    the calls that the local stack recorded, against the roles' policies, both ways
     permissions.py trespass HUB BUCKET      with the role of another environment: nothing of this hub can be touched
@@ -10,7 +10,9 @@ the functions' roles against what each does with the tables.
     permissions.py test                     compares made-up calls and policies
 """
 
+import functools
 import json
+import os
 import sys
 from fnmatch import fnmatchcase
 from typing import Callable
@@ -251,6 +253,7 @@ def bounded(hub: str, arn: str, other: str) -> None:
     table.query(TableName=f"{hub}-connections", KeyConditionExpression="connection_id = :c", ExpressionAttributeValues={":c": {"S": "c"}})
     table.delete_item(TableName=f"{hub}-connections", Key=key)
     table.batch_write_item(RequestItems=subscription(hub))
+    functions.invoke(FunctionName=f"{hub}-deliver:live", InvocationType="DryRun")
     refused({
         "listing roles": lambda: session.create_client("iam").list_roles(),
         "listing buckets": lambda: session.create_client("s3").list_buckets(),
@@ -264,10 +267,17 @@ def bounded(hub: str, arn: str, other: str) -> None:
     iam.delete_role(RoleName=f"{hub}-bounded-{region}")
 
 
-FANOUT = {"connections": {"delete", "query the index"}, "subscriptions": {"delete", "query"}, "messages": {"put", "update"}}
+FANOUT = {
+    "connections": {"delete", "query the index"},
+    "subscriptions": {"delete", "query"},
+    "messages": {"put", "update"},
+    "sockets": {"post"},
+    "functions": {"deliver:live"},
+}
 MAY = {
     "census": {"connections": {"scan the index"}},
     "connect": {"connections": {"put"}},
+    "deliver": {"connections": {"delete"}, "subscriptions": {"delete"}, "sockets": {"post"}},
     "disconnect": {"connections": {"delete"}, "subscriptions": {"write in batches"}},
     "history": {"connections": {"get"}, "messages": {"get", "put", "query", "update"}},
     "membership": {"connections": {"get", "update"}, "subscriptions": {"write in batches"}, "messages": {"get", "update"}},
@@ -281,15 +291,31 @@ def may(call: Callable) -> bool:
     try:
         call()
     except ClientError as error:
-        # No item is there that could be changed.
-        if error.response["Error"]["Code"] not in ("AccessDeniedException", "ConditionalCheckFailedException"):
+        denied = error.response["ResponseMetadata"]["HTTPStatusCode"] == 403 or error.response["Error"]["Code"] == "AccessDeniedException"
+        # No item is there that could be changed, and no socket.
+        if not denied and error.response["Error"]["Code"] not in ("ConditionalCheckFailedException", "GoneException"):
             raise
-        return error.response["Error"]["Code"] != "AccessDeniedException"
+        return not denied
     return True
 
 
-def allowed(dynamodb, hub: str) -> dict[str, set[str]]:
-    found = {}
+def allowed(session: botocore.session.Session, hub: str) -> dict[str, set[str]]:
+    """What a session may do: verbs by table, with sockets, and functions that it may invoke, by their names in the hub."""
+    dynamodb, functions = session.create_client("dynamodb"), session.create_client("lambda")
+    sockets, socket = session.create_client("apigatewaymanagementapi", endpoint_url=os.environ["WEBSOCKET_ENDPOINT"]), {"ConnectionId": "none="}
+    invoke = functools.partial(functions.invoke, InvocationType="DryRun")
+    arn = f"arn:aws:lambda:{functions.meta.region_name}:000000000000:function:{hub}-"
+    found = {
+        "sockets": {
+            what for what, call in {
+                "post": lambda: sockets.post_to_connection(**socket, Data=b"{}"),
+                "look": lambda: sockets.get_connection(**socket),
+                "close": lambda: sockets.delete_connection(**socket),
+            }.items() if may(call)
+        },
+        # By its ARN, as the functions do.
+        "functions": {name for function in MAY for name in (function, f"{function}:live") if may(lambda: invoke(FunctionName=arn + name))},
+    }  # fmt: skip
     for table, kinds in KEYS.items():
         name, key = {"TableName": f"{hub}-{table}"}, {attribute: {kind: "0"} for attribute, kind in kinds.items()}
         condition = {"ConditionExpression": "attribute_exists(nothing)"}
@@ -322,13 +348,13 @@ def functions(hub: str) -> None:
         try:
             statements = policies(f"{hub}-{function}-{region}")
             iam.put_role_policy(RoleName=copy, PolicyName="copy", PolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": statements}))
-            found = allowed(assumed(copy).create_client("dynamodb"), hub)
+            found = allowed(assumed(copy), hub)
         finally:
             iam.delete_role_policy(RoleName=copy, PolicyName="copy")
             iam.delete_role(RoleName=copy)
         if found != expected:
             sys.exit(f"{function} may {found}, and should {expected}")
-    print(f"{len(MAY)} functions may do with the tables what they should, and nothing else", file=sys.stderr)
+    print(f"{len(MAY)} functions may do with tables, sockets and functions what they should, and nothing else", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -206,7 +206,7 @@ runs() {
   local found
   found=$(snapshot | grep '^function')
   say "$found"
-  [ "$(wc -l <<<"$found")" -ge 6 ] && [ "$(cut -d ' ' -f 2 <<<"$found" | sort -u)" = "$1" ] || die "the hub does not run $1 as a whole"
+  [ "$(wc -l <<<"$found")" -ge 7 ] && [ "$(cut -d ' ' -f 2 <<<"$found" | sort -u)" = "$1" ] || die "the hub does not run $1 as a whole"
 }
 
 r1=(--artifacts "$work/r1") r2=(--artifacts "$work/r2") r3=(--artifacts "$work/r3")
@@ -245,8 +245,8 @@ told=$(plan "${r1[@]}")
 [ "$told" = 'Nothing changes.' ] || die "a plan of the same zips says: $told"
 sed -i.bak 's/^  name .*/&\n  log_retention_days = 7/' "$work/two/infra/environments/staging/main.tf"
 told=$(plan "${r1[@]}")
-[ "$(grep -c 'update log group /aws/lambda/ship-staging-.*: retention_in_days 30 → 7' <<<"$told")" = 6 ] || die "the plan of a shorter retention says: $told"
-grep -q 'Plan: 0 to add, 6 to change, 0 to destroy' <<<"$told" || die "Terraform's own plan does not follow its summary: $told"
+[ "$(grep -c 'update log group /aws/lambda/ship-staging-.*: retention_in_days 30 → 7' <<<"$told")" = 7 ] || die "the plan of a shorter retention says: $told"
+grep -q 'Plan: 0 to add, 7 to change, 0 to destroy' <<<"$told" || die "Terraform's own plan does not follow its summary: $told"
 mv "$work/two/infra/environments/staging/main.tf.bak" "$work/two/infra/environments/staging/main.tf"
 refused 'a hub of another name' ship deploy misnamed --yes "${r1[@]}"
 refused 'the state of another environment' ship deploy trespass --yes "${r1[@]}"
@@ -331,7 +331,7 @@ told=$(plan "${r2[@]}")
 grep -q '^\*\*r2 was rolled back: this puts it live again' <<<"$told" || die "the plan after a rollback does not say so: $told"
 more=$(grep '^- ' <<<"$told" | grep -v 'alias of function' || true)
 [ -z "$more" ] || die "a plan after a rollback shows more than the aliases: $more"
-grep -q 'Plan: 0 to add, 6 to change, 0 to destroy' <<<"$told" || die "Terraform's own plan after a rollback shows something else: $told"
+grep -q 'Plan: 0 to add, 7 to change, 0 to destroy' <<<"$told" || die "Terraform's own plan after a rollback shows something else: $told"
 say "--- the same release is declined"
 declined 'this release was rolled back' ship deploy staging --yes "${r2[@]}"
 cp "$work/main.tf" "$work/one/$page"

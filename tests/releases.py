@@ -191,7 +191,7 @@ class Rollback(unittest.TestCase):
             self.assertEqual(hub.rollback(), "A", name)
 
     def test_resources_and_rules_may_not_differ(self) -> None:
-        for name, value in (("REQUIRE_GRANT", "true"), ("TABLE_NAME", "other"), ("MESSAGES_TABLE", ""), ("SUBSCRIPTIONS_TABLE", "hub-subscriptions"), ("AUTH_ISSUERS", "[]")):
+        for name, value in (("REQUIRE_GRANT", "true"), ("TABLE_NAME", "other"), ("MESSAGES_TABLE", ""), ("SUBSCRIPTIONS_TABLE", "hub-subscriptions"), ("DELIVER_FUNCTION", "hub-deliver:live"), ("AUTH_ISSUERS", "[]")):
             hub = deployed("A")
             hub.settings[name] = value
             hub.deploy("B")
@@ -226,6 +226,21 @@ class Rollback(unittest.TestCase):
         hub.deploy("C")
         self.assertEqual(hub.rollback(), "B")
         del hub.functions["history"]
+        hub.settings = {**TABLE}
+        hub.deploy("D")
+        self.assertEqual(hub.rollback(), "A")
+
+    def test_messages_are_handed_out_and_no_longer(self) -> None:
+        hub = deployed("A")
+        hub.functions["deliver"] = Function(0, {})
+        hub.settings |= {"DELIVER_FUNCTION": "hub-deliver:live", "FANOUT_SPLIT": "4000"}
+        hub.deploy("B")
+        self.refused(hub, "A has no version of deliver")
+        hub.settings["FANOUT_SPLIT"] = "2000"
+        hub.deploy("C")
+        self.assertEqual(hub.rollback(), "B")
+        # Back at B, functions would hand out to one that is not there: they would lose time with each message.
+        del hub.functions["deliver"]
         hub.settings = {**TABLE}
         hub.deploy("D")
         self.assertEqual(hub.rollback(), "A")
