@@ -1,5 +1,6 @@
-"""Holds scripts/lib/emulator.py to what it promises Terraform, that a request which comes again gets the first answer, and
-clients, that a socket's frames are handled at once or in the order that a test has chosen.
+"""Holds scripts/lib/emulator.py to what it promises Terraform, that a request which comes again gets the first answer,
+clients, that a socket's frames are handled at once or in the order that a test has chosen, and functions, that reserved
+concurrency bounds what is invoked by an alias.
 
     emulator.py      (in the environment of scripts/local.sh env)
 """
@@ -64,3 +65,22 @@ for order, frames, expected in (
 ):
     found = asyncio.run(answers(order, *frames))
     assert found == expected, f"frames{order} are answered as {found}"
+
+lambdas = botocore.session.get_session().create_client("lambda", config=botocore.config.Config(retries={"total_max_attempts": 1}))
+function = f"{os.environ['TABLE_NAME'].removesuffix('-connections')}-deliver"
+
+
+def invoked() -> str:
+    try:
+        return lambdas.invoke(FunctionName=f"{function}:live", Payload=b"{}").get("FunctionError", "done")
+    except lambdas.exceptions.TooManyRequestsException as error:
+        return error.response["Reason"]
+
+
+assert invoked() == "Unhandled", "deliver took what is no chunk"
+lambdas.put_function_concurrency(FunctionName=function, ReservedConcurrentExecutions=0)
+try:
+    assert invoked() == "ReservedFunctionConcurrentInvocationLimitExceeded", "an alias leads past the function's reserved concurrency"
+finally:
+    lambdas.delete_function_concurrency(FunctionName=function)
+assert invoked() == "Unhandled", "a function stays throttled"

@@ -1,6 +1,6 @@
 """MiniStack, with what Terraform misses in it: endpoints of WebSocket APIs that work, tags that change, whole alarms, saved
-queries, requests that may come twice; with what clients miss, the chosen subprotocol and frames that overtake each other; and
-IAM as in emulator_iam.py."""
+queries, requests that may come twice; with what clients miss, the chosen subprotocol and frames that overtake each other; with
+what functions miss, reserved concurrency behind an alias; and IAM as in emulator_iam.py."""
 
 import asyncio
 import collections
@@ -15,7 +15,7 @@ from xml.sax.saxutils import escape
 import emulator_iam  # noqa: F401  (patches IAM as it is imported)
 import ministack.app
 from ministack.core.responses import AccountRegionScopedDict, json_response
-from ministack.services import apigateway, cloudwatch, cloudwatch_logs
+from ministack.services import apigateway, cloudwatch, cloudwatch_logs, lambda_svc
 
 app = ministack.app.app
 answers: "collections.OrderedDict[bytes, asyncio.Future]" = collections.OrderedDict()
@@ -26,6 +26,7 @@ this_socket: "contextvars.ContextVar[Socket]" = contextvars.ContextVar("this_soc
 describe_alarms = cloudwatch._describe_alarms
 logs_request = cloudwatch_logs.handle_request
 query_definitions = AccountRegionScopedDict()
+reserved_concurrency = lambda_svc._reserved_concurrency
 
 
 def xml(value: object) -> str:
@@ -172,6 +173,11 @@ async def logs_request_with_saved_queries(method, path, headers, body, query_par
     return json_response({"queryDefinitions": found})
 
 
+def reserved_concurrency_of_all_versions(function: dict, config: dict) -> "int | None":
+    """A function's reserved concurrency holds for whichever of its versions an alias names: 0 throttles each invocation."""
+    return reserved_concurrency(lambda_svc._functions.get(config.get("FunctionName"), function), config)
+
+
 apigateway._create_api = create_api_with_an_endpoint_that_works
 apigateway._invoke_ws_lambda = invoke_for_this_socket
 apigateway.handle_websocket = handle_websocket_as_aws_does
@@ -180,4 +186,5 @@ apigateway._untag_resource = with_tags_shown(apigateway._untag_resource)
 ministack.app.app = app_that_does_a_thing_once
 cloudwatch._describe_alarms = describe_alarms_in_full
 cloudwatch_logs.handle_request = logs_request_with_saved_queries
+lambda_svc._reserved_concurrency = reserved_concurrency_of_all_versions
 ministack.app.main()
