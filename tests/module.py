@@ -19,6 +19,8 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
+import botocore.session
+
 ROOT = os.path.realpath(os.path.join(os.path.dirname(__file__), ".."))
 sys.path.insert(0, f"{ROOT}/scripts/lib")
 from removal import resources  # noqa: E402
@@ -120,6 +122,8 @@ module "hub" {
   alarm_topic_arns = [aws_sns_topic.alarms.arn]
   auth             = { issuers = [{ issuer = "ISSUER", audiences = ["hub"] }] }
   history_seconds  = 300
+  # Of two recipients, deliver has one.
+  fanout           = { split = 1 }
   tags             = TAGS
   depends_on       = [aws_sns_topic.alarms, terraform_data.before]
 }
@@ -467,18 +471,35 @@ def live() -> None:
     print("ok: destroyed")
 
 
+def deliver_has_a_part(groups: "dict[str, str]", since: int) -> bool:
+    """A message arrives without deliver too: whether it had a part is in the logs."""
+    logs = botocore.session.get_session().create_client("logs")
+
+    def said(function: str, message: str) -> bool:
+        events = logs.filter_log_events(logGroupName=groups[function], startTime=since)["events"]
+        return any(f'"message":"{message}"' in event["message"] for event in events)
+
+    for _ in range(100):
+        if said("deliver", "delivered") or said("send-message", "hand-overs failed"):
+            break
+        time.sleep(0.1)
+    return said("deliver", "delivered")
+
+
 def applied(folder: str, tags: "dict[str, str]", token: "Callable[[str], str]") -> None:
     def apply(*arguments: str) -> None:
         terraform(folder, "apply", "-auto-approve", "-input=false", "-no-color", *arguments)
 
     def works() -> None:
-        address = json.loads(terraform(folder, "output", "-json", "hub"))["websocket_url"]
+        hub = json.loads(terraform(folder, "output", "-json", "hub"))
+        address, began = hub["websocket_url"], int(time.time() * 1000)
         assert tags["ms-custom-id"] in address, address
         done = subprocess.run(
             [f"{ROOT}/scripts/smoke.sh", address, "--asks-for-token"],
             env={**os.environ, "HUB_TOKEN": token("auth0|smoke+test"), "HUB_SESSION": "auth0|smoke+test"}, capture_output=True, text=True, check=False,
         )
         assert done.returncode == 0, f"scripts/smoke.sh: {done.stdout}{done.stderr}"
+        assert deliver_has_a_part(hub["log_group_names"], began), "send-message could hand out nothing, and delivered by itself"
 
     apply()
     works()
@@ -507,6 +528,7 @@ def applied(folder: str, tags: "dict[str, str]", token: "Callable[[str], str]") 
     for address in (
         'module.function["connect"].aws_lambda_function.this',
         'module.function["authorizer"].aws_lambda_function.this',
+        'module.function["deliver"].aws_lambda_function.this',
         "module.connections_table.aws_dynamodb_table.this",
         "module.messages_table[0].aws_dynamodb_table.this",
         "module.subscriptions_table[0].aws_dynamodb_table.this",
