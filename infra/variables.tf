@@ -335,7 +335,7 @@ variable "fanout" {
 
     - split: recipients of a message that they post to themselves before they hand out any. A chunk has 2,000 connections, or as many as `split` where that is less. 0 hands out nothing, and there is no function deliver.
     - workers: most chunks of one message under way at once. Each is an invocation and counts towards the account's concurrent executions. More of them without a higher rate only make each slower.
-    - rate: most posts per second of one message over all functions, once a chunk is handed out. Each of them may make rate / (workers + 1), however many there are at the moment. Default: 80 % of requests_per_second_quota. 0 is no bound.
+    - rate: most posts per second of one message over all functions once a chunk is handed out, repeated attempts included. Each invocation of deliver may make rate / (workers + 1) of them, and the function that hands out what those at work leave. Default: 80 % of requests_per_second_quota. 0 is no bound.
   EOT
   type = object({
     split   = optional(number, 4000)
