@@ -32,41 +32,45 @@ async fn fifteen_hundred_sockets_hear_each_message_once_whichever_functions_post
     let (stadium, room) = (crowd.stadium.clone(), crowd.room.clone());
 
     // To their own session and to one that they are subscribed to, by a backend and over a socket.
-    for (session, by) in [(&stadium, By::Backend), (&room, By::Socket)] {
-        let work = crowd.hears(by, session, SOCKETS).await;
-        assert!(work.is_shared() && work.failed == 0, "{by:?}: {work:?}");
-    }
+    let own = crowd.hears(By::Backend, &stadium, SOCKETS).await;
+    let subscribed = crowd.hears(By::Socket, &room, SOCKETS).await;
+    let mut smaller = Vec::new();
     for (count, chunks) in [(SPLIT, 0), (SPLIT + 1, 0), (2 * SPLIT - 1, 0), (2 * SPLIT, 1)] {
-        let session = part(&room, count);
-        let expected = Work { chunks, failed: 0, cause: None };
-        assert_eq!(crowd.hears(By::Socket, &session, count).await, expected, "{count} recipients");
+        smaller.push((crowd.hears(By::Socket, &part(&room, count), count).await, chunks));
     }
-
-    {
+    let (throttled, killed) = {
         let _alone = DELIVER.write().await;
         let stack = Stack::new().await;
-        let throttled = async {
-            let work = crowd.hears(By::Socket, &stadium, SOCKETS).await;
-            assert!(work.is_shared() && work.failed == work.chunks, "{work:?}");
-            assert!(
-                work.cause.as_ref().is_some_and(|cause| cause.starts_with("429 Too Many Requests")),
-                "{work:?}"
-            );
-        };
-        stack.without_room("deliver", Box::pin(throttled)).await;
-        let work = crowd.hears(By::BackendWhoseWorkersAreKilled, &stadium, SOCKETS).await;
-        assert!(work.is_shared() && work.failed > 0, "{work:?}");
-        assert!(
-            work.cause.as_ref().is_some_and(|cause| cause.starts_with("the function failed")),
-            "{work:?}"
-        );
-        // What was killed may have posted to all of its chunk before.
-        crowd.posted_again += work.failed * SPLIT;
+        let mut throttled = None;
+        let send = async { throttled = Some(crowd.hears(By::Socket, &stadium, SOCKETS).await) };
+        stack.without_room("deliver", Box::pin(send)).await;
+        let killed = crowd.hears(By::BackendWhoseWorkersAreKilled, &stadium, SOCKETS).await;
+        (throttled.expect("it was sent"), killed)
+    };
+    // A second copy of a message would come before the next one, and a log may be complete only then.
+    for by in [By::Backend, By::Socket] {
+        crowd.hears(by, &stadium, SOCKETS).await;
     }
 
-    // A second copy of a message would come before the next one.
-    let work = crowd.hears(By::Socket, &stadium, SOCKETS).await;
-    assert!(work.is_shared() && work.failed == 0, "{work:?}");
+    for message in [&own, &subscribed] {
+        let work = crowd.work(message).await;
+        assert!(work.is_shared() && work.failed == 0, "{message:?}: {work:?}");
+    }
+    for (message, chunks) in &smaller {
+        assert_eq!(
+            crowd.work(message).await,
+            Work { chunks: *chunks, failed: 0, cause: None },
+            "{message:?}"
+        );
+    }
+    let work = crowd.work(&throttled).await;
+    assert!(work.is_shared() && work.failed == work.chunks, "{work:?}");
+    assert!(work.cause.is_some_and(|cause| cause.starts_with("429 Too Many Requests")));
+    let work = crowd.work(&killed).await;
+    assert!(work.is_shared() && work.failed > 0, "{work:?}");
+    assert!(work.cause.is_some_and(|cause| cause.starts_with("the function failed")));
+    // What was killed may have posted to all of its chunk before.
+    crowd.posted_again += work.failed * SPLIT;
     assert!(
         crowd.copies <= crowd.posted_again,
         "{} copies of messages that were posted again {} times",
@@ -83,6 +87,16 @@ enum By {
     Backend,
     /// While they deliver it.
     BackendWhoseWorkersAreKilled,
+}
+
+/// A message that has arrived.
+#[derive(Debug)]
+struct Message {
+    id: String,
+    /// The function that has sent it.
+    function: String,
+    recipients: usize,
+    began: u128,
 }
 
 /// How a message was shared out, by the logs.
@@ -147,7 +161,7 @@ impl Crowd {
     }
 
     /// Sends a message that the first so many hear, and no other; the receipt says so.
-    async fn hears(&mut self, by: By, session: &str, count: usize) -> Work {
+    async fn hears(&mut self, by: By, session: &str, count: usize) -> Message {
         let (id, began, heard) = (unique("message"), now_ms(), AtomicUsize::new(0));
         let function = if by == By::Socket { "send-message" } else { "publish" };
         let function = self.stack.name_of(function).await;
@@ -181,18 +195,18 @@ impl Crowd {
             self.copies += copies;
             assert_eq!(found, position);
         }
-        self.work(&function, &id, count, began).await
+        Message { id, function, recipients: count, began }
     }
 
     /// What the function that has sent a message tells of it, and deliver.
-    async fn work(&mut self, function: &str, id: &str, count: usize, began: u128) -> Work {
+    async fn work(&mut self, message: &Message) -> Work {
+        let Message { id, function, recipients, began } = message;
         let line = async || {
-            let lines = self.stack.log_lines(function, &format!("{count}.0")).await;
-            let is_of = |line: &Value| {
-                line["FanoutSize"] == metric(count)
-                    && line["_aws"]["Timestamp"].as_u64().is_some_and(|time| u128::from(time) >= began)
-            };
-            lines.iter().map(|line| parsed(line)).find(is_of)
+            let lines = self.stack.log_lines(function, &format!("{recipients}.0")).await;
+            let at = |line: &Value| line["_aws"]["Timestamp"].as_u64().map_or(0, u128::from);
+            let later = lines.iter().map(|line| parsed(line));
+            let later = later.filter(|line| line["FanoutSize"] == metric(*recipients) && at(line) >= *began);
+            later.min_by_key(at)
         };
         let metrics = eventually("the message's metrics", line).await;
         let lines: Vec<Value> =
