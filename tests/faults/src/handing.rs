@@ -18,7 +18,7 @@ use std::collections::{BTreeSet, HashSet};
 use harness::{Answer, Invoke, Row, World, over_socket};
 use serde_json::{Value, json};
 
-use crate::support::{Hub, ID, SENDER, Turn, counted, frame, index, line, log, name, totals};
+use crate::support::{AMPLE, Hub, ID, SENDER, Turn, counted, frame, index, line, log, name, totals};
 
 const ROOM: &str = "room";
 /// Recipients that the planner posts to itself before it hands any out, and as many as a chunk has.
@@ -97,7 +97,7 @@ fn check_chunks(world: &World, invokes: &[Invoke], size: usize) {
 
 /// Sends to the room, which must be answered with these counts.
 async fn sends(hub: &Hub, expected: [usize; 3]) {
-    let outcome = hub.send(&[ROOM], crate::support::AMPLE).await;
+    let outcome = hub.send(&[ROOM], AMPLE).await;
     assert_eq!(totals(&frame(&outcome)), expected.map(|count| count as u64));
 }
 

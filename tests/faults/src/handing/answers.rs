@@ -4,6 +4,7 @@ use harness::{Answer, Reaction};
 use serde_json::{Value, json};
 
 use super::{SPLIT, answer, counts_chunks, each_was_posted_to, hub_of, sends};
+use crate::support::{counted, line};
 
 /// Answers that are none, or do not account for each of a chunk's connections once.
 fn bad() -> Vec<String> {
@@ -87,16 +88,13 @@ async fn an_answer_is_added_to_the_counts_and_the_planner_posts_to_those_that_ar
     });
     sends(&hub, [552, 30, 18]).await;
     let log = hub.log();
-    let sent = crate::support::line(&log, "sent");
+    let sent = line(&log, "sent");
     let counts = ["delivered", "gone", "failed", "retries", "throttled", "pruned", "chunks"];
     assert_eq!(counts.map(|count| sent[count].as_u64().expect("a count")), [552, 30, 18, 5, 4, 3, 2]);
     for (message, count, error) in [("deliveries failed", 18, "the first"), ("prunes failed", 2, "another")] {
-        let line = crate::support::line(&log, message);
-        assert_eq!((&line["count"], &line["error"]), (&json!(count), &json!(error)));
+        let trouble = line(&log, message);
+        assert_eq!((&trouble["count"], &trouble["error"]), (&json!(count), &json!(error)));
     }
     let metrics = ["Delivered", "Gone", "Failed", "Retries", "Throttled", "Pruned", "FanoutSize"];
-    assert_eq!(
-        metrics.map(|metric| crate::support::counted(&log, metric)),
-        [552.0, 30.0, 18.0, 5.0, 4.0, 3.0, 600.0]
-    );
+    assert_eq!(metrics.map(|metric| counted(&log, metric)), [552.0, 30.0, 18.0, 5.0, 4.0, 3.0, 600.0]);
 }

@@ -8,7 +8,7 @@ use std::sync::{
 use harness::{Answer, Ending};
 
 use super::{SPLIT, counts_chunks, handed_out, hub_of, is_handed_out, logs, sends};
-use crate::support::Hub;
+use crate::support::{Hub, line};
 
 /// Kills the workers once so many posts of theirs have arrived; the last of these is answered like this.
 fn kill_after(hub: &Hub, posts: usize, last: Answer) -> Arc<AtomicUsize> {
@@ -59,6 +59,6 @@ async fn workers_that_are_killed_together_cost_no_recipient_and_new_ones_take_th
         assert_eq!(posts - before[&connection].0, 1, "{connection}");
     }
     let (planner, _) = logs(hub).await;
-    let returned = crate::support::line(&planner, "hand-overs failed")["count"].as_u64();
+    let returned = line(&planner, "hand-overs failed")["count"].as_u64();
     assert!(returned.is_some_and(|returned| (1..=3).contains(&returned)), "{returned:?}");
 }

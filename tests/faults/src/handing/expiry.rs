@@ -1,14 +1,19 @@
 //! Recipients whose time is over before they are posted to, or may be: whose clock says so, and what becomes of them.
 
-use std::time::{Duration, Instant};
+use std::{
+    ops::Range,
+    time::{Duration, Instant},
+};
 
-use harness::{Answer, Function, Reaction, executable};
+use harness::{Answer, Function, Reaction, Row, executable, granted};
 use serde_json::json;
 
 use super::{
     ROOM, SPLIT, THROTTLE, TO_ROOM, answer, counts_chunks, handed_out, hub_of, is_handed_out, logs, sends,
 };
-use crate::support::{AMPLE, Hub, ending_in, index, line, log, name, now_ms, totals};
+use crate::support::{
+    AMPLE, Hub, SENDER, SENDERS_SESSION, ending_in, frame, index, line, log, name, now_ms, totals,
+};
 
 /// The publish function of a hub that asks for tokens.
 async fn guarded(hub: &Hub) -> Function {
@@ -51,7 +56,7 @@ async fn a_whole_chunk_may_have_expired_by_the_workers_clock() {
 }
 
 /// Those recipients whose token ends while their chunk is with a worker, all of them in one chunk.
-const ENDING: std::ops::Range<usize> = 250..260;
+const ENDING: Range<usize> = 250..260;
 
 fn let_end(hub: &Hub, left: i64) {
     for index in ENDING {
@@ -131,21 +136,20 @@ async fn those_that_have_expired_when_their_chunk_comes_back_are_no_recipients()
 async fn a_sender_that_expires_in_a_workers_hands_is_not_closed() {
     let hub = hub_of(0).await;
     // After all others of its session.
-    let connection = crate::support::SENDER;
     for index in 0..2 * SPLIT - 1 {
         hub.world.table.delete(&name(ROOM, index));
-        hub.world.table.put(&name("a", index), harness::Row::aged(crate::support::SENDERS_SESSION, 60));
+        hub.world.table.put(&name("a", index), Row::aged(SENDERS_SESSION, 60));
     }
-    hub.world.table.put(connection, ending_in(crate::support::SENDERS_SESSION, 3));
+    hub.world.table.put(SENDER, ending_in(SENDERS_SESSION, 3));
     hub.world.lambda.script(|_, _| Answer::Serve.after(Duration::from_secs(4)));
     let function = Function::start_with(&executable("send-message"), &hub.world, |command| {
         command.env("REQUIRE_GRANT", "true");
     })
     .await;
-    let frame = json!({ "sessions": [crate::support::SENDERS_SESSION], "message": 1 }).to_string();
-    let event = harness::granted(connection, crate::support::SENDERS_SESSION, &frame);
+    let text = json!({ "sessions": [SENDERS_SESSION], "message": 1 }).to_string();
+    let event = granted(SENDER, SENDERS_SESSION, &text);
     let outcome = function.invoke(event, AMPLE).await;
-    assert_eq!(totals(&crate::support::frame(&outcome)), [(2 * SPLIT - 1) as u64, 0, 0]);
+    assert_eq!(totals(&frame(&outcome)), [(2 * SPLIT - 1) as u64, 0, 0]);
     assert_eq!(handed_out(&hub).len(), 1);
     assert!(hub.world.gateway.closings().is_empty());
     log(&function.finish());
@@ -157,7 +161,7 @@ async fn a_sender_that_expires_in_a_workers_hands_is_not_closed() {
 async fn rows_without_times_are_handed_out_too() {
     let hub = hub_of(0).await;
     for index in 0..2 * SPLIT {
-        let row = harness::Row { connected_at: None, expires_at: None, ..harness::Row::aged(ROOM, 60) };
+        let row = Row { connected_at: None, expires_at: None, ..Row::aged(ROOM, 60) };
         hub.world.table.put(&name(ROOM, index), row);
     }
     hub.world.gateway.script(|connection, _| match index(connection) % 10 {

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use harness::{Answer, Function, Invoke, Reaction, Row, World, executable};
+use harness::{Answer, Ending, Function, Invoke, Reaction, Row, World, executable};
 use serde_json::{Value, json};
 
 use super::{THROTTLE, check_chunks};
@@ -253,7 +253,7 @@ async fn run(seed: u64) -> [usize; 4] {
     }
     for invoke in model.world.lambda.invokes() {
         let endings = invoke.work.iter().map(|outcome| &outcome.ending);
-        model.events[3] += endings.filter(|ending| matches!(ending, harness::Ending::Exited(_))).count();
+        model.events[3] += endings.filter(|ending| matches!(ending, Ending::Exited(_))).count();
     }
     model.world.lambda.finish().await.iter().for_each(|output| drop(log(output)));
     for line in log(&model.publish.finish()) {

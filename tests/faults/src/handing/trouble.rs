@@ -2,14 +2,17 @@
 
 use std::time::Duration;
 
-use harness::{Answer, Reaction};
+use harness::{Answer, Operation, Reaction, Row};
 use serde_json::json;
 
 use super::{
     ROOM, SPLIT, THROTTLE, answer, counts_chunks, each_was_posted_to, handed_out, hub_of, is_handed_out,
     logs, sends,
 };
-use crate::support::{AMPLE, SENDER, SENDERS_SESSION, frame, line, name, totals};
+use crate::{
+    delivery,
+    support::{AMPLE, SENDER, SENDERS_SESSION, counted, frame, index, line, log, name, totals},
+};
 
 const CHUNKS: usize = 3;
 const ALL: usize = SPLIT * (1 + CHUNKS);
@@ -105,7 +108,7 @@ async fn of_a_chunk_that_is_posted_to_twice_the_planners_own_answer_counts() {
     });
     for connection in (SPLIT..2 * SPLIT).map(|index| name(ROOM, index)) {
         // Too young to be pruned.
-        hub.world.table.put(&connection, harness::Row::aged(ROOM, -3600));
+        hub.world.table.put(&connection, Row::aged(ROOM, -3600));
     }
     hub.world.lambda.script(|_, _| Reaction::FailureAfterwards);
     sends(&hub, [2 * SPLIT, 0, 0]).await;
@@ -137,24 +140,23 @@ async fn an_answer_that_comes_late_but_in_time_counts() {
 async fn recipients_of_a_chunk_meet_every_fault_of_the_gateway_as_any_others_do() {
     const RECIPIENTS: usize = 2_200;
     let hub = hub_of(RECIPIENTS / SPLIT - 1).await;
-    hub.world
-        .gateway
-        .script(|connection, tries| crate::delivery::answer(crate::support::index(connection), tries));
+    hub.world.gateway.script(|connection, tries| delivery::answer(index(connection), tries));
     let gone = RECIPIENTS / 5;
     sends(&hub, [RECIPIENTS - gone, gone, 0]).await;
     let posts = hub.posts();
     for index in 0..RECIPIENTS {
         let connection = name(ROOM, index);
-        assert_eq!(posts[&connection], crate::delivery::expected_posts(index), "{connection}");
-        assert_eq!(hub.has_row(&connection), !crate::delivery::is_gone(index), "{connection}");
+        assert_eq!(posts[&connection], delivery::expected_posts(index), "{connection}");
+        assert_eq!(hub.has_row(&connection), !delivery::is_gone(index), "{connection}");
     }
-    assert_eq!(handed_out(&hub).len(), 10);
+    // Where workers are slow the planner takes part.
+    assert!((5..=10).contains(&handed_out(&hub).len()));
     let (planner, _) = logs(hub).await;
     let sent = line(&planner, "sent");
     // A second look at each that is gone, and a second attempt after each other fault.
     let faults = |from: fn(usize) -> bool| (0..RECIPIENTS).filter(|index| from(*index)).count();
-    let retries = faults(|index| crate::delivery::expected_posts(index).0 == 2);
-    let throttled = faults(|index| matches!(crate::delivery::answer(index, 0), Answer::Error(429, _)));
+    let retries = faults(|index| delivery::expected_posts(index).0 == 2);
+    let throttled = faults(|index| matches!(delivery::answer(index, 0), Answer::Error(429, _)));
     assert_eq!(
         ["retries", "throttled", "pruned"].map(|count| sent[count].as_u64().expect("a count")),
         [retries, throttled, gone].map(|count| count as u64)
@@ -164,13 +166,13 @@ async fn recipients_of_a_chunk_meet_every_fault_of_the_gateway_as_any_others_do(
 #[tokio::test]
 async fn what_fails_in_a_chunk_is_counted_and_logged_by_the_planner() {
     let hub = hub_of(1).await;
-    hub.world.gateway.script(|connection, _| match crate::support::index(connection) {
+    hub.world.gateway.script(|connection, _| match index(connection) {
         210..220 => Answer::Error(413, "PayloadTooLargeException"),
         220..223 => Answer::Bare(410),
         _ => Answer::Serve,
     });
     hub.world.table.script(|operation, _| match operation {
-        harness::Operation::DeleteItem => Answer::Error(500, "InternalServerError"),
+        Operation::DeleteItem => Answer::Error(500, "InternalServerError"),
         _ => Answer::Serve,
     });
     sends(&hub, [387, 3, 10]).await;
@@ -179,10 +181,7 @@ async fn what_fails_in_a_chunk_is_counted_and_logged_by_the_planner() {
     let cause = line(&planner, "deliveries failed")["error"].as_str().expect("a text").to_owned();
     assert!(cause.contains("PayloadTooLargeException"), "{cause}");
     assert_eq!(line(&planner, "prunes failed")["count"], 3);
-    assert_eq!(
-        ["Failed", "Gone", "Delivered"].map(|metric| crate::support::counted(&planner, metric)),
-        [10.0, 3.0, 387.0]
-    );
+    assert_eq!(["Failed", "Gone", "Delivered"].map(|metric| counted(&planner, metric)), [10.0, 3.0, 387.0]);
     let delivered = line(&workers[0], "delivered");
     assert_eq!(
         ["delivered", "gone", "failed"].map(|count| delivered[count].as_u64()),
@@ -200,9 +199,9 @@ async fn where_a_worker_may_not_post_the_planner_does() {
     each_was_posted_to(&hub, (1, 1), (1, 1));
     let outputs = hub.world.lambda.finish().await;
     for output in &outputs {
-        let log = crate::support::log(output);
+        let log = log(output);
         assert_eq!(line(&log, "failed")["cause"], "forbidden");
-        assert_eq!(crate::support::counted(&log, "HandlerErrors"), 1.0);
+        assert_eq!(counted(&log, "HandlerErrors"), 1.0);
     }
     assert!(!outputs.is_empty());
     counts_chunks(hub, 2, 2).await;
@@ -266,7 +265,7 @@ async fn the_senders_own_row_is_never_pruned_by_a_worker_either() {
     let hub = hub_of(0).await;
     for index in 0..2 * SPLIT - 1 {
         // Before the sender, in the order in which its session is read.
-        hub.world.table.put(&name("a", index), harness::Row::aged(SENDERS_SESSION, 60));
+        hub.world.table.put(&name("a", index), Row::aged(SENDERS_SESSION, 60));
     }
     hub.world.gateway.script(|_, _| Answer::Bare(410));
     let outcome = hub.send(&[SENDERS_SESSION], AMPLE).await;
