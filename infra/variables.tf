@@ -356,13 +356,14 @@ variable "fanout" {
   }
 
   validation {
-    condition     = var.fanout.rate == null ? true : var.fanout.rate == 0 || (var.fanout.rate > var.fanout.workers && var.fanout.rate <= 1000000 && floor(var.fanout.rate) == var.fanout.rate)
-    error_message = "fanout.rate must be a whole number from ${var.fanout.workers + 1} (a post per second for each of the ${var.fanout.workers} workers, and one for the function that hands out) to 1000000, or 0 for no bound."
+    condition     = var.fanout.rate == null ? true : var.fanout.rate >= 0 && var.fanout.rate <= 1000000 && floor(var.fanout.rate) == var.fanout.rate
+    error_message = "fanout.rate must be a whole number from 0 (no bound) to 1000000."
   }
 
+  # Otherwise no chunk would be done in the time that a message has over a socket, and so none is handed out.
   validation {
-    condition     = var.fanout.split == 0 || var.fanout.rate != null || local.default_fanout_rate > var.fanout.workers
-    error_message = "fanout.rate is 80 % of requests_per_second_quota by default, which is ${local.default_fanout_rate} and leaves less than a post per second to each of fanout.workers + 1 functions, ${var.fanout.workers + 1}. Set requests_per_second_quota to what Service Quotas shows, fanout.workers to less, or fanout.split to 0, which hands out nothing."
+    condition     = coalesce(var.fanout.rate, -1) == 0 || 20 * floor(coalesce(var.fanout.rate, local.default_fanout_rate) / max(1, var.fanout.workers + 1)) >= min(2000, var.fanout.split)
+    error_message = "fanout: at a rate of ${coalesce(var.fanout.rate, local.default_fanout_rate)}, each of ${var.fanout.workers} workers may make ${floor(coalesce(var.fanout.rate, local.default_fanout_rate) / max(1, var.fanout.workers + 1))} posts per second, and would need more than 20 s for a chunk of ${min(2000, var.fanout.split)}. Set fanout.workers to less, fanout.rate to more if the account's quota allows it (by default it is 80 % of requests_per_second_quota, which Service Quotas shows), or fanout.split to less."
   }
 }
 

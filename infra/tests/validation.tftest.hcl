@@ -196,7 +196,7 @@ run "too_many_workers" {
   command = plan
 
   variables {
-    fanout = { workers = 101 }
+    fanout = { workers = 101, rate = 0 }
   }
 
   expect_failures = [var.fanout]
@@ -212,11 +212,11 @@ run "workers_not_whole" {
   expect_failures = [var.fanout]
 }
 
-run "no_post_per_second_for_each" {
+run "too_slow_for_a_chunk" {
   command = plan
 
   variables {
-    fanout = { rate = 4 }
+    fanout = { workers = 100 }
   }
 
   expect_failures = [var.fanout]
@@ -226,7 +226,7 @@ run "rate_below_nothing" {
   command = plan
 
   variables {
-    fanout = { rate = -1 }
+    fanout = { split = 0, rate = -1 }
   }
 
   expect_failures = [var.fanout]
@@ -252,11 +252,11 @@ run "rate_not_whole" {
   expect_failures = [var.fanout]
 }
 
-run "no_post_per_second_for_each_of_a_quota" {
+run "too_slow_for_a_chunk_of_a_small_quota" {
   command = plan
 
   variables {
-    requests_per_second_quota = 6
+    requests_per_second_quota = 624
   }
 
   expect_failures = [var.fanout]
@@ -266,7 +266,7 @@ run "quota_that_is_enough" {
   command = plan
 
   variables {
-    requests_per_second_quota = 6.25
+    requests_per_second_quota = 625
   }
 }
 
@@ -284,7 +284,7 @@ run "rate_beside_a_small_quota" {
 
   variables {
     requests_per_second_quota = 1
-    fanout                    = { rate = 5 }
+    fanout                    = { rate = 500 }
   }
 }
 
