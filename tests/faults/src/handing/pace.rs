@@ -23,7 +23,7 @@ async fn paced(workers: usize, rate: usize, chunks: usize) -> Hub {
 /// More than a rate that may arrive in a second: posts that were under way at the first hand-over, and those that are under way
 /// for longer than the ones behind them.
 fn slack(rate: usize) -> usize {
-    8 + rate / 20
+    8 + rate / 10
 }
 
 /// The most posts in any second after the first hand-over, and how many there were a second in all.

@@ -6,8 +6,8 @@ use harness::{Answer, Function, Invoke, Outcome, Reaction, World, executable};
 use serde_json::json;
 
 use super::{
-    ROOM, SPLIT, THROTTLE, TO_ROOM, WORKERS, answer, counts_chunks, each_was_posted_to, handed_out, hub_of,
-    is_handed_out, logs, sends,
+    ROOM, SPLIT, THROTTLE, TO_ROOM, WORKERS, answer, counts_chunks, handed_out, hub_of, is_handed_out, logs,
+    sends,
 };
 use crate::support::{AMPLE, Hub, Turn, frame, index, line, log, name, totals};
 
@@ -153,11 +153,15 @@ async fn a_worker_that_has_surely_ended_makes_room_for_the_next() {
 /// A second and a half of the two that it takes at its share of the rate.
 #[tokio::test]
 async fn what_a_worker_does_not_reach_within_lambdas_own_limit_it_leaves_to_the_planner() {
-    let hub = Hub::start(Turn::alone(), World::start().await.with_workers(SPLIT, 1, 2 * SPLIT / 2)).await;
+    let hub = Hub::start(Turn::alone(), World::start().await.with_workers(SPLIT, 1, SPLIT)).await;
     hub.crowd(ROOM, 2 * SPLIT);
     hub.world.lambda.set_timeout(2 * SECOND);
     sends(&hub, [2 * SPLIT, 0, 0]).await;
-    each_was_posted_to(&hub, (1, 1), (1, 1));
+    // One may have been under way at the end.
+    let posts = hub.posts();
+    assert!(
+        (2 * SPLIT..2 * SPLIT + 8).contains(&hub.world.gateway.posts().len()) && posts.len() == 2 * SPLIT
+    );
     let [invoke] = &handed_out(&hub)[..] else { panic!("one chunk") };
     let left = invoke.work[0].response()["left"].as_array().expect("a list").len();
     assert!((40..100).contains(&left), "{left} were left");
