@@ -88,11 +88,11 @@ locals {
     TABLE_NAME         = module.connections_table.name
     WEBSOCKET_ENDPOINT = local.connections_endpoint
     FANOUT_CONCURRENCY = var.fanout_concurrency
-    STRAGGLER_SECONDS  = var.straggler_seconds
   }, local.subscriptions_environment)
   # With history, what is sent is stored before it is posted. What is too much for one function is handed out to others.
   fanout_environment = merge(local.posting_environment, {
     SESSION_INDEX     = local.session_index
+    STRAGGLER_SECONDS = var.straggler_seconds
     MAX_MESSAGE_BYTES = var.max_message_bytes
     }, local.guarded, concat(
     [for table in module.messages_table : { MESSAGES_TABLE = table.name, HISTORY_SECONDS = var.history_seconds }],
@@ -155,7 +155,7 @@ locals {
   deliver_function = { for arn in local.deliver_arns : "deliver" => {
     description = "Posts a large message to a part of its recipients, for send-message or publish."
     environment = local.posting_environment
-    # It is told the recipients, and looks for none; connections whose token has ended are closed by who asked it.
+    # It is told the recipients, and looks for none; the function that hands out closes those whose token has ended.
     statements = concat([
       { actions = ["dynamodb:DeleteItem"], resources = [module.connections_table.arn] },
       { actions = ["execute-api:ManageConnections"], resources = ["${local.connections_arn}/POST/@connections/*"] },

@@ -63,7 +63,6 @@ run "on" {
         SUBSCRIPTIONS_TABLE = "chat-subscriptions"
         WEBSOCKET_ENDPOINT  = "https://a1b2c3.execute-api.eu-west-1.amazonaws.com/live"
         FANOUT_CONCURRENCY  = "64"
-        STRAGGLER_SECONDS   = "5"
       })
       memory_mb       = 512
       timeout_seconds = 30
@@ -139,7 +138,6 @@ run "chosen" {
         TABLE_NAME         = "chat-connections"
         WEBSOCKET_ENDPOINT = "https://a1b2c3.execute-api.eu-west-1.amazonaws.com/live"
         FANOUT_CONCURRENCY = "7"
-        STRAGGLER_SECONDS  = "9"
       })
       memory_mb       = 1024
       timeout_seconds = 60

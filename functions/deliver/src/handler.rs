@@ -8,7 +8,7 @@ use hub::{
     config::Variables,
     deadline::Deadline,
     failure::Failure,
-    fanout::{Fanout, Limits, Report, Role},
+    fanout::{self, Fanout, Report, Role},
     posts::{Connections, Gateway},
     protocol::Counts,
     registry::Registry,
@@ -28,7 +28,7 @@ pub(crate) struct Handler {
     registry: Registry,
     subscriptions: Option<Subscriptions>,
     connections: Arc<Connections>,
-    limits: Limits,
+    concurrency: usize,
 }
 
 impl Handler {
@@ -38,7 +38,7 @@ impl Handler {
             registry: Registry::new(variables, sdk)?,
             subscriptions: Subscriptions::new(variables, sdk)?,
             connections: Gateway::new(variables, sdk)?.connections(None)?,
-            limits: Limits::new(variables)?,
+            concurrency: fanout::concurrency(variables)?,
         })
     }
 
@@ -65,7 +65,7 @@ impl Handler {
             subscriptions: self.subscriptions.as_ref(),
             connections: &self.connections,
             stragglers: &stragglers,
-            limits: self.limits,
+            concurrency: self.concurrency,
             sender: chunk.sender.as_deref(),
             role: Role::Worker,
             deadline: Deadline::of_worker(context.deadline(), chunk.budget()),

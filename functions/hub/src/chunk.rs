@@ -11,7 +11,8 @@ use crate::{
     registry::Recipient,
 };
 
-/// What a chunk looks like. A function of another release may know another one, and refuses this.
+/// What a chunk and its answer look like: another number for another form of either. A function of another release refuses
+/// what it does not know.
 const VERSION: u32 = 1;
 
 /// Recipients of a session that another function posts to.

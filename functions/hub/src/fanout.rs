@@ -33,23 +33,13 @@ use crate::{
 /// Sockets of expired connections that are closed at once.
 const CLOSED_AT_ONCE: usize = 16;
 
-/// What bounds the posts of a function's fan-outs.
-#[derive(Debug, Clone, Copy)]
-pub struct Limits {
-    /// The most posts under way at once.
-    at_once: usize,
-    /// How long to go on for the last recipients once none is settled any more.
-    straggler_patience: Duration,
-}
-
-impl Limits {
-    /// Reads `FANOUT_CONCURRENCY` and `STRAGGLER_SECONDS`.
-    pub fn new(variables: &Variables) -> Result<Self, ConfigError> {
-        Ok(Self {
-            at_once: variables.number("FANOUT_CONCURRENCY", 64, &(1..=512))?,
-            straggler_patience: Duration::from_secs(variables.number("STRAGGLER_SECONDS", 5, &(1..=60))?),
-        })
-    }
+/// Reads `FANOUT_CONCURRENCY`, the most posts under way at once.
+///
+/// # Errors
+///
+/// It is malformed.
+pub fn concurrency(variables: &Variables) -> Result<usize, ConfigError> {
+    variables.number("FANOUT_CONCURRENCY", 64, &(1..=512))
 }
 
 /// What one fan-out needs.
@@ -64,8 +54,8 @@ pub struct Fanout<'a> {
     pub connections: &'a Connections,
     /// Connections that were in trouble lately.
     pub stragglers: &'a Stragglers,
-    /// How many posts at once, and how patiently.
-    pub limits: Limits,
+    /// The most posts under way at once.
+    pub concurrency: usize,
     /// The sender's own connection, whose row is never pruned: it is evidently there.
     pub sender: Option<&'a str>,
     /// Its part in the whole.
@@ -81,6 +71,8 @@ pub enum Role<'a> {
     Planner {
         /// Whether connections whose token has ended are closed.
         closes_expired: bool,
+        /// How long to go on for the last recipients once none is settled any more.
+        straggler_patience: Duration,
         /// The functions that it hands recipients to, if it does.
         workers: Option<&'a Workers>,
     },
@@ -92,6 +84,13 @@ impl<'a> Role<'a> {
     fn workers(&self) -> Option<&'a Workers> {
         match self {
             Self::Planner { workers, .. } => *workers,
+            Self::Worker => None,
+        }
+    }
+
+    fn straggler_patience(&self) -> Option<Duration> {
+        match self {
+            Self::Planner { straggler_patience, .. } => Some(*straggler_patience),
             Self::Worker => None,
         }
     }

@@ -169,7 +169,8 @@ impl Host {
                         request = unsent;
                         continue;
                     }
-                    _ => return Err(lost("the connection broke")(error.into_error())),
+                    Some(_) => return Err(unreached("the connection broke")(error.into_error())),
+                    None => return Err(lost("the connection broke")(error.into_error())),
                 },
             };
             let (head, body) = response.into_parts();

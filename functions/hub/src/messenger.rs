@@ -3,7 +3,7 @@
 
 use std::{
     sync::{Mutex, PoisonError},
-    time::{Instant, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 
 use aws_config::SdkConfig;
@@ -11,7 +11,7 @@ use tokio::sync::SetOnce;
 
 use crate::{
     config::Variables,
-    fanout::{Fanout, Limits, Numbers, Report, Role, Trouble},
+    fanout::{self, Fanout, Numbers, Report, Role, Trouble},
     history::History,
     invocation::{Origin, Stop},
     metrics::{self, HANDLER_ERRORS, Metric},
@@ -62,7 +62,8 @@ pub struct Messenger {
     /// Whether the hub has an authorizer: then connections that are met after their token's end are closed.
     pub require_grant: bool,
     stragglers: Stragglers,
-    limits: Limits,
+    concurrency: usize,
+    straggler_patience: Duration,
     max_message_bytes: usize,
     history: Option<History>,
     subscriptions: Option<Subscriptions>,
@@ -70,7 +71,7 @@ pub struct Messenger {
 }
 
 impl Messenger {
-    /// Reads `MAX_MESSAGE_BYTES` and `REQUIRE_GRANT`, and what the tables and the fan-out need.
+    /// Reads `STRAGGLER_SECONDS`, `MAX_MESSAGE_BYTES` and `REQUIRE_GRANT`, and what the tables and the fan-out need.
     ///
     /// # Errors
     ///
@@ -81,7 +82,8 @@ impl Messenger {
         Ok(Self {
             registry: Registry::new(variables, sdk)?.with_index(variables)?,
             stragglers: Stragglers::default(),
-            limits: Limits::new(variables)?,
+            concurrency: fanout::concurrency(variables)?,
+            straggler_patience: Duration::from_secs(variables.number("STRAGGLER_SECONDS", 5, &(1..=60))?),
             max_message_bytes: variables.number("MAX_MESSAGE_BYTES", 32 * 1024, &(1..=most))?,
             require_grant: variables.require_grant()?,
             history,
@@ -110,9 +112,13 @@ impl Messenger {
             subscriptions: self.subscriptions.as_ref(),
             connections,
             stragglers: &self.stragglers,
-            limits: self.limits,
+            concurrency: self.concurrency,
             sender: origin.connection_id,
-            role: Role::Planner { closes_expired: self.require_grant, workers: self.workers.as_ref() },
+            role: Role::Planner {
+                closes_expired: self.require_grant,
+                straggler_patience: self.straggler_patience,
+                workers: self.workers.as_ref(),
+            },
             deadline: origin.deadline,
         };
         let delivering = Instant::now();

@@ -30,7 +30,7 @@ use crate::{
 };
 
 /// An answer that takes longer is not waited for: the post is tried again. Usual answers take 10 to 50 ms.
-const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(2);
+pub(crate) const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(2);
 /// Answers are empty, or say in a sentence what is wrong.
 const LARGEST_ANSWER: usize = 64 * 1024;
 

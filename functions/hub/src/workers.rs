@@ -22,7 +22,7 @@ const LARGEST_CHUNK: usize = 2_000;
 /// A list of places in a chunk, and two texts.
 const LARGEST_ANSWER: usize = 256 * 1024;
 /// How long after the end of its time a function's answer may come.
-const ANSWER_PATIENCE: Duration = Duration::from_secs(1);
+pub(crate) const ANSWER_PATIENCE: Duration = Duration::from_secs(1);
 
 /// When a fan-out hands out recipients, and to whom.
 pub struct Workers {
@@ -53,7 +53,7 @@ impl Workers {
     ///
     /// # Errors
     ///
-    /// A variable is malformed, or the certificates to trust cannot be read.
+    /// A variable is malformed.
     pub fn new(variables: &Variables) -> anyhow::Result<Option<Self>> {
         let split = variables.number("FANOUT_SPLIT", 4_000, &(0..=1_000_000))?;
         let at_once = variables.number("FANOUT_WORKERS", 4, &(1..=100))?;
@@ -72,8 +72,10 @@ impl Workers {
                 format!("is {function:?}: it must be the name or the ARN of a function or its alias");
             return Err(ConfigError::new("DELIVER_FUNCTION", problem).into());
         }
-        let uri: http::Uri =
-            endpoint::of_lambda(variables)?.parse().context("the address of Lambda is no URL")?;
+        let url = endpoint::of_lambda(variables)?;
+        let uri: http::Uri = url.parse().with_context(|| {
+            format!("AWS_ENDPOINT_URL_LAMBDA or AWS_ENDPOINT_URL is {url:?}, which is no URL")
+        })?;
         let base = uri.path().trim_end_matches('/');
         let path = format!("{base}/2015-03-31/functions/{}/invocations", signed::segment(&function));
         let (region, credentials) = (variables.region()?, aws::credentials(variables)?);
@@ -147,7 +149,7 @@ fn outcome(answer: &Response<Bytes>, recipients: usize) -> Result<Outcome, Strin
         let error = serde_json::from_slice(answer.body());
         let kind = error.map_or_else(|_| String::new(), |FunctionError { error_type }| error_type);
         let kind: String = kind.chars().filter(char::is_ascii_graphic).take(100).collect();
-        return Err(format!("the function failed: {kind}; its own log says why"));
+        return Err(format!("the function failed ({kind}), and its own log says why"));
     }
     let outcome: Outcome = serde_json::from_slice(answer.body()).map_err(|error| {
         format!("the function's answer is not one of this release's, at column {}", error.column())
@@ -231,7 +233,7 @@ mod tests {
             (200, vec![], "", "not one of this release's"),
             (200, vec![], &*good.replace("[2]", "[]"), "does not add up"),
             (200, vec![], &*good.replace("[2]", "[3]"), "does not add up"),
-            (200, vec![("x-amz-function-error", "Unhandled")], good, "the function failed: "),
+            (200, vec![("x-amz-function-error", "Unhandled")], good, "the function failed ("),
             (
                 429,
                 vec![("x-amzn-errortype", "TooManyRequestsException")],

@@ -63,7 +63,7 @@ const BAD: [(&str, Option<&str>, &[&str]); 24] = [
     ("CONNECTION_TTL_SECONDS", Some("2h"), &["connect"]),
     ("REQUIRE_GRANT", Some("yes"), &["connect", "publish", "send-message"]),
     ("FANOUT_CONCURRENCY", Some("513"), POSTERS),
-    ("STRAGGLER_SECONDS", Some("0"), POSTERS),
+    ("STRAGGLER_SECONDS", Some("0"), SENDERS),
     ("MAX_MESSAGE_BYTES", Some("131073"), SENDERS),
     ("WEBSOCKET_ENDPOINT", Some("wss://example.com/live"), POSTERS),
     ("DELIVER_FUNCTION", Some("hub deliver"), SENDERS),

@@ -10,16 +10,17 @@ use tokio::time::Instant;
 
 use crate::{registry::Recipient, signed::Payload, workers::Workers};
 
-/// Where a chunk has waited for so long and no function has answered, a fan-out that is idle posts it itself.
-const WORKER_PATIENCE: Duration = Duration::from_secs(2);
-/// Where so long nothing was read, a fan-out that is idle does not wait for chunks to fill.
+/// After so long without a chunk that was handed out or came back, a fan-out that is idle posts the next one itself.
+const IDLE_PATIENCE: Duration = Duration::from_secs(2);
+/// After so long without a page, a fan-out that is idle does not wait for chunks to fill.
 const READ_PATIENCE: Duration = Duration::from_millis(250);
 /// A function has less time than there is left for posting, since its answer has to come back.
 const WAY_BACK: Duration = Duration::from_secs(1);
 /// With less time, another function may not even start.
 const LEAST_BUDGET: Duration = Duration::from_secs(1);
-/// No chunk takes longer; but an answer that never comes must not hold up a backend's message for 15 minutes.
-const LONGEST_BUDGET: Duration = Duration::from_secs(60);
+/// A function has no longer for a chunk, or four times as long as its rate allows for it: it leaves what it has not done by
+/// then, and an answer that never comes must not hold up the whole message.
+const LONGEST_BUDGET: Duration = Duration::from_secs(10);
 
 /// Some recipients of one session.
 pub(super) struct Part {
@@ -87,40 +88,39 @@ impl<'a> Handing<'a> {
             .filter_map(move |is_subscribed| self.filling.remove(&(session, is_subscribed)))
     }
 
-    /// What to do with the chunk that is next. `at_work` functions have one each, and posting ends at `end`; the fan-out itself
-    /// may be idle.
+    /// What to do with the chunk that is next. `at_work` functions have one each, and posting ends at `end`. `is_idle`: the
+    /// fan-out has no recipient of its own left to try.
     pub(super) fn next(&mut self, at_work: usize, is_idle: bool, end: Instant, now: Instant) -> Option<Next> {
+        self.lost.retain(|until| *until > now);
         if self.full.is_empty() {
             let is_overdue = is_idle && now >= self.read_at + READ_PATIENCE;
             let key = *self.filling.keys().next().filter(|_| is_overdue)?;
             return self.filling.remove(&key).map(Next::Keep);
         }
-        self.lost.retain(|until| *until > now);
-        let has_time = now <= self.last_start(end);
+        let has_time = now + self.least_time() <= end;
         if has_time && at_work + self.lost.len() < self.workers.at_once {
             (self.has_begun, self.changed_at) = (true, now);
-            let budget = end.saturating_duration_since(now).saturating_sub(WAY_BACK).min(LONGEST_BUDGET);
+            let longest = LONGEST_BUDGET.max(4 * self.workers.chunk_time());
+            let budget = end.saturating_duration_since(now).saturating_sub(WAY_BACK).min(longest);
             return self.full.pop_front().map(|part| Next::HandOut(part, budget));
         }
-        let is_stuck = at_work == 0 || (is_idle && now >= self.changed_at + WORKER_PATIENCE);
+        let is_stuck = at_work == 0 || (is_idle && now >= self.changed_at + IDLE_PATIENCE);
         if has_time && !is_stuck { None } else { self.full.pop_front().map(Next::Keep) }
     }
 
     /// When to ask for the next chunk again, if nothing happens before.
     pub(super) fn due(&self, end: Instant, now: Instant) -> Option<Instant> {
-        let due = match (self.full.is_empty(), self.filling.is_empty()) {
-            (true, true) => return None,
-            (true, false) => self.read_at + READ_PATIENCE,
-            (false, _) => {
-                (self.changed_at + WORKER_PATIENCE).min(self.last_start(end) + Duration::from_millis(1))
-            }
-        };
-        (due > now).then_some(due)
+        let late = end.checked_sub(self.least_time()).map(|last| last + Duration::from_millis(1));
+        let chunk = [late, Some(self.changed_at + IDLE_PATIENCE)];
+        let rest = self.read_at + READ_PATIENCE;
+        let chunk = chunk.into_iter().flatten().filter(|_| self.has_full());
+        let rest = Some(rest).filter(|_| self.full.is_empty() && !self.filling.is_empty());
+        chunk.chain(rest).chain(self.lost.iter().copied()).filter(|due| *due > now).min()
     }
 
-    /// When a function may be given a chunk at the latest, to be done with it before posting ends.
-    fn last_start(&self, end: Instant) -> Instant {
-        end.checked_sub(WAY_BACK + self.workers.chunk_time().max(LEAST_BUDGET)).unwrap_or_else(Instant::now)
+    /// What a function needs at the least to be done with a chunk before posting ends.
+    fn least_time(&self) -> Duration {
+        WAY_BACK + self.workers.chunk_time().max(LEAST_BUDGET)
     }
 
     /// A chunk is back.
@@ -235,7 +235,7 @@ mod tests {
         let mut handed = Vec::new();
         while let Some(next) = clock.next(&mut handing, 0, false, 0) {
             let Next::HandOut(part, budget) = next else { panic!("there is a function for each") };
-            assert_eq!(budget, Duration::from_secs(19), "its answer has to come back");
+            assert_eq!(budget, LONGEST_BUDGET);
             handed.push((part.session, part.recipients[0].is_subscribed, part.recipients.len()));
         }
         assert_eq!(handed, [(0, false, 10), (0, false, 10), (1, false, 10), (0, true, 10)]);
@@ -272,7 +272,7 @@ mod tests {
         assert!(is_handed_out(&clock.next(&mut handing, 0, true, 0)));
         assert!(clock.next(&mut handing, 1, true, 1_999).is_none());
         let end = clock.0 + Duration::from_secs(20);
-        assert_eq!(handing.due(end, clock.0), Some(clock.0 + WORKER_PATIENCE));
+        assert_eq!(handing.due(end, clock.0), Some(clock.0 + IDLE_PATIENCE));
         assert!(clock.next(&mut handing, 1, false, 2_000).is_none(), "it has others to post to");
         assert!(is_kept(&clock.next(&mut handing, 1, true, 2_000)));
         tokio::time::advance(Duration::from_millis(2_100)).await;

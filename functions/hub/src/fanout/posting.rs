@@ -21,7 +21,7 @@ use crate::{
     failure::Failure,
     posts::Verdict,
     registry::{Prune, Recipient},
-    workers::{Returned, Workers},
+    workers::{ANSWER_PATIENCE, Returned, Workers},
 };
 
 /// What became of an attempt.
@@ -54,7 +54,7 @@ impl Fanout<'_> {
         let stop = Notify::new();
         let (mut calls, mut chunks) = (FuturesUnordered::new(), FuturesUnordered::new());
         let mut alarm = pin!(sleep_until(self.deadline.post_until));
-        let mut window = Window::new(self.connections.open(), self.limits.at_once);
+        let mut window = Window::new(self.connections.open(), self.concurrency);
         let mut pace = Pace::new(rate);
         let mut waiting = Waiting::new(self);
         let mut progress = Progress::new(report, self.stragglers);
@@ -86,7 +86,7 @@ impl Fanout<'_> {
             }
             let mut end = self.deadline.post_until;
             if !more && chunks.is_empty() {
-                end = end.min(progress.patience(self.limits.straggler_patience, self.role.is_worker()));
+                end = end.min(progress.patience(self.role.straggler_patience()));
             }
             if now >= end {
                 break end < self.deadline.post_until;
@@ -184,7 +184,7 @@ impl Fanout<'_> {
         let stopped = stop.notified();
         async move {
             let Some(session) = self.sessions.get(part.session) else { return (part, Handed::Interrupted) };
-            let until = Instant::now() + budget;
+            let until = Instant::now() + budget + ANSWER_PATIENCE;
             let text = part.frame.text();
             let chunk = Chunk::new(session, text, self.sender, &part.recipients, budget, workers.rate);
             let delivering = Box::pin(workers.deliver(&chunk, part.recipients.len()));
@@ -222,12 +222,14 @@ fn take_back(mut part: Part, handed: Handed, progress: &mut Progress<'_>, waitin
     match handed {
         Handed::Settled(outcome) => {
             part.recipients = progress.settle_chunk(part.session, part.recipients, outcome);
+            waiting.chunk_back(None);
+            return waiting.put_last(part);
         }
         Handed::Returned { cause, lost_until } => {
             lost = lost_until;
             progress.chunk_returned(cause);
         }
-        Handed::Interrupted => progress.chunk_returned("no answer before the time for posting was up".into()),
+        Handed::Interrupted => progress.chunk_returned("no answer before the fan-out ended".into()),
     }
     waiting.chunk_back(lost);
     waiting.put_back(part);

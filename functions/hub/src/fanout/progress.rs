@@ -13,6 +13,7 @@ use crate::{
     chunk,
     endpoint::cannot_post,
     failure::{Failure, chain},
+    posts::ATTEMPT_TIMEOUT,
     protocol::{Counts, SessionCounts},
     registry::{Prune, Recipient},
     stragglers::Stragglers,
@@ -22,8 +23,8 @@ use crate::{
 const GONE_PAUSE: Duration = Duration::from_millis(200);
 const FIRST_BACKOFF: Duration = Duration::from_millis(50);
 const LONGEST_BACKOFF: Duration = Duration::from_secs(3);
-/// Usual answers take 10 to 50 ms.
-const WORKER_PATIENCE: Duration = Duration::from_secs(1);
+/// A worker leaves what is not settled so long after the last answer, and once every attempt had its time.
+const LEAVES_AFTER: Duration = Duration::from_secs(1);
 /// Where so many first posts are all forbidden, the others would be too.
 const ENOUGH_FORBIDDEN: u64 = 8;
 
@@ -124,14 +125,14 @@ impl<'a> Progress<'a> {
         self.hopeless.is_some()
     }
 
-    /// Until when to go on, once every recipient has been tried. A `worker` soon leaves the last ones to the function that it
-    /// works for, which has others to give it.
-    pub(super) fn patience(&self, straggler: Duration, worker: bool) -> Instant {
-        match (worker, self.answered) {
-            (true, _) => self.last_settled.max(self.last_new) + WORKER_PATIENCE,
-            (false, true) => self.last_settled.max(self.last_new) + straggler,
+    /// Until when to go on, once every recipient has been tried. A worker has no `straggler` patience, and soon leaves the last
+    /// ones to the planner.
+    pub(super) fn patience(&self, straggler: Option<Duration>) -> Instant {
+        match (straggler, self.answered) {
+            (None, _) => (self.last_settled + LEAVES_AFTER).max(self.last_new + ATTEMPT_TIMEOUT),
+            (Some(straggler), true) => self.last_settled.max(self.last_new) + straggler,
             // One recipient, or a throttled account: others give no hint that it can be reached.
-            (false, false) => self.last_new + 3 * straggler,
+            (Some(straggler), false) => self.last_new + 3 * straggler,
         }
     }
 
@@ -227,7 +228,7 @@ impl<'a> Progress<'a> {
     ) -> Vec<Recipient> {
         let chunk::Outcome { counts, left, .. } = outcome;
         self.answered |= counts.delivered + counts.gone > 0;
-        self.recipients += counts.delivered + counts.gone + counts.failed;
+        self.recipients += counts.delivered + counts.gone + counts.failed + left.len() as u64;
         self.counts(session).add(counts);
         self.report.retries += outcome.retries;
         self.report.throttled += outcome.throttled;
@@ -235,8 +236,15 @@ impl<'a> Progress<'a> {
         self.report.delivery_failures.add_all(outcome.delivery_failures);
         self.report.prune_failures.add_all(outcome.prune_failures);
         self.last_settled = Instant::now();
-        let recipients = recipients.into_iter().enumerate();
-        recipients.filter(|(place, _)| left.binary_search(place).is_ok()).map(|(_, one)| one).collect()
+        let mut rest = Vec::with_capacity(left.len());
+        for (place, recipient) in recipients.into_iter().enumerate() {
+            if left.binary_search(&place).is_ok() {
+                rest.push(recipient);
+            } else if counts.failed == 0 {
+                self.stragglers.forget(&recipient.connection_id);
+            }
+        }
+        rest
     }
 
     fn counts(&mut self, session: usize) -> &mut Counts {

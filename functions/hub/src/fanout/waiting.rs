@@ -17,7 +17,8 @@ use super::{
 };
 use crate::{clock::now_seconds, registry::Recipient, signed::Payload};
 
-/// How many recipients may wait for another attempt before reading waits for them: about 2 MB.
+/// How many recipients may wait for another attempt before reading waits for them: about 2 MB. What other functions leave
+/// of chunks that are under way may come on top.
 const MOST_PARKED: usize = 16 * 1024;
 /// Connections that one fan-out closes because their token has ended. The others wait for the next one.
 const MOST_CLOSED: usize = 100;
@@ -114,6 +115,18 @@ impl<'a> Waiting<'a> {
         if !recipients.is_empty() {
             self.new.push_back(New { session, frame, recipients: recipients.into_iter() });
         }
+    }
+
+    /// Recipients that another function has left: they come after those that no function has tried.
+    pub(super) fn put_last(&mut self, Part { session, frame, recipients }: Part) {
+        let now = Instant::now();
+        self.parked.extend(recipients.into_iter().map(|recipient| {
+            let is_suspect = self.fanout.stragglers.suspects(&recipient.connection_id);
+            let frame = frame.clone();
+            // One attempt was the other function's.
+            let delivery = Delivery { session, frame, recipient, attempts: 1, was_gone: false, is_suspect };
+            Reverse(Due(now, delivery))
+        }));
     }
 
     /// No more is read of a session.

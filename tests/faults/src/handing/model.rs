@@ -86,9 +86,6 @@ impl Model {
         let mut one_of = |numbers: &[usize]| numbers[number(&mut random, numbers.len())];
         let (split, workers, rate) = (one_of(&[20, 50, 90]), one_of(&[1, 2, 4]), one_of(&[0, 4_000]));
         let world = World::start().await.with_subscriptions().with_workers(split, workers, rate);
-        world.lambda.adjust(|command| {
-            command.env("STRAGGLER_SECONDS", "1");
-        });
         let publish = Function::start_with(&executable("publish"), &world, |command| {
             command.env("STRAGGLER_SECONDS", "1");
         })

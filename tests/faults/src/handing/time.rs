@@ -168,12 +168,9 @@ async fn what_a_worker_does_not_reach_within_lambdas_own_limit_it_leaves_to_the_
     counts_chunks(hub, 1, 0).await;
 }
 
-/// A hub whose fan-outs, the workers' too, have a patience of a second.
+/// A hub whose fan-outs have a patience of a second.
 async fn impatient(chunks: usize) -> Hub {
     let mut hub = hub_of(chunks).await;
-    hub.world.lambda.adjust(|command| {
-        command.env("STRAGGLER_SECONDS", "1");
-    });
     hub.function = Function::start_with(&executable("send-message"), &hub.world, |command| {
         command.env("STRAGGLER_SECONDS", "1");
     })
