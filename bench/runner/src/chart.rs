@@ -5,7 +5,7 @@ use std::fmt::Write;
 use crate::{
     measure::grouped,
     report::Figure,
-    scale::{ACCOUNTS, Sample, default_rate, number},
+    scale::{ACCOUNTS, DEFAULT_MB, SMALL_MB, Sample, default_rate, number},
 };
 
 const SHOWN: [(&str, &str); 5] = [
@@ -61,14 +61,14 @@ pub(crate) fn draw(figures: &[Figure], when: &str) -> String {
 pub(crate) fn draw_scale(samples: &[Sample], when: &str) -> Option<String> {
     const TOP: f64 = 40.0;
     const BOTTOM: f64 = 340.0;
-    const SECONDS: [f64; 6] = [5.0, 10.0, 20.0, 40.0, 80.0, 160.0];
+    const SECONDS: [f64; 5] = [5.0, 10.0, 20.0, 40.0, 80.0];
     const WORKERS: [usize; 6] = [0, 1, 2, 4, 8, 16];
     let first = samples.first()?.case;
     let (recipients, quota) = (first.recipients, ACCOUNTS[0]);
     let (left, right) = (LEFT, LEFT + LONGEST + 60.0);
     // Without workers, it stands where half a one would.
     let x = |workers: f64| left + 30.0 + (workers.max(0.5).log2() + 1.0) / 5.0 * (right - left - 80.0);
-    let y = |seconds: f64| BOTTOM - (seconds / SECONDS[0]).log2() / 5.0 * (BOTTOM - TOP);
+    let y = |seconds: f64| BOTTOM - (seconds / SECONDS[0]).log2() / 4.0 * (BOTTOM - TOP);
 
     let mut body = String::new();
     let title = format!("Seconds for one message to {} connections", grouped(recipients));
@@ -91,16 +91,13 @@ pub(crate) fn draw_scale(samples: &[Sample], when: &str) -> Option<String> {
     let line: Vec<(f64, f64)> = steps.map(|workers| (x(workers), y(shared(workers)))).collect();
     path(&mut body, "", &line);
 
-    for sample in samples {
+    for sample in samples.iter().filter(|sample| sample.case.recipients == recipients) {
         let case = sample.case;
-        let class = match (case.account, case.rate) {
-            (None, _) => "hub",
-            (Some(_), 0) => continue,
-            (Some(_), _) => "node",
+        let class = match case.account {
+            None => "hub",
+            Some(account) if account == quota && case.post == first.post && case.rate == bound => "node",
+            Some(_) => continue,
         };
-        if (case.recipients, case.memory_mb) != (recipients, first.memory_mb) {
-            continue;
-        }
         let (at, seconds) = (x(number(case.workers)), sample.seconds());
         let _ = write!(body, r#"<circle class="{class}" cx="{at:.1}" cy="{:.1}" r="5"/>"#, y(seconds));
         text(&mut body, "", at + 9.0, y(seconds) - 6.0, &format!("{seconds:.1}"));
@@ -109,10 +106,13 @@ pub(crate) fn draw_scale(samples: &[Sample], when: &str) -> Option<String> {
     let mut line = BOTTOM + 54.0;
     let (quota, bound) = (grouped(quota), grouped(bound));
     for (class, what) in [
-        ("hub", "measured without a bound".to_owned()),
-        ("node", format!("measured with a rate of {bound}, 80 % of a quota of {quota} per second")),
+        ("hub", format!("measured, functions of {SMALL_MB} MB, no bound")),
+        (
+            "node",
+            format!("measured, functions of {DEFAULT_MB} MB, a rate of {bound}: 80 % of a quota of {quota}"),
+        ),
         ("", "that rate × workers ÷ (workers + 1)".to_owned()),
-        ("dashed", format!("that quota: where an account has it, no message takes less than {least:.0} s")),
+        ("dashed", format!("that quota, in which no message takes less than {least:.0} s")),
     ] {
         if matches!(class, "hub" | "node") {
             let _ = write!(body, r#"<circle class="{class}" cx="{left}" cy="{:.1}" r="5"/>"#, line - 4.0);
@@ -123,8 +123,7 @@ pub(crate) fn draw_scale(samples: &[Sample], when: &str) -> Option<String> {
         line += 20.0;
     }
     line += 8.0;
-    let functions = format!("Functions of {} MB; a post takes 10 ms. Lower is better.", first.memory_mb);
-    text(&mut body, "note", 0.0, line, &functions);
+    text(&mut body, "note", 0.0, line, "A post takes 10 ms. Both scales are logarithmic. Lower is better.");
     text(&mut body, "note", 0.0, line + 19.0, &format!("scripts/bench.sh --only scale, {when}."));
     Some(picture(line + 27.0, "Seconds for one message against the number of workers", &body))
 }

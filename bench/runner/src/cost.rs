@@ -80,7 +80,7 @@ pub(crate) fn large(post_rate: f64) -> String {
         "logs",
         "**sum**",
     ];
-    let rate = default_rate(ACCOUNTS[1]);
+    let rate = default_rate(ACCOUNTS[0]);
     let row = |(recipients, workers): (usize, usize)| {
         let Estimate { seconds, worker_seconds, chunks } =
             Estimate::new(recipients, workers, rate, post_rate);

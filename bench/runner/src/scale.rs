@@ -22,12 +22,14 @@ use crate::{
 pub(crate) const SPLIT: usize = 4_000;
 /// The connections of a chunk.
 pub(crate) const CHUNK: usize = 2_000;
-/// Lambda's smallest size, so that this machine is large enough for many such functions.
-const SMALL_MB: u32 = 128;
+/// Lambda's smallest size, so that one machine is large enough for many such functions.
+pub(crate) const SMALL_MB: u32 = 128;
 /// The default size.
 pub(crate) const DEFAULT_MB: u32 = 512;
-/// What an account may ask of API Gateway per second, in some regions and in the others. As many again in half a second are its burst.
-pub(crate) const ACCOUNTS: [usize; 2] = [2_500, 10_000];
+/// What an account may ask of API Gateway per second, in most regions and in some. Half as many are its burst.
+pub(crate) const ACCOUNTS: [usize; 2] = [10_000, 2_500];
+/// The longer time for a post of the page's table of concurrency.
+const SLOW_POST: Duration = Duration::from_millis(50);
 /// How often what nothing but the machine bounds is repeated, for the least of it.
 const ROUNDS: usize = 2;
 /// Clients that connect meanwhile, per second.
@@ -37,6 +39,8 @@ const HANDSHAKES: u32 = 50;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Case {
     pub(crate) recipients: usize,
+    /// How long `@connections` takes for a post.
+    pub(crate) post: Duration,
     /// Of each function.
     pub(crate) memory_mb: u32,
     /// `FANOUT_WORKERS`; 0 where nothing is handed out.
@@ -80,9 +84,10 @@ pub(crate) fn default_rate(account: usize) -> usize {
 }
 
 impl Bench {
-    /// A message to so many, and one to ten times as many, with and without workers, bounds and quotas.
+    /// A message to so many, one to ten times as many and one to a tenth, with and without workers and a bound.
     pub(crate) async fn scale(&self, recipients: usize) -> Vec<Sample> {
-        let free = |workers| Case { recipients, memory_mb: SMALL_MB, workers, rate: 0, account: None };
+        let free =
+            |workers| Case { recipients, post: POST, memory_mb: SMALL_MB, workers, rate: 0, account: None };
         let mut samples: Vec<Sample> = Vec::new();
         for _ in 0..ROUNDS {
             for workers in [0, 1, 2, 4, 8, 16] {
@@ -95,27 +100,33 @@ impl Bench {
             }
         }
         samples.push(self.large(Case { recipients: 10 * recipients, ..free(8) }).await);
-        let [some, most] = ACCOUNTS;
-        let bound = default_rate(some);
-        for (workers, rate) in [(4, 0), (8, 0), (1, bound), (2, bound), (4, bound), (8, bound)] {
-            samples.push(self.large(Case { rate, account: Some(some), ..free(workers) }).await);
-        }
-        for (account, workers, rate) in
-            [(some, 4, bound), (most, 0, 0), (most, 4, 0), (most, 4, default_rate(most))]
-        {
-            let case = Case { memory_mb: DEFAULT_MB, account: Some(account), rate, ..free(workers) };
+
+        let [account, small_account] = ACCOUNTS;
+        let within = |workers, rate, account| {
+            let account = Some(account);
+            Case { memory_mb: DEFAULT_MB, rate, account, ..free(workers) }
+        };
+        let rate = default_rate(account);
+        let cases = [(0, 0), (4, 0), (8, 0), (1, rate), (2, rate), (4, rate), (8, rate)];
+        let mut cases = cases.map(|(workers, rate)| within(workers, rate, account)).to_vec();
+        let usual = [within(0, 0, account), within(4, rate, account)];
+        cases.extend(usual.map(|case| Case { recipients: recipients / 10, ..case }));
+        cases.extend(usual.map(|case| Case { post: SLOW_POST, ..case }));
+        cases.push(within(0, 0, small_account));
+        cases.push(within(4, default_rate(small_account), small_account));
+        for case in cases {
             samples.push(self.large(case).await);
         }
         samples
     }
 
     async fn large(&self, case: Case) -> Sample {
-        let Case { recipients, memory_mb, workers, rate, account } = case;
+        let Case { recipients, post, memory_mb, workers, rate, account } = case;
         let mut world = self.world(recipients).await;
         if workers > 0 {
             world = world.with_workers(SPLIT, workers, rate);
         }
-        slow_gateway(&world, POST);
+        slow_gateway(&world, post);
         world.table.script(|_, _| Answer::Serve.after(TABLE_CALL));
         let others = self.workers(&world, memory_mb);
 
@@ -261,10 +272,11 @@ impl Sample {
     }
 
     pub(crate) fn json(&self) -> Value {
-        let Case { recipients, memory_mb, workers, rate, account } = self.case;
+        let Case { recipients, post, memory_mb, workers, rate, account } = self.case;
         let [own_cpu, worker_cpu] = self.cpu.map(|cpu| cpu.as_secs_f64());
         json!({
             "recipients": recipients,
+            "post_ms": post.as_millis(),
             "memory_mb": memory_mb,
             "workers": workers,
             "rate": rate,
@@ -306,7 +318,7 @@ pub(crate) fn free_table(samples: &[Sample]) -> String {
         let post = sample.cpu().as_secs_f64() / number(case.recipients);
         vec![
             grouped(case.recipients),
-            if case.workers == 0 { "none".into() } else { case.workers.to_string() },
+            or_none(case.workers),
             format!("{:.1} s", sample.seconds()),
             format!("{:.0}", rate(sample)),
             alone.map_or(String::new(), |alone| format!("{:.1} ×", rate(sample) / rate(alone))),
@@ -323,8 +335,9 @@ pub(crate) fn free_table(samples: &[Sample]) -> String {
 /// What an account's quota bounds.
 pub(crate) fn account_table(samples: &[Sample]) -> String {
     let head = [
-        "account's quota",
-        "memory",
+        "quota",
+        "connections",
+        "a post takes",
         "workers",
         "`rate`",
         "time",
@@ -338,9 +351,10 @@ pub(crate) fn account_table(samples: &[Sample]) -> String {
         let Handshakes { asked, refused } = sample.handshakes;
         vec![
             case.account.map_or(String::new(), grouped),
-            format!("{} MB", case.memory_mb),
-            if case.workers == 0 { "none".into() } else { case.workers.to_string() },
-            if case.rate == 0 { "none".into() } else { grouped(case.rate) },
+            grouped(case.recipients),
+            format!("{} ms", case.post.as_millis()),
+            or_none(case.workers),
+            or_none(case.rate),
             format!("{:.1} s", sample.seconds()),
             grouped(sample.refused),
             format!("{refused} of {}", grouped(asked as usize)),
@@ -352,27 +366,29 @@ pub(crate) fn account_table(samples: &[Sample]) -> String {
     markdown(head.map(String::from).to_vec(), bound.map(row).collect())
 }
 
+fn or_none(number: usize) -> String {
+    if number == 0 { "none".into() } else { grouped(number) }
+}
+
 /// How long messages take by arithmetic, where one function posts `post_rate` times per second.
 pub(crate) fn estimates(post_rate: f64) -> String {
     let sizes = [10_000, 100_000, 1_000_000];
-    let mut head = ["account's quota", "`rate`", "`workers`"].map(String::from).to_vec();
+    let mut head = ["quota", "`rate`", "workers"].map(String::from).to_vec();
     head.extend(sizes.map(|size| format!("{} connections", grouped(size))));
     let row = |(account, rate, workers): (usize, usize, usize)| {
-        let or_none = |number| if number == 0 { "none".to_owned() } else { grouped(number) };
         let mut row = vec![grouped(account), or_none(rate), or_none(workers)];
-        row.extend(
-            sizes.map(|size| format!("{:.1} s", Estimate::new(size, workers, rate, post_rate).seconds)),
-        );
+        let post_rate = post_rate.min(number(account));
+        let estimate = |size| Estimate::new(size, workers, rate, post_rate);
+        row.extend(sizes.map(|size| format!("{:.1} s", estimate(size).seconds)));
         row
     };
-    let [some, most] = ACCOUNTS;
+    let [most, some] = ACCOUNTS;
     let raised = 10 * most;
     let rows = [
         (most, 0, 0),
         (most, default_rate(most), 4),
-        (most, default_rate(most), 8),
+        (some, 0, 0),
         (some, default_rate(some), 4),
-        (some, default_rate(some), 8),
         (raised, default_rate(raised), 30),
     ];
     markdown(head, rows.map(row).to_vec())
