@@ -34,12 +34,15 @@ class Sockets(unittest.IsolatedAsyncioTestCase):
             own = bob.messages()
             there.deliver(None, "room", {"id": "1", "message": 1})
             self.assertEqual((await anext(aiter(room))).data, 1)
+            # So that it is away for as long as it is to miss something.
+            there.refuse = 503
             there.sockets[-1].transport.abort()
             while there.connections:
                 await asyncio.sleep(0.01)
             for number in (2, 3):
                 there.deliver(None, "room", {"id": str(number), "message": number})
             there.deliver(None, "bob", {"id": "x", "message": "own"})
+            there.refuse = None
             missed = [await anext(aiter(room)) for _ in range(2)]
             self.assertEqual([(message.data, message.missed) for message in missed], [(2, True), (3, True)])
             heard = [(await anext(own)).data for _ in range(4)]
