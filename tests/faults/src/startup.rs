@@ -1,8 +1,17 @@
 //! A function that starts says which release it is; a setting that is missing or malformed stops it, and the log names it.
 
 use harness::{Function, RELEASE, World, executable};
+use serde_json::Value;
+use tokio::time::timeout;
 
 use crate::support::{AMPLE, Turn, counted, line, log};
+
+/// The log of a function that stops as it should.
+async fn stopped(function: Function) -> Vec<Value> {
+    let status = timeout(AMPLE, function.exited()).await.expect("it should not start");
+    assert!(!status.success(), "{status}");
+    log(&function.finish())
+}
 
 /// Starts `function` with `variable` set to `value`, or unset, and returns whether it stopped in the way it should.
 async fn stops(function: &str, variable: &str, value: Option<&str>) {
@@ -14,14 +23,15 @@ async fn stops(function: &str, variable: &str, value: Option<&str>) {
         };
     })
     .await;
-    let status = started.exited().await;
-    assert!(!status.success(), "{function} with {variable}={value:?} ended with {status}");
-    let log = log(&started.finish());
+    let log = stopped(started).await;
     assert!(log.iter().all(|line| line["message"] != "started"), "{log:#?}");
     let line = line(&log, "stopped");
     assert_eq!((&line["level"], &line["cause"]), (&"ERROR".into(), &"startup".into()));
     assert_eq!(counted(&log, "HandlerErrors"), 1.0, "an alarm goes off");
-    assert!(line["error"].as_str().is_some_and(|error| error.contains(variable)), "{line}");
+    assert!(
+        line["error"].as_str().is_some_and(|error| error.contains(variable)),
+        "{function} {value:?}: {line}"
+    );
 }
 
 #[tokio::test]
@@ -120,9 +130,8 @@ async fn another_kind_of_endpoint_is_refused_where_the_address_of_posts_is_not_g
         })
         .await
     };
-    let stopped = start(false).await;
-    assert!(!stopped.exited().await.success());
-    let error = line(&log(&stopped.finish()), "stopped")["error"].to_string();
+    let refused = start(false).await;
+    let error = line(&stopped(refused).await, "stopped")["error"].to_string();
     assert!(error.contains("AWS_USE_FIPS_ENDPOINT") && error.contains("WEBSOCKET_ENDPOINT"), "{error}");
     start(true).await.idle().await;
 }
@@ -156,8 +165,7 @@ async fn another_kind_of_endpoint_is_refused_where_the_address_of_lambda_is_need
                     started.idle().await;
                     continue;
                 }
-                assert!(!started.exited().await.success());
-                let error = line(&log(&started.finish()), "stopped")["error"].to_string();
+                let error = line(&stopped(started).await, "stopped")["error"].to_string();
                 assert!(error.contains(kind) && error.contains("AWS_ENDPOINT_URL_LAMBDA"), "{error}");
             }
         }
@@ -188,8 +196,7 @@ async fn what_is_invoked_does_not_start_without_an_address_to_post_to() {
                 .env_remove("WEBSOCKET_ENDPOINT");
         })
         .await;
-        assert!(!started.exited().await.success());
-        let error = line(&log(&started.finish()), "stopped")["error"].to_string();
+        let error = line(&stopped(started).await, "stopped")["error"].to_string();
         assert!(error.contains("WEBSOCKET_ENDPOINT"), "{error}");
     }
 }
@@ -202,8 +209,7 @@ async fn a_region_that_is_nowhere_to_be_found_stops_a_function_too() {
         command.env_remove("AWS_REGION").env_remove("AWS_ENDPOINT_URL").env_remove("WEBSOCKET_ENDPOINT");
     })
     .await;
-    assert!(!started.exited().await.success());
     assert!(
-        line(&log(&started.finish()), "stopped")["error"].as_str().is_some_and(|e| e.contains("AWS_REGION"))
+        line(&stopped(started).await, "stopped")["error"].as_str().is_some_and(|e| e.contains("AWS_REGION"))
     );
 }

@@ -104,14 +104,13 @@ async fn workers_that_hang_do_not_keep_the_planner_from_posting_the_rest_itself(
 }
 
 #[tokio::test]
-#[ignore = "takes more than a minute: run it with --include-ignored, as scripts/test.sh --long does"]
 async fn a_worker_that_never_answers_is_not_waited_for_as_long_as_a_backend_has() {
     let hub = hub_of(2).await;
     hub.world.lambda.script(|_, before| if before == 0 { Answer::Hang } else { Answer::Serve });
     let publish = Function::start("publish", &hub.world).await;
     let outcome = publish.invoke(TO_ROOM, 120 * SECOND).await;
     assert_eq!(totals(outcome.response()), [600, 0, 0]);
-    assert!((60.0..65.0).contains(&outcome.took.as_secs_f64()), "{:?}", outcome.took);
+    assert!((10.0..16.0).contains(&outcome.took.as_secs_f64()), "{:?}", outcome.took);
     log(&publish.finish());
     logs(hub).await;
 }
