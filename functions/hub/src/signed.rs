@@ -31,6 +31,9 @@ const CONTENT_TYPE: (&str, &str) = ("content-type", "application/octet-stream");
 /// What a path segment keeps as it is.
 const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
+/// By how many seconds AWS's clock is ahead of this machine's, as far as it is known.
+static CLOCK_AHEAD: AtomicI64 = AtomicI64::new(0);
+
 /// A request's body and its hash, which every signature needs. Many bodies may share their beginning.
 #[derive(Debug)]
 pub struct Payload {
@@ -107,8 +110,6 @@ pub(crate) struct Service {
     name: &'static str,
     region: String,
     identity: Identity,
-    /// By how many seconds AWS's clock is ahead of this machine's.
-    clock_ahead: AtomicI64,
 }
 
 impl Service {
@@ -123,7 +124,7 @@ impl Service {
     ) -> anyhow::Result<Self> {
         let host = Arc::new(Host::new(url, tls, longest_rest)?);
         let base = format!("{}://{}", url.scheme_str().unwrap_or("https"), host.authority());
-        Ok(Self { host, base, name, region, identity: credentials.into(), clock_ahead: AtomicI64::default() })
+        Ok(Self { host, base, name, region, identity: credentials.into() })
     }
 
     /// Posts `payload` to a path once; a second time only where this machine's clock turns out to be wrong. The answer may
@@ -134,7 +135,7 @@ impl Service {
         payload: &Payload,
         largest: usize,
     ) -> Result<Response<Bytes>, Error> {
-        let ahead = self.clock_ahead.load(Ordering::Relaxed);
+        let ahead = CLOCK_AHEAD.load(Ordering::Relaxed);
         let answer = self.send(path, payload, ahead, largest).await?;
         if answer.status() != StatusCode::FORBIDDEN {
             return Ok(answer);
@@ -142,7 +143,7 @@ impl Service {
         match clock_ahead(answer.headers()) {
             Some(seen) if seen.abs_diff(ahead) > 60 => {
                 // Requests that were under way together find the same.
-                if self.clock_ahead.swap(seen, Ordering::Relaxed).abs_diff(seen) > 60 {
+                if CLOCK_AHEAD.swap(seen, Ordering::Relaxed).abs_diff(seen) > 60 {
                     tracing::warn!(seconds_ahead = seen, "clock corrected");
                 }
                 self.send(path, payload, seen, largest).await
