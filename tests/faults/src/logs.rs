@@ -90,11 +90,13 @@ fn chunks() -> Vec<String> {
     let room = [name("room", 0), name("room", 1), FORGED.to_owned()];
     let now = now_ms() / 1000;
     let connections: Vec<_> = room.iter().map(|id| json!([id, 0, now + 3600])).collect();
-    let frame =
-        json!({ "type": "message", "id": FORGED, "message": format!("{SECRET} {FORGED}") }).to_string();
+    let frame = json!({
+        "type": "message", "id": "1", "from": "alice", "message": format!("{SECRET} {FORGED}"),
+        "sent_at": "2030-01-01T00:00:00.000Z", "session": "room",
+    });
     let good = json!({
-        "v": 1, "session": "room", "kind": "connection", "frame": frame, "sender": null, "connections": connections,
-        "budget_ms": 5_000, "rate": 0, SECRET: FORGED,
+        "v": 1, "session": "room", "kind": "connection", "frame": frame.to_string(), "sender": null,
+        "connections": connections, "budget_ms": 5_000, "rate": 0, SECRET: FORGED,
     });
     let mut payloads = vec![good.clone()];
     for (key, value) in [
@@ -103,7 +105,6 @@ fn chunks() -> Vec<String> {
         ("session", json!(FORGED)),
         ("session", json!(format!("{SECRET} "))),
         ("kind", json!(SECRET)),
-        ("frame", json!(SECRET)),
         ("frame", json!([SECRET])),
         ("connections", json!([[SECRET, SECRET, 1]])),
         ("connections", json!(SECRET)),
