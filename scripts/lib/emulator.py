@@ -1,6 +1,7 @@
 """MiniStack, with what Terraform misses in it: endpoints of WebSocket APIs that work, tags that change, whole alarms, saved
-queries, requests that may come twice; with what clients miss, the chosen subprotocol and frames that overtake each other; with
-what functions miss, reserved concurrency behind an alias; and IAM as in emulator_iam.py."""
+queries, requests that may come twice; with what clients miss, the chosen subprotocol, a refusal's status, the end after a binary
+frame, and frames that overtake each other; with what functions miss, reserved concurrency behind an alias; and IAM as in
+emulator_iam.py."""
 
 import asyncio
 import collections
@@ -89,31 +90,50 @@ def with_tags_shown(change: Callable) -> Callable:
 
 
 class Socket:
-    """A handshake is answered with the subprotocol that $connect has chosen: a browser that offers some insists on one.
+    """A handshake is answered with the subprotocol that $connect has chosen, on which a browser that offers some insists; or with
+    the status of its refusal. A binary frame closes the socket.
 
     API Gateway handles a socket's frames all at once, and the later one may be done first. A test that needs an order adds
     emulator_order to the address: with `sent` each frame waits for the one before, with `reversed` for the one after.
     """
 
-    def __init__(self, query: bytes, send: Callable) -> None:
-        self.order = parse_qs(query.decode()).get("emulator_order", [""])[0]
-        self.send = send
+    def __init__(self, scope: dict, receive: Callable, send: Callable) -> None:
+        self.order = parse_qs(scope.get("query_string", b"").decode()).get("emulator_order", [""])[0]
+        self.scope, self.receive, self.send = scope, receive, send
         self.subprotocol: str | None = None
+        self.is_closed = False
         self.tasks: set[asyncio.Task] = set()
         # The task of the frame after the last one, once there is one.
         self.next_task: asyncio.Future = asyncio.get_running_loop().create_future()
 
+    async def hear(self) -> dict:
+        message = await self.receive()
+        if message["type"] != "websocket.receive" or message.get("bytes") is None:
+            return message
+        await self.send({"type": "websocket.close", "code": 1003})
+        self.is_closed = True
+        return {"type": "websocket.disconnect", "code": 1003}
+
     async def say(self, message: dict) -> None:
+        if self.is_closed:
+            return
         if message["type"] == "websocket.accept" and self.subprotocol:
             message = {**message, "subprotocol": self.subprotocol}
         await self.send(message)
 
-    async def invoke(self, kind: str, invocation: Coroutine) -> "dict | None":
+    async def connect(self, answer: dict, connection_id: str, request_id: str) -> None:
+        headers = {name.lower(): value for name, value in (answer.get("headers") or {}).items()}
+        self.subprotocol = headers.get("sec-websocket-protocol")
+        status = int(answer.get("statusCode", 200))
+        if not 200 <= status < 300:
+            await apigateway._refuse_ws_handshake(self.scope, self.send, status, "Refused", connection_id, request_id)
+            self.is_closed = True
+
+    async def invoke(self, kind: str, invocation: Coroutine, *ids: str) -> "dict | None":
         if kind != "MESSAGE" or self.order == "sent":
             answer = await invocation
             if kind == "CONNECT":
-                headers = {name.lower(): value for name, value in ((answer or {}).get("headers") or {}).items()}
-                self.subprotocol = headers.get("sec-websocket-protocol")
+                await self.connect(answer or {}, *ids)
             return answer
         before, self.next_task = self.next_task, asyncio.get_running_loop().create_future()
         task = asyncio.create_task(self.answer(invocation, self.next_task))
@@ -133,13 +153,14 @@ class Socket:
 
 
 async def invoke_for_this_socket(*arguments: object, **named: object) -> "dict | None":
-    return await this_socket.get().invoke(str(arguments[6]), invoke_ws_lambda(*arguments, **named))
+    connection_id, kind, request_id = map(str, arguments[5:8])
+    return await this_socket.get().invoke(kind, invoke_ws_lambda(*arguments, **named), connection_id, request_id)
 
 
 async def handle_websocket_as_aws_does(scope, receive, send, *arguments: object, **named: object) -> None:
-    socket = Socket(scope.get("query_string", b""), send)
+    socket = Socket(scope, receive, send)
     this_socket.set(socket)
-    await handle_websocket(scope, receive, socket.say, *arguments, **named)
+    await handle_websocket(scope, socket.hear, socket.say, *arguments, **named)
 
 
 def describe_alarms_in_full(params: dict, data: dict, is_cbor: bool, is_json: bool = False) -> tuple:
