@@ -1,4 +1,5 @@
-// docs/client.md says what the client does: its examples run, and it names the same things as types and code.
+// docs/client.md says what the client does: its examples run, and it names the same things as types and code. Links between
+// the pages of the repository lead somewhere.
 
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
@@ -8,6 +9,7 @@ import { promisify } from "node:util";
 import { WebSocket } from "ws";
 import { connect } from "../../web/client/hub.js";
 import { Clock, FakeHub } from "../../web/client/testing.js";
+import { brokenLinks, sources } from "./links.js";
 import { serveHub } from "./served-hub.js";
 
 const read = (path) => readFileSync(new URL(`../../${path}`, import.meta.url), "utf8");
@@ -116,4 +118,35 @@ test("types, documentation and code name the same states, events and numbers", a
     client.on(name, () => {})();
   }
   await client.close();
+});
+
+test("each link in the Markdown files, and each mention of a page in docs/, leads to a file and a heading", () => {
+  const files = sources();
+  assert.deepEqual(brokenLinks(files), []);
+  for (const page of ["README.md", "docs/client.md", "events/README.md"])
+    assert.ok(
+      files.some(({ path }) => path === page),
+      page,
+    );
+});
+
+test("a link that leads nowhere is found", () => {
+  const page =
+    "# A page\n## `send` of [a](a.md), twice\n## `send` of [a](a.md), twice\n```md\n# Code\n[c](no.md)\n```\n";
+  const good =
+    "[1](a.md#send-of-a-twice) [2](a.md#send-of-a-twice-1) [`3`](#here)\n# Here\n[4](https://example.com/no)\n";
+  const bad = '[5](c.md) [6](a.md#code) [7](a.md#send) [8](#there) [`9`](../b.md) `[10](no.md)` <img src="b.png">\n';
+  const files = [
+    { path: "pages/a.md", text: page },
+    { path: "pages/b.md", text: good + bad },
+    { path: "src/main.rs", text: `// docs/client.md, docs/${"no"}.md#why, https://example.com/docs/d.md` },
+  ];
+  const there = ["docs/client.md", ...files.map(({ path }) => path)];
+  assert.deepEqual(
+    brokenLinks(files, (path) => there.includes(path)),
+    [
+      ...["c.md", "a.md#code", "a.md#send", "#there", "../b.md", "b.png"].map((link) => `pages/b.md: ${link}`),
+      `src/main.rs: docs/${"no"}.md#why`,
+    ],
+  );
 });
