@@ -211,17 +211,17 @@ KEYS = "https://keys.example.com/"
 CLAIMS = [f"{name}_claim" for name in ("audience", "session", "send", "subscribe")]
 # What a refusal says, the setting that it names, and what an issuer has that is refused so.
 REFUSED_ISSUERS = [
-    *(("must be what tokens have as their iss, to the letter", ".issuer", {"issuer": text, "jwks_url": KEYS}) for text in
+    *(("must be exactly the iss of the tokens", ".issuer", {"issuer": text, "jwks_url": KEYS}) for text in
       (None, "", " ", "my-app ", "\n", "\u00a0my-app", "my\u0085app", "my\u0007app")),
-    ("must be what tokens have as their iss, to the letter", ".issuer", {"issuer": " https://login.example.com/"}),
-    *(("set jwks_url, since this issuer is no https:// URL", "", {"issuer": text}) for text in
+    ("must be exactly the iss of the tokens", ".issuer", {"issuer": " https://login.example.com/"}),
+    *(("set jwks_url, because the keys cannot be discovered from this issuer", "", {"issuer": text}) for text in
       ("accounts.example.com", "urn:a", "https://", "https:///a", "https://:443/", "HTTPS://a", "https://a b/", "https://a?", "https://a/?b", "https://a/#", "https://u@a/",
        "https://u:p@a/", "https://a:x/", "https://a:65536/", "https://{tenant}.example.com/", "https://a/<tenant>/v2.0", "https://b\u00fccher.example/", "http://a", "http://127.0.0.1.example.com", "http://127.0.0.10/", "http://localhost:1@a/", "http://169.254.169.254/")),
-    *(("must be an https:// URL without a fragment or user", ".jwks_url", {"jwks_url": text}) for text in
+    *(("must be an https:// URL without a fragment, user or placeholder", ".jwks_url", {"jwks_url": text}) for text in
       ("", "keys", "http://a/", "https://", "https:///a", "https://u@a/", "https://a:1@b/", "https://a:0/", "https://a/{tenant}", 'https://a?"', "https://a/#b", "https://a/ b", "https://a/\u0007")),
-    *(("must list at least one audience", ".audiences", {"audiences": some}) for some in (None, [], [""], ["chat", " "], [None])),
+    *(("must be a list of at least one audience", ".audiences", {"audiences": some}) for some in (None, [], [""], ["chat", " "], [None])),
     *(("must not be empty: write the name of a claim", f".{name}", {name: text}) for name in CLAIMS for text in ("", " \t")),
-    *(("~ is written ~0 in a JSON pointer", f".{name}", {name: text}) for name in CLAIMS for text in ("/~", "/a~b", "/a/~2", "/~0~", "/a\n~")),
+    *(("must be a valid JSON pointer", f".{name}", {name: text}) for name in CLAIMS for text in ("/~", "/a~b", "/a/~2", "/~0~", "/a\n~")),
 ]  # fmt: skip
 ACCEPTED_ISSUERS = [
     *({"issuer": text} for text in ("https://a", "https://a/", "https://a:65535/b/v2.0/", "https://a/b@c", "http://localhost", "http://127.0.0.1:8081/mobile")),
@@ -363,8 +363,8 @@ def issuers(work: str) -> str:
     entries = [{"issuer": f"https://login.example.com/{index}", "audiences": ["chat"], **one} for index, (_, _, one) in enumerate(some)]
     entries += [{"issuer": "https://a", "audiences": ["chat-mobile"]}]
     # The variables by themselves need no provider.
-    write(f"{work}/issuers/variables.tf", read(f"{INFRA}/variables.tf"))
-    write(f"{work}/issuers/terraform.tfvars.json", json.dumps({"region": "eu-west-1", "auth": {"issuers": entries}}))
+    write(f"{work}/issuers/variables.tf", read(f"{INFRA}/variables_access.tf"))
+    write(f"{work}/issuers/terraform.tfvars.json", json.dumps({"auth": {"issuers": entries}}))
     lines = terraform(f"{work}/issuers", "plan", "-json", "-input=false", codes=(1,)).splitlines()
     said = [line["diagnostic"]["detail"] for line in map(json.loads, lines) if "diagnostic" in line]
 
@@ -378,7 +378,7 @@ def issuers(work: str) -> str:
         expected = {f"auth.issuers[{index}]{setting}" for index, (why, setting, _) in enumerate(some) if why == reason}
         named = set(re.findall(r"auth\.issuers\[[0-9]+\](?:\.[a-z_]+)?", of(reason)))
         assert named == expected, f"'{reason}' is also said of {sorted(named - expected)}, and not of {sorted(expected - named)}"
-    assert 'more than once: "https://a".' in of("one issuer has one entry"), said
+    assert 'more than once: "https://a".' in of("auth.issuers must be distinct"), said
     defaults = {"audience_claim": "aud", "session_claim": "session_id", "send_claim": "send_to", "subscribe_claim": "subscribe_to", "patterns": False}
     nothing = {"issuer": None, "audiences": None, "jwks_url": None}
     whole = [nothing | defaults | {name: value for name, value in entry.items() if value is not None} for entry in entries]

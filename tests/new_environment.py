@@ -45,8 +45,8 @@ def evaluated(expression: str) -> dict:
 def accepted(issuers: list, name: str) -> list:
     """What the issuers that the variable `auth` accepts have under a name: its refusals give their places in the list."""
     with tempfile.TemporaryDirectory() as folder:
-        shutil.copy(ROOT / "infra/variables.tf", folder)
-        values = {"region": "eu-west-1", "auth": {"issuers": [{"audiences": ["chat"], **one} for one in issuers]}}
+        shutil.copy(ROOT / "infra/variables_access.tf", folder)
+        values = {"auth": {"issuers": [{"audiences": ["chat"], **one} for one in issuers]}}
         Path(folder, "terraform.tfvars.json").write_text(json.dumps(values), encoding="utf-8")
         said = terraform(f"-chdir={folder}", "plan", "-json", "-input=false", code=1)
     refused = {int(index) for index in re.findall(r"auth\.issuers\[([0-9]+)\]", said)}

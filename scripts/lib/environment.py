@@ -39,7 +39,7 @@ class Question(NamedTuple):
         return text.isprintable() and re.fullmatch(self.pattern, text) is not None
 
 
-# The rules are those of infra/variables.tf, so that a wrong answer is refused here and not at the first plan.
+# The rules are those of infra/variables*.tf, so that a wrong answer is refused here and not at the first plan.
 QUESTIONS = [
     Question("name", "Name of the hub, and the prefix of everything it creates.",
              r"[a-zA-Z][a-zA-Z0-9-]{0,31}", "must be 1 to 32 letters, digits and hyphens and begin with a letter",
