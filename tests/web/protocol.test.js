@@ -1,5 +1,5 @@
-// docs/asyncapi.yaml is true: it is well formed, takes nothing damaged, says what README.md and the types say, and has every
-// frame that has passed in the tests, if HUB_FRAMES names the folder where they were written down.
+// docs/asyncapi.yaml is true: it is well formed, takes nothing damaged, says what docs/protocol.md and the types say, and has
+// every frame that has passed in the tests, if HUB_FRAMES names the folder where they were written down.
 
 import assert from "node:assert/strict";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
@@ -57,13 +57,20 @@ testHub("FakeHub", () => new hub.WebSocket(`${hub.url}?session_id=bob`), { excep
 const keysOf = ({ payload }) => [...options(payload, { all: true }).filter((option) => !option.includes("="))];
 const messageNamed = (name) => messages.find((message) => message.name === name);
 
-test("README.md shows the same keys and error codes, and frames that are in the document", () => {
-  const readme = read("README.md");
-  for (const [, sign, text] of readme.matchAll(/^([<>]) (\{.*\})$/gm)) {
-    assert.equal(kindsOf({ channel: "socket", by: sign === ">" ? "client" : "hub", text }).length, 1, text);
+test("the frames that the README and the first steps show are in the document", () => {
+  for (const page of ["README.md"]) {
+    const shown = [...read(page).matchAll(/^([<>]) (\{.*\})$/gm)];
+    assert.ok(shown.length >= 3, page);
+    for (const [, sign, text] of shown) {
+      assert.equal(kindsOf({ channel: "socket", by: sign === ">" ? "client" : "hub", text }).length, 1, text);
+    }
   }
+});
+
+test("docs/protocol.md shows the same keys and error codes", () => {
+  const page = read("docs/protocol.md");
   const documented = messages.filter(({ channel, payload }) => channel === "socket" && wordOf(payload));
-  const rows = [...readme.matchAll(/^\| `\{"(?:action|type)":"(\w+)".*$/gm)];
+  const rows = [...page.matchAll(/^\| `\{"(?:action|type)":"(\w+)".*$/gm)];
   assert.deepEqual(rows.map(([, word]) => word).sort(), documented.map(({ payload }) => wordOf(payload)).sort());
   for (const message of documented) {
     const [key] = Object.keys(message.payload.properties);
@@ -73,7 +80,7 @@ test("README.md shows the same keys and error codes, and frames that are in the 
     const keys = keysOf(message).filter((key) => !key.startsWith("messages."));
     assert.deepEqual([...shown].sort(), [...new Set(keys.map((key) => key.split(".").at(-1)))].sort(), message.name);
   }
-  const codes = readme.match(/\| error code .*\n.*\n((?:\|.*\n)+)/)[1].matchAll(/^\| `(\w+)`/gm);
+  const codes = page.match(/\| error code .*\n.*\n((?:\|.*\n)+)/)[1].matchAll(/^\| `(\w+)`/gm);
   assert.deepEqual(
     [...codes].map(([, code]) => code),
     messageNamed("error").payload.properties.code.enum,
