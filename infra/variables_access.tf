@@ -15,10 +15,10 @@ locals {
 
 variable "auth" {
   description = <<-EOT
-    JWT authentication: the issuers whose tokens may connect. The claims of a token name the sessions that its bearer may join, send to and subscribe to. docs/identity-providers.md has the settings for each provider. A claim is a name at the top level of the token or, beginning with /, a JSON pointer such as /app_metadata/session_id. Default: none.
+    JWT authentication: the issuers whose tokens may connect. The claims of a token name the sessions that its bearer may join, send to and subscribe to. docs/identity-providers.md has the settings for each provider. A claim is a name at the top level of the token or, beginning with /, a JSON pointer such as `/app_metadata/session_id`. Default: none.
 
-    - issuer: iss of the issuer's tokens. An https:// URL unless jwks_url is set.
-    - audiences: the token's audience must be one of these.
+    - issuer: the iss claim of the issuer's tokens. An https:// URL unless jwks_url is set.
+    - audiences: a token's audience must be one of these.
     - audience_claim: claim that holds the audience; client_id for Cognito's access tokens, for example.
     - jwks_url: address of the issuer's public keys. Default: the one in its OpenID discovery document.
     - session_claim: claim that holds the sessions which the bearer may join.

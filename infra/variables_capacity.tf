@@ -1,4 +1,4 @@
-# Capacity and pace.
+# Capacity and pace: quotas, throttles, fan-out, memory and timeouts.
 
 variable "requests_per_second_quota" {
   description = "Requests per second that API Gateway grants this account in this region. Service Quotas shows it as \"Throttle rate\": 10,000 in most regions, 2,500 in some (such as af-south-1 and eu-south-1), more once AWS has raised it. The hub's posts to connections count towards it. This variable does not change the quota: the default of fanout.rate and the alarm posts-near-quota are derived from it."

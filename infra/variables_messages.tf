@@ -18,7 +18,7 @@ variable "max_message_bytes" {
 }
 
 variable "history_seconds" {
-  description = "How long the hub stores a session's messages, so that clients can fetch what they missed. Messages are then numbered, and stored before they are posted: 2 write units for each session of a message of up to 1 KB ($1.25 per million), 34 for 32 KB ($21). Setting it back to 0 deletes the messages table."
+  description = "Seconds for which the hub stores a session's messages, so that clients can fetch what they missed. Messages are then numbered, and written to a table before they are posted. Setting it back to 0 deletes that table."
   type        = number
   default     = 0
   nullable    = false
@@ -30,7 +30,7 @@ variable "history_seconds" {
 }
 
 variable "subscriptions" {
-  description = "Whether a connection can subscribe to sessions other than its own. Every message then reads the subscribers of each of its sessions: one read unit for every 34 subscribers or so, and one if there are none ($0.13 per million). Setting it to false deletes the subscriptions table."
+  description = "Whether a connection can subscribe to sessions other than its own. Every message then reads the subscribers of each of its sessions. Setting it to false deletes the subscriptions table."
   type        = bool
   default     = true
   nullable    = false

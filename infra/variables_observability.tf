@@ -1,7 +1,7 @@
 # Observability: metrics, alarms, logs and traces.
 
 variable "observability" {
-  description = "Whether the hub has a dashboard, alarms and saved Logs Insights queries. At list prices they cost $7 to $9.50 a month. The functions write their metrics in any case."
+  description = "Whether the hub has a dashboard, alarms and saved Logs Insights queries. The functions write their metrics in any case."
   type        = bool
   default     = true
   nullable    = false
@@ -20,7 +20,7 @@ variable "alarm_topic_arns" {
 }
 
 variable "census_minutes" {
-  description = "Minutes between two counts of the open connections. A count reads the whole index: every 5 minutes, that costs about $0.14 a month for each 10,000 open connections."
+  description = "Minutes between two counts of the open connections. A count reads the whole index by session."
   type        = number
   default     = 5
   nullable    = false
@@ -61,14 +61,14 @@ variable "log_retention_days" {
 }
 
 variable "access_logs" {
-  description = "Whether API Gateway logs every connect, message and disconnect: time, route, connection, session, status and the caller's address, but no query string, header or message. It needs the account's role for API Gateway's logs, which infra/bootstrap creates with gateway_logs = true. Costs about $0.15 per million lines."
+  description = "Whether API Gateway logs every connect, message and disconnect: time, route, connection, session, status and the caller's address, but no query string, header or message. It needs the account's role for API Gateway's logs, which infra/bootstrap creates with gateway_logs = true."
   type        = bool
   default     = false
   nullable    = false
 }
 
 variable "tracing" {
-  description = "Whether X-Ray traces invocations of the functions. Costs $5 per million traces; X-Ray samples the first each second and 5 % of the others. WebSocket APIs themselves are not traced."
+  description = "Whether X-Ray traces invocations of the functions. X-Ray samples the first each second and 5 % of the others. WebSocket APIs themselves are not traced."
   type        = bool
   default     = false
   nullable    = false
