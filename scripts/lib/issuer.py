@@ -3,55 +3,44 @@
     issuer.py serve KEY-FILE PORT
     issuer.py token KEY-FILE ISSUER --session NAME... [--send-to NAME...] [--subscribe-to NAME...] [--expires-in SECONDS] [--mobile]
 
-It is two issuers, as infra/environments/local has them: at its address one whose tokens are as the hub's defaults have them,
-and below /mobile one that signs with ES384, has `client_id` for `aud`, and keeps its claims in `app_metadata`.
+It is two issuers, as infra/environments/local has them: one at its address, whose tokens are as the hub's defaults have them, and
+one below /mobile, which signs with ES384, has `client_id` for `aud`, and keeps its claims in `app_metadata`.
 """
 
 import argparse
-import base64
-import hashlib
 import json
 import os
+import secrets
 import sys
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
-from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
-from cryptography.hazmat.primitives.hashes import SHA256, SHA384
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat, load_pem_private_key
+import jwt
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from jwt.algorithms import ECAlgorithm, RSAAlgorithm
 
-Key = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey
 MOBILE = "/mobile"
-P384_BYTES = 48
+PUBLIC = ("kty", "use", "alg", "kid", "n", "e", "crv", "x", "y")
 
 
-def base64url(data: bytes) -> str:
-    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
-
-
-def key_id(key: Key) -> str:
-    der = key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-    return hashlib.sha256(der).hexdigest()[:16]
-
-
-def jwk(key: Key) -> dict:
-    public = key.public_key().public_numbers()
-    if isinstance(public, rsa.RSAPublicNumbers):
-        numbers = {name: base64url(value.to_bytes((value.bit_length() + 7) // 8, "big")) for name, value in (("n", public.n), ("e", public.e))}
-        return {"kty": "RSA", "use": "sig", "alg": "RS256", "kid": key_id(key), **numbers}
-    numbers = {name: base64url(value.to_bytes(P384_BYTES, "big")) for name, value in (("x", public.x), ("y", public.y))}
-    return {"kty": "EC", "crv": "P-384", "use": "sig", "alg": "ES384", "kid": key_id(key), **numbers}
+def make_keys() -> dict[str, dict]:
+    """A private key for each issuer, by its path, as JWKs."""
+    made = {
+        "": RSAAlgorithm.to_jwk(rsa.generate_private_key(public_exponent=65537, key_size=2048), as_dict=True) | {"alg": "RS256"},
+        MOBILE: ECAlgorithm.to_jwk(ec.generate_private_key(ec.SECP384R1()), as_dict=True) | {"alg": "ES384"},
+    }
+    return {path: key | {"use": "sig", "kid": secrets.token_hex(8)} for path, key in made.items()}
 
 
 def serve(key_file: str, port: str) -> None:
+    keys = make_keys()
+    with open(os.open(key_file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
+        json.dump(keys, file)
     documents: dict[str, dict] = {}
-    for path, key in (("", rsa.generate_private_key(public_exponent=65537, key_size=2048)), (MOBILE, ec.generate_private_key(ec.SECP384R1()))):
-        with open(os.open(file_of(key_file, path), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-            file.write(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    for path, key in keys.items():
         issuer = f"http://127.0.0.1:{port}{path}"
         documents[f"{path}/.well-known/openid-configuration"] = {"issuer": issuer, "jwks_uri": f"{issuer}/keys"}
-        documents[f"{path}/keys"] = {"keys": [jwk(key)]}
+        documents[f"{path}/keys"] = {"keys": [{name: key[name] for name in PUBLIC if name in key}]}
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -66,22 +55,12 @@ def serve(key_file: str, port: str) -> None:
     ThreadingHTTPServer(("127.0.0.1", int(port)), Handler).serve_forever()
 
 
-def file_of(key_file: str, path: str) -> str:
-    return key_file + path.replace("/", ".")
-
-
-def signature(key: Key, message: bytes) -> bytes:
-    if isinstance(key, rsa.RSAPrivateKey):
-        return key.sign(message, padding.PKCS1v15(), SHA256())
-    return b"".join(number.to_bytes(P384_BYTES, "big") for number in decode_dss_signature(key.sign(message, ec.ECDSA(SHA384()))))
-
-
 def token(key_file: str, issuer: str, *arguments: str) -> None:
     parser = argparse.ArgumentParser(prog="local.sh token", description="Prints a token for the local stack.", allow_abbrev=False)
     parser.add_argument("--session", action="append", required=True, metavar="NAME", help="a session that its bearer may join; room-* stands for all that begin with room-")
     parser.add_argument("--send-to", action="append", metavar="NAME", help="a session that its bearer may send to (default: its own)")
     parser.add_argument("--subscribe-to", action="append", metavar="NAME", help="a session that its bearer may subscribe to (default: its own)")
-    parser.add_argument("--expires-in", type=int, default=3600, metavar="SECONDS", help="how long it is good for (default: an hour)")
+    parser.add_argument("--expires-in", type=int, default=3600, metavar="SECONDS", help="how long it is valid (default: an hour)")
     parser.add_argument("--mobile", action="store_true", help="of the other issuer, whose tokens have another form and no patterns such as room-*")
     options = parser.parse_args(arguments)
 
@@ -91,11 +70,9 @@ def token(key_file: str, issuer: str, *arguments: str) -> None:
     path = MOBILE if options.mobile else ""
     claims = {"iss": issuer + path, "iat": now, "exp": now + options.expires_in}
     claims |= {"client_id": "hub-mobile", "app_metadata": allowed} if options.mobile else {"aud": "hub", **allowed}
-    with open(file_of(key_file, path), "rb") as file:
-        key = load_pem_private_key(file.read(), None)
-    header = {"alg": jwk(key)["alg"], "typ": "JWT", "kid": key_id(key)}
-    message = ".".join(base64url(json.dumps(part).encode()) for part in (header, claims))
-    print(f"{message}.{base64url(signature(key, message.encode()))}")
+    with open(key_file, encoding="utf-8") as file:
+        key = json.load(file)[path]
+    print(jwt.encode(claims, jwt.PyJWK(key), algorithm=key["alg"], headers={"kid": key["kid"]}))
 
 
 if __name__ == "__main__":
