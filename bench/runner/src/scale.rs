@@ -4,6 +4,7 @@ use std::{
     convert::Infallible,
     fs,
     sync::{Arc, Mutex},
+    thread,
     time::Duration,
 };
 
@@ -20,6 +21,8 @@ use crate::{
 
 /// The default of `FANOUT_SPLIT`.
 pub(crate) const SPLIT: usize = 4_000;
+/// Fewer than a small account's burst.
+const LOW_SPLIT: usize = 1_000;
 /// The connections of a chunk.
 pub(crate) const CHUNK: usize = 2_000;
 /// Lambda's smallest size, so that one machine is large enough for many such functions.
@@ -31,7 +34,7 @@ pub(crate) const ACCOUNTS: [usize; 2] = [10_000, 2_500];
 /// The longer time for a post of the page's table of concurrency.
 const SLOW_POST: Duration = Duration::from_millis(50);
 /// How often what nothing but the machine bounds is repeated, for the least of it.
-const ROUNDS: usize = 2;
+const ROUNDS: usize = 3;
 /// Clients that connect meanwhile, per second.
 const HANDSHAKES: u32 = 50;
 
@@ -43,6 +46,8 @@ pub(crate) struct Case {
     pub(crate) post: Duration,
     /// Of each function.
     pub(crate) memory_mb: u32,
+    /// `FANOUT_SPLIT`.
+    split: usize,
     /// `FANOUT_WORKERS`; 0 where nothing is handed out.
     pub(crate) workers: usize,
     /// `FANOUT_RATE`; 0 is any number.
@@ -86,8 +91,15 @@ pub(crate) fn default_rate(account: usize) -> usize {
 impl Bench {
     /// A message to so many, one to ten times as many and one to a tenth, with and without workers and a bound.
     pub(crate) async fn scale(&self, recipients: usize) -> Vec<Sample> {
-        let free =
-            |workers| Case { recipients, post: POST, memory_mb: SMALL_MB, workers, rate: 0, account: None };
+        let free = |workers| Case {
+            recipients,
+            post: POST,
+            memory_mb: SMALL_MB,
+            split: SPLIT,
+            workers,
+            rate: 0,
+            account: None,
+        };
         let mut samples: Vec<Sample> = Vec::new();
         for _ in 0..ROUNDS {
             for workers in [0, 1, 2, 4, 8, 16] {
@@ -99,7 +111,9 @@ impl Bench {
                 }
             }
         }
-        samples.push(self.large(Case { recipients: 10 * recipients, ..free(8) }).await);
+        for workers in [8, 16] {
+            samples.push(self.large(Case { recipients: 10 * recipients, ..free(workers) }).await);
+        }
 
         let [account, small_account] = ACCOUNTS;
         let within = |workers, rate, account| {
@@ -113,7 +127,8 @@ impl Bench {
         cases.extend(usual.map(|case| Case { recipients: recipients / 10, ..case }));
         cases.extend(usual.map(|case| Case { post: SLOW_POST, ..case }));
         cases.push(within(0, 0, small_account));
-        cases.push(within(4, default_rate(small_account), small_account));
+        let small = within(4, default_rate(small_account), small_account);
+        cases.extend([small, Case { split: LOW_SPLIT, ..small }]);
         for case in cases {
             samples.push(self.large(case).await);
         }
@@ -121,29 +136,29 @@ impl Bench {
     }
 
     async fn large(&self, case: Case) -> Sample {
-        let Case { recipients, post, memory_mb, workers, rate, account } = case;
+        let Case { recipients, post, memory_mb, split, workers, rate, account } = case;
         let mut world = self.world(recipients).await;
         if workers > 0 {
-            world = world.with_workers(SPLIT, workers, rate);
+            world = world.with_workers(split, workers, rate);
         }
         slow_gateway(&world, post);
         world.table.script(|_, _| Answer::Serve.after(TABLE_CALL));
         let others = self.workers(&world, memory_mb);
 
+        let own = share(memory_mb);
         let publish = self.other("publish").start(&world, self.setting()).await;
         publish.publish(ONE).await;
-        let share = share(memory_mb);
-        share.hold(publish.pid()).expect("a process of ours can be moved");
+        own.hold(publish.pid()).expect("a process of ours can be moved");
         if let Some(account) = account {
             world.gateway.quota(number(account), number(account / 2));
         }
-        let (before, busy) = (publish.cpu(), Busy::now());
+        let (before, own_before) = (publish.cpu(), own_cpu());
         let mut handshakes = Handshakes::default();
         let outcome = tokio::select! {
             outcome = publish.publish(CROWD) => outcome,
             never = handshakes.come(&world.gateway) => match never {},
         };
-        let busy = Busy::now().since(&busy);
+        let own_cpu = own_cpu() - own_before;
         let Ending::Response(receipt) = &outcome.ending else { panic!("no receipt: {outcome:?}") };
         let count = |name: &str| receipt[name].as_u64().unwrap_or_default();
         let (delivered, failed) = (count("delivered"), count("failed"));
@@ -157,16 +172,19 @@ impl Bench {
             // Only then can its control group be removed.
             function.kill();
         }
+        let cpu = [publish.cpu() - before, cpu];
+        let processors = thread::available_parallelism().map_or(1, usize::from);
+        let all: Duration = cpu.iter().sum::<Duration>() + own_cpu;
         let sample = Sample {
             case,
             wall: outcome.took,
-            cpu: [publish.cpu() - before, cpu],
+            cpu,
             peaks: [Some(publish.peak_memory()), largest],
             chunks: world.lambda.invokes().len(),
             refused: world.gateway.posts().iter().filter(|post| !post.taken).count(),
             handshakes,
             failed,
-            busy,
+            busy: all.as_secs_f64() / outcome.took.as_secs_f64() / number(processors),
         };
         eprintln!("{}", sample.json());
         sample
@@ -204,26 +222,15 @@ impl Handshakes {
     }
 }
 
-/// The time that the machine's processors have had, and what of it they were busy.
-struct Busy {
-    busy: u64,
-    all: u64,
-}
-
-impl Busy {
-    fn now() -> Self {
-        let stat = fs::read_to_string("/proc/stat").expect("Linux has this file");
-        let line = stat.lines().next().unwrap_or_default();
-        let times: Vec<u64> = line.split_whitespace().skip(1).filter_map(|time| time.parse().ok()).collect();
-        // The fourth and the fifth are idle; those of guests, at the end, are in others.
-        let idle: u64 = times.iter().skip(3).take(2).sum();
-        let all = times.iter().take(8).sum();
-        Self { busy: all - idle, all }
-    }
-
-    fn since(&self, before: &Self) -> f64 {
-        number(self.busy - before.busy) / number(self.all - before.all).max(1.0)
-    }
+/// The processor time of this program, which is all of AWS here. Not from `/proc/stat`: that is sampled, and misses functions that run
+/// for a moment in each period of their control group.
+fn own_cpu() -> Duration {
+    let threads = fs::read_dir("/proc/self/task").expect("Linux has this folder");
+    let used = threads.filter_map(|thread| {
+        let schedstat = fs::read_to_string(thread.ok()?.path().join("schedstat")).ok()?;
+        schedstat.split(' ').next()?.parse::<u64>().ok()
+    });
+    Duration::from_nanos(used.sum())
 }
 
 #[allow(clippy::cast_precision_loss, reason = "far below 2^53")]
@@ -265,19 +272,20 @@ impl Sample {
 
     /// Processor time for each recipient that the function with the message handed out; nothing where it handed out none.
     fn hand_over_cpu(&self) -> Option<f64> {
-        let handed = number(self.chunks * CHUNK);
+        let handed = number(self.chunks * CHUNK.min(self.case.split));
         let others = self.cpu[1].as_secs_f64();
         let own = (number(self.case.recipients) - handed) * others / handed;
         Some((self.cpu[0].as_secs_f64() - own) / handed).filter(|_| self.chunks > 0)
     }
 
     pub(crate) fn json(&self) -> Value {
-        let Case { recipients, post, memory_mb, workers, rate, account } = self.case;
+        let Case { recipients, post, memory_mb, split, workers, rate, account } = self.case;
         let [own_cpu, worker_cpu] = self.cpu.map(|cpu| cpu.as_secs_f64());
         json!({
             "recipients": recipients,
             "post_ms": post.as_millis(),
             "memory_mb": memory_mb,
+            "split": split,
             "workers": workers,
             "rate": rate,
             "account_quota": account,
@@ -338,6 +346,7 @@ pub(crate) fn account_table(samples: &[Sample]) -> String {
         "quota",
         "connections",
         "a post takes",
+        "`split`",
         "workers",
         "`rate`",
         "time",
@@ -353,11 +362,12 @@ pub(crate) fn account_table(samples: &[Sample]) -> String {
             case.account.map_or(String::new(), grouped),
             grouped(case.recipients),
             format!("{} ms", case.post.as_millis()),
+            or_none(if case.workers == 0 { 0 } else { case.split }),
             or_none(case.workers),
             or_none(case.rate),
             format!("{:.1} s", sample.seconds()),
             grouped(sample.refused),
-            format!("{refused} of {}", grouped(asked as usize)),
+            format!("{} of {}", grouped(refused as usize), grouped(asked as usize)),
             sample.failed.to_string(),
             format!("{:.0} % busy", sample.busy * 100.0),
         ]
