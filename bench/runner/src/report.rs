@@ -156,6 +156,24 @@ impl Point {
     }
 }
 
+/// The keys of the figures that the page begins with, and what it calls them.
+const HEADLINE: [(&str, &str); 4] = [
+    ("post_cpu", "processor time per post"),
+    ("answer_cpu", "processor time of a start and its first answer"),
+    ("memory_100000", "peak memory at 100,000 connections"),
+    ("fan_out", "10,000 posts of 10 ms"),
+];
+
+/// The figures that the page begins with, as a table in Markdown.
+pub(crate) fn headline(figures: &[Figure]) -> String {
+    let rows = HEADLINE.iter().filter_map(|(key, label)| {
+        let figure = figures.iter().find(|figure| figure.key == *key)?;
+        let cells = figure.values.map(|value| value.map_or(String::new(), |value| figure.unit.text(value)));
+        Some([vec![(*label).to_owned()], cells.to_vec()].concat())
+    });
+    markdown(["", "hub", "floor", "Python", "Node"].map(String::from).to_vec(), rows.collect())
+}
+
 /// The figures as a table in Markdown.
 pub(crate) fn table(figures: &[Figure]) -> String {
     let head = ["", "hub", "floor", "hub ÷ floor", "Python", "hub ÷ Python", "Node", "hub ÷ Node", "target"];
