@@ -84,7 +84,9 @@ async fn main() -> ExitCode {
     let measured = |table: String| format!("Measured {when}.\n\n{table}");
     let mut parts = Vec::new();
     if !figures.is_empty() {
-        parts.push(("headline", measured(report::headline(&figures))));
+        if only.is_none() {
+            parts.push(("headline", measured(report::headline(&figures))));
+        }
         parts.push(("table", measured(report::table(&figures))));
     }
     if !points.is_empty() {
