@@ -4,17 +4,10 @@ use std::fmt::Write;
 
 use crate::{
     measure::grouped,
-    report::Figure,
+    report::{Figure, HEADLINE},
     scale::{ACCOUNTS, DEFAULT_MB, SMALL_MB, Sample, default_rate, number},
 };
 
-const SHOWN: [(&str, &str); 5] = [
-    ("post_cpu", "CPU per post"),
-    ("answer_cpu", "CPU of a cold start, to its first answer"),
-    ("memory_1000", "Peak memory, 1,000 connections"),
-    ("memory_100000", "Peak memory, 100,000 connections"),
-    ("fan_out", "10,000 posts of 10 ms each"),
-];
 const PROGRAMS: [(&str, &str); 4] =
     [("hub", "this hub"), ("floor", "floor"), ("python", "Python"), ("node", "Node.js")];
 const STYLE: &str = "text{font:13px system-ui,sans-serif;fill:#1f2328}.title{font-weight:600}.note{fill:#59636e}\
@@ -31,7 +24,7 @@ const BAR: f64 = 16.0;
 pub(crate) fn draw(figures: &[Figure], when: &str) -> String {
     let mut body = String::new();
     let mut y = 8.0;
-    for (key, title) in SHOWN {
+    for (key, title) in HEADLINE {
         let Some(figure) = figures.iter().find(|figure| figure.key == key) else { continue };
         y += 18.0;
         text(&mut body, "title", 0.0, y, title);
