@@ -1,22 +1,20 @@
-# The hub, as a module: a table of connections, a function for each route of a WebSocket API, and one that backends invoke;
-# with `auth` an authorizer; with `history_seconds` a table of messages and a function that reads it; with `subscriptions` a
-# table of them and the function that keeps it; with `fanout` a function that takes a part of large messages; one that counts the
-# open connections; dashboard and alarms.
+# The hub as a module: tables, functions with their permissions, the WebSocket API, the schedule of the census, dashboard and
+# alarms. Variables decide which of the optional tables and functions exist.
 
 locals {
   artifacts_dir = coalesce(var.artifacts_dir, "${path.module}/../target/lambda")
-  # What scripts/build.sh says of the zips beside it. Where it is missing, each function's preconditions say what to do.
+  # Written by scripts/build.sh beside the zips. If it is missing, the preconditions of the functions say what to do.
   release_file = try(jsondecode(file("${local.artifacts_dir}/release.json")), null)
   release      = try(local.release_file.release, null)
 
-  # IAM policies tell by it whose a stage or a domain is, which have no name that they could go by: bootstrap/permissions.tf.
+  # Stages and domains have no name that an IAM policy could match, so bootstrap/permissions.tf matches this tag.
   tags = merge(var.tags, { websocket-hub = var.name })
 
-  # Every caller names it, so that a rollback is one step.
+  # Every caller invokes the functions through it, so that a rollback only moves the alias.
   alias = "live"
 
   has_history = var.history_seconds > 0
-  # What a client's frame can ask for, and the function that does it.
+  # The function for each action that a client's frame can name.
   actions = merge(
     { sendMessage = "send-message" },
     local.has_history ? { history = "history" } : {},
@@ -28,24 +26,25 @@ locals {
   connections_endpoint = coalesce(var.websocket_endpoint, module.websocket_api.connections_endpoint)
   clients_endpoint     = var.custom_domain == null ? local.connections_endpoint : "https://${var.custom_domain.name}"
 
-  # Of this API's stage; with `auth`, connections whose token has ended are closed.
-  connections_arn     = "${module.websocket_api.execution_arn}/${var.stage}"
+  connections_arn = "${module.websocket_api.execution_arn}/${var.stage}"
+  # With `auth`, the functions close connections whose token has expired.
   connections_methods = var.auth == null ? ["POST"] : ["POST", "DELETE"]
-  # With `auth`, what comes over a socket past the authorizer is refused.
-  guarded = var.auth == null ? {} : { REQUIRE_GRANT = "true" }
+  # With `auth`, the functions refuse connections that did not pass the authorizer.
+  grant_environment = var.auth == null ? {} : { REQUIRE_GRANT = "true" }
 
-  # The alias of deliver: a list of one, or of none. Text made from names, since the function's own attribute would be a cycle.
+  # One alias, or none. Its ARN is made from names, since the function's own attribute would be a cycle.
   deliver_arns = [for name in ["${var.name}-deliver"] : "${module.websocket_api.function_arn}:${name}:${local.alias}" if var.fanout.split > 0]
 
-  # DynamoDB uses the key on behalf of whoever calls it.
+  # DynamoDB uses the key on behalf of its caller.
   table_key_statements = [for arn in [var.kms_key_arn] : {
     actions   = ["kms:Decrypt", "kms:DescribeKey", "kms:Encrypt", "kms:GenerateDataKey*", "kms:ReEncrypt*"]
     resources = [arn]
     condition = { StringLike = { "kms:ViaService" = "dynamodb.${var.region}.*" } }
   } if arn != null]
 
-  # Environment and permissions of each function: nothing else is granted anywhere.
-  functions = merge(local.core_functions, local.authorizer_function, local.history_function, local.membership_function, local.deliver_function, local.connection_counter)
+  # Environment and permissions of each function. Besides these, a function can only write its log, trace and decrypt its
+  # environment (modules/function).
+  functions = merge(local.core_functions, local.authorizer_function, local.history_function, local.membership_function, local.deliver_function, local.census_function)
 
   core_functions = {
     connect = {
@@ -53,7 +52,7 @@ locals {
       environment = merge({
         TABLE_NAME             = module.connections_table.name
         CONNECTION_TTL_SECONDS = var.connection_ttl_seconds
-      }, local.guarded)
+      }, local.grant_environment)
       statements = concat([
         { actions = ["dynamodb:PutItem"], resources = [module.connections_table.arn] },
       ], local.table_key_statements)
@@ -63,7 +62,7 @@ locals {
       environment = merge({
         TABLE_NAME = module.connections_table.name
       }, local.subscriptions_environment)
-      # A connection takes its subscriptions with it.
+      # The connection's subscriptions end with it.
       statements = concat([
         { actions = ["dynamodb:DeleteItem"], resources = [module.connections_table.arn] },
       ], [for table in module.subscriptions_table : { actions = ["dynamodb:BatchWriteItem"], resources = [table.arn] }], local.table_key_statements)
@@ -71,7 +70,7 @@ locals {
     send-message = {
       description = "Delivers a client's message to every live connection of the sessions it names."
       environment = local.fanout_environment
-      # Who sends is read from the sender's row.
+      # The sender's session and grant are in the row of its connection.
       statements = concat(local.fanout_statements, [
         { actions = ["dynamodb:GetItem"], resources = [module.connections_table.arn] },
       ], local.table_key_statements)
@@ -83,18 +82,18 @@ locals {
     }
   }
 
-  # What posting needs, and pruning.
+  # For posting to connections, and for deleting the rows of those that are gone.
   posting_environment = merge({
     TABLE_NAME         = module.connections_table.name
     WEBSOCKET_ENDPOINT = local.connections_endpoint
     FANOUT_CONCURRENCY = var.fanout_concurrency
   }, local.subscriptions_environment)
-  # With history, what is sent is stored before it is posted. What is too much for one function is handed out to others.
+  # For sending: also finding the recipients, storing messages, and handing over chunks to deliver.
   fanout_environment = merge(local.posting_environment, {
     SESSION_INDEX     = local.session_index
     STRAGGLER_SECONDS = var.straggler_seconds
     MAX_MESSAGE_BYTES = var.max_message_bytes
-    }, local.guarded, concat(
+    }, local.grant_environment, concat(
     [for table in module.messages_table : { MESSAGES_TABLE = table.name, HISTORY_SECONDS = var.history_seconds }],
     [for arn in local.deliver_arns : {
       DELIVER_FUNCTION = arn
@@ -103,7 +102,6 @@ locals {
       FANOUT_RATE      = coalesce(var.fanout.rate, local.default_fanout_rate)
     }],
   )...)
-  # Find the recipients, post to them, and remove the rows of those that are gone.
   fanout_statements = concat(
     [
       { actions = ["dynamodb:Query"], resources = [local.session_index_arn] },
@@ -118,7 +116,7 @@ locals {
   subscriptions_environment = merge([for table in module.subscriptions_table : { SUBSCRIPTIONS_TABLE = table.name }]...)
 
   authorizer_function = { for auth in var.auth[*] : "authorizer" => {
-    description = "Admits connections with a valid token of one of its issuers."
+    description = "Admits connections that have a valid token of one of the issuers."
     environment = {
       AUTH_ISSUERS = jsonencode(auth.issuers)
     }
@@ -126,43 +124,43 @@ locals {
   } }
 
   history_function = { for table in module.messages_table : "history" => {
-    description = "Tells a client which messages it has missed."
+    description = "Returns the messages that a client has missed."
     environment = merge({
       TABLE_NAME     = module.connections_table.name
       MESSAGES_TABLE = table.name
-    }, local.guarded)
+    }, local.grant_environment)
     statements = concat([
-      # Who asks is read from its row.
+      # The row of the connection says which sessions it may read.
       { actions = ["dynamodb:GetItem"], resources = [module.connections_table.arn] },
-      # It also seals holes among the numbers, and makes the head of a session that has none.
+      # It also seals gaps between offsets, and creates the head of a session that has none.
       { actions = ["dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem"], resources = [table.arn] },
     ], local.table_key_statements)
   } }
 
   membership_function = { for table in module.subscriptions_table : "membership" => {
-    description = "Subscribes connections to more sessions than their own, and says what the hub knows of one."
+    description = "Subscribes connections to sessions, and tells a client what the hub knows about its connection."
     environment = merge({
       TABLE_NAME = module.connections_table.name
-    }, local.subscriptions_environment, local.guarded, [for messages in module.messages_table : { MESSAGES_TABLE = messages.name }]...)
+    }, local.subscriptions_environment, local.grant_environment, [for messages in module.messages_table : { MESSAGES_TABLE = messages.name }]...)
     statements = concat([
-      # A connection's row holds what it is subscribed to.
+      # The row of the connection lists its subscriptions.
       { actions = ["dynamodb:GetItem", "dynamodb:UpdateItem"], resources = [module.connections_table.arn] },
       { actions = ["dynamodb:BatchWriteItem"], resources = [table.arn] },
-      # Where a session's history stands; a session that has none begins one.
+      # It reads the latest offset of a session, and creates the head of a session that has none.
     ], [for messages in module.messages_table : { actions = ["dynamodb:GetItem", "dynamodb:UpdateItem"], resources = [messages.arn] }], local.table_key_statements)
   } }
 
   deliver_function = { for arn in local.deliver_arns : "deliver" => {
-    description = "Posts a large message to a part of its recipients, for send-message or publish."
+    description = "Posts a large message to a chunk of its recipients, for send-message or publish."
     environment = local.posting_environment
-    # It is told the recipients, and looks for none; the function that hands out closes those whose token has ended.
+    # It receives its recipients. The sending function closes connections whose token has expired.
     statements = concat([
       { actions = ["dynamodb:DeleteItem"], resources = [module.connections_table.arn] },
       { actions = ["execute-api:ManageConnections"], resources = ["${local.connections_arn}/POST/@connections/*"] },
     ], [for table in module.subscriptions_table : { actions = ["dynamodb:DeleteItem"], resources = [table.arn] }], local.table_key_statements)
   } }
 
-  connection_counter = { for minutes in [var.census_minutes] : "census" => {
+  census_function = { for minutes in [var.census_minutes] : "census" => {
     description = "Counts the open connections."
     environment = {
       TABLE_NAME    = module.connections_table.name
@@ -265,7 +263,7 @@ module "websocket_api" {
   kms_key_arn               = var.kms_key_arn
   tags                      = local.tags
 
-  # Names only: what the API depends on could not be replaced.
+  # Names, not attributes: modules/websocket_api says why.
   authorizer = var.auth == null ? null : "${var.name}-authorizer"
   functions  = { for route, function in merge({ "$connect" = "connect", "$disconnect" = "disconnect" }, local.actions) : route => "${var.name}-${function}" }
   alias      = local.alias
@@ -294,7 +292,7 @@ module "custom_domain" {
 
 module "schedule" {
   source   = "./modules/schedule"
-  for_each = local.connection_counter
+  for_each = local.census_function
 
   function      = module.function[each.key]
   every_minutes = var.census_minutes

@@ -1,4 +1,4 @@
-# The access log: not there unless asked for, and nothing in it that could hold a token.
+# The access log: off by default, and without any variable that could hold a token.
 
 mock_provider "aws" {
   source = "./tests/mocks"
@@ -27,7 +27,7 @@ variables {
 run "off" {
   assert {
     condition     = output.access_log_group_name == null
-    error_message = "there is an access log that nobody asked for"
+    error_message = "there is an access log although access_logs is off"
   }
 }
 
@@ -42,18 +42,18 @@ run "on" {
   }
 }
 
-run "off_by_itself" {
+run "stage_without_log" {
   module {
     source = "./modules/websocket_api"
   }
 
   assert {
     condition     = length(aws_apigatewayv2_stage.this.access_log_settings) == 0 && length(aws_cloudwatch_log_group.access) == 0
-    error_message = "there is an access log that nobody asked for"
+    error_message = "there is an access log although access_logs is off"
   }
 }
 
-run "on_by_itself" {
+run "stage_with_log" {
   module {
     source = "./modules/websocket_api"
   }
@@ -64,21 +64,21 @@ run "on_by_itself" {
 
   assert {
     condition     = aws_apigatewayv2_stage.this.access_log_settings[0].destination_arn == aws_cloudwatch_log_group.access["access"].arn && aws_cloudwatch_log_group.access["access"].retention_in_days == 14
-    error_message = "the access log is written elsewhere, or kept too long"
+    error_message = "the access log has another name or retention"
   }
 
-  # Each value is one of API Gateway's variables, and none of those in which the caller's own text may stand.
+  # Each value is a variable of API Gateway that cannot hold text of the caller's.
   assert {
     condition = alltrue([
       for variable in values(jsondecode(aws_apigatewayv2_stage.this.access_log_settings[0].format)) : can(regex(
         "^[$]context[.](requestTime|requestId|eventType|routeKey|status|connectionId|identity[.]sourceIp|authorizer[.](principalId|status)|integration[.]status|integrationLatency|error[.]responseType)$", variable
       ))
     ])
-    error_message = "the access log holds something that was not looked at: a query string, a header or a message could hold a token"
+    error_message = "the access log has a variable that is not on this list: a query string, a header or a message could hold a token"
   }
 
   assert {
     condition     = length(aws_apigatewayv2_stage.this.access_log_settings[0].format) < 3072
-    error_message = "the format is longer than API Gateway takes"
+    error_message = "the format is longer than API Gateway accepts"
   }
 }

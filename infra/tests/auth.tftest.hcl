@@ -1,4 +1,4 @@
-# JWT authentication: what `auth` adds, and that without it nothing of that exists.
+# JWT authentication: what `auth` adds, and that none of it exists otherwise.
 
 mock_provider "aws" {
   source = "./tests/mocks"
@@ -14,7 +14,7 @@ variables {
   tags            = {}
 }
 
-# Log groups of their own, so that a policy which names another function's is seen.
+# Distinct log groups, so that a policy which names another function's fails the test.
 override_resource {
   target = module.function["authorizer"].aws_cloudwatch_log_group.this
   values = { arn = "arn:aws:logs:eu-west-1:123456789012:log-group:of-authorizer" }
@@ -33,26 +33,26 @@ override_resource {
 run "open" {
   assert {
     condition     = sort(keys(output.function_names)) == tolist(["census", "connect", "deliver", "disconnect", "membership", "publish", "send-message"])
-    error_message = "there is a function for tokens that nobody asked for"
+    error_message = "there is an authorizer function without auth"
   }
 
   assert {
     condition     = output.authorizer_arn == null
-    error_message = "there is an authorizer to ask although the hub has none"
+    error_message = "there is an ARN of the authorizer without auth"
   }
 
   assert {
     condition     = module.websocket_api.authorizer == null && values(module.websocket_api.authorization) == [for route in keys(module.websocket_api.routes) : "NONE"]
-    error_message = "a route is guarded although nobody asked for it"
+    error_message = "a route needs a token without auth"
   }
 
   assert {
     condition     = alltrue([for function in module.function : !contains(keys(function.settings.environment), "REQUIRE_GRANT")]) && !strcontains(module.function["send-message"].policy, "DELETE")
-    error_message = "a function asks for grants that nobody gives, or send-message closes connections although no token ever ends"
+    error_message = "without auth, a function requires grants, or send-message may close connections"
   }
 }
 
-run "guarded" {
+run "with_tokens" {
   variables {
     name            = "chat"
     allow_anonymous = false
@@ -83,19 +83,19 @@ run "guarded" {
       memory_mb       = 256
       timeout_seconds = 10
     }
-    error_message = "the authorizer is not set up as it should be"
+    error_message = "the authorizer has other settings"
   }
 
   assert {
     condition = jsondecode(module.function["authorizer"].policy).Statement == [
       { Effect = "Allow", Action = ["logs:CreateLogStream", "logs:PutLogEvents"], Resource = ["arn:aws:logs:eu-west-1:123456789012:log-group:of-authorizer:*"] },
     ]
-    error_message = "the authorizer may do something else than write its own log"
+    error_message = "the authorizer may do more than write its own log"
   }
 
   assert {
     condition     = output.authorizer_arn == module.function["authorizer"].alias_arn
-    error_message = "a token is explained by something else than the authorizer that runs"
+    error_message = "authorizer_arn is not the alias of the authorizer"
   }
 
   assert {
@@ -105,7 +105,7 @@ run "guarded" {
 
   assert {
     condition     = { for route, type in module.websocket_api.authorization : route => type if type != "NONE" } == { "$connect" = "CUSTOM" }
-    error_message = "not exactly the handshake is guarded"
+    error_message = "the routes that need a token are not exactly $connect"
   }
 
   assert {
@@ -121,16 +121,16 @@ run "guarded" {
       { Effect = "Allow", Action = ["dynamodb:GetItem"], Resource = ["arn:aws:dynamodb:eu-west-1:123456789012:table/connections"] },
       { Effect = "Allow", Action = ["logs:CreateLogStream", "logs:PutLogEvents"], Resource = ["arn:aws:logs:eu-west-1:123456789012:log-group:of-send-message:*"] },
     ]
-    error_message = "send-message may not close connections, or may do something else besides"
+    error_message = "send-message may not close connections, or may do more"
   }
 
   assert {
     condition     = [for key, function in module.function : key if lookup(function.settings.environment, "REQUIRE_GRANT", "false") == "true"] == ["connect", "membership", "publish", "send-message"]
-    error_message = "a function would take what comes past the authorizer, or not close connections whose token has ended"
+    error_message = "a function accepts connections that did not pass the authorizer, or does not close those whose token has expired"
   }
 }
 
-run "guarded_as_chosen" {
+run "chosen_settings" {
   variables {
     allow_anonymous = false
     auth = { issuers = [
@@ -188,11 +188,11 @@ run "guarded_as_chosen" {
       memory_mb       = 128
       timeout_seconds = 20
     }
-    error_message = "the authorizer does not get what was chosen"
+    error_message = "the authorizer does not get the chosen settings"
   }
 }
 
-run "the_authorizer_by_itself" {
+run "authorizer_of_the_api" {
   module {
     source = "./modules/websocket_api"
   }
@@ -215,7 +215,7 @@ run "the_authorizer_by_itself" {
     error_message = "the authorizer is not the function that was given"
   }
 
-  # A source that a handshake may lack, or spell in another way, refuses it before the authorizer is called.
+  # API Gateway refuses a handshake that lacks an identity source, or spells it differently, without invoking the authorizer.
   assert {
     condition = aws_apigatewayv2_authorizer.this["$connect"].identity_sources == toset([
       for variable in keys(aws_apigatewayv2_stage.this.stage_variables) : "stageVariables.${variable}"
@@ -225,18 +225,18 @@ run "the_authorizer_by_itself" {
 
   assert {
     condition     = aws_apigatewayv2_route.this["$connect"].authorizer_id == aws_apigatewayv2_authorizer.this["$connect"].id
-    error_message = "the handshake is not guarded by the authorizer"
+    error_message = "$connect does not use the authorizer"
   }
 
   assert {
     condition = [for p in aws_lambda_permission.authorizer : [p.function_name, p.qualifier, p.principal, p.action, p.source_arn]] == [
       ["hub-authorizer", "live", "apigateway.amazonaws.com", "lambda:InvokeFunction", "arn:aws:execute-api:eu-west-1:123456789012:a1b2c3/authorizers/d4e5f6"],
     ]
-    error_message = "API Gateway may not ask the authorizer, or somebody else may too"
+    error_message = "API Gateway may not invoke the authorizer, or another service may"
   }
 }
 
-run "the_authorizer_is_removed" {
+run "authorizer_removed" {
   module {
     source = "./modules/websocket_api"
   }
@@ -252,17 +252,17 @@ run "the_authorizer_is_removed" {
   }
 
   assert {
-    condition     = output.deployment_hash != run.the_authorizer_by_itself.deployment_hash
-    error_message = "an authorizer that comes or goes would never go live"
+    condition     = output.deployment_hash != run.authorizer_of_the_api.deployment_hash
+    error_message = "adding or removing an authorizer makes no new deployment"
   }
 
   assert {
     condition     = length(aws_apigatewayv2_authorizer.this) == 0 && length(aws_lambda_permission.authorizer) == 0 && aws_apigatewayv2_route.this["$connect"].authorizer_id == null
-    error_message = "something of the authorizer is left"
+    error_message = "a part of the authorizer remains"
   }
 }
 
-run "another_function_as_the_authorizer" {
+run "authorizer_replaced" {
   module {
     source = "./modules/websocket_api"
   }
@@ -279,12 +279,12 @@ run "another_function_as_the_authorizer" {
   }
 
   assert {
-    condition     = output.deployment_hash != run.the_authorizer_by_itself.deployment_hash
-    error_message = "another authorizer would never go live"
+    condition     = output.deployment_hash != run.authorizer_of_the_api.deployment_hash
+    error_message = "replacing the authorizer makes no new deployment"
   }
 }
 
-# What is refused of one issuer among many, and what is accepted, tests/module.py lists.
+# tests/module.py lists which single issuers are refused and accepted.
 run "no_issuers" {
   command = plan
 
@@ -307,7 +307,7 @@ run "issuers_null" {
   expect_failures = [var.auth]
 }
 
-run "issuers_of_all_kinds" {
+run "all_kinds_of_issuers" {
   command = plan
 
   variables {
@@ -327,11 +327,11 @@ run "issuers_of_all_kinds" {
       "http://login.example.com?tenant=1",
       "my app",
     ]
-    error_message = "the issuers are not passed on to the letter"
+    error_message = "the issuers are not passed on unchanged"
   }
 }
 
-run "nulls_for_what_may_be_left_out" {
+run "nulls_for_optional_attributes" {
   command = plan
 
   variables {
@@ -363,7 +363,7 @@ run "nulls_for_what_may_be_left_out" {
   }
 }
 
-# The JSON of one issuer, as long as it may be: in bytes, which are more than its characters.
+# The longest JSON of one issuer. The limit counts bytes, of which it has more than characters.
 run "issuers_of_3000_bytes" {
   command = plan
 
@@ -377,7 +377,7 @@ run "issuers_of_3000_bytes" {
 
   assert {
     condition     = length(trimsuffix(base64encode(module.function["authorizer"].settings.environment.AUTH_ISSUERS), "=")) == 4000
-    error_message = "this is not the longest list that a function gets"
+    error_message = "the issuers are not the longest list that is allowed"
   }
 }
 

@@ -1,4 +1,4 @@
-# Large messages: what `fanout` adds, and that where nothing is handed out nothing of that exists.
+# Large messages: what `fanout` adds, and that none of it exists without hand-over.
 
 mock_provider "aws" {
   source = "./tests/mocks"
@@ -11,7 +11,7 @@ variables {
   name            = "chat"
 }
 
-# ARNs of their own, so that a policy which names another table or another function's log is seen.
+# Distinct ARNs, so that a policy which names another table or another function's log fails the test.
 override_resource {
   target = module.subscriptions_table[0].aws_dynamodb_table.this
   values = { arn = "arn:aws:dynamodb:eu-west-1:123456789012:table/subscriptions" }
@@ -29,17 +29,17 @@ run "off" {
 
   assert {
     condition     = !contains(keys(output.function_names), "deliver") && !contains(keys(output.log_group_names), "deliver")
-    error_message = "there is a function for chunks that are not handed out"
+    error_message = "there is a function deliver although no chunk is handed over"
   }
 
   assert {
     condition     = alltrue([for function in module.function : length(setintersection(keys(function.settings.environment), ["DELIVER_FUNCTION", "FANOUT_SPLIT", "FANOUT_WORKERS", "FANOUT_RATE"])) == 0])
-    error_message = "a function would hand out chunks that no function takes"
+    error_message = "a function would hand over chunks although there is no function deliver"
   }
 
   assert {
     condition     = alltrue([for function in module.function : !strcontains(function.policy, "lambda:")])
-    error_message = "a function may invoke another one, for which it has no use"
+    error_message = "a function may invoke another one although there is no hand-over"
   }
 
   assert {
@@ -51,7 +51,7 @@ run "off" {
 run "on" {
   assert {
     condition     = output.function_names["deliver"] == "chat-deliver" && output.log_group_names["deliver"] == "/aws/lambda/chat-deliver"
-    error_message = "nothing is handed out by default, or the function is not named like the others"
+    error_message = "there is no hand-over by default, or the function is not named like the others"
   }
 
   assert {
@@ -67,7 +67,7 @@ run "on" {
       memory_mb       = 512
       timeout_seconds = 30
     }
-    error_message = "deliver is not set up as it should be"
+    error_message = "deliver has other settings"
   }
 
   assert {
@@ -77,7 +77,7 @@ run "on" {
       { Effect = "Allow", Action = ["dynamodb:DeleteItem"], Resource = ["arn:aws:dynamodb:eu-west-1:123456789012:table/subscriptions"] },
       { Effect = "Allow", Action = ["logs:CreateLogStream", "logs:PutLogEvents"], Resource = ["arn:aws:logs:eu-west-1:123456789012:log-group:of-deliver:*"] },
     ]
-    error_message = "deliver may do something else than post to connections, delete rows of both tables and write its own log"
+    error_message = "deliver may do more than post to connections, delete rows of both tables and write its own log"
   }
 
   assert {
@@ -86,7 +86,7 @@ run "on" {
       ] if length(setintersection(keys(function.settings.environment), ["DELIVER_FUNCTION", "FANOUT_SPLIT", "FANOUT_WORKERS", "FANOUT_RATE"])) > 0 } == {
       for key in ["publish", "send-message"] : key => ["arn:aws:lambda:eu-west-1:123456789012:function:chat-deliver:live", "4000", "4", "8000"]
     }
-    error_message = "not exactly those that send know the alias of deliver, and how to hand out"
+    error_message = "not exactly the sending functions have deliver's alias and the settings of the hand-over"
   }
 
   assert {
@@ -95,7 +95,7 @@ run "on" {
       ] if strcontains(function.policy, "lambda:") } == {
       for key in ["publish", "send-message"] : key => [{ Effect = "Allow", Action = ["lambda:InvokeFunction"], Resource = ["arn:aws:lambda:eu-west-1:123456789012:function:chat-deliver:live"] }]
     }
-    error_message = "those that send may not invoke the alias of deliver, may do more than that, or another function may too"
+    error_message = "a sending function may not invoke the alias of deliver or may do more, or another function may invoke it"
   }
 
   assert {
@@ -105,11 +105,11 @@ run "on" {
 
   assert {
     condition     = length(setsubtract(["chat-deliver-errors", "chat-deliver-throttles", "chat-deliver-duration"], module.observability[0].alarm_names)) == 0
-    error_message = "deliver fails, is throttled or runs out of time, without an alarm"
+    error_message = "deliver lacks an alarm for errors, throttles or duration"
   }
 }
 
-run "chosen" {
+run "chosen_settings" {
   variables {
     fanout             = { split = 500, workers = 9, rate = 2000 }
     memory_mb          = { deliver = 1024 }
@@ -126,10 +126,10 @@ run "chosen" {
     condition = alltrue([for key in ["publish", "send-message"] :
       [for name in ["FANOUT_SPLIT", "FANOUT_WORKERS", "FANOUT_RATE"] : module.function[key].settings.environment[name]] == ["500", "9", "2000"]
     ])
-    error_message = "those that send do not hand out as was chosen"
+    error_message = "the sending functions do not get the chosen settings"
   }
 
-  # Whoever handed out the chunk closes sockets whose token has ended, and only what comes over a socket needs a grant.
+  # The sending function closes sockets whose token has expired, and only frames of sockets need a grant.
   assert {
     condition = module.function["deliver"].settings == {
       architecture = "x86_64"
@@ -142,10 +142,10 @@ run "chosen" {
       memory_mb       = 1024
       timeout_seconds = 60
     }
-    error_message = "deliver does not get what was chosen"
+    error_message = "deliver does not get the chosen settings"
   }
 
-  # DynamoDB uses the key for whoever deletes rows.
+  # DynamoDB uses the key on behalf of the functions.
   assert {
     condition = slice(jsondecode(module.function["deliver"].policy).Statement, 0, 3) == [
       { Effect = "Allow", Action = ["dynamodb:DeleteItem"], Resource = ["arn:aws:dynamodb:eu-west-1:123456789012:table/connections"] },
@@ -157,22 +157,22 @@ run "chosen" {
         Condition = { StringLike = { "kms:ViaService" = "dynamodb.eu-west-1.*" } }
       },
     ]
-    error_message = "deliver cannot prune under the key, closes sockets, or may do something else"
+    error_message = "deliver cannot prune rows under the key, may close sockets, or may do more"
   }
 }
 
-run "no_bound" {
+run "no_limit" {
   variables {
     fanout = { rate = 0 }
   }
 
   assert {
     condition     = module.function["publish"].settings.environment.FANOUT_RATE == "0"
-    error_message = "0, no bound, is taken for no choice"
+    error_message = "a rate of 0 (no limit) is replaced by the default"
   }
 }
 
-run "region_of_a_small_quota" {
+run "small_quota" {
   variables {
     requests_per_second_quota = 2500
   }
@@ -183,24 +183,24 @@ run "region_of_a_small_quota" {
   }
 }
 
-run "whole" {
+run "quota_not_divisible" {
   variables {
     requests_per_second_quota = 1111
   }
 
   assert {
     condition     = module.function["publish"].settings.environment.FANOUT_RATE == "888"
-    error_message = "80 % of the quota is not rounded down: the functions take whole numbers"
+    error_message = "80 % of the quota is not rounded down to a whole number"
   }
 }
 
-run "quota_above_every_bound" {
+run "quota_above_the_highest_rate" {
   variables {
     requests_per_second_quota = 5000000
   }
 
   assert {
     condition     = module.function["publish"].settings.environment.FANOUT_RATE == "1000000"
-    error_message = "the functions do not take the rate that is made of the quota"
+    error_message = "the default rate exceeds what the functions accept"
   }
 }

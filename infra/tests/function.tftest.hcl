@@ -1,4 +1,4 @@
-# One function: its log group, its role, its alias, and what is refused where the zip is not what release.json says.
+# One function: its log group, role and alias, and the refusal of a zip that release.json does not list.
 
 mock_provider "aws" {
   source = "./tests/mocks"
@@ -37,12 +37,12 @@ run "function" {
       aws_lambda_function.this.handler == "bootstrap" &&
       aws_lambda_function.this.runtime == "provided.al2023"
     )
-    error_message = "the function is not a provided.al2023 one that starts bootstrap"
+    error_message = "the runtime is not provided.al2023, or the handler not bootstrap"
   }
 
   assert {
     condition     = aws_lambda_function.this.source_code_hash == filebase64sha256("./tests/fixtures/connect/bootstrap.zip")
-    error_message = "a new executable would go unnoticed"
+    error_message = "a new executable makes no new version"
   }
 
   assert {
@@ -73,12 +73,12 @@ run "function" {
     condition = jsondecode(aws_iam_role.this.assume_role_policy).Statement == [
       { Effect = "Allow", Action = "sts:AssumeRole", Principal = { Service = "lambda.amazonaws.com" } },
     ]
-    error_message = "something else than Lambda may assume the role"
+    error_message = "another service than Lambda may assume the role"
   }
 
   assert {
     condition     = jsondecode(aws_iam_role_policy.this.policy).Statement[1].Resource == ["${aws_cloudwatch_log_group.this.arn}:*"]
-    error_message = "the function may write to another log than its own"
+    error_message = "the function may write to another function's log"
   }
 }
 
@@ -89,7 +89,7 @@ run "not_traced" {
 
   assert {
     condition     = aws_lambda_function.this.tracing_config[0].mode == "PassThrough" && !strcontains(aws_iam_role_policy.this.policy, "xray")
-    error_message = "the function is traced, or may write traces, although nobody asked for it"
+    error_message = "the function is traced, or may write traces, although tracing is off"
   }
 }
 
@@ -100,17 +100,17 @@ run "alias" {
 
   assert {
     condition     = aws_lambda_function.this.publish
-    error_message = "a deploy leaves no version that one could go back to"
+    error_message = "a deploy publishes no version to roll back to"
   }
 
   assert {
     condition     = aws_lambda_alias.this.name == "live" && aws_lambda_alias.this.function_name == aws_lambda_function.this.id && aws_lambda_alias.this.function_version == aws_lambda_function.this.version
-    error_message = "the alias is not at the newest version"
+    error_message = "the alias does not point to the newest version"
   }
 
   assert {
     condition     = output.alias == "live" && output.alias_arn == aws_lambda_alias.this.arn
-    error_message = "the function is called past its alias"
+    error_message = "alias_arn is not the alias of the function"
   }
 }
 
@@ -125,7 +125,7 @@ run "traced" {
 
   assert {
     condition     = aws_lambda_function.this.tracing_config[0].mode == "Active"
-    error_message = "tracing was asked for"
+    error_message = "the function is not traced although tracing is on"
   }
 
   assert {
@@ -136,7 +136,7 @@ run "traced" {
   }
 }
 
-run "tags_release_and_no_key" {
+run "tags_and_release_without_key" {
   module {
     source = "./modules/function"
   }
@@ -148,12 +148,12 @@ run "tags_release_and_no_key" {
 
   assert {
     condition     = output.settings.environment == tomap({ TABLE_NAME = "connections", RELEASE = "v1" })
-    error_message = "the function is not told its release"
+    error_message = "the function does not get its release"
   }
 
   assert {
     condition     = aws_lambda_function.this.kms_key_arn == null && aws_cloudwatch_log_group.this.kms_key_id == null && aws_iam_role.this.permissions_boundary == null && !strcontains(aws_iam_role_policy.this.policy, "kms:")
-    error_message = "there is a key or a boundary that nobody gave"
+    error_message = "there is a key or a boundary that was not given"
   }
 }
 
@@ -174,11 +174,11 @@ run "key_and_boundary" {
 
   assert {
     condition     = jsondecode(aws_iam_role_policy.this.policy).Statement[2] == { Effect = "Allow", Action = ["kms:Decrypt"], Resource = [var.kms_key_arn] }
-    error_message = "Lambda may not decrypt the environment in the function's name"
+    error_message = "the function may not decrypt its environment"
   }
 }
 
-run "executable_missing" {
+run "zip_missing" {
   command = plan
 
   module {
@@ -220,7 +220,7 @@ run "zip_of_another_build" {
   expect_failures = [aws_lambda_function.this]
 }
 
-run "zip_for_another_processor" {
+run "zip_for_another_architecture" {
   command = plan
 
   module {

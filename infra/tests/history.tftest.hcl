@@ -1,4 +1,4 @@
-# History: what `history_seconds` adds, and that without it nothing of that exists.
+# History: what `history_seconds` adds, and that none of it exists otherwise.
 
 mock_provider "aws" {
   source = "./tests/mocks"
@@ -12,7 +12,7 @@ variables {
   subscriptions   = false
 }
 
-# ARNs of their own, so that a policy which names another table or another function's log is seen.
+# Distinct ARNs, so that a policy which names another table or another function's log fails the test.
 override_resource {
   target = module.messages_table[0].aws_dynamodb_table.this
   values = { arn = "arn:aws:dynamodb:eu-west-1:123456789012:table/messages" }
@@ -26,27 +26,27 @@ override_resource {
 run "off" {
   assert {
     condition     = length(module.messages_table) == 0 && output.messages_table_name == null
-    error_message = "there is a table of messages that nobody asked for"
+    error_message = "there is a messages table without history"
   }
 
   assert {
     condition     = !contains(keys(output.function_names), "history") && !contains(keys(output.log_group_names), "history")
-    error_message = "there is a function for a history that there is not"
+    error_message = "there is a function history without history"
   }
 
   assert {
     condition     = !contains(keys(module.websocket_api.routes), "history") && !strcontains(module.websocket_api.routes["$default"], "history")
-    error_message = "clients are offered a route to a history that there is not"
+    error_message = "there is a route history without history"
   }
 
   assert {
     condition     = alltrue([for function in module.function : length(setintersection(keys(function.settings.environment), ["MESSAGES_TABLE", "HISTORY_SECONDS"])) == 0])
-    error_message = "a function would look for a history that there is not"
+    error_message = "a function has settings of the history without history"
   }
 
   assert {
     condition     = alltrue([for function in module.function : !strcontains(function.policy, "dynamodb:UpdateItem") && !strcontains(function.policy, "table/messages")])
-    error_message = "a function may do what only a history needs"
+    error_message = "a function has permissions for the history without history"
   }
 }
 
@@ -57,7 +57,7 @@ run "on" {
 
   assert {
     condition     = output.messages_table_name == "chat-messages"
-    error_message = "the table of messages is not named {name}-messages"
+    error_message = "the messages table is not named {name}-messages"
   }
 
   assert {
@@ -72,7 +72,7 @@ run "on" {
       memory_mb       = 256
       timeout_seconds = 10
     }
-    error_message = "history is not set up as it should be"
+    error_message = "history has other settings"
   }
 
   assert {
@@ -81,7 +81,7 @@ run "on" {
       { Effect = "Allow", Action = ["dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem"], Resource = ["arn:aws:dynamodb:eu-west-1:123456789012:table/messages"] },
       { Effect = "Allow", Action = ["logs:CreateLogStream", "logs:PutLogEvents"], Resource = ["arn:aws:logs:eu-west-1:123456789012:log-group:of-history:*"] },
     ]
-    error_message = "history may do something else than read a connection, read and complete messages, and write its own log"
+    error_message = "history may do more than read a connection, read and complete messages, and write its own log"
   }
 
   assert {
@@ -91,7 +91,7 @@ run "on" {
       publish      = ["dynamodb:PutItem", "dynamodb:UpdateItem"]
       send-message = ["dynamodb:PutItem", "dynamodb:UpdateItem"]
     }
-    error_message = "those that send may not store messages, may do more than that, or another function may too"
+    error_message = "a sending function may not store messages or may do more, or another function may store them"
   }
 
   assert {
@@ -101,7 +101,7 @@ run "on" {
       publish      = ["chat-messages", "86400"]
       send-message = ["chat-messages", "86400"]
     }
-    error_message = "not exactly those that send know for how long to keep messages, and where"
+    error_message = "not exactly the sending functions have the messages table and its retention"
   }
 
   assert {
@@ -118,11 +118,11 @@ run "on" {
 
   assert {
     condition     = length(setsubtract(["chat-history-errors", "chat-history-throttles", "chat-history-duration"], module.observability[0].alarm_names)) == 0
-    error_message = "history fails, is throttled or runs out of time, without an alarm"
+    error_message = "history lacks an alarm for errors, throttles or duration"
   }
 }
 
-run "chosen" {
+run "chosen_settings" {
   variables {
     history_seconds = 300
     memory_mb       = { history = 512 }
@@ -134,15 +134,15 @@ run "chosen" {
 
   assert {
     condition     = module.function["history"].settings.memory_mb == 512 && module.function["history"].settings.timeout_seconds == 20 && module.function["publish"].settings.environment.HISTORY_SECONDS == "300"
-    error_message = "history does not get what was chosen"
+    error_message = "history does not get the chosen settings"
   }
 
   assert {
     condition     = module.function["history"].settings.environment.REQUIRE_GRANT == "true" && module.websocket_api.authorization["history"] == "NONE"
-    error_message = "history would answer what comes past the authorizer"
+    error_message = "history answers connections that did not pass the authorizer"
   }
 
-  # DynamoDB uses the key for whoever reads or writes the tables.
+  # DynamoDB uses the key on behalf of the functions.
   assert {
     condition = [for statement in jsondecode(module.function["history"].policy).Statement : statement if try(statement.Condition, null) != null] == [{
       Effect    = "Allow"
@@ -150,6 +150,6 @@ run "chosen" {
       Resource  = [var.kms_key_arn]
       Condition = { StringLike = { "kms:ViaService" = "dynamodb.eu-west-1.*" } }
     }]
-    error_message = "history cannot use the tables under the key, or may use the key for something else"
+    error_message = "history cannot use the tables under the key, or may use the key for another purpose"
   }
 }

@@ -1,4 +1,4 @@
-# The whole hub: names, who may do what, what each function is told, which route leads where, and the addresses.
+# The whole hub: names, permissions and environments of the functions, routes and addresses.
 
 mock_provider "aws" {
   source = "./tests/mocks"
@@ -15,7 +15,7 @@ override_resource {
   values = { arn = "arn:aws:dynamodb:eu-west-1:123456789012:table/subscriptions" }
 }
 
-# A log group each, so that a policy which names another function's is seen.
+# Distinct log groups, so that a policy which names another function's fails the test.
 override_resource {
   target = module.function["connect"].aws_cloudwatch_log_group.this
   values = { arn = "arn:aws:logs:eu-west-1:123456789012:log-group:of-connect" }
@@ -70,7 +70,7 @@ run "defaults" {
 
   assert {
     condition     = output.alias == "live" && alltrue([for uri in values(module.websocket_api.uris) : endswith(uri, ":live/invocations")])
-    error_message = "a function is called past the alias, and would not follow a rollback"
+    error_message = "a caller does not use the alias, and would not follow a rollback"
   }
 
   assert {
@@ -83,14 +83,14 @@ run "defaults" {
     error_message = "api_id is not the API's id"
   }
 
-  # Who may do what: the whole policy of each function, so that one verb more is seen too.
+  # The whole policy of each function, so that an additional action fails the test.
 
   assert {
     condition = jsondecode(module.function["connect"].policy).Statement == [
       { Effect = "Allow", Action = ["dynamodb:PutItem"], Resource = ["arn:aws:dynamodb:eu-west-1:123456789012:table/connections"] },
       { Effect = "Allow", Action = ["logs:CreateLogStream", "logs:PutLogEvents"], Resource = ["arn:aws:logs:eu-west-1:123456789012:log-group:of-connect:*"] },
     ]
-    error_message = "connect may do something else than put rows and write its own log"
+    error_message = "connect may do more than put rows and write its own log"
   }
 
   assert {
@@ -99,7 +99,7 @@ run "defaults" {
       { Effect = "Allow", Action = ["dynamodb:BatchWriteItem"], Resource = ["arn:aws:dynamodb:eu-west-1:123456789012:table/subscriptions"] },
       { Effect = "Allow", Action = ["logs:CreateLogStream", "logs:PutLogEvents"], Resource = ["arn:aws:logs:eu-west-1:123456789012:log-group:of-disconnect:*"] },
     ]
-    error_message = "disconnect may do something else than delete rows and subscriptions and write its own log"
+    error_message = "disconnect may do more than delete rows and subscriptions and write its own log"
   }
 
   assert {
@@ -112,7 +112,7 @@ run "defaults" {
       { Effect = "Allow", Action = ["dynamodb:GetItem"], Resource = ["arn:aws:dynamodb:eu-west-1:123456789012:table/connections"] },
       { Effect = "Allow", Action = ["logs:CreateLogStream", "logs:PutLogEvents"], Resource = ["arn:aws:logs:eu-west-1:123456789012:log-group:of-send-message:*"] },
     ]
-    error_message = "send-message may do something else than query the index and the subscriptions, read a row, delete rows of both, post to connections, invoke deliver and write its own log"
+    error_message = "send-message may do more than query the index and the subscriptions, read a row, delete rows of both, post to connections, invoke deliver and write its own log"
   }
 
   assert {
@@ -124,12 +124,12 @@ run "defaults" {
       { Effect = "Allow", Action = ["lambda:InvokeFunction"], Resource = ["arn:aws:lambda:eu-west-1:123456789012:function:websocket-hub-deliver:live"] },
       { Effect = "Allow", Action = ["logs:CreateLogStream", "logs:PutLogEvents"], Resource = ["arn:aws:logs:eu-west-1:123456789012:log-group:of-publish:*"] },
     ]
-    error_message = "publish may do something else than query the index and the subscriptions, delete rows of both, post to connections, invoke deliver and write its own log"
+    error_message = "publish may do more than query the index and the subscriptions, delete rows of both, post to connections, invoke deliver and write its own log"
   }
 
   assert {
     condition     = output.publish_arn == module.function["publish"].alias_arn && module.function["publish"].settings == module.function["send-message"].settings
-    error_message = "backends are given another function's ARN, or it is not set up as send-message is"
+    error_message = "publish_arn is another function's, or publish has other settings than send-message"
   }
 
   assert {
@@ -137,7 +137,7 @@ run "defaults" {
       { Effect = "Allow", Action = ["dynamodb:Scan"], Resource = ["arn:aws:dynamodb:eu-west-1:123456789012:table/connections/index/session_id-index"] },
       { Effect = "Allow", Action = ["logs:CreateLogStream", "logs:PutLogEvents"], Resource = ["arn:aws:logs:eu-west-1:123456789012:log-group:of-census:*"] },
     ]
-    error_message = "census may do something else than count the index and write its own log"
+    error_message = "census may do more than count the index and write its own log"
   }
 
   assert {
@@ -147,12 +147,12 @@ run "defaults" {
       memory_mb       = 256
       timeout_seconds = 60
     }
-    error_message = "census is not set up as it should be"
+    error_message = "census has other settings"
   }
 
   assert {
     condition     = module.schedule["census"].expression == "rate(5 minutes)" && module.schedule["census"].target_arn == module.function["census"].alias_arn
-    error_message = "the open connections are not counted every 5 minutes, or past the alias"
+    error_message = "the schedule is not every 5 minutes, or does not invoke the alias"
   }
 
   assert {
@@ -162,7 +162,7 @@ run "defaults" {
       memory_mb       = 256
       timeout_seconds = 10
     }
-    error_message = "connect is not set up as it should be"
+    error_message = "connect has other settings"
   }
 
   assert {
@@ -172,7 +172,7 @@ run "defaults" {
       memory_mb       = 256
       timeout_seconds = 10
     }
-    error_message = "disconnect is not set up as it should be"
+    error_message = "disconnect has other settings"
   }
 
   assert {
@@ -195,7 +195,7 @@ run "defaults" {
       memory_mb       = 512
       timeout_seconds = 30
     }
-    error_message = "send-message is not set up as it should be"
+    error_message = "send-message has other settings"
   }
 
   assert {
@@ -207,7 +207,7 @@ run "defaults" {
       subscribe     = "websocket-hub-membership"
       unsubscribe   = "websocket-hub-membership"
     }
-    error_message = "a route leads to the wrong function, or there is one too many or too few"
+    error_message = "a route invokes the wrong function, or there is one too many or too few"
   }
 
   assert {
@@ -238,7 +238,7 @@ run "defaults" {
   }
 }
 
-run "chosen" {
+run "chosen_settings" {
   variables {
     name                   = "Chat"
     stage                  = "beta"
@@ -257,7 +257,7 @@ run "chosen" {
 
   assert {
     condition     = module.schedule["census"].expression == "rate(1 minute)"
-    error_message = "the open connections are not counted as often as was chosen"
+    error_message = "the schedule does not have the chosen interval"
   }
 
   assert {
@@ -282,7 +282,7 @@ run "chosen" {
       module.function["connect"].settings.timeout_seconds == 5 &&
       module.function["connect"].settings.memory_mb == 256
     )
-    error_message = "connect does not get what was chosen, or not the default where nothing was"
+    error_message = "connect does not get the chosen settings, or not the default of the others"
   }
 
   assert {
@@ -294,7 +294,7 @@ run "chosen" {
       module.function["send-message"].settings.timeout_seconds == 300 &&
       module.function["send-message"].settings.architecture == "arm64"
     )
-    error_message = "send-message does not get what was chosen"
+    error_message = "send-message does not get the chosen settings"
   }
 
   assert {
@@ -315,7 +315,7 @@ run "endpoint_of_another_host" {
 
   assert {
     condition     = output.connections_endpoint == "http://127.0.0.1:4566/_aws/execute-api/hub/live" && output.websocket_url == "ws://127.0.0.1:4566/_aws/execute-api/hub/live"
-    error_message = "the addresses are not made from the given endpoint"
+    error_message = "the outputs do not have the given endpoint"
   }
 }
 
@@ -338,23 +338,23 @@ run "custom_domain" {
 
   assert {
     condition     = output.websocket_url == "wss://hub.example.com" && output.connections_endpoint == "https://posts.example.com/live"
-    error_message = "clients do not get the domain, or the functions post to it"
+    error_message = "the address for clients is not the domain, or the functions post to it"
   }
 
   assert {
     condition     = output.custom_domain_target == { name = "d-1.execute-api.eu-west-1.amazonaws.com", zone_id = "Z1" }
-    error_message = "the output does not say what the DNS record points to"
+    error_message = "custom_domain_target is not the domain's target"
   }
 }
 
 run "no_custom_domain" {
   assert {
     condition     = output.custom_domain_target == null && length(module.custom_domain) == 0
-    error_message = "there is a domain that nobody asked for"
+    error_message = "there is a custom domain although none was given"
   }
 }
 
-run "the_domain_by_itself" {
+run "domain_settings" {
   module {
     source = "./modules/custom_domain"
   }
@@ -371,7 +371,7 @@ run "the_domain_by_itself" {
     condition = alltrue([for domain in aws_apigatewayv2_domain_name.this.domain_name_configuration :
       [domain.certificate_arn, domain.endpoint_type, domain.security_policy] == [var.certificate_arn, "REGIONAL", "TLS_1_2"]
     ])
-    error_message = "the domain is not regional with TLS 1.2 and its certificate"
+    error_message = "the domain is not regional, or lacks TLS 1.2 or its certificate"
   }
 
   assert {
@@ -386,7 +386,7 @@ run "key_and_boundary" {
     permissions_boundary = "arn:aws:iam::123456789012:policy/boundary"
   }
 
-  # DynamoDB uses the key for whoever reads or writes the table.
+  # DynamoDB uses the key on behalf of the functions.
   assert {
     condition = alltrue([for function in module.function : [
       for statement in jsondecode(function.policy).Statement : statement if try(statement.Condition, null) != null
@@ -396,6 +396,6 @@ run "key_and_boundary" {
         Resource  = [var.kms_key_arn]
         Condition = { StringLike = { "kms:ViaService" = "dynamodb.eu-west-1.*" } }
     }]])
-    error_message = "a function cannot use the table under the key, or may use the key for something else"
+    error_message = "a function cannot use the table under the key, or may use the key for another purpose"
   }
 }

@@ -1,5 +1,5 @@
-# Dashboard and alarms: every alarm notifies the given topics and is about a metric that exists, and the dashboard and the saved queries name
-# only what the functions emit. With `observability` off, none of it is there.
+# Dashboard and alarms: every alarm notifies the given topics and uses metrics that exist, and the dashboard and the saved queries
+# name only what the functions emit. Without `observability`, none of it exists.
 
 mock_provider "aws" {
   source = "./tests/mocks"
@@ -10,7 +10,7 @@ variables {
   allow_anonymous = true
   artifacts_dir   = "./tests/fixtures"
 
-  # What each function emits in the namespace WebSocketHub.
+  # Metrics of each function in the namespace WebSocketHub.
   emitted = {
     hub-connect      = ["ConnectionsOpened", "ConnectionsRefused", "HandlerErrors", "TableThrottled"]
     hub-disconnect   = ["ConnectionsClosed", "HandlerErrors", "TableThrottled"]
@@ -52,7 +52,7 @@ run "off" {
 
   assert {
     condition     = length(module.observability) == 0
-    error_message = "there is a dashboard, or an alarm, that nobody wants"
+    error_message = "there is a dashboard or an alarm although observability is off"
   }
 }
 
@@ -70,11 +70,11 @@ run "on" {
     condition = alltrue([
       for function in keys(output.function_names) : length(setsubtract(["hub-${function}-errors", "hub-${function}-throttles", "hub-${function}-duration"], module.observability[0].alarm_names)) == 0
     ])
-    error_message = "a function fails, is throttled or runs out of time, without an alarm"
+    error_message = "a function lacks an alarm for errors, throttles or duration"
   }
 }
 
-run "everything" {
+run "all_functions" {
   module {
     source = "./modules/observability"
   }
@@ -84,7 +84,7 @@ run "everything" {
       for alarm in concat(values(aws_cloudwatch_metric_alarm.function), values(aws_cloudwatch_metric_alarm.hub)) :
       alarm.alarm_actions == toset(var.alarm_topic_arns) && alarm.ok_actions == toset(var.alarm_topic_arns) && alarm.actions_enabled != false
     ])
-    error_message = "an alarm goes off, or ends, without a notification"
+    error_message = "an alarm begins or ends without a notification"
   }
 
   assert {
@@ -92,14 +92,14 @@ run "everything" {
       for alarm in concat(values(aws_cloudwatch_metric_alarm.function), values(aws_cloudwatch_metric_alarm.hub)) :
       alarm.treat_missing_data == "notBreaching" && alarm.comparison_operator == "GreaterThanThreshold"
     ])
-    error_message = "an alarm goes off where all is quiet, or below its threshold"
+    error_message = "an alarm treats missing data as breaching, or compares otherwise than above its threshold"
   }
 
   assert {
     condition = alltrue([for alarm in aws_cloudwatch_metric_alarm.function : alarm.evaluation_periods == 1]) && {
       for key, alarm in aws_cloudwatch_metric_alarm.hub : key => "${alarm.datapoints_to_alarm} of ${alarm.evaluation_periods}"
     } == merge({ api-errors = "2 of 3", deliveries-failed = "1 of 3", index-write-throttles = "1 of 3", posts-near-quota = "1 of 3", publish-crashes = "2 of 3", table-throttles = "1 of 3" }, { for key in keys(var.functions) : "${key}-errors" => "1 of 3" })
-    error_message = "an alarm goes off late, or overlooks figures that arrive late"
+    error_message = "an alarm needs more or fewer data points than it should"
   }
 
   assert {
@@ -124,14 +124,14 @@ run "everything" {
     error_message = "the hub's own alarms have other names or thresholds"
   }
 
-  # An expression alarms on one result, and every name in it is a metric's.
+  # An expression has one result, and each name in it is a metric of the alarm.
   assert {
     condition = alltrue([
       for alarm in aws_cloudwatch_metric_alarm.hub :
       [for query in alarm.metric_query : query.id if query.return_data == true] == ["alarm"] &&
       toset(flatten([for query in alarm.metric_query : regexall("[a-z][a-z_]*", query.expression) if query.expression != null])) == toset([for query in alarm.metric_query : query.id if query.expression == null])
     ])
-    error_message = "an expression uses a metric that is not there, or one is there that it does not use"
+    error_message = "an expression uses a metric that its alarm lacks, or lacks one that its alarm has"
   }
 
   assert {
@@ -145,20 +145,20 @@ run "everything" {
     error_message = "an alarm waits for a metric that no function emits"
   }
 
-  # What Lambda counts, and what the function does, each on its own function.
+  # Lambda's count and the function's own, of the alarm's function.
   assert {
     condition = alltrue([for key, function in var.functions :
       toset(flatten([for query in aws_cloudwatch_metric_alarm.hub["${key}-errors"].metric_query : [for metric in query.metric : "${metric.metric_name} ${metric.dimensions.FunctionName}"]])) == toset(key == "publish" ? ["HandlerErrors hub-publish"] : ["Errors ${function.name}", "HandlerErrors ${function.name}"])
     ])
-    error_message = "the alarm on a function's errors is about something else"
+    error_message = "the alarm on a function's errors uses other metrics"
   }
 
   assert {
     condition     = toset(flatten([for query in aws_cloudwatch_metric_alarm.hub["table-throttles"].metric_query : [for metric in query.metric : "${metric.metric_name} ${metric.dimensions.FunctionName}"]])) == toset([for key in ["census", "connect", "deliver", "disconnect", "history", "membership", "publish", "send-message"] : "TableThrottled hub-${key}"])
-    error_message = "the alarm on throttled reads and writes is not what the functions count"
+    error_message = "the alarm on throttled reads and writes uses other metrics"
   }
 
-  # In that namespace CloudWatch ignores missing data whatever an alarm says: without zeros in its place, one would never end.
+  # In this namespace CloudWatch ignores missing data whatever an alarm says: without zeros instead, it would never end.
   assert {
     condition = alltrue(flatten([for alarm in aws_cloudwatch_metric_alarm.hub : [
       for query in alarm.metric_query : [for metric in query.metric : strcontains(one([for one in alarm.metric_query : one.expression if one.expression != null]), "FILL(${query.id}, 0)") if metric.namespace == "AWS/DynamoDB"]
@@ -170,15 +170,15 @@ run "everything" {
     condition = flatten([for query in aws_cloudwatch_metric_alarm.hub["index-write-throttles"].metric_query : [for metric in query.metric : [metric.namespace, metric.metric_name, metric.stat, metric.dimensions]]]) == [
       "AWS/DynamoDB", "WriteThrottleEvents", "Sum", tomap({ TableName = "connections", GlobalSecondaryIndexName = "session_id-index" })
     ]
-    error_message = "the alarm on throttled writes of the index is about something else"
+    error_message = "the alarm on throttled writes of the index uses another metric"
   }
 
-  # Where deliver does nothing, messages are late and not lost.
+  # If deliver fails, messages are late but not lost.
   assert {
     condition = alltrue([for name in ["throttles", "errors"] :
-      [for key in keys(var.functions) : key if strcontains(merge(aws_cloudwatch_metric_alarm.function, aws_cloudwatch_metric_alarm.hub)["${key}-${name}"].alarm_description, "posts it itself")] == ["deliver"]
+      [for key in keys(var.functions) : key if strcontains(merge(aws_cloudwatch_metric_alarm.function, aws_cloudwatch_metric_alarm.hub)["${key}-${name}"].alarm_description, "posts the chunk itself")] == ["deliver"]
     ])
-    error_message = "an alarm does not say what becomes of a chunk, or says it of what is lost"
+    error_message = "not exactly the alarms of deliver say that the sending function posts the chunk itself"
   }
 
   assert {
@@ -204,7 +204,7 @@ run "everything" {
         for line in try(widget.properties.metrics, []) : contains(["WebSocketHub", "AWS/Lambda", "AWS/ApiGateway", "AWS/DynamoDB"], line[0]) if can(tostring(line[0]))
       ]
     ]))
-    error_message = "the dashboard shows metrics of somebody else"
+    error_message = "the dashboard shows metrics of another namespace"
   }
 
   assert {
@@ -216,11 +216,11 @@ run "everything" {
 
   assert {
     condition     = { for query in aws_cloudwatch_query_definition.this : query.name => length(query.log_group_names) } == { "hub/cold against warm" = 9, "hub/errors by cause" = 9, "hub/slowest fan-outs" = 2, "hub/why connections closed" = 1, "hub/why hand-overs failed" = 2, "hub/why handshakes were refused" = 1 }
-    error_message = "a saved query is missing, or looks into the wrong logs"
+    error_message = "a saved query is missing, or reads other logs"
   }
 }
 
-run "without_what_is_optional" {
+run "without_optional_functions" {
   module {
     source = "./modules/observability"
   }

@@ -1,4 +1,4 @@
-# A hub in another partition than aws, and one whose provider works in another region than the module is told.
+# A hub in another partition than aws, and one whose provider works in another region than `region`.
 
 mock_provider "aws" {
   source = "./tests/mocks"
@@ -30,7 +30,7 @@ run "another_partition" {
 
   assert {
     condition     = module.function["publish"].settings.environment.DELIVER_FUNCTION == "arn:aws-cn:lambda:cn-north-1:123456789012:function:websocket-hub-deliver:live" && strcontains(module.function["publish"].policy, "\"arn:aws-cn:lambda:cn-north-1:123456789012:function:websocket-hub-deliver:live\"")
-    error_message = "what is handed out goes to a function of another partition or region"
+    error_message = "chunks go to a function of another partition or region"
   }
 
   assert {

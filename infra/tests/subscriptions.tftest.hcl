@@ -1,4 +1,4 @@
-# Subscriptions: what `subscriptions` adds, and that without it nothing of that exists.
+# Subscriptions: what `subscriptions` adds, and that none of it exists otherwise.
 
 mock_provider "aws" {
   source = "./tests/mocks"
@@ -11,7 +11,7 @@ variables {
   name            = "chat"
 }
 
-# ARNs of their own, so that a policy which names another table or another function's log is seen.
+# Distinct ARNs, so that a policy which names another table or another function's log fails the test.
 override_resource {
   target = module.subscriptions_table[0].aws_dynamodb_table.this
   values = { arn = "arn:aws:dynamodb:eu-west-1:123456789012:table/subscriptions" }
@@ -34,27 +34,27 @@ run "off" {
 
   assert {
     condition     = length(module.subscriptions_table) == 0 && output.subscriptions_table_name == null
-    error_message = "there is a table of subscriptions on a hub that has none"
+    error_message = "there is a subscriptions table without subscriptions"
   }
 
   assert {
     condition     = !contains(keys(output.function_names), "membership") && !contains(keys(output.log_group_names), "membership")
-    error_message = "there is a function for subscriptions on a hub that has none"
+    error_message = "there is a function membership without subscriptions"
   }
 
   assert {
     condition     = toset(keys(module.websocket_api.routes)) == toset(["$connect", "$default", "$disconnect", "ping", "sendMessage"]) && endswith(jsondecode(module.websocket_api.routes["$default"]).message, "whose action is sendMessage or ping.")
-    error_message = "clients are offered more routes than there are"
+    error_message = "there are routes of membership without subscriptions"
   }
 
   assert {
     condition     = alltrue([for function in module.function : !contains(keys(function.settings.environment), "SUBSCRIPTIONS_TABLE")])
-    error_message = "a function would look for subscriptions on a hub that has none"
+    error_message = "a function has the subscriptions table without subscriptions"
   }
 
   assert {
     condition     = alltrue([for function in module.function : !strcontains(function.policy, "dynamodb:BatchWriteItem") && !strcontains(function.policy, "table/subscriptions")])
-    error_message = "a function may do what only subscriptions need"
+    error_message = "a function has permissions for subscriptions without subscriptions"
   }
 }
 
@@ -76,7 +76,7 @@ run "on" {
       memory_mb       = 256
       timeout_seconds = 10
     }
-    error_message = "membership is not set up as it should be"
+    error_message = "membership has other settings"
   }
 
   assert {
@@ -85,7 +85,7 @@ run "on" {
       { Effect = "Allow", Action = ["dynamodb:BatchWriteItem"], Resource = ["arn:aws:dynamodb:eu-west-1:123456789012:table/subscriptions"] },
       { Effect = "Allow", Action = ["logs:CreateLogStream", "logs:PutLogEvents"], Resource = ["arn:aws:logs:eu-west-1:123456789012:log-group:of-membership:*"] },
     ]
-    error_message = "membership may do something else than read and update a connection, write and delete subscriptions, and write its own log"
+    error_message = "membership may do more than read and update a connection, write and delete subscriptions, and write its own log"
   }
 
   assert {
@@ -98,12 +98,12 @@ run "on" {
       publish      = ["dynamodb:DeleteItem", "dynamodb:Query"]
       send-message = ["dynamodb:DeleteItem", "dynamodb:Query"]
     }
-    error_message = "a function may not do its part with the subscriptions, may do more than that, or another one may too"
+    error_message = "a function has too few or too many permissions on the subscriptions table"
   }
 
   assert {
     condition     = [for key, function in module.function : key if lookup(function.settings.environment, "SUBSCRIPTIONS_TABLE", "") == "chat-subscriptions"] == ["deliver", "disconnect", "membership", "publish", "send-message"]
-    error_message = "not exactly those that use the subscriptions know where they are"
+    error_message = "not exactly the functions that use subscriptions have their table"
   }
 
   assert {
@@ -123,7 +123,7 @@ run "on" {
 
   assert {
     condition     = length(setsubtract(["chat-membership-errors", "chat-membership-throttles", "chat-membership-duration"], module.observability[0].alarm_names)) == 0
-    error_message = "membership fails, is throttled or runs out of time, without an alarm"
+    error_message = "membership lacks an alarm for errors, throttles or duration"
   }
 }
 
@@ -150,10 +150,10 @@ run "with_history" {
       memory_mb       = 512
       timeout_seconds = 20
     }
-    error_message = "membership does not get what was chosen, or would answer what comes past the authorizer"
+    error_message = "membership does not get the chosen settings, or answers connections that did not pass the authorizer"
   }
 
-  # DynamoDB uses the key for whoever reads or writes the tables.
+  # DynamoDB uses the key on behalf of the functions.
   assert {
     condition = slice(jsondecode(module.function["membership"].policy).Statement, 2, 4) == [
       { Effect = "Allow", Action = ["dynamodb:GetItem", "dynamodb:UpdateItem"], Resource = ["arn:aws:dynamodb:eu-west-1:123456789012:table/messages"] },
@@ -164,17 +164,17 @@ run "with_history" {
         Condition = { StringLike = { "kms:ViaService" = "dynamodb.eu-west-1.*" } }
       },
     ]
-    error_message = "membership cannot tell where a history stands, cannot use the tables under the key, or may do something else"
+    error_message = "membership cannot read the latest offset, cannot use the tables under the key, or may do more"
   }
 
   assert {
     condition     = !contains(keys(module.function["history"].settings.environment), "SUBSCRIPTIONS_TABLE") && !strcontains(module.function["history"].policy, "table/subscriptions")
-    error_message = "history looks for subscriptions, which it reads in the connection's row"
+    error_message = "history has the subscriptions table, although it reads subscriptions from the connection's row"
   }
 
   assert {
     condition     = alltrue([for route in ["hello", "subscribe", "unsubscribe"] : module.websocket_api.authorization[route] == "NONE"])
-    error_message = "a route of a connected client asks for a token, which API Gateway knows for $connect only"
+    error_message = "a route other than $connect needs a token, which API Gateway does not support"
   }
 
   assert {

@@ -1,4 +1,4 @@
-# The tables' shapes, which the functions rely on, and what can be chosen about them.
+# The schemas of the tables, on which the functions rely, and their options.
 
 mock_provider "aws" {
   source = "./tests/mocks"
@@ -16,7 +16,7 @@ variables {
   tags                   = { team = "chat" }
 }
 
-run "shapes" {
+run "schemas" {
   assert {
     condition = jsonencode(module.connections_table.schema) == jsonencode({
       hash_key   = "connection_id"
@@ -24,7 +24,7 @@ run "shapes" {
       attributes = { connection_id = "S", session_id = "S" }
       indexes    = { "session_id-index" = ["session_id", "connection_id", "INCLUDE", ["connected_at", "expires_at"]] }
     })
-    error_message = "the connections are not found by their id, or not those of a session with both times"
+    error_message = "the connections table is not keyed by connection, or its index not by session with both times"
   }
 
   assert {
@@ -34,7 +34,7 @@ run "shapes" {
       attributes = { session_id = "S", offset = "N" }
       indexes    = {}
     })
-    error_message = "the messages of a session are not found by their numbers, or there is an index to pay for"
+    error_message = "the messages table is not keyed by session and offset, or has an index"
   }
 
   assert {
@@ -44,12 +44,12 @@ run "shapes" {
       attributes = { connection_id = "S", session_id = "S" }
       indexes    = {}
     })
-    error_message = "the subscriptions of a session are not found by it, or there is an index to pay for"
+    error_message = "the subscriptions table is not keyed by session and connection, or has an index"
   }
 
   assert {
     condition     = alltrue([for table in [module.connections_table, module.messages_table[0], module.subscriptions_table[0]] : jsonencode({ for name, value in table.settings : name => value if name != "kms_key_arn" }) == jsonencode({ point_in_time_recovery = false, deletion_protection = false, tags = { team = "chat", websocket-hub = "hub" } })])
-    error_message = "a table does not have the tags, or what nobody asked for is on"
+    error_message = "a table lacks the tags, or an option is on by default"
   }
 }
 
@@ -62,11 +62,11 @@ run "recovery_protection_and_key" {
 
   assert {
     condition     = alltrue([for table in [module.connections_table, module.messages_table[0], module.subscriptions_table[0]] : jsonencode(table.settings) == jsonencode({ point_in_time_recovery = true, deletion_protection = true, kms_key_arn = var.kms_key_arn, tags = { team = "chat", websocket-hub = "hub" } })])
-    error_message = "a table is not recoverable, protected and encrypted with the given key"
+    error_message = "a table is not recoverable, protected or encrypted with the given key"
   }
 }
 
-run "a_table_by_itself" {
+run "one_table" {
   module {
     source = "./modules/table"
   }
@@ -78,11 +78,11 @@ run "a_table_by_itself" {
 
   assert {
     condition     = aws_dynamodb_table.this.ttl[0].enabled && aws_dynamodb_table.this.ttl[0].attribute_name == "expires_at"
-    error_message = "what has expired would stay for ever"
+    error_message = "expired items are never deleted"
   }
 
   assert {
     condition     = aws_dynamodb_table.this.server_side_encryption[0].enabled && aws_dynamodb_table.this.billing_mode == "PAY_PER_REQUEST"
-    error_message = "the table is not encrypted, or not paid by request"
+    error_message = "the table is not encrypted, or not on demand"
   }
 }

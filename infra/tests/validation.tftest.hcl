@@ -1,4 +1,4 @@
-# What the variables refuse, and the outermost values that they accept. Every variable listed must fail for a run to pass.
+# Values that the variables refuse, and the extreme values that they accept. A run passes only if every listed variable fails.
 
 mock_provider "aws" {
   source = "./tests/mocks"
@@ -44,7 +44,7 @@ run "too_small_or_malformed" {
   ]
 }
 
-run "tag_of_the_modules_own" {
+run "reserved_tag" {
   command = plan
 
   variables {
@@ -112,7 +112,7 @@ run "history_not_whole" {
   expect_failures = [var.history_seconds]
 }
 
-run "no_history_before_now" {
+run "history_negative" {
   command = plan
 
   variables {
@@ -122,7 +122,7 @@ run "no_history_before_now" {
   expect_failures = [var.history_seconds]
 }
 
-run "message_too_large_for_an_answer" {
+run "message_too_large_with_history" {
   command = plan
 
   variables {
@@ -152,7 +152,7 @@ run "longest_history" {
   }
 }
 
-run "split_below_nothing" {
+run "split_negative" {
   command = plan
 
   variables {
@@ -222,7 +222,7 @@ run "too_slow_for_a_chunk" {
   expect_failures = [var.fanout]
 }
 
-run "rate_below_nothing" {
+run "rate_negative" {
   command = plan
 
   variables {
@@ -252,7 +252,7 @@ run "rate_not_whole" {
   expect_failures = [var.fanout]
 }
 
-run "too_slow_for_a_chunk_of_a_small_quota" {
+run "too_slow_for_a_chunk_with_a_small_quota" {
   command = plan
 
   variables {
@@ -262,7 +262,7 @@ run "too_slow_for_a_chunk_of_a_small_quota" {
   expect_failures = [var.fanout]
 }
 
-run "quota_that_is_enough" {
+run "smallest_quota" {
   command = plan
 
   variables {
@@ -270,7 +270,7 @@ run "quota_that_is_enough" {
   }
 }
 
-run "quota_that_nothing_is_made_of" {
+run "small_quota_without_hand_over" {
   command = plan
 
   variables {
@@ -279,7 +279,7 @@ run "quota_that_nothing_is_made_of" {
   }
 }
 
-run "rate_beside_a_small_quota" {
+run "rate_with_a_small_quota" {
   command = plan
 
   variables {
@@ -288,7 +288,7 @@ run "rate_beside_a_small_quota" {
   }
 }
 
-run "least_fanout" {
+run "smallest_fanout" {
   command = plan
 
   variables {
@@ -296,7 +296,7 @@ run "least_fanout" {
   }
 }
 
-run "most_fanout" {
+run "largest_fanout" {
   command = plan
 
   variables {
@@ -306,7 +306,7 @@ run "most_fanout" {
   }
 }
 
-run "no_time_for_the_issuer" {
+run "authorizer_timeout_too_short" {
   command = plan
 
   variables {
@@ -415,7 +415,7 @@ run "endpoint_without_tls" {
   expect_failures = [var.websocket_endpoint]
 }
 
-run "neither_tokens_nor_open_on_purpose" {
+run "neither_auth_nor_anonymous" {
   command = plan
 
   variables {
@@ -425,7 +425,7 @@ run "neither_tokens_nor_open_on_purpose" {
   expect_failures = [var.allow_anonymous]
 }
 
-run "tokens_and_open" {
+run "auth_and_anonymous" {
   command = plan
 
   variables {
@@ -453,7 +453,7 @@ run "lowest_level" {
   }
 }
 
-# By itself: it is checked against variables that the runs above make invalid.
+# A separate run, since the other rule of log_level depends on variables that the runs above make invalid.
 run "level_in_lower_case" {
   command = plan
 

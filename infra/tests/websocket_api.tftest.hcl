@@ -1,4 +1,4 @@
-# The API by itself: how each route is answered, who may call the functions, the throttles, and when it is deployed anew.
+# The API: integrations of the routes, permissions to invoke the functions, throttles, and what makes a new deployment.
 
 mock_provider "aws" {
   source = "./tests/mocks"
@@ -54,7 +54,7 @@ run "first" {
       [for key, integration in aws_apigatewayv2_integration.function : aws_apigatewayv2_route.this[key].target == "integrations/${integration.id}"],
       [for key, integration in aws_apigatewayv2_integration.reply : aws_apigatewayv2_route.this[key].target == "integrations/${integration.id}"],
     ))
-    error_message = "a route leads to the integration of another"
+    error_message = "a route has the integration of another"
   }
 
   assert {
@@ -70,13 +70,13 @@ run "first" {
     error_message = "ping and $default are not answered by API Gateway itself"
   }
 
-  # A MOCK integration answers only if its request template, chosen by name, gives a status, and its response template is chosen too.
+  # A MOCK integration answers only if its request template, selected by key, gives a status, and its response template is selected.
   assert {
     condition = alltrue([
       for integration in aws_apigatewayv2_integration.reply :
       jsondecode(integration.request_templates[integration.template_selection_expression]) == { statusCode = 200 }
     ])
-    error_message = "a MOCK integration would fail for want of a status"
+    error_message = "a MOCK integration has no status"
   }
 
   assert {
@@ -93,7 +93,7 @@ run "first" {
       ping        = "$default"
       sendMessage = "$default"
     }
-    error_message = "not exactly the routes of a connected client are two-way"
+    error_message = "not exactly the routes of connected clients send answers"
   }
 
   assert {
@@ -101,7 +101,7 @@ run "first" {
       keys(aws_apigatewayv2_route_response.this) == ["$default", "ping", "sendMessage"] &&
       alltrue([for key, response in aws_apigatewayv2_route_response.this : response.route_response_key == "$default" && response.route_id == aws_apigatewayv2_route.this[key].id])
     )
-    error_message = "an answer would not reach the client"
+    error_message = "a route lacks the response that sends its answer"
   }
 
   assert {
@@ -110,7 +110,7 @@ run "first" {
       hub-disconnect   = ["live", "apigateway.amazonaws.com", "lambda:InvokeFunction", "arn:aws:execute-api:eu-west-1:123456789012:a1b2c3/*/$disconnect"]
       hub-send-message = ["live", "apigateway.amazonaws.com", "lambda:InvokeFunction", "arn:aws:execute-api:eu-west-1:123456789012:a1b2c3/*/sendMessage"]
     }
-    error_message = "a function may not be called by its route, or by something else too"
+    error_message = "a route may not invoke its function, or another caller may"
   }
 
   assert {
@@ -133,11 +133,11 @@ run "first" {
 
   assert {
     condition     = aws_apigatewayv2_stage.this.default_route_settings[0].logging_level == "OFF" && aws_apigatewayv2_stage.this.default_route_settings[0].data_trace_enabled == false
-    error_message = "the gateway would log tokens and messages"
+    error_message = "execution logs are on, which hold tokens and messages"
   }
 }
 
-run "nothing_served_changes" {
+run "deployment_kept" {
   module {
     source = "./modules/websocket_api"
   }
@@ -151,16 +151,16 @@ run "nothing_served_changes" {
 
   assert {
     condition     = output.deployment_hash == run.first.deployment_hash
-    error_message = "the API is deployed anew although nothing that it serves has changed"
+    error_message = "there is a new deployment although the API serves the same"
   }
 
   assert {
     condition     = aws_apigatewayv2_stage.this.default_route_settings[0].detailed_metrics_enabled
-    error_message = "detailed metrics were asked for"
+    error_message = "detailed_metrics has no effect"
   }
 }
 
-run "a_reply_changes" {
+run "reply_changed" {
   module {
     source = "./modules/websocket_api"
   }
@@ -174,11 +174,11 @@ run "a_reply_changes" {
 
   assert {
     condition     = output.deployment_hash != run.first.deployment_hash
-    error_message = "a changed reply would never go live"
+    error_message = "a changed reply makes no new deployment"
   }
 }
 
-run "a_function_changes" {
+run "function_changed" {
   module {
     source = "./modules/websocket_api"
   }
@@ -193,22 +193,22 @@ run "a_function_changes" {
 
   assert {
     condition     = output.deployment_hash != run.first.deployment_hash
-    error_message = "a route's new function would never go live"
+    error_message = "a route's new function makes no new deployment"
   }
 }
 
-run "back_again" {
+run "deployment_restored" {
   module {
     source = "./modules/websocket_api"
   }
 
   assert {
     condition     = output.deployment_hash == run.first.deployment_hash
-    error_message = "the hash depends on something else than what the API serves"
+    error_message = "the hash depends on more than what the API serves"
   }
 }
 
-run "a_route_comes" {
+run "route_added" {
   module {
     source = "./modules/websocket_api"
   }
@@ -223,7 +223,7 @@ run "a_route_comes" {
 
   assert {
     condition     = output.deployment_hash != run.first.deployment_hash
-    error_message = "a new route would never go live"
+    error_message = "a new route makes no new deployment"
   }
 }
 

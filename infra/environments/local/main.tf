@@ -1,4 +1,4 @@
-# The local stack's hub: scripts/local.sh applies it to the emulator, sets the variables, and keeps the state.
+# The hub of the local stack. scripts/local.sh applies it to the emulator, sets the variables, and keeps the state.
 
 terraform {
   required_version = ">= 1.11"
@@ -17,7 +17,7 @@ locals {
   environment = jsondecode(file("${path.module}/environment.json"))
 }
 
-# The one environment with variables: they depend on the machine, and on whether the stack asks for tokens.
+# Only this environment has variables: they depend on the machine, and on whether the stack requires tokens.
 
 variable "architecture" {
   description = "Instruction set architecture of this machine."
@@ -25,12 +25,12 @@ variable "architecture" {
 }
 
 variable "artifacts_dir" {
-  description = "Folder of the functions built for this machine."
+  description = "Folder of the functions that were built for this machine."
   type        = string
 }
 
 variable "issuer" {
-  description = "Issuer whose tokens may connect. Default: the hub is open."
+  description = "Issuer whose tokens may connect; null for a hub that is open to everyone."
   type        = string
   default     = null
 }
@@ -49,13 +49,13 @@ module "hub" {
 
   history_seconds = 86400
 
-  # Low enough for a laptop to show how a large message is shared out.
+  # Low enough to show the hand-over to deliver on a laptop.
   fanout = { split = 200 }
 
   allow_anonymous = var.issuer == null
   auth = var.issuer == null ? null : { issuers = [
     { issuer = var.issuer, audiences = ["hub"], patterns = true },
-    # Tokens of the other shape: the audience in another claim, the sessions inside an object.
+    # Tokens of another shape: the audience in another claim, the sessions inside an object.
     {
       issuer          = "${var.issuer}/mobile"
       audiences       = ["hub-mobile"]
@@ -66,11 +66,11 @@ module "hub" {
     },
   ] }
 
-  # The emulator takes the API's id from this tag, which keeps the address when the stack starts afresh.
+  # The emulator takes the API's id from this tag, so the address survives a fresh start of the stack.
   tags = { "ms-custom-id" = "hub" }
 }
 
 output "hub" {
-  description = "What clients, backends and scripts need to know of the hub."
+  description = "What clients, backends and scripts need to know about the hub."
   value       = module.hub
 }

@@ -1,4 +1,4 @@
-# A platform team's root that owns what the hub uses (KMS key, alarm topic, user pool, domain, permissions boundary) and runs
+# The root of a platform team: it owns what the hub uses (KMS key, alarm topic, user pool, domain, permissions boundary), and has
 # a second hub in another region.
 
 terraform {
@@ -41,9 +41,9 @@ resource "aws_kms_key" "hub" {
   enable_key_rotation = true
 }
 
-# Lambda and DynamoDB use the key on behalf of the functions' roles, which the module gives the permission, and of whoever
-# applies this (who also needs kms:CreateGrant): the first statement lets IAM decide. CloudWatch's logs and alarms use it as
-# services, and are named.
+# Lambda and DynamoDB use the key on behalf of the functions' roles, to which the module grants that, and of the role that applies
+# this, which also needs kms:CreateGrant. The first statement delegates both to IAM. CloudWatch Logs and CloudWatch alarms use the
+# key as services, so the policy names them.
 resource "aws_kms_key_policy" "hub" {
   key_id = aws_kms_key.hub.key_id
   policy = jsonencode({
@@ -121,7 +121,7 @@ resource "aws_route53_record" "hub" {
   }
 }
 
-# The most that a function of either hub can ever be allowed.
+# The most that a function of either hub can do.
 resource "aws_iam_policy" "boundary" {
   name = "${local.name}-boundary"
   policy = jsonencode({
@@ -145,14 +145,14 @@ module "hub" {
   region = local.region
   tags   = { team = "platform" }
 
-  # An ID token, which has the client as its audience: each user joins the session named like their id, and sends to it.
+  # For ID tokens, whose audience is the client. Each user joins the session named by their id, and sends to it.
   auth = { issuers = [{
     issuer        = "https://cognito-idp.${local.region}.amazonaws.com/${aws_cognito_user_pool.users.id}"
     audiences     = [aws_cognito_user_pool_client.web.id]
     session_claim = "sub"
   }] }
 
-  # A client that was away for up to a day misses nothing.
+  # A client that was offline for up to a day misses nothing.
   history_seconds = 86400
 
   custom_domain        = { name = local.domain, certificate_arn = aws_acm_certificate_validation.hub.certificate_arn }
@@ -160,7 +160,7 @@ module "hub" {
   permissions_boundary = aws_iam_policy.boundary.arn
   alarm_topic_arns     = [aws_sns_topic.alarms.arn]
 
-  # CloudWatch refuses a log group whose key it may not use yet.
+  # CloudWatch refuses to create a log group with a key that it may not use.
   depends_on = [aws_kms_key_policy.hub]
 }
 

@@ -25,7 +25,7 @@ module "hub" {
 
   region = local.region
 
-  # Whoever knows the address can join any session, and subscribe and send to any. `auth` instead asks for tokens.
+  # Whoever knows the address can join any session, and subscribe and send to any. `auth` requires tokens instead.
   allow_anonymous = true
 }
 

@@ -1,4 +1,4 @@
-# A domain name of the user's own for clients. The functions keep posting to the API's own address.
+# A custom domain name for clients. The functions keep posting to the API's own address.
 
 resource "aws_apigatewayv2_domain_name" "this" {
   domain_name = var.name
@@ -11,12 +11,12 @@ resource "aws_apigatewayv2_domain_name" "this" {
   }
 }
 
-# A stage cannot be deleted while a mapping names it: this changes whenever the stage is replaced.
+# AWS does not delete a stage while a mapping names it, so the mapping is replaced together with the stage.
 resource "terraform_data" "stage" {
   input = var.stage
 }
 
-# Without a key: wss://{name}/ is the stage itself.
+# Without a mapping key, so that wss://{name}/ is the stage itself.
 resource "aws_apigatewayv2_api_mapping" "this" {
   api_id      = var.api_id
   domain_name = aws_apigatewayv2_domain_name.this.id

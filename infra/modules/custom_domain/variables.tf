@@ -1,4 +1,4 @@
-# The domain, and what answers under it.
+# The domain and its certificate, and the API stage that it leads to.
 
 variable "name" {
   description = "Domain name, such as hub.example.com."

@@ -1,27 +1,26 @@
-# One Lambda function with what belongs to it alone: its log group, its role with its permissions, and the alias through which
-# everything calls it.
+# One Lambda function with its log group, its role and permissions, and the alias through which every caller invokes it.
 
 locals {
-  # A missing file must reach the precondition below, which says what to do.
+  # Null if the file is missing, so that the precondition below can say what to do.
   sha256 = fileexists(var.artifact) ? filebase64sha256(var.artifact) : null
 
-  # X-Ray knows no resources to name.
+  # X-Ray's actions apply to no particular resource.
   tracing_statements = [for statement in [{
     actions   = ["xray:PutTraceSegments", "xray:PutTelemetryRecords"]
     resources = ["*"]
   }] : statement if var.tracing]
 
-  # Lambda decrypts the environment in the function's name.
+  # Lambda decrypts the environment with the function's permissions.
   key_statements = [for arn in [var.kms_key_arn] : {
     actions   = ["kms:Decrypt"]
     resources = [arn]
   } if arn != null]
 }
 
-# Made here and not by Lambda at the first line, so that it has a retention and goes away with the function.
+# Lambda would create it with the first log line, without retention, and leave it behind when the function is deleted.
 resource "aws_cloudwatch_log_group" "this" {
   # checkov:skip=CKV_AWS_158: a variable (kms_key_arn); no line holds a message, a token or a query string
-  # checkov:skip=CKV_AWS_338: a variable; lines name connections and sessions, which are kept no longer than they help
+  # checkov:skip=CKV_AWS_338: a variable; lines name connections and sessions, and are kept only as long as they help
   name              = "/aws/lambda/${var.name}"
   retention_in_days = var.log_retention_days
   kms_key_id        = var.kms_key_arn
@@ -29,7 +28,7 @@ resource "aws_cloudwatch_log_group" "this" {
 }
 
 resource "aws_iam_role" "this" {
-  # Roles are shared by all regions: with the region in its name, a hub of the same name can live in another one.
+  # Roles are global. With the region in the name, another region can have a hub of the same name.
   name                 = "${var.name}-${var.region}"
   permissions_boundary = var.permissions_boundary
   tags                 = var.tags
@@ -62,12 +61,12 @@ resource "aws_iam_role_policy" "this" {
 }
 
 resource "aws_lambda_function" "this" {
-  # checkov:skip=CKV_AWS_115: a limit of its own would take from the account's even while no message is sent
-  # checkov:skip=CKV_AWS_116: meant for synchronous invocations; who publishes asynchronously gives the alias a failure destination
+  # checkov:skip=CKV_AWS_115: reserved concurrency reduces the account's even while no message is sent
+  # checkov:skip=CKV_AWS_116: for synchronous invocations; backends that invoke asynchronously can give the alias a failure destination
   # checkov:skip=CKV_AWS_117: it calls AWS APIs only; a VPC would add a NAT gateway's cost and protect nothing
   # checkov:skip=CKV_AWS_173: a variable (kms_key_arn); names and limits, no secret
-  # checkov:skip=CKV_AWS_272: the pipeline attests what it deploys, and its role alone may deploy
-  # checkov:skip=CKV_AWS_50: a variable (tracing), because it costs for each trace
+  # checkov:skip=CKV_AWS_272: the pipeline attests its builds, and only its role may deploy
+  # checkov:skip=CKV_AWS_50: a variable (tracing), because each trace costs
   function_name = var.name
   description   = var.description
   role          = aws_iam_role.this.arn
@@ -84,7 +83,7 @@ resource "aws_lambda_function" "this" {
   tags             = var.tags
 
   environment {
-    # A change of it publishes a version of every function, so that a release can be put back as a whole.
+    # With a new release every function gets a new version, so that a rollback covers all of them.
     variables = merge(var.environment, { RELEASE = var.build.release })
   }
 
@@ -102,40 +101,40 @@ resource "aws_lambda_function" "this" {
   lifecycle {
     precondition {
       condition     = local.sha256 != null
-      error_message = "There is no ${abspath(var.artifact)}. Build the functions first (scripts/build.sh), or set artifacts_dir to the folder of their zips."
+      error_message = "There is no file ${abspath(var.artifact)}. Build the functions first (scripts/build.sh), or set artifacts_dir to the folder of a build."
     }
 
     precondition {
       condition     = var.build.release != null
-      error_message = "There is no readable release.json beside the folder of ${abspath(var.artifact)}, which says what the zips are. Build the functions again (scripts/build.sh writes it), or set artifacts_dir to a folder that has it beside the zips."
+      error_message = "There is no readable release.json beside the folder of ${abspath(var.artifact)}. Build the functions again (scripts/build.sh writes it), or set artifacts_dir to the whole folder of a build."
     }
 
     precondition {
       condition     = var.build.release == null || local.sha256 == null || var.build.sha256 == local.sha256
-      error_message = "${abspath(var.artifact)} is not the zip that release.json lists for release ${coalesce(var.build.release, "?")}: a build was interrupted, or files of two builds were mixed. Build again (scripts/build.sh), or copy the whole folder."
+      error_message = "${abspath(var.artifact)} is not the zip that release.json lists for release ${coalesce(var.build.release, "?")}: a build was interrupted, or the files of two builds are mixed. Build again (scripts/build.sh), or copy the whole folder of a build."
     }
 
     precondition {
       condition     = var.build.release == null || var.build.architecture == var.architecture
-      error_message = "Release ${coalesce(var.build.release, "?")} was built for ${coalesce(var.build.architecture, "?")}, and architecture is ${var.architecture}: build with scripts/build.sh --arch ${var.architecture}, or set architecture to what was built."
+      error_message = "Release ${coalesce(var.build.release, "?")} was built for ${coalesce(var.build.architecture, "?")}, but architecture is ${var.architecture}. Build with scripts/build.sh --arch ${var.architecture}, or set architecture to ${coalesce(var.build.architecture, "that of the build")}."
     }
   }
 
-  # The first invocation must not come before the permission to write.
+  # The first invocation needs the permissions.
   depends_on = [aws_iam_role_policy.this]
 }
 
-# What callers name, so that a rollback only points it at an older version: no upload, no change of the API, and sockets stay
-# open. Its version is deliberately not ignored: a plan after a rollback shows that the alias would move forward again.
+# Callers invoke the alias, so a rollback only points it to an older version: no upload, no change of the API, and sockets stay
+# open. Changes of its version are deliberately not ignored: a plan after a rollback shows the alias moving forward again.
 resource "aws_lambda_alias" "this" {
   name        = var.alias
   description = "What the hub runs."
-  # Unknown while the function is replaced, with which AWS deletes the alias.
+  # The id is unknown while the function is replaced, and so is the alias, which AWS deletes with the function.
   function_name    = aws_lambda_function.this.id
   function_version = aws_lambda_function.this.version
 
   lifecycle {
-    # A rollback notes here which releases were rolled back.
+    # Rollbacks note the releases that were rolled back in it.
     ignore_changes = [description]
   }
 }

@@ -1,4 +1,4 @@
-# What the API needs to call the function, and what describes it to people and tests.
+# What callers and the dashboard need; `policy` and `settings` are for tests.
 
 output "name" {
   description = "Name of the function."
@@ -11,7 +11,7 @@ output "alias" {
 }
 
 output "alias_arn" {
-  description = "ARN of the alias; unknown while the function is replaced."
+  description = "ARN of the alias. Unknown while the function is replaced."
   value       = aws_lambda_alias.this.arn
 }
 

@@ -1,4 +1,4 @@
-# What can be chosen about a function.
+# Settings of one function.
 
 variable "name" {
   description = "Name of the function."
@@ -25,7 +25,7 @@ variable "artifact" {
 }
 
 variable "build" {
-  description = "What release.json says of this executable: the release's name, what it was built for, and the SHA-256 of the zip in base64. Null where it says nothing."
+  description = "Release, architecture and SHA-256 (in base64) of the zip, from release.json. Each is null if release.json lacks it."
   type = object({
     release      = string
     architecture = string
@@ -59,7 +59,7 @@ variable "environment" {
 }
 
 variable "statements" {
-  description = "Permissions of the function, besides writing to its own log group. A condition is written as in IAM."
+  description = "Permissions of the function, in addition to writing its own log. Conditions have the form of IAM's."
   type = list(object({
     actions   = list(string)
     resources = list(string)
@@ -69,13 +69,13 @@ variable "statements" {
 }
 
 variable "log_level" {
-  description = "Minimum level of the log lines that Lambda keeps."
+  description = "Minimum level of the function's log lines."
   type        = string
   nullable    = false
 }
 
 variable "log_retention_days" {
-  description = "Days that the log is kept; 0 keeps it for ever."
+  description = "Days for which CloudWatch keeps the log; 0 keeps it forever."
   type        = number
   nullable    = false
 }
@@ -87,13 +87,13 @@ variable "tracing" {
 }
 
 variable "region" {
-  description = "Region of the function, for names that all regions share."
+  description = "Region of the function, for the names of global resources."
   type        = string
   nullable    = false
 }
 
 variable "permissions_boundary" {
-  description = "ARN of the policy that bounds what the role can ever be allowed; null for none."
+  description = "ARN of the role's permissions boundary; null for none."
   type        = string
   default     = null
 }

@@ -1,26 +1,26 @@
-# The dashboard: traffic first, then what became of it, how long it took, and what stands behind it.
+# The dashboard: traffic first, then its outcome, its latency, and the capacity behind it.
 
 locals {
   connect    = var.functions["connect"].name
   disconnect = var.functions["disconnect"].name
-  # Those that not every hub has: a list of one name, or of none.
+  # Optional functions: one name, or none.
   authorizer = [for key, function in var.functions : function.name if key == "authorizer"]
   census     = [for key, function in var.functions : function.name if key == "census"]
 
-  stage     = ["ApiId", var.api.id, "Stage", var.api.stage]
-  table     = ["TableName", var.table.name]
-  index     = ["TableName", var.table.name, "GlobalSecondaryIndexName", var.table.session_index]
-  quantiles = ["p50", "p90", "p99"]
+  stage_line = ["ApiId", var.api.id, "Stage", var.api.stage]
+  table_line = ["TableName", var.table.name]
+  index_line = ["TableName", var.table.name, "GlobalSecondaryIndexName", var.table.session_index]
+  quantiles  = ["p50", "p90", "p99"]
 
-  # What both functions that send count, one line for each.
+  # The metrics of the functions that send, with a line for each function.
   sender_lines = { for metric in ["Messages", "MessagesRefused", "Delivered", "Gone", "Failed", "Throttled", "Retries", "Pruned", "Chunks", "ChunksFailed"] : metric => [
-    for key in local.senders : ["WebSocketHub", metric, "FunctionName", local.of[key].FunctionName, { label = "${key}: ${metric}" }]
+    for key in local.senders : ["WebSocketHub", metric, "FunctionName", local.function_dimensions[key].FunctionName, { label = "${key}: ${metric}" }]
   ] }
 
-  # By rows of three. A line is what CloudWatch calls a metric; a chart says how to sum up the lines that do not.
-  charts = concat(local.charts_of_all, concat(local.charts_of_tables, [local.charts_of_deliver])...)
+  # In rows of three. `lines` are CloudWatch's metrics, and `stat` is for those without one of their own.
+  charts = concat(local.common_charts, concat(local.table_charts, [local.deliver_charts])...)
 
-  charts_of_all = [
+  common_charts = [
     {
       title = "Connections"
       stat  = "Sum"
@@ -35,7 +35,7 @@ locals {
       stat  = length(local.census) > 0 ? "Maximum" : "Sum"
       lines = concat(
         [for function in local.census : ["WebSocketHub", "OpenConnections", "FunctionName", function]],
-        [for metric in ["ConnectCount", "MessageCount"] : concat(["AWS/ApiGateway", metric], local.stage) if length(local.census) == 0],
+        [for metric in ["ConnectCount", "MessageCount"] : concat(["AWS/ApiGateway", metric], local.stage_line) if length(local.census) == 0],
       )
     },
     {
@@ -44,12 +44,12 @@ locals {
       lines = concat([for metric in ["Messages", "MessagesRefused"] : local.sender_lines[metric]]...)
     },
     {
-      title = "What became of the deliveries"
+      title = "Deliveries by outcome"
       stat  = "Sum"
       lines = concat([for metric in ["Delivered", "Gone", "Failed"] : local.sender_lines[metric]]...)
     },
     {
-      title = "Attempts that the deliveries took"
+      title = "Throttled posts, retries and pruned connections"
       stat  = "Sum"
       lines = concat([for metric in ["Throttled", "Retries", "Pruned"] : local.sender_lines[metric]]...)
     },
@@ -58,35 +58,35 @@ locals {
       stat  = "Sum"
       lines = concat(
         [[{ expression = local.posts_per_second, label = "posts per second", period = 60 }]],
-        [for id, metric in local.posts : ["WebSocketHub", metric[1], "FunctionName", metric[2].FunctionName, { id = id, visible = false, period = 60 }]],
+        [for id, metric in local.post_metrics : ["WebSocketHub", metric[1], "FunctionName", metric[2].FunctionName, { id = id, visible = false, period = 60 }]],
       )
     },
     {
       title = "Recipients of a message"
       stat  = "Average"
-      lines = [for pair in setproduct(local.senders, concat(local.quantiles, ["Maximum"])) : ["WebSocketHub", "FanoutSize", "FunctionName", local.of[pair[0]].FunctionName, { stat = pair[1], label = "${pair[0]}: ${pair[1]}" }]]
+      lines = [for pair in setproduct(local.senders, concat(local.quantiles, ["Maximum"])) : ["WebSocketHub", "FanoutSize", "FunctionName", local.function_dimensions[pair[0]].FunctionName, { stat = pair[1], label = "${pair[0]}: ${pair[1]}" }]]
     },
     {
       title = "Time from a message's arrival to its receipt, ms"
       stat  = "Average"
-      lines = [for pair in setproduct(local.senders, concat(local.quantiles, ["Maximum"])) : ["WebSocketHub", "FanoutDuration", "FunctionName", local.of[pair[0]].FunctionName, { stat = pair[1], label = "${pair[0]}: ${pair[1]}" }]]
+      lines = [for pair in setproduct(local.senders, concat(local.quantiles, ["Maximum"])) : ["WebSocketHub", "FanoutDuration", "FunctionName", local.function_dimensions[pair[0]].FunctionName, { stat = pair[1], label = "${pair[0]}: ${pair[1]}" }]]
     },
     {
-      title = "Time that API Gateway waits for the functions, ms"
+      title = "Time that API Gateway waits for functions, ms"
       stat  = "Average"
-      lines = [for quantile in local.quantiles : concat(["AWS/ApiGateway", "IntegrationLatency"], local.stage, [{ stat = quantile, label = quantile }])]
+      lines = [for quantile in local.quantiles : concat(["AWS/ApiGateway", "IntegrationLatency"], local.stage_line, [{ stat = quantile, label = quantile }])]
     },
     {
-      title = "Time that the functions take, p99, ms"
+      title = "Duration of functions, p99, ms"
       stat  = "p99"
       lines = [for function in var.functions : ["AWS/Lambda", "Duration", "FunctionName", function.name]]
     },
     {
-      title = "Invocations that failed, and what the functions say of them"
+      title = "Failed invocations, and errors that the functions count"
       stat  = "Sum"
       lines = concat(
         [for key, function in var.functions : ["AWS/Lambda", "Errors", "FunctionName", function.name, { label = "${key}: errors" }]],
-        [for key, function in var.functions : ["WebSocketHub", "HandlerErrors", "FunctionName", function.name, { label = "${key}: the handler's own" }]],
+        [for key, function in var.functions : ["WebSocketHub", "HandlerErrors", "FunctionName", function.name, { label = "${key}: handler errors" }]],
       )
     },
     {
@@ -98,44 +98,44 @@ locals {
       )
     },
     {
-      title = "API Gateway's errors"
+      title = "Errors of API Gateway"
       stat  = "Sum"
-      lines = [for metric in ["ExecutionError", "IntegrationError", "ClientError"] : concat(["AWS/ApiGateway", metric], local.stage)]
+      lines = [for metric in ["ExecutionError", "IntegrationError", "ClientError"] : concat(["AWS/ApiGateway", metric], local.stage_line)]
     },
     {
-      title = "Capacity that the table and its index use, units"
+      title = "Capacity used by the connections table and its index, units"
       stat  = "Sum"
       lines = concat(
-        [for metric in ["ConsumedReadCapacityUnits", "ConsumedWriteCapacityUnits"] : concat(["AWS/DynamoDB", metric], local.table, [{ label = "table: ${metric}" }])],
-        [for metric in ["ConsumedReadCapacityUnits", "ConsumedWriteCapacityUnits"] : concat(["AWS/DynamoDB", metric], local.index, [{ label = "index: ${metric}" }])],
+        [for metric in ["ConsumedReadCapacityUnits", "ConsumedWriteCapacityUnits"] : concat(["AWS/DynamoDB", metric], local.table_line, [{ label = "table: ${metric}" }])],
+        [for metric in ["ConsumedReadCapacityUnits", "ConsumedWriteCapacityUnits"] : concat(["AWS/DynamoDB", metric], local.index_line, [{ label = "index: ${metric}" }])],
       )
     },
     {
-      title = "Throttled reads and writes, and the table's latency in ms"
+      title = "Throttled reads and writes, and latency of the connections table in ms"
       stat  = "Sum"
       lines = concat(
         [for key, function in var.functions : ["WebSocketHub", "TableThrottled", "FunctionName", function.name, { label = "${key}: throttled attempts" }] if key != "authorizer"],
-        [for metric in ["ReadThrottleEvents", "WriteThrottleEvents"] : concat(["AWS/DynamoDB", metric], local.table, [{ label = "table: ${metric}" }])],
-        [for metric in ["ReadThrottleEvents", "WriteThrottleEvents"] : concat(["AWS/DynamoDB", metric], local.index, [{ label = "index: ${metric}" }])],
-        [for operation in ["PutItem", "GetItem", "Query", "DeleteItem"] : concat(["AWS/DynamoDB", "SuccessfulRequestLatency"], local.table, ["Operation", operation, { stat = "p99", label = "${operation}: p99", yAxis = "right" }])],
+        [for metric in ["ReadThrottleEvents", "WriteThrottleEvents"] : concat(["AWS/DynamoDB", metric], local.table_line, [{ label = "table: ${metric}" }])],
+        [for metric in ["ReadThrottleEvents", "WriteThrottleEvents"] : concat(["AWS/DynamoDB", metric], local.index_line, [{ label = "index: ${metric}" }])],
+        [for operation in ["PutItem", "GetItem", "Query", "DeleteItem"] : concat(["AWS/DynamoDB", "SuccessfulRequestLatency"], local.table_line, ["Operation", operation, { stat = "p99", label = "${operation}: p99", yAxis = "right" }])],
       )
     },
   ]
 
-  # A row for each table that not every hub has.
-  charts_of_tables = [for one in [
+  # A row for each optional table.
+  table_charts = [for one in [
     {
       table      = var.messages_table
       of         = "messages"
-      title      = "Answers about the history, and those that did not prove to be complete"
-      lines      = [for metric in ["HistoryReads", "HistoryIncomplete"] : ["WebSocketHub", metric, "FunctionName", try(local.of.history.FunctionName, null)]]
+      title      = "History reads, and those whose answer was incomplete"
+      lines      = [for metric in ["HistoryReads", "HistoryIncomplete"] : ["WebSocketHub", metric, "FunctionName", try(local.function_dimensions.history.FunctionName, null)]]
       operations = ["UpdateItem", "PutItem", "GetItem", "Query"]
     },
     {
       table      = var.subscriptions_table
       of         = "subscriptions"
-      title      = "Subscriptions that came and went, and questions about them"
-      lines      = [for metric in ["Subscribed", "Unsubscribed", "Hellos"] : ["WebSocketHub", metric, "FunctionName", try(local.of.membership.FunctionName, null)]]
+      title      = "Subscribes, unsubscribes and hellos"
+      lines      = [for metric in ["Subscribed", "Unsubscribed", "Hellos"] : ["WebSocketHub", metric, "FunctionName", try(local.function_dimensions.membership.FunctionName, null)]]
       operations = ["BatchWriteItem", "DeleteItem", "Query"]
     },
     ] : [
@@ -145,12 +145,12 @@ locals {
       lines = one.lines
     },
     {
-      title = "Capacity that the table of ${one.of} uses, units"
+      title = "Capacity used by the ${one.of} table, units"
       stat  = "Sum"
       lines = [for metric in ["ConsumedReadCapacityUnits", "ConsumedWriteCapacityUnits"] : ["AWS/DynamoDB", metric, "TableName", one.table]]
     },
     {
-      title = "Throttled reads and writes of ${one.of}, and that table's latency in ms"
+      title = "Throttled reads and writes, and latency of the ${one.of} table in ms"
       stat  = "Sum"
       lines = concat(
         [for metric in ["ReadThrottleEvents", "WriteThrottleEvents"] : ["AWS/DynamoDB", metric, "TableName", one.table]],
@@ -159,15 +159,15 @@ locals {
     },
   ] if one.table != null]
 
-  charts_of_deliver = [for key in keys(var.functions) : {
-    title = "Chunks of messages handed out to deliver, and those that failed there"
+  deliver_charts = [for key in keys(var.functions) : {
+    title = "Chunks handed over to deliver, and those that failed"
     stat  = "Sum"
     lines = concat([for metric in ["Chunks", "ChunksFailed"] : local.sender_lines[metric]]...)
   } if key == "deliver"]
 }
 
 resource "aws_cloudwatch_dashboard" "this" {
-  # Dashboards are shared by all regions, as roles are.
+  # Dashboards are global, like roles.
   dashboard_name = "${var.name}-${var.region}"
 
   dashboard_body = jsonencode({
@@ -195,7 +195,7 @@ resource "aws_cloudwatch_dashboard" "this" {
           metrics = chart.lines
         }
       }],
-      # True after a rollback too.
+      # Correct after a rollback as well.
       [{
         type   = "log"
         x      = 0
@@ -203,7 +203,7 @@ resource "aws_cloudwatch_dashboard" "this" {
         width  = 24
         height = 6
         properties = {
-          title  = "Release of each function, as of its last start"
+          title  = "Release of each function at its latest start"
           region = var.region
           view   = "table"
           query  = "${join(" | ", [for function in var.functions : "SOURCE '${function.log_group_name}'"])} | filter message = \"started\" | stats latest(release) as release_started_last, max(@timestamp) as at by @log | sort @log"

@@ -1,4 +1,4 @@
-# What describes the watch to people and tests.
+# For tests.
 
 output "dashboard_name" {
   description = "Name of the dashboard."

@@ -1,11 +1,11 @@
-# Saved Logs Insights queries: in the console under Logs Insights, Queries, in a folder named as the hub.
+# Saved Logs Insights queries. The console has them under Logs Insights, Queries, in a folder named like the hub.
 
 locals {
   all_logs = [for function in var.functions : function.log_group_name]
 
-  queries = merge(local.queries_of_all, local.queries_of_authorizer, local.queries_of_deliver)
+  queries = merge(local.common_queries, local.authorizer_queries, local.deliver_queries)
 
-  queries_of_authorizer = { for function in [for key, function in var.functions : function if key == "authorizer"] : "why handshakes were refused" => {
+  authorizer_queries = { for function in [for key, function in var.functions : function if key == "authorizer"] : "why handshakes were refused" => {
     logs = [function.log_group_name]
     text = <<-QUERY
       filter message = "refused"
@@ -14,8 +14,8 @@ locals {
     QUERY
   } }
 
-  # In the words of whoever handed out: deliver itself may not have run.
-  queries_of_deliver = { for key in keys(var.functions) : "why hand-overs failed" => {
+  # From the logs of the sending functions, since deliver may not have run.
+  deliver_queries = { for key in keys(var.functions) : "why hand-overs failed" => {
     logs = [for key in local.senders : var.functions[key].log_group_name]
     text = <<-QUERY
       filter message = "hand-overs failed"
@@ -24,8 +24,8 @@ locals {
     QUERY
   } if key == "deliver" }
 
-  queries_of_all = {
-    # Lambda's own lines. A cold start's duration leaves out the start itself.
+  common_queries = {
+    # From Lambda's reports, whose duration excludes the initialisation of a cold start.
     "cold against warm" = {
       logs = local.all_logs
       text = <<-QUERY
@@ -53,7 +53,7 @@ locals {
         | limit 100
       QUERY
     }
-    # The functions' own lines, and those of Lambda about what ended without a word.
+    # The functions' error lines, and Lambda's reports of invocations that ended without one.
     "errors by cause" = {
       logs = local.all_logs
       text = <<-QUERY

@@ -1,4 +1,4 @@
-# What the dashboard and the alarms are about, and what is notified.
+# The resources that the dashboard and the alarms observe, and the topics that are notified.
 
 variable "name" {
   description = "Name of the hub: the prefix of the dashboard, the alarms and the saved queries."
@@ -7,7 +7,7 @@ variable "name" {
 }
 
 variable "functions" {
-  description = "The functions, by what they do: connect, disconnect, send-message, publish, and where they exist authorizer, history, membership, deliver and census."
+  description = "Functions by their role in the hub: connect, disconnect, send-message, publish and, if they exist, authorizer, history, membership, deliver and census."
   type = map(object({
     name            = string
     log_group_name  = string
@@ -17,12 +17,12 @@ variable "functions" {
 
   validation {
     condition     = length(setsubtract(["connect", "disconnect", "publish", "send-message"], keys(var.functions))) == 0
-    error_message = "functions must have connect, disconnect, publish and send-message: the dashboard shows their metrics."
+    error_message = "functions must include connect, disconnect, publish and send-message: the dashboard shows their metrics."
   }
 }
 
 variable "api" {
-  description = "The API's id and stage."
+  description = "Id and stage of the API."
   type = object({
     id    = string
     stage = string
@@ -31,7 +31,7 @@ variable "api" {
 }
 
 variable "table" {
-  description = "Name of the connections table, and that of its index by session."
+  description = "Name of the connections table and of its index by session."
   type = object({
     name          = string
     session_index = string
@@ -40,12 +40,12 @@ variable "table" {
 }
 
 variable "messages_table" {
-  description = "Name of the table of messages; null without history."
+  description = "Name of the messages table; null without history."
   type        = string
 }
 
 variable "subscriptions_table" {
-  description = "Name of the table of subscriptions; null without subscriptions."
+  description = "Name of the subscriptions table; null without subscriptions."
   type        = string
 }
 
@@ -68,7 +68,7 @@ variable "region" {
 }
 
 variable "release" {
-  description = "Release that was deployed last."
+  description = "Release that is deployed."
   type        = string
 }
 

@@ -1,4 +1,4 @@
-# A function that is invoked every few minutes.
+# Invokes a function every few minutes.
 
 resource "aws_cloudwatch_event_rule" "this" {
   name                = var.function.name
@@ -11,14 +11,14 @@ resource "aws_cloudwatch_event_target" "this" {
   rule = aws_cloudwatch_event_rule.this.name
   arn  = var.function.alias_arn
 
-  # Without the permission, EventBridge's first call is refused.
+  # Otherwise Lambda refuses EventBridge's first invocation.
   depends_on = [aws_lambda_permission.this]
 }
 
 resource "aws_lambda_permission" "this" {
   statement_id = "InvokeFromSchedule"
   action       = "lambda:InvokeFunction"
-  # From the alias: unknown while that is replaced, with which AWS deletes the permission.
+  # From the alias's ARN, which is unknown while the alias is replaced: AWS deletes the permission with it.
   function_name = split(":", var.function.alias_arn)[6]
   qualifier     = var.function.alias
   principal     = "events.amazonaws.com"

@@ -1,11 +1,11 @@
-# What describes the schedule to people and tests.
+# For tests.
 
 output "expression" {
-  description = "The schedule, as EventBridge writes it."
+  description = "Schedule expression of EventBridge."
   value       = aws_cloudwatch_event_rule.this.schedule_expression
 }
 
 output "target_arn" {
-  description = "ARN of what is invoked."
+  description = "ARN of the invoked alias."
   value       = aws_cloudwatch_event_target.this.arn
 }

@@ -1,7 +1,7 @@
-# What is invoked, and how often.
+# The function, and how often it runs.
 
 variable "function" {
-  description = "The function; alias_arn is what is invoked."
+  description = "Function to invoke, through alias_arn."
   type = object({
     name      = string
     alias     = string
@@ -11,7 +11,7 @@ variable "function" {
 }
 
 variable "every_minutes" {
-  description = "Minutes from one invocation to the next."
+  description = "Minutes between two invocations."
   type        = number
   nullable    = false
 }

@@ -1,8 +1,8 @@
-# A DynamoDB table of the hub: paid by request, encrypted, and rid of the items whose time is over.
+# A DynamoDB table of the hub: on demand, encrypted, and with expiry of its items.
 
 resource "aws_dynamodb_table" "this" {
-  # checkov:skip=CKV_AWS_119: a variable (kms_key_arn); encrypted with the key that AWS manages otherwise
-  # checkov:skip=CKV_AWS_28: a variable; a backup knows sockets that have closed meanwhile, and messages that expire
+  # checkov:skip=CKV_AWS_119: a variable (kms_key_arn); without it, encrypted with the key that AWS manages
+  # checkov:skip=CKV_AWS_28: a variable; a backup would hold closed sockets and expired messages
   name                        = var.name
   billing_mode                = "PAY_PER_REQUEST"
   hash_key                    = var.hash_key

@@ -1,4 +1,4 @@
-# What the functions and their policies need to know of the table, and what describes it to tests.
+# What the functions and their policies need; `schema` and `settings` are for tests.
 
 output "name" {
   description = "Name of the table."
@@ -11,7 +11,7 @@ output "arn" {
 }
 
 output "schema" {
-  description = "The table's keys, the types of their attributes, and its indexes."
+  description = "Keys of the table, the types of their attributes, and its indexes."
   value = {
     hash_key   = aws_dynamodb_table.this.hash_key
     range_key  = aws_dynamodb_table.this.range_key
@@ -23,7 +23,7 @@ output "schema" {
 }
 
 output "settings" {
-  description = "How the table is kept."
+  description = "Protection and encryption of the table, and its tags."
   value = {
     point_in_time_recovery = one(aws_dynamodb_table.this.point_in_time_recovery).enabled
     deletion_protection    = aws_dynamodb_table.this.deletion_protection_enabled

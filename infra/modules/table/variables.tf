@@ -1,4 +1,4 @@
-# What can be chosen about a table.
+# Schema and settings of one table.
 
 variable "name" {
   description = "Name of the table."
@@ -7,25 +7,25 @@ variable "name" {
 }
 
 variable "hash_key" {
-  description = "Attribute that is the partition key."
+  description = "Attribute of the partition key."
   type        = string
   nullable    = false
 }
 
 variable "range_key" {
-  description = "Attribute that is the sort key; null for none."
+  description = "Attribute of the sort key; null for none."
   type        = string
   default     = null
 }
 
 variable "attributes" {
-  description = "Types of the attributes that are keys of the table or of its index: S or N."
+  description = "Types (S or N) of the attributes that are keys of the table or of its index."
   type        = map(string)
   nullable    = false
 }
 
 variable "index" {
-  description = "Index with keys of its own, and what it holds besides keys; null for none."
+  description = "Global secondary index: its keys, and the attributes that it holds besides keys; null for none."
   type = object({
     name               = string
     hash_key           = string

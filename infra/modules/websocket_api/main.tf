@@ -1,26 +1,26 @@
-# The WebSocket API: its routes, what answers each, and the stage that makes them live.
+# The WebSocket API: routes with their integrations, the authorizer, and the stage that serves them.
 
 locals {
-  # arn:{partition}:execute-api:{region}:{account}:{api}, the one place where the module learns these three.
+  # arn:{partition}:execute-api:{region}:{account}:{api}: partition and account without a data source.
   arn       = split(":", aws_apigatewayv2_api.this.execution_arn)
   partition = try(local.arn[1], "aws")
   account   = try(local.arn[4], "")
 
-  # Of any function of the hub, without its name.
+  # Prefix of the ARNs of the hub's functions.
   function_arn = "arn:${local.partition}:lambda:${var.region}:${local.account}:function"
 
-  # Text made from names, and not the functions' own attributes. The deployment is created before it is destroyed, and so is
-  # all that it depends on: a function or a table that is replaced would meet its own name.
+  # Made from names, not from the functions' attributes. The deployment is create_before_destroy, and passes that on to
+  # everything it depends on: a replaced function or table would conflict with its own name.
   uris = { for function in distinct(concat(values(var.functions), var.authorizer[*])) : function =>
     "arn:${local.partition}:apigateway:${var.region}:lambda:path/2015-03-31/functions/${local.function_arn}:${function}:${var.alias}/invocations"
   }
 
-  # A route either invokes a function or is answered by API Gateway itself.
+  # A route either invokes a function, or API Gateway itself answers it.
   integration_ids = merge(
     { for route, integration in aws_apigatewayv2_integration.function : route => integration.id },
     { for route, integration in aws_apigatewayv2_integration.reply : route => integration.id },
   )
-  # A frame from a client gets an answer. $connect is answered by the handshake, and after $disconnect no client listens.
+  # Routes whose answer is a frame. The handshake is the answer to $connect, and after $disconnect no client listens.
   answered = setsubtract(concat(keys(var.functions), keys(var.replies)), ["$connect", "$disconnect"])
 }
 
@@ -33,12 +33,12 @@ resource "aws_apigatewayv2_api" "this" {
   lifecycle {
     postcondition {
       condition     = try(split(":", self.execution_arn)[3], var.region) == var.region
-      error_message = "region is ${var.region}, but the provider works in ${try(split(":", self.execution_arn)[3], "another")}: give the module the provider of its region (providers = { aws = aws.… }), or set region to the provider's."
+      error_message = "region is ${var.region}, but the module's provider works in ${try(split(":", self.execution_arn)[3], "another")}. Pass the provider of that region (providers = { aws = aws.… }), or set region to the provider's."
     }
   }
 }
 
-# Its answers are not cached: API Gateway cannot for WebSockets.
+# API Gateway does not cache the answers of authorizers of WebSocket APIs.
 resource "aws_apigatewayv2_authorizer" "this" {
   for_each = { for function in var.authorizer[*] : "$connect" => function }
 
@@ -46,14 +46,14 @@ resource "aws_apigatewayv2_authorizer" "this" {
   name            = each.value
   authorizer_type = "REQUEST"
   authorizer_uri  = local.uris[each.value]
-  # API Gateway refuses a handshake that lacks a source before it calls the function. A token may be in any of three places,
-  # and headers come in each client's own spelling; the stage's variable is always there.
+  # API Gateway refuses a handshake that lacks an identity source without invoking the function. A token may be in any of three
+  # places, and clients spell headers differently; the stage variable is always present.
   identity_sources = ["stageVariables.hub"]
 
   lifecycle {
-    # A route lets go of it before it is deleted, which API Gateway insists on.
+    # API Gateway deletes an authorizer only once no route uses it.
     create_before_destroy = true
-    # For HTTP APIs only; not every implementation of the AWS API leaves it out of what it reports.
+    # They exist for HTTP APIs only, but emulators of AWS report them.
     ignore_changes = [authorizer_payload_format_version, jwt_configuration]
   }
 }
@@ -72,7 +72,7 @@ resource "aws_apigatewayv2_integration" "function" {
   }
 }
 
-# Both templates are chosen by a fixed name, "200", and never by what the frame holds: one that is no JSON is answered too.
+# The fixed key "200" selects both templates, whatever the frame holds, so that frames which are not JSON get an answer as well.
 resource "aws_apigatewayv2_integration" "reply" {
   for_each = var.replies
 
@@ -83,7 +83,7 @@ resource "aws_apigatewayv2_integration" "reply" {
 
   lifecycle {
     create_before_destroy = true
-    # These two never change after creation, and not every implementation of the AWS API reports them as they were given.
+    # They never change after creation, and emulators of AWS report them differently.
     ignore_changes = [integration_method, template_selection_expression]
   }
 }
@@ -99,7 +99,7 @@ resource "aws_apigatewayv2_integration_response" "reply" {
 }
 
 resource "aws_apigatewayv2_route" "this" {
-  # checkov:skip=CKV_AWS_309: with `auth`, $connect asks for a token; the other routes serve sockets that were let in
+  # checkov:skip=CKV_AWS_309: with `auth`, $connect needs a token; the other routes serve sockets that the authorizer admitted
   for_each = local.integration_ids
 
   api_id                              = aws_apigatewayv2_api.this.id
@@ -110,7 +110,7 @@ resource "aws_apigatewayv2_route" "this" {
   route_response_selection_expression = contains(local.answered, each.key) ? "$default" : null
 }
 
-# Without one, no answer reaches the client.
+# Without a route response, API Gateway sends no answer to the client.
 resource "aws_apigatewayv2_route_response" "this" {
   for_each = local.answered
 
@@ -122,10 +122,10 @@ resource "aws_apigatewayv2_route_response" "this" {
 resource "aws_lambda_permission" "this" {
   for_each = var.functions
 
-  # One for each route, since two routes may lead to one function.
+  # Unique for each route, since two routes may invoke one function.
   statement_id = "InvokeFromRoute-${replace(each.key, "/[^a-zA-Z0-9_-]/", "")}"
   action       = "lambda:InvokeFunction"
-  # From the alias: unknown while that is replaced, with which AWS deletes the permission.
+  # From the alias's ARN, which is unknown while the alias is replaced: AWS deletes the permission with it.
   function_name = split(":", var.alias_arns[each.value])[6]
   qualifier     = var.alias
   principal     = "apigateway.amazonaws.com"
@@ -146,8 +146,8 @@ resource "aws_lambda_permission" "authorizer" {
 resource "aws_apigatewayv2_deployment" "this" {
   api_id = aws_apigatewayv2_api.this.id
 
-  # A deployment is a snapshot: it is taken anew when one of these arguments changes, and only then. Whole resources would not
-  # do, since they hold attributes that are unknown at every plan.
+  # A deployment is a snapshot, replaced when one of these arguments changes. Whole resources have attributes that are unknown
+  # at every plan.
   triggers = {
     redeployment = sha256(jsonencode([
       aws_apigatewayv2_api.this.route_selection_expression,
@@ -166,8 +166,8 @@ resource "aws_apigatewayv2_deployment" "this" {
 }
 
 locals {
-  # No query string and no header, the user agent among them: a token may stand in either, and a header is text of the
-  # caller's. Nor any message.
+  # No query string and no header, not even the user agent: either may hold a token, and a header is text of the caller's
+  # choice. No message either.
   access_log_format = jsonencode({ for name, variable in {
     time              = "requestTime"
     request_id        = "requestId"
@@ -196,7 +196,7 @@ resource "aws_cloudwatch_log_group" "access" {
 
 resource "aws_apigatewayv2_stage" "this" {
   # checkov:skip=CKV_AWS_76: a variable (access_logs), because it needs a role that all APIs of the account share
-  # checkov:skip=CKV2_AWS_51: clients are browsers, which show tokens and not certificates
+  # checkov:skip=CKV2_AWS_51: clients are browsers, which present tokens and not certificates
   api_id        = aws_apigatewayv2_api.this.id
   name          = var.stage
   deployment_id = aws_apigatewayv2_deployment.this.id
@@ -214,15 +214,15 @@ resource "aws_apigatewayv2_stage" "this" {
   }
 
   default_route_settings {
-    # Left out, either would be 0 and every connection refused with 429.
+    # Either would default to 0, and API Gateway would refuse every connection with 429.
     throttling_burst_limit   = var.throttling_burst_limit
     throttling_rate_limit    = var.throttling_rate_limit
     detailed_metrics_enabled = var.detailed_metrics
-    # The gateway's own logs would hold query strings and frames: tokens and messages.
+    # Execution logs hold query strings and frames, and so tokens and messages.
     logging_level      = "OFF"
     data_trace_enabled = false
   }
 
-  # A socket that opens before the permissions are there gets a 500.
+  # A handshake before the permissions exist would get a 500.
   depends_on = [aws_lambda_permission.this, aws_lambda_permission.authorizer]
 }

@@ -1,4 +1,4 @@
-# What can be chosen about the API.
+# Routes and settings of the API.
 
 variable "name" {
   description = "Name of the API."
@@ -13,7 +13,7 @@ variable "stage" {
 }
 
 variable "functions" {
-  description = "Names of the functions that answer routes, by route key: text that is known before the functions are."
+  description = "Name of the function that answers each route, by route key. Names are known before the functions exist."
   type        = map(string)
   nullable    = false
 }
@@ -25,25 +25,25 @@ variable "authorizer" {
 }
 
 variable "alias" {
-  description = "Alias through which the functions are called."
+  description = "Alias through which API Gateway invokes the functions."
   type        = string
   nullable    = false
 }
 
 variable "alias_arns" {
-  description = "ARN of that alias of each function, by the function's name: for the permissions alone, which come after the functions."
+  description = "ARN of each function's alias, by the function's name. Only the permissions use it, since they depend on the functions."
   type        = map(string)
   nullable    = false
 }
 
 variable "replies" {
-  description = "The frames that answer the other routes, by route key. API Gateway reads them as Velocity templates, in which $ and # have a meaning."
+  description = "Frame with which API Gateway itself answers each other route, by route key. It is a Velocity template, in which $ and # are special."
   type        = map(string)
   nullable    = false
 }
 
 variable "throttling_burst_limit" {
-  description = "Requests that each route accepts at once."
+  description = "Burst of requests that each route accepts."
   type        = number
   nullable    = false
 }
@@ -55,13 +55,13 @@ variable "throttling_rate_limit" {
 }
 
 variable "detailed_metrics" {
-  description = "Whether CloudWatch counts each route by itself as well."
+  description = "Whether CloudWatch also has metrics for each route."
   type        = bool
   nullable    = false
 }
 
 variable "access_log_retention_days" {
-  description = "Days that the access log is kept, 0 for ever; null writes none."
+  description = "Days for which CloudWatch keeps the access log; 0 keeps it forever, null writes none."
   type        = number
   default     = null
 }

@@ -1,4 +1,4 @@
-# What AWS would answer, as far as ARNs and addresses are made from it.
+# Mocked attributes from which the module makes ARNs and addresses.
 
 mock_resource "aws_apigatewayv2_api" {
   defaults = {
