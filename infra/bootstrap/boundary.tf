@@ -1,10 +1,10 @@
-# The most that a function of a hub can do, whatever permissions its role is given. Who deploys functions also writes their
-# roles: without a boundary that they must set and cannot change, they could give a function all that the account has.
+# The permissions boundary: the most that a function of a hub can do, whatever its role permits. A role that deploys functions
+# also writes their roles. It must set this boundary and cannot change it; otherwise it could give a function any permission.
 
 locals {
   boundary_arns = { for environment, hub in local.hubs : environment => coalesce(var.permissions_boundary, try(aws_iam_policy.boundary[environment].arn, null)) }
 
-  # Only on behalf of a caller of these services, never by a call to KMS itself.
+  # Only through these services, never by a direct call to KMS.
   by_services = { StringLike = { "kms:ViaService" = ["dynamodb.${var.region}.*", "lambda.${var.region}.*"] } }
 }
 
@@ -12,7 +12,7 @@ resource "aws_iam_policy" "boundary" {
   for_each = { for environment, hub in local.hubs : environment => hub if var.permissions_boundary == null }
 
   name        = "${var.name}-boundary-${each.key}-${var.region}"
-  description = "The most that a function of ${each.value} can do."
+  description = "Most that a function of ${each.value} can do."
 
   policy = jsonencode({
     Version = "2012-10-17"
@@ -24,7 +24,7 @@ resource "aws_iam_policy" "boundary" {
           Resource = "${local.arn.dynamodb}:table/${each.value}-*"
         },
         { Effect = "Allow", Action = "lambda:InvokeFunction", Resource = "${local.arn.lambda}:function:${each.value}-*" },
-        # An API is known by an id that AWS chooses: here is no name to go by.
+        # AWS chooses the id of an API, so the ARN has no name to match.
         { Effect = "Allow", Action = "execute-api:ManageConnections", Resource = "${local.arn.execute-api}:*/*/*/@connections/*" },
         { Effect = "Allow", Action = ["logs:CreateLogStream", "logs:PutLogEvents"], Resource = "${local.arn.logs}:log-group:/aws/lambda/${each.value}-*" },
         { Effect = "Allow", Action = ["xray:PutTelemetryRecords", "xray:PutTraceSegments"], Resource = "*" },

@@ -1,4 +1,4 @@
-# An account with one environment: copy it to <account>.tfvars, and run scripts/bootstrap.sh <account>.
+# An account with one environment. Copy this to <account>.tfvars, fill it in, and run scripts/bootstrap.sh <account>.
 
 region       = "eu-west-1"
 environments = ["staging"]

@@ -1,10 +1,10 @@
-# The role under which API Gateway writes access logs: one for a whole account and region, and so no single hub's.
+# The role with which API Gateway writes access logs. An account has one for each region, so it belongs to no single hub.
 
 resource "aws_iam_role" "gateway_logs" {
   count = var.gateway_logs ? 1 : 0
 
   name        = "${var.name}-gateway-logs-${var.region}"
-  description = "Under this, API Gateway writes the logs of every API in this account and region."
+  description = "Assumed by API Gateway to write the logs of every API in this account and region."
 
   permissions_boundary = var.permissions_boundary
 
@@ -18,12 +18,12 @@ resource "aws_iam_role" "gateway_logs" {
   })
 
   lifecycle {
-    # The account's setting would name a role that is gone, and every API's logs would stop.
+    # The account's setting would name a deleted role, and the logs of every API would stop.
     prevent_destroy = true
   }
 }
 
-# AWS's own policy: every API of the account writes under this role, to log groups that are not known here.
+# AWS's managed policy, since every API of the account uses the role, for log groups that are not known here.
 resource "aws_iam_role_policy_attachment" "gateway_logs" {
   count = var.gateway_logs ? 1 : 0
 
@@ -36,7 +36,7 @@ resource "aws_api_gateway_account" "this" {
 
   cloudwatch_role_arn = aws_iam_role.gateway_logs[0].arn
 
-  # API Gateway tests the role's permissions before it accepts it.
+  # API Gateway accepts a role only once it has the permissions.
   depends_on = [aws_iam_role_policy_attachment.gateway_logs]
 
   lifecycle {

@@ -1,5 +1,5 @@
-# Prerequisites of the CI/CD pipeline, applied once for each AWS account and region (scripts/bootstrap.sh): the bucket of the
-# Terraform states, the roles that GitHub's workflows assume without a key, and the boundary of what they may give functions.
+# Prerequisites of the pipeline, applied once for each AWS account and region (scripts/bootstrap.sh): the bucket of the Terraform
+# states, the roles that GitHub's workflows assume without a key, and the permissions boundary of the functions' roles.
 
 data "aws_caller_identity" "current" {}
 
@@ -10,7 +10,7 @@ locals {
   partition = data.aws_partition.current.partition
   hubs      = { for environment in var.environments : environment => "${var.name}-${environment}" }
 
-  # Without account or region in it where the service's ARNs have none.
+  # Prefixes of ARNs, by service. Some have no account or no region.
   arn = merge(
     { for service in ["dynamodb", "events", "execute-api", "kms", "lambda", "logs"] : service => "arn:${local.partition}:${service}:${var.region}:${local.account}" },
     {

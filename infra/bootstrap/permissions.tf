@@ -1,10 +1,10 @@
-# IAM permissions that Terraform needs to read and to write a hub, service by service. HUB stands for the hub's name, the
-# prefix of all it creates, and BOUNDARY for the ARN of its functions' boundary. None of it reads a row, a log line or a
-# message, and none invokes a function.
+# IAM permissions that Terraform needs to read and to write a hub, by service. HUB stands for the hub's name, the prefix of
+# everything it creates, and BOUNDARY for the ARN of its functions' boundary. No permission reads a row, a log line or a message,
+# or invokes a function.
 
 locals {
   functions = ["${local.arn.lambda}:function:HUB-*"]
-  # Roles are shared by all regions, and have theirs in their names.
+  # Roles are global; their names end in the region.
   roles      = ["${local.arn.iam}:role/HUB-*-${var.region}"]
   tables     = ["${local.arn.dynamodb}:table/HUB-*"]
   alarms     = ["${local.arn.alarm}:HUB-*", "${local.arn.dashboard}/HUB-*"]
@@ -20,14 +20,14 @@ locals {
     { resources = local.alarms, actions = ["cloudwatch:GetDashboard", "cloudwatch:ListTagsForResource"] },
     { resources = local.rules, actions = ["events:DescribeRule", "events:ListTagsForResource", "events:ListTargetsByRule"] },
     { resources = [for path in ["apis", "apis/*", "domainnames/*", "tags/*"] : "${local.arn.apigateway}/${path}"], actions = ["apigateway:GET"] },
-    # These know no resource: they list, or they belong to the account as a whole (saved queries, delivery of access logs).
+    # These actions apply to no particular resource: they list, or belong to the account (saved queries, delivery of access logs).
     { resources = ["*"], actions = ["cloudwatch:DescribeAlarms", "logs:DescribeLogGroups", "logs:DescribeQueryDefinitions", "logs:GetLogDelivery", "logs:ListLogDeliveries"] },
   ]
 
   write = [
     { resources = local.functions, actions = ["lambda:AddPermission", "lambda:CreateAlias", "lambda:CreateFunction", "lambda:DeleteAlias", "lambda:DeleteFunction", "lambda:PublishVersion", "lambda:RemovePermission", "lambda:TagResource", "lambda:UntagResource", "lambda:UpdateAlias", "lambda:UpdateFunctionCode", "lambda:UpdateFunctionConfiguration"] },
     { resources = local.roles, actions = ["iam:DeleteRole", "iam:TagRole", "iam:UntagRole", "iam:UpdateAssumeRolePolicy"] },
-    # A role without the boundary can be neither made nor given permissions, and none loses it.
+    # A role without the boundary can be neither created nor given permissions, and no role can lose it.
     { resources = local.roles, actions = ["iam:CreateRole", "iam:DeleteRolePolicy", "iam:PutRolePermissionsBoundary", "iam:PutRolePolicy"], condition = { StringEquals = { "iam:PermissionsBoundary" = "BOUNDARY" } } },
     { resources = local.roles, actions = ["iam:PassRole"], condition = { StringEquals = { "iam:PassedToService" = "lambda.amazonaws.com" } } },
     { resources = local.tables, actions = ["dynamodb:CreateTable", "dynamodb:DeleteTable", "dynamodb:TagResource", "dynamodb:UntagResource", "dynamodb:UpdateContinuousBackups", "dynamodb:UpdateTable", "dynamodb:UpdateTimeToLive"] },
@@ -35,14 +35,14 @@ locals {
     { resources = local.alarms, actions = ["cloudwatch:DeleteAlarms", "cloudwatch:DeleteDashboards", "cloudwatch:PutDashboard", "cloudwatch:PutMetricAlarm", "cloudwatch:TagResource", "cloudwatch:UntagResource"] },
     { resources = local.rules, actions = ["events:DeleteRule", "events:PutRule", "events:PutTargets", "events:RemoveTargets", "events:TagResource", "events:UntagResource"] },
 
-    # An API is known by an id that AWS chooses; its name and the tag of its stage say whose it is.
+    # AWS chooses the id of an API, so these match the API's name and the stage's tag.
     { resources = [local.apis], actions = ["apigateway:POST"], condition = { StringEquals = { "apigateway:Request/ApiName" = "HUB" } } },
     { resources = ["${local.apis}/*"], actions = ["apigateway:DELETE", "apigateway:PATCH"], condition = { StringEquals = { "apigateway:Resource/ApiName" = "HUB" }, StringEqualsIfExists = { "apigateway:Request/ApiName" = "HUB" } } },
     { resources = ["${local.apis}/*/stages"], actions = ["apigateway:POST"], condition = { StringEquals = { "aws:RequestTag/websocket-hub" = "HUB" } } },
     { resources = ["${local.apis}/*/stages/*"], actions = ["apigateway:DELETE", "apigateway:PATCH"], condition = { StringEquals = { "aws:ResourceTag/websocket-hub" = "HUB" } } },
-    # What an API consists of has neither a name nor a tag, which is what `shared_account` is about.
+    # The parts of an API have neither a name nor a tag: the reason for `shared_account`.
     { resources = flatten([for part in ["authorizers", "deployments", "integrations", "routes"] : ["${local.apis}/*/${part}", "${local.apis}/*/${part}/*"]]), actions = ["apigateway:DELETE", "apigateway:PATCH", "apigateway:POST"] },
-    # What is created with tags is tagged by a call of its own, in which AWS need not know the resource's tags.
+    # Creating a resource with tags also authorizes a tagging call, which may lack the resource's own tags.
     { resources = ["${local.arn.apigateway}/tags/*"], actions = ["apigateway:DELETE", "apigateway:POST", "apigateway:PUT"], condition = { StringEqualsIfExists = { "aws:RequestTag/websocket-hub" = "HUB", "aws:ResourceTag/websocket-hub" = "HUB" } } },
 
     { resources = ["*"], actions = ["logs:CreateLogDelivery", "logs:DeleteLogDelivery", "logs:DeleteQueryDefinition", "logs:PutQueryDefinition", "logs:UpdateLogDelivery"] },
@@ -54,7 +54,7 @@ locals {
       resources = flatten([for name in names : [for rest in ["", "/apimappings", "/apimappings/*"] : "${local.arn.apigateway}/domainnames/${name}${rest}"]])
       actions   = ["apigateway:DELETE", "apigateway:PATCH", "apigateway:POST"]
     },
-    # With an account's first domain, API Gateway makes a role of its own.
+    # For an account's first domain, API Gateway creates its service-linked role.
     {
       resources = ["${local.arn.iam}:role/aws-service-role/ops.apigateway.amazonaws.com/AWSServiceRoleForAPIGateway"]
       actions   = ["iam:CreateServiceLinkedRole"]

@@ -1,4 +1,4 @@
-# The one provider; credentials, an administrator's, come from the environment.
+# The AWS provider. It takes an administrator's credentials from the environment.
 
 provider "aws" {
   region = var.region

@@ -1,21 +1,21 @@
-# The roles of the workflows: one that plans, and one that deploys for each environment.
+# The roles of the workflows: one to plan, and for each environment one to deploy.
 
 locals {
   issuer       = "token.actions.githubusercontent.com"
   provider_arn = coalesce(var.oidc_provider_arn, one(aws_iam_openid_connect_provider.github[*].arn))
 
-  # A job's token says in its subject where the job runs: for a pull request, on a branch, or in an environment, which GitHub
-  # admits it to only after that environment's own rules, such as an approval, are met.
+  # The subject of a job's token names where the job runs: for a pull request, on a branch, or in an environment. GitHub admits a
+  # job to an environment only after that environment's rules, such as an approval, are met.
   contexts = merge(
     { plan = ["pull_request", "ref:refs/heads/main"] },
     { for environment in var.environments : environment => ["environment:${environment}"] },
   )
 
-  # The ids are in the subjects of repositories that were made, renamed or moved since 2026-07-15, and in no older one's.
+  # Repositories that were created, renamed or transferred since 2026-07-15 have the ids in their subjects; older ones do not.
   owner_and_name = split("/", var.repository)
   repositories   = [var.repository, "${local.owner_and_name[0]}@${var.owner_id}/${local.owner_and_name[1]}@${var.repository_id}"]
 
-  trust = { for who, contexts in local.contexts : who => jsonencode({
+  trust = { for role, contexts in local.contexts : role => jsonencode({
     Version = "2012-10-17"
     Statement = [{
       Effect    = "Allow"
@@ -26,9 +26,9 @@ locals {
           "${local.issuer}:aud" = "sts.amazonaws.com"
           "${local.issuer}:sub" = [for pair in setproduct(local.repositories, contexts) : "repo:${pair[0]}:${pair[1]}"]
         },
-        # A name can be given up and taken by somebody else; an id cannot.
+        # Another owner can take over a name that was given up, but not an id.
         { for claim, value in { repository_id = var.repository_id } : "${local.issuer}:${claim}" => value if var.github_claims },
-        { for claim, value in { ref = "refs/heads/main" } : "${local.issuer}:${claim}" => value if var.github_claims && who != "plan" },
+        { for claim, value in { ref = "refs/heads/main" } : "${local.issuer}:${claim}" => value if var.github_claims && role != "plan" },
       ) }
     }]
   }) }
@@ -43,7 +43,7 @@ resource "aws_iam_openid_connect_provider" "github" {
 
 resource "aws_iam_role" "plan" {
   name                 = "${var.name}-plan-${var.region}"
-  description          = "Assumed by workflows of ${var.repository} to plan: reads the hubs' configuration, and nothing in their tables or logs."
+  description          = "Assumed by workflows of ${var.repository} to plan. Reads the configuration of the hubs, but not their tables or logs."
   assume_role_policy   = local.trust["plan"]
   permissions_boundary = var.permissions_boundary
 }
@@ -78,7 +78,7 @@ resource "aws_iam_role" "deploy" {
   for_each = local.hubs
 
   name                 = "${var.name}-deploy-${each.key}-${var.region}"
-  description          = "Assumed by the environment ${each.key} of ${var.repository} to deploy ${each.value}."
+  description          = "Assumed by workflows of ${var.repository} in the environment ${each.key} to deploy ${each.value}."
   assume_role_policy   = local.trust[each.key]
   permissions_boundary = var.permissions_boundary
 }

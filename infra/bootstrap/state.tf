@@ -1,12 +1,12 @@
-# The bucket of the Terraform states: one for each environment, and this configuration's own.
+# The bucket of the Terraform states: one state for each environment, and one for this configuration.
 
 resource "aws_s3_bucket" "state" {
-  # checkov:skip=CKV_AWS_18: who reads the state is in CloudTrail; a second bucket for logs would want the same care again
-  # checkov:skip=CKV_AWS_144: a lost region is answered by deploying to another; the hub keeps nothing worth copying
+  # checkov:skip=CKV_AWS_18: CloudTrail records access to the state; a bucket for logs would need the same protection again
+  # checkov:skip=CKV_AWS_144: after the loss of a region the hub is deployed to another; it keeps nothing worth copying
   # checkov:skip=CKV_AWS_145: encrypted with the key that AWS manages; the state holds names and no secret
-  # checkov:skip=CKV2_AWS_62: nothing waits for a state to change
+  # checkov:skip=CKV2_AWS_62: no program waits for a state to change
 
-  # No `force_destroy`: AWS refuses to delete it while it holds a state.
+  # Without `force_destroy`, AWS refuses to delete the bucket while it holds a state.
   bucket = "${var.name}-state-${local.account}-${var.region}"
 }
 

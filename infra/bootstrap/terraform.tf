@@ -1,4 +1,4 @@
-# What Terraform and which provider this configuration works with, and where its own state is.
+# Versions of Terraform and of the AWS provider, and the place of this configuration's own state.
 
 terraform {
   required_version = ">= 1.11"
@@ -10,7 +10,8 @@ terraform {
     }
   }
 
-  # In the bucket that it makes: scripts/bootstrap.sh moves it there, and writes <account>.s3.tfbackend with the rest.
+  # In the bucket that this configuration creates: scripts/bootstrap.sh moves it there, and writes the rest to
+  # <account>.s3.tfbackend.
   backend "s3" {
     key          = "bootstrap/terraform.tfstate"
     encrypt      = true

@@ -1,4 +1,4 @@
-# Who may assume which role, and how far each reaches. In a partition that is not the usual one, so that nothing assumes it.
+# Trust and permissions of the roles. In another partition than aws, so that no policy depends on the usual one.
 
 mock_provider "aws" {
   override_during = plan
@@ -37,26 +37,26 @@ run "trust" {
 
   assert {
     condition = {
-      for who, role in merge({ plan = aws_iam_role.plan }, aws_iam_role.deploy) :
-      who => toset(jsondecode(role.assume_role_policy).Statement[0].Condition.StringEquals["token.actions.githubusercontent.com:sub"])
+      for name, role in merge({ plan = aws_iam_role.plan }, aws_iam_role.deploy) :
+      name => toset(jsondecode(role.assume_role_policy).Statement[0].Condition.StringEquals["token.actions.githubusercontent.com:sub"])
       } == {
       plan       = toset(["repo:example/hub:pull_request", "repo:example/hub:ref:refs/heads/main", "repo:example@111/hub@222:pull_request", "repo:example@111/hub@222:ref:refs/heads/main"])
       prod       = toset(["repo:example/hub:environment:prod", "repo:example@111/hub@222:environment:prod"])
       production = toset(["repo:example/hub:environment:production", "repo:example@111/hub@222:environment:production"])
     }
-    error_message = "a role may be assumed from elsewhere than its own environment, a pull request or main, or not by both forms of the subject"
+    error_message = "the trusted subjects are not exactly both forms for the role's environment, or for pull requests and main"
   }
 
   assert {
     condition = {
-      for who, role in merge({ plan = aws_iam_role.plan }, aws_iam_role.deploy) :
-      who => { for key, value in jsondecode(role.assume_role_policy).Statement[0].Condition.StringEquals : key => value if !endswith(key, ":sub") }
+      for name, role in merge({ plan = aws_iam_role.plan }, aws_iam_role.deploy) :
+      name => { for key, value in jsondecode(role.assume_role_policy).Statement[0].Condition.StringEquals : key => value if !endswith(key, ":sub") }
       } == {
       plan       = { "token.actions.githubusercontent.com:aud" = "sts.amazonaws.com", "token.actions.githubusercontent.com:repository_id" = "222" }
       prod       = { "token.actions.githubusercontent.com:aud" = "sts.amazonaws.com", "token.actions.githubusercontent.com:repository_id" = "222", "token.actions.githubusercontent.com:ref" = "refs/heads/main" }
       production = { "token.actions.githubusercontent.com:aud" = "sts.amazonaws.com", "token.actions.githubusercontent.com:repository_id" = "222", "token.actions.githubusercontent.com:ref" = "refs/heads/main" }
     }
-    error_message = "a token for something else than AWS, of another repository or of another branch is enough"
+    error_message = "the trust accepts a token for another audience, repository or branch"
   }
 
   assert {
@@ -65,7 +65,7 @@ run "trust" {
       jsondecode(role.assume_role_policy).Statement[0].Action == "sts:AssumeRoleWithWebIdentity",
       jsondecode(role.assume_role_policy).Statement[0].Principal == { Federated = "arn:aws-us-gov:iam::123456789012:oidc-provider/token.actions.githubusercontent.com" },
     ])])
-    error_message = "a role may be assumed without a token of GitHub's"
+    error_message = "the trust accepts another caller than GitHub's provider"
   }
 }
 
@@ -80,7 +80,7 @@ run "sts_without_githubs_claims" {
     condition = alltrue([for role in concat([aws_iam_role.plan], values(aws_iam_role.deploy)) :
       toset(keys(jsondecode(role.assume_role_policy).Statement[0].Condition.StringEquals)) == toset(["token.actions.githubusercontent.com:aud", "token.actions.githubusercontent.com:sub"])
     ])
-    error_message = "a condition on a claim that STS does not know refuses everybody"
+    error_message = "a condition uses a claim although github_claims is off"
   }
 }
 
@@ -98,7 +98,7 @@ run "partition" {
       [aws_iam_role_policy.plan.policy, aws_iam_role_policy_attachment.gateway_logs[0].policy_arn],
       values(aws_iam_role_policy.deploy)[*].policy, values(aws_iam_policy.boundary)[*].policy,
     )), "arn:aws:")
-    error_message = "an ARN is of another partition"
+    error_message = "an ARN has another partition"
   }
 }
 
@@ -115,7 +115,7 @@ run "longest_names" {
   }
 
   assert {
-    # IAM's limits, white space not counted: all inline policies of one role together, and a managed policy.
+    # IAM's limits without white space: all inline policies of one role together, and one managed policy.
     condition = alltrue(concat(
       [for policy in concat([aws_iam_role_policy.plan.policy], values(aws_iam_role_policy.deploy)[*].policy) : length(policy) <= 10240],
       [for policy in values(aws_iam_policy.boundary)[*].policy : length(policy) <= 6144],
@@ -140,7 +140,7 @@ run "plan_only_reads" {
     condition = alltrue([for action in flatten([for statement in jsondecode(aws_iam_role_policy.plan.policy).Statement : statement.Action]) :
       can(regex("^[a-z0-9]+:(Get|List|Describe)|^apigateway:GET$|^kms:Decrypt$", action))
     ])
-    error_message = "the role of plans may change something"
+    error_message = "the plan role may change something"
   }
 
   assert {
@@ -148,15 +148,15 @@ run "plan_only_reads" {
       flatten([for statement in jsondecode(aws_iam_role_policy.plan.policy).Statement : statement.Action]),
       ["dynamodb:GetItem", "logs:GetLogEvents", "logs:GetQueryResults"],
     )) == 0
-    error_message = "the role of plans may read what the hub holds"
+    error_message = "the plan role may read rows, messages or logs"
   }
 
   assert {
-    # Not bootstrap's own.
+    # Not the state of bootstrap.
     condition = toset(one([for statement in jsondecode(aws_iam_role_policy.plan.policy).Statement : statement.Resource if contains(flatten([statement.Action]), "s3:GetObject")])) == toset([
       "arn:aws-us-gov:s3:::state/prod/*", "arn:aws-us-gov:s3:::state/production/*",
     ])
-    error_message = "the role of plans reads other states than the hubs'"
+    error_message = "the plan role reads states other than the hubs'"
   }
 }
 
@@ -169,7 +169,7 @@ run "deploy_keeps_to_its_hub" {
   }
 
   assert {
-    # What has a name is named with the whole of the hub's, and so is not production's.
+    # Every ARN with a name has the hub's whole name, and so is not production's.
     condition = alltrue([for statement in jsondecode(aws_iam_role_policy.deploy["prod"].policy).Statement : alltrue([
       for resource in flatten([statement.Resource]) : anytrue([
         can(regex("[:/]websocket-hub-prod-\\*(-us-gov-west-1)?$|:/aws/apigateway/websocket-hub-prod(:\\*)?$", resource)),
@@ -177,7 +177,7 @@ run "deploy_keeps_to_its_hub" {
         resource == "*",
       ])
     ])])
-    error_message = "a deploy of prod reaches beyond its own hub and its own state"
+    error_message = "the deploy role of prod reaches beyond its own hub and state"
   }
 
   assert {
@@ -188,12 +188,12 @@ run "deploy_keeps_to_its_hub" {
   }
 
   assert {
-    # Whose an API, a stage or a domain is, is told by name or tag.
+    # APIs, stages and domains are matched by name or tag.
     condition = alltrue(flatten([for statement in jsondecode(aws_iam_role_policy.deploy["prod"].policy).Statement : [for resource in flatten([statement.Resource]) :
       strcontains(jsonencode(try(statement.Condition, null)), "\"websocket-hub-prod\"") || can(regex("/(authorizers|deployments|integrations|routes)(/\\*)?$|/domainnames/chat\\.example\\.com(/apimappings(/\\*)?)?$", resource))
       if strcontains(resource, ":apigateway:") && flatten([statement.Action]) != ["apigateway:GET"]
     ]]))
-    error_message = "a deploy of prod may change an API, a stage or a domain that is not its own"
+    error_message = "the deploy role of prod may change an API, a stage or a domain of another hub"
   }
 
   assert {
@@ -201,26 +201,26 @@ run "deploy_keeps_to_its_hub" {
       try(statement.Condition.StringEquals["iam:PermissionsBoundary"], "") == "arn:aws-us-gov:iam::123456789012:policy/boundary"
       if contains(["iam:CreateRole", "iam:PutRolePolicy", "iam:DeleteRolePolicy", "iam:PutRolePermissionsBoundary"], action)
     ]]))
-    error_message = "a role may be made, or given permissions, without the boundary"
+    error_message = "a deploy role may create a role, or give it permissions, without the boundary"
   }
 
   assert {
     condition = length([for action in flatten([for statement in jsondecode(aws_iam_role_policy.deploy["prod"].policy).Statement : statement.Action]) : action
       if can(regex("^iam:(Attach|DeleteRolePermissionsBoundary|.*Policy(Version)?$)", action)) && !contains(["iam:PutRolePolicy", "iam:DeleteRolePolicy", "iam:GetRolePolicy", "iam:UpdateAssumeRolePolicy"], action)
     ]) == 0
-    error_message = "a deploy may change a boundary, or take it away"
+    error_message = "a deploy role may change or remove a boundary"
   }
 
   assert {
     condition = alltrue([for statement in jsondecode(aws_iam_role_policy.deploy["prod"].policy).Statement :
       try(statement.Condition.StringEquals["iam:PassedToService"], "") == "lambda.amazonaws.com" if contains(flatten([statement.Action]), "iam:PassRole")
     ])
-    error_message = "a role may be handed to something else than Lambda"
+    error_message = "a deploy role may pass a role to another service than Lambda"
   }
 
   assert {
     condition     = !can(regex("lambda:InvokeFunction|\"[a-z0-9]+:\\*\"", aws_iam_role_policy.deploy["prod"].policy))
-    error_message = "a deploy may invoke functions, or do all that a service knows"
+    error_message = "a deploy role may invoke functions, or has all actions of a service"
   }
 
   assert {
@@ -237,14 +237,14 @@ run "boundary" {
       for resource in flatten([statement.Resource]) :
       can(regex("[:/]websocket-hub-prod-\\*$", resource)) || can(regex("^(xray|execute-api):", flatten([statement.Action])[0]))
     ])])
-    error_message = "a function of prod may reach what is not its hub's"
+    error_message = "the boundary of prod reaches beyond its hub"
   }
 
   assert {
     condition = toset([for action in flatten([for statement in jsondecode(aws_iam_policy.boundary["prod"].policy).Statement : statement.Action]) : split(":", action)[0]]) == toset([
       "dynamodb", "execute-api", "lambda", "logs", "xray",
     ])
-    error_message = "a function may use other services than those the hub is made of"
+    error_message = "the boundary allows other services than those of the hub"
   }
 }
 
@@ -261,7 +261,7 @@ run "boundary_of_the_account" {
       length(aws_iam_policy.boundary) == 0 && output.permissions_boundary_arns["prod"] == var.permissions_boundary &&
       alltrue([for role in concat([aws_iam_role.plan], values(aws_iam_role.deploy), aws_iam_role.gateway_logs) : role.permissions_boundary == var.permissions_boundary])
     )
-    error_message = "a role is made without the boundary that the account requires"
+    error_message = "a role lacks the boundary that the account requires"
   }
 }
 
@@ -282,11 +282,11 @@ run "state_is_kept" {
         Condition = { Bool = { "aws:SecureTransport" = "false" } }
       }
     )
-    error_message = "a state could be lost, be public, or travel in the clear"
+    error_message = "the state bucket lacks versions, privacy or TLS"
   }
 }
 
-run "provider_there_already" {
+run "existing_oidc_provider" {
   command = plan
 
   variables {
@@ -295,7 +295,7 @@ run "provider_there_already" {
 
   assert {
     condition     = length(aws_iam_openid_connect_provider.github) == 0
-    error_message = "an account can have one provider for GitHub only"
+    error_message = "a second OIDC provider would be created for GitHub"
   }
 }
 
@@ -320,7 +320,7 @@ run "malformed" {
   ]
 }
 
-run "domains_that_are_none" {
+run "malformed_domains" {
   command = plan
 
   variables {
@@ -330,7 +330,7 @@ run "domains_that_are_none" {
   expect_failures = [var.custom_domains]
 }
 
-run "domains_of_no_environment" {
+run "domains_of_an_unknown_environment" {
   command = plan
 
   variables {
@@ -340,7 +340,7 @@ run "domains_of_no_environment" {
   expect_failures = [var.custom_domains]
 }
 
-run "names_of_something_else" {
+run "reserved_environment_names" {
   command = plan
 
   variables {
@@ -350,7 +350,7 @@ run "names_of_something_else" {
   expect_failures = [var.environments]
 }
 
-run "account_that_is_shared_unawares" {
+run "second_environment_without_shared_account" {
   command = plan
 
   variables {
@@ -360,7 +360,7 @@ run "account_that_is_shared_unawares" {
   expect_failures = [var.environments]
 }
 
-run "role_for_the_gateways_logs" {
+run "role_for_gateway_logs" {
   command = plan
 
   variables {
@@ -369,20 +369,20 @@ run "role_for_the_gateways_logs" {
 
   assert {
     condition     = aws_api_gateway_account.this[0].cloudwatch_role_arn == aws_iam_role.gateway_logs[0].arn
-    error_message = "API Gateway does not write under the role"
+    error_message = "the account's setting does not name the role"
   }
 
   assert {
     condition     = aws_iam_role_policy_attachment.gateway_logs[0].policy_arn == "arn:aws-us-gov:iam::aws:policy/service-role/AmazonAPIGatewayPushToCloudWatchLogs" && jsondecode(aws_iam_role.gateway_logs[0].assume_role_policy).Statement[0].Principal == { Service = "apigateway.amazonaws.com" }
-    error_message = "API Gateway may not write logs, or something else may assume its role"
+    error_message = "API Gateway may not write logs, or another service may assume its role"
   }
 }
 
-run "role_of_another_stack" {
+run "no_role_for_gateway_logs" {
   command = plan
 
   assert {
     condition     = length(aws_iam_role.gateway_logs) == 0 && length(aws_api_gateway_account.this) == 0
-    error_message = "the account's role is set although another stack has set it"
+    error_message = "the account's setting changes although gateway_logs is off"
   }
 }
