@@ -58,7 +58,7 @@ const keysOf = ({ payload }) => [...options(payload, { all: true }).filter((opti
 const messageNamed = (name) => messages.find((message) => message.name === name);
 
 test("the frames that the README and the first steps show are in the document", () => {
-  for (const page of ["README.md"]) {
+  for (const page of ["README.md", "docs/getting-started.md"]) {
     const shown = [...read(page).matchAll(/^([<>]) (\{.*\})$/gm)];
     assert.ok(shown.length >= 3, page);
     for (const [, sign, text] of shown) {
