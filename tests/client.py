@@ -1,6 +1,6 @@
-"""Holds scripts/local.sh client to what it promises of its input, its output and its end.
+"""Checks of scripts/local.sh client: its input, its output and its exit codes.
 
-invoke.py asks this of a stack without --auth, and explain.py the last part of one with it.
+invoke.py runs them on a stack without --auth, explain.py the last one on a stack with it.
 """
 
 import http
@@ -58,8 +58,8 @@ def piped(url: str, text: str, *arguments: str) -> tuple:
 
 def in_a_terminal(url: str, last: bytes) -> tuple:
     ours, terminal = pty.openpty()
-    # In a session of its own the terminal is the client's, so that Ctrl-C reaches it.
-    # What runs in the background of a script ignores Ctrl-C, and hands that down.
+    # The terminal has to control the client's session, or Ctrl-C would not reach it. A script's background jobs ignore SIGINT,
+    # and so would the client.
     attach = (
         "import fcntl, os, signal, sys, termios; signal.signal(signal.SIGINT, signal.SIG_DFL);"
         "fcntl.ioctl(0, termios.TIOCSCTTY, 0); os.execv(sys.argv[1], sys.argv[1:])"
@@ -95,7 +95,7 @@ def check_against_a_scripted_hub() -> None:
     assert piped(hub.address, "one", "--room", "r-1", "--room", "r-2")[0] == 0
     code, out, err = piped(hub.address, "two", "--room", "refused")
     assert (code, out, err) == (1, f"{REFUSED}\n", "cannot subscribe to refused: no\n"), (code, out, err)
-    assert hub.frames.pop() != "two", "what is typed waits for the rooms"
+    assert hub.frames.pop() != "two", "input is sent before the subscription is answered"
     assert hub.frames[2:] == ['{"action":"subscribe","sessions":["r-1","r-2"],"id":"rooms"}', "one"], hub.frames
     for address, text, said in (
         (hub.address, "close\n", "the connection has ended: "),
@@ -115,7 +115,7 @@ def check_on_the_stack() -> None:
     client = subprocess.Popen(
         [f"{SCRIPTS}/local.sh", "client", session, "--room", room], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8",
     )
-    # The answer is there while the input is still open.
+    # The answer comes while the input is still open.
     subscribed = json.loads(client.stdout.readline())
     assert [subscribed["type"], *(place["session"] for place in subscribed["sessions"])] == ["subscribed", room], subscribed
     client.stdin.write('{"action":"ping"}\n')

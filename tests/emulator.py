@@ -1,6 +1,6 @@
-"""Holds scripts/lib/emulator.py to what it promises Terraform, that a request which comes again gets the first answer,
-clients, that a socket's frames are handled at once or in the order that a test has chosen, and functions, that reserved
-concurrency bounds what is invoked by an alias.
+"""Checks of what scripts/lib/emulator.py adds to MiniStack. A repeated request gets the first answer, as Terraform needs. A
+socket's frames are handled at once, or in the order that a test chooses. Reserved concurrency also limits invocations through an
+alias.
 
     emulator.py      (in the environment of scripts/local.sh env)
 """
@@ -41,15 +41,15 @@ def outcome(user_agent: str, invocation: str, call: str, **arguments: object) ->
 terraform = "APN/1.0 HashiCorp/1.0 Terraform/1.11.4"
 assert outcome(terraform, "one", "create_table", **TABLE) == NAME
 assert outcome(terraform, "one", "create_table", **TABLE) == NAME, "a repeated request meets its own first attempt"
-assert outcome(terraform, "two", "create_table", **TABLE) == "ResourceInUseException", "another request is taken for a repeated one"
-assert outcome("another", "one", "create_table", **TABLE) == "ResourceInUseException", "the emulator is kinder than AWS to everybody"
-# What has failed is tried again.
+assert outcome(terraform, "two", "create_table", **TABLE) == "ResourceInUseException", "another request counts as a repeated one"
+assert outcome("another", "one", "create_table", **TABLE) == "ResourceInUseException", "clients other than Terraform get the first answer again"
+# A request that failed is carried out again.
 assert outcome(terraform, "three", "delete_table", TableName=f"{NAME}-none") == "ResourceNotFoundException"
 assert outcome(terraform, "three", "delete_table", TableName=NAME) == NAME, "a failure is repeated instead of the request"
 
 
 async def answers(order: str, *frames: dict) -> list[str]:
-    """What comes back for frames that are sent one straight after the other, by type."""
+    """The types of the answers to frames that are sent without a pause."""
     async with connect(f"{os.environ['HUB_URL']}?session_id=order-{NAME}{order}") as socket:
         for frame in frames:
             await socket.send(json.dumps(frame))
@@ -77,7 +77,7 @@ def invoked() -> str:
         return error.response["Reason"]
 
 
-assert invoked() == "Unhandled", "deliver took what is no chunk"
+assert invoked() == "Unhandled", "deliver accepted an event that is no chunk"
 lambdas.put_function_concurrency(FunctionName=function, ReservedConcurrentExecutions=0)
 try:
     assert invoked() == "ReservedFunctionConcurrentInvocationLimitExceeded", "an alias leads past the function's reserved concurrency"

@@ -1,5 +1,5 @@
-"""Has scripts/explain-token.sh ask the local stack's authorizer: its answer, its words, its exit code, and that neither holds
-the token. Then scripts/local.sh client, which brings a token of its own.
+"""Checks of scripts/explain-token.sh on the local stack: answers, texts, exit codes, and that no output contains the token. Then
+of scripts/local.sh client with a token of its own.
 
     explain.py      (in the environment of scripts/local.sh env, of a stack that is up with --auth)
 """

@@ -1,5 +1,5 @@
-"""Has scripts/invoke-local.sh run the stack's functions: what it prints, when it fails, and that each function has its
-own role's permissions and no others. Then scripts/local.sh client, as client.py says.
+"""Checks of scripts/invoke-local.sh on the local stack: its output, its failures, and that each function has its own role's
+permissions and no others. Then of scripts/local.sh client.
 
     invoke.py      (in the environment of scripts/local.sh env, without --auth)
 """

@@ -1,5 +1,5 @@
-"""Holds the permissions of the pipeline's roles against what Terraform asks for, and against what nobody may; and those of
-the functions' roles against what each does with the tables, the sockets and each other.
+"""Compares the permissions of the pipeline's roles with the calls that Terraform made, tries what no role may do, and lists what
+each function may do with tables, sockets and other functions.
 
     permissions.py compare CALLS ROLE...    the calls that the local stack recorded, against the roles' policies, both ways
     permissions.py trespass HUB BUCKET      with the role of another environment: nothing of this hub can be touched
@@ -7,7 +7,6 @@ the functions' roles against what each does with the tables, the sockets and eac
     permissions.py boundary HUB BOUNDARY    with the hub's own role: no role escapes its boundary
     permissions.py bounded HUB BOUNDARY OTHER  as an administrator: what a function that may do all may do within it
     permissions.py functions HUB            as each function of a hub with history and subscriptions: what it may do, and no more
-    permissions.py test                     compares made-up calls and policies
 """
 
 import functools
@@ -20,7 +19,7 @@ from typing import Callable
 import botocore.session
 from botocore.exceptions import ClientError
 
-# What is granted and was not called, and why. Whatever else is granted must be called, and what is called is no longer listed.
+# Permissions that are granted although no call used them, with the reason. Every other one must have been used.
 NOT_CALLED = {
     "apigateway:PUT": "AWS may check the tags that come with a creation as this",
     "iam:ListRoleTags": "this version of the provider reads them with the role; another may not",
@@ -31,7 +30,7 @@ NOT_CALLED = {
     **{f"logs:{verb}LogDelivery": "with access_logs, AWS checks it when the stage is changed" for verb in ("Create", "Delete", "Get", "Update")},
     "logs:ListLogDeliveries": "with access_logs, AWS checks it when the stage is changed",
 }
-# What AWS allows everybody.
+# AWS allows this to every caller.
 ALWAYS = "sts:GetCallerIdentity"
 CANNOT_SHOW = """What this cannot show: permissions that AWS checks on the way (PassRole, tags that come with a creation, log delivery, KMS),
 conditions whose keys the local stack fills in by itself, and what another version of the provider would call."""
@@ -66,7 +65,7 @@ def compare(calls: list[dict], granted: dict[str, list[dict]], not_called: dict[
             if not any(matches(call, statement) for statement in granted[call["role"]]):
                 wrong.append(f"{call['role']} was allowed {call['action']} on {call['resource']}, which its policy does not say")
     actions = {action for statements in granted.values() for statement in statements for action in listed(statement["Action"])}
-    wrong += [f"{action} is granted, and Terraform never called it: take it away, or say why not" for action in sorted(actions - called - {*not_called})]
+    wrong += [f"{action} is granted, and Terraform never called it: remove it, or add it to NOT_CALLED with a reason" for action in sorted(actions - called - {*not_called})]
     wrong += [f"{action} is listed as not called, and was called" for action in sorted(called & {*not_called})]
     wrong += [f"{action} is listed as not called, and is not granted" for action in sorted({*not_called} - actions)]
     return wrong
@@ -84,27 +83,8 @@ def compare_recorded(path: str, *roles: str) -> None:
         sys.exit("\n".join(wrong))
 
 
-def test() -> None:
-    def call(action: str, resource: str) -> dict:
-        return {"role": "r", "action": action, "resource": resource, "allowed": True}
-
-    granted = {"r": [{"Action": ["a:One", "a:Two"], "Resource": "arn:x-*"}]}
-    one, two = call("a:One", "arn:x-1"), call("a:Two", "arn:x-2")
-    assert compare([one, two], granted, {}) == []
-    assert compare([one], granted, {"a:Two": "why"}) == []
-    assert compare([one, two, {**call("a:Three", "arn:y"), "allowed": False}, {**call("a:Three", "arn:y"), "role": "s"}], granted, {}) == []
-    for calls, reasons, word in [
-        ([one], {}, "a:Two is granted"),
-        ([one, two, call("a:Two", "arn:y")], {}, "was allowed a:Two on arn:y"),
-        ([one, two], {"a:Two": "why"}, "a:Two is listed as not called, and was called"),
-        ([one, two], {"a:Four": "why"}, "a:Four is listed as not called, and is not granted"),
-    ]:
-        wrong = compare(calls, granted, reasons)
-        assert len(wrong) == 1 and word in wrong[0], wrong
-
-
 def refused(calls: dict[str, Callable]) -> None:
-    """Each call must be refused for want of a permission, and for no other reason."""
+    """Each call must be refused because a permission is missing."""
     for what, call in calls.items():
         try:
             call()
@@ -292,7 +272,7 @@ def may(call: Callable) -> bool:
         call()
     except ClientError as error:
         denied = error.response["ResponseMetadata"]["HTTPStatusCode"] == 403 or error.response["Error"]["Code"] == "AccessDeniedException"
-        # No item is there that could be changed, and no socket.
+        # The calls that are allowed find no item to change, and no socket.
         if not denied and error.response["Error"]["Code"] not in ("ConditionalCheckFailedException", "GoneException"):
             raise
         return not denied
@@ -313,7 +293,7 @@ def allowed(session: botocore.session.Session, hub: str) -> dict[str, set[str]]:
                 "close": lambda: sockets.delete_connection(**socket),
             }.items() if may(call)
         },
-        # By its ARN, as the functions do.
+        # By the ARN, which the functions use too.
         "functions": {name for function in MAY for name in (function, f"{function}:live") if may(lambda: invoke(FunctionName=arn + name))},
     }  # fmt: skip
     for table, kinds in KEYS.items():
@@ -340,7 +320,7 @@ def allowed(session: botocore.session.Session, hub: str) -> dict[str, set[str]]:
 
 
 def functions(hub: str) -> None:
-    """Lambda alone may assume a function's role, so a copy of it is tried."""
+    """Only Lambda may assume a function's role, so this assumes a copy of it."""
     iam, region = new("iam"), new("lambda").meta.region_name
     copy = f"{hub}-copy-{region}"
     for function, expected in MAY.items():
@@ -354,8 +334,8 @@ def functions(hub: str) -> None:
             iam.delete_role(RoleName=copy)
         if found != expected:
             sys.exit(f"{function} may {found}, and should {expected}")
-    print(f"{len(MAY)} functions may do with tables, sockets and functions what they should, and nothing else", file=sys.stderr)
+    print(f"{len(MAY)} functions have exactly the permissions that they should have", file=sys.stderr)
 
 
 if __name__ == "__main__":
-    {"compare": compare_recorded, "trespass": trespass, "write": write, "boundary": boundary, "bounded": bounded, "functions": functions, "test": test}[sys.argv[1]](*sys.argv[2:])
+    {"compare": compare_recorded, "trespass": trespass, "write": write, "boundary": boundary, "bounded": bounded, "functions": functions}[sys.argv[1]](*sys.argv[2:])

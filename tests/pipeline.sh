@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Plays the delivery pipeline on the local stack, with IAM enforced: prepares the account, makes environments, deploys as
-# their roles with the state in the bucket, plans from another checkout and applies that plan, redeploys and rolls back under
-# traffic, removes, and sees refused what nothing may do.
+# Plays the delivery pipeline on the local stack, with IAM enforced. An administrator prepares the account and makes two
+# environments. Their roles deploy with the state in the bucket, plan in one checkout and apply in another, redeploy and roll back
+# under traffic, remove the hubs, and are refused whatever they may not do.
 #
 #   tests/pipeline.sh <folder of built functions>      (in the environment of scripts/local.sh env)
 #
@@ -9,6 +9,8 @@
 
 # shellcheck source=scripts/lib/common.sh
 . "$(dirname "${BASH_SOURCE[0]}")/../scripts/lib/common.sh"
+# shellcheck source=scripts/lib/test/provider.sh
+. "$ROOT/scripts/lib/test/provider.sh"
 
 artifacts=${1:?name the folder of built functions}
 [[ ${AWS_ENDPOINT_URL:-} == http://127.0.0.1:* ]] || die "this is for the local stack: eval \"\$(scripts/local.sh env)\" first"
@@ -21,14 +23,33 @@ tidy() {
 }
 on_exit tidy
 terraform_setup "$work"
-# The S3 backend assumes a role elsewhere than at AWS_ENDPOINT_URL, and asks for buckets as host names, which 127.0.0.1 has
-# none of.
+# Without these, the S3 backend would assume its role at AWS, and take the bucket's name for a host name below 127.0.0.1.
 export AWS_ENDPOINT_URL_STS=$AWS_ENDPOINT_URL
 export TF_CLI_ARGS_init=-backend-config=use_path_style=true
 
 mkdir "$work/one"
 copy_tree "$work/one" .
 ln -s "$VENV" "$work/one/.venv"
+
+# logged TEXT: the last command wrote that to the log.
+logged() { grep -qF -- "$1" "$work/log" || { cat "$work/log" >&2 && die "the log above does not say: $1"; }; }
+
+# works COMMAND...: it succeeds. Its output is in out, what it said meanwhile in log.
+works() { "$@" >"$work/out" 2>"$work/log" || { cat "$work/log" >&2 && die "$* failed: see above"; }; }
+
+# fails TEXT COMMAND...: it fails with that text.
+fails() {
+  ! "${@:2}" >"$work/log" 2>&1 || die "${*:2} did not fail"
+  logged "$1"
+}
+
+# aws SERVICE CALL ARGUMENTS: a call as the administrator, with its arguments in JSON.
+aws() {
+  "$PY" -c '
+import botocore.session, json, sys
+service, call, arguments = sys.argv[1:]
+getattr(botocore.session.get_session().create_client(service), call)(**json.loads(arguments))' "$@"
+}
 
 # become ROLE: from here on, this shell acts as that role, with the token that `as` wrote. It starts as the administrator.
 become() {
@@ -37,28 +58,20 @@ become() {
   export AWS_ROLE_ARN=$1 AWS_WEB_IDENTITY_TOKEN_FILE=$work/token AWS_ROLE_SESSION_NAME=pipeline
 }
 
-# provide ROLE CHECKOUT ROOT: starts the AWS provider, 700 MB, once for whatever the role runs in the checkout: Terraform would
-# start it anew several times a run, which is most of a run's time. A provider takes credentials from its own environment and
-# relative paths from its own folder; all roots of a checkout are equally deep.
+# provide ROLE CHECKOUT ROOT: starts one provider for whatever the role runs in the checkout. It takes credentials from its own
+# environment and relative paths from its own folder; all roots of a checkout are equally deep.
 provide() {
-  local place=$work/provider/${1##*/}-$2 root=$work/$2/infra/$3 tries
+  local place=$work/provider/${1##*/}-$2 root=$work/$2/infra/$3
   mkdir -p "$place"
   # Runs with a provider attached install none: this is where the lock file is checked.
   TF_DATA_DIR=$place terraform -chdir="$root" init -backend=false -input=false -lockfile=readonly >"$place/log" 2>&1 || {
     cat "$place/log" >&2
     die "terraform init failed: see above"
   }
-  (become "$1" && cd "$root" && TMPDIR=$place TF_LOG_SDK=error exec "$place"/providers/*/*/*/*/*/terraform-provider-aws_* -debug) >"$place/log" 2>&1 &
-  background+=($!)
-  for ((tries = 0; tries < 600; tries++)); do
-    sed -n "s/^[[:space:]]*TF_REATTACH_PROVIDERS='\(.*\)'$/\1/p" "$place/log" >"$place/address"
-    [ ! -s "$place/address" ] || return 0
-    kill -0 $! 2>/dev/null || break
-    sleep 0.1
-  done
-  cat "$place/log" >&2
-  die "the provider for ${1##*/} in $2 did not start: see above"
+  start_provider "$place" "$place" enter "$1" "$root"
+  background+=("$provider")
 }
+enter() { become "$1" && cd "$2"; }
 
 # attach ROLE CHECKOUT: from here on, Terraform uses that provider.
 attach() {
@@ -67,13 +80,11 @@ attach() {
 }
 
 say "--- an administrator prepares the account"
-bad_account() { # ACCOUNT WHY
-  ! "$work/one/scripts/bootstrap.sh" "$1" --yes --allow-endpoint 2>"$work/log" || die "bootstrap.sh has prepared an account '$1'"
-  grep -qF "$2" "$work/log" || { cat "$work/log" >&2 && die "bootstrap.sh failed on '$1', but for another reason: see above"; }
-}
-for account in terraform example A/b; do bad_account "$account" 'neither terraform nor example'; done
-bad_account nowhere 'there is no infra/bootstrap/nowhere.tfvars'
-bootstrap() { (attach administrator one && "$work/one/scripts/bootstrap.sh" acme --yes --allow-endpoint 2>"$work/log"); }
+for account in terraform example A/b; do
+  fails 'neither terraform nor example' "$work/one/scripts/bootstrap.sh" "$account" --yes --allow-endpoint
+done
+fails 'there is no infra/bootstrap/nowhere.tfvars' "$work/one/scripts/bootstrap.sh" nowhere --yes --allow-endpoint
+bootstrap() { (attach administrator one && "$work/one/scripts/bootstrap.sh" acme --yes --allow-endpoint); }
 provide administrator one bootstrap
 cat >"$work/one/infra/bootstrap/acme.tfvars" <<TFVARS
 region        = "$AWS_REGION"
@@ -83,26 +94,28 @@ repository    = "example/hub"
 repository_id = "222"
 owner_id      = "111"
 TFVARS
-! bootstrap || die "two environments share an account without having been told so"
-grep -q 'shared_account = true' "$work/log" || { cat "$work/log" >&2 && die "bootstrap.sh failed, but for another reason than two environments in one account"; }
+# Both environments are in one account.
+fails 'shared_account = true' bootstrap
 echo 'shared_account = true' >>"$work/one/infra/bootstrap/acme.tfvars"
-bootstrap >"$work/environments" || { cat "$work/log" >&2 && exit 1; }
+works bootstrap
+mv "$work/out" "$work/environments"
 [ ! -e "$work/one/infra/bootstrap/acme.tfstate" ] || die "a state of bootstrap is still here"
-[ "$(bootstrap)" = "$(cat "$work/environments")" ] || { cat "$work/log" >&2 && die "a second bootstrap.sh prints something else"; }
-grep -q 'nothing has changed' "$work/log" || { cat "$work/log" >&2 && die "a bootstrap straight after another one changes something"; }
+works bootstrap
+logged 'nothing has changed'
+diff "$work/environments" "$work/out" >&2 || die "a second bootstrap.sh prints something else"
 bucket=$(sed -n 's/^bucket = "\(.*\)"/\1/p' "$work/one/infra/bootstrap/acme.s3.tfbackend")
 arn=arn:aws:iam::000000000000
 deployer=$arn:role/ship-deploy-staging-$AWS_REGION producer=$arn:role/ship-deploy-production-$AWS_REGION planner=$arn:role/ship-plan-$AWS_REGION
 boundary=$arn:policy/ship-boundary-staging-$AWS_REGION
 
-say "--- the environments are made with the commands that it prints, and other checkouts have them too"
+say "--- the commands that bootstrap.sh prints make the environments, in two checkouts"
 # environment NAME FLAGS...
 environment() {
   local command
   read -r -a command < <(grep "new-environment.sh $1 " "$work/environments")
   "$work/one/${command[0]}" "${command[@]:1}" --architecture "$(host_arch)" --yes "${@:2}" >&2
 }
-port=$("$PY" "$ROOT/scripts/lib/stack.py" port 8082)
+port=$("$PY" -c 'import socket; place = socket.socket(); place.bind(("127.0.0.1", 0)); print(place.getsockname()[1])')
 "$PY" "$ROOT/scripts/lib/issuer.py" serve "$work/key" "$port" >"$work/issuer.log" 2>&1 &
 background+=($!)
 environment staging --anonymous
@@ -116,7 +129,7 @@ cp -R "$work/one" "$work/two"
 provide "$deployer" one environments/staging
 provide "$planner" two environments/staging
 
-# Three releases: zips of other bytes, as another build leaves them.
+# Three releases, which differ in one function.
 for release in r1 r2 r3; do
   "$PY" - "$artifacts" "$work/$release" "$release" <<'RELEASE'
 import base64, hashlib, json, os, shutil, sys, zipfile
@@ -126,7 +139,6 @@ with open(f"{built}/release.json") as file:
 for function in document["sha256"]:
     os.makedirs(f"{out}/{function}")
     path = shutil.copy(f"{built}/{function}/bootstrap.zip", f"{out}/{function}/bootstrap.zip")
-    # One function changes.
     if function == "send-message":
         with zipfile.ZipFile(path, "a") as archive:
             archive.writestr("release", release)
@@ -137,8 +149,8 @@ with open(f"{out}/release.json", "w") as file:
 RELEASE
 done
 
-# as ROLE SUBJECT COMMAND...: with the token that GitHub would give to such a job on main; CLAIMS are other claims of it. The
-# stack reads what it claims and does not check the signature; AWS does.
+# as ROLE SUBJECT COMMAND...: with the token that GitHub would give to such a job on main, or with other CLAIMS. The stack
+# reads the claims without checking the signature, which AWS does.
 as() {
   local role=$1 token
   token=$("$PY" -c '
@@ -162,30 +174,23 @@ pull_request=repo:example@111/hub@222:pull_request
 
 # ship VERB ARGUMENTS...: one of the scripts of the first checkout, as the role of its environment.
 ship() { as "$deployer" "$job" "$work/one/scripts/$1.sh" "${@:2}" --allow-endpoint; }
-shipped() {
-  ship "$@" >"$work/out" 2>"$work/log" || { cat "$work/log" >&2 && die "${*:1:2} failed: see above"; }
-}
 
-# refused DEED COMMAND...: the command fails, and because of permissions.
+# refused DEED COMMAND...: the command fails because a permission is missing.
 refused() {
-  local deed=$1
-  shift
-  say "--- $deed is refused"
-  ! "$@" >"$work/log" 2>&1 || die "$deed was allowed"
-  grep -qE 'AccessDenied|not authorized|403' "$work/log" || { cat "$work/log" >&2 && die "$deed failed, but for another reason: see above"; }
+  say "--- $1 is refused"
+  ! "${@:2}" >"$work/log" 2>&1 || die "$1 was allowed"
+  grep -qE 'AccessDenied|not authorized|403' "$work/log" || { cat "$work/log" >&2 && die "$1 failed for another reason: see above"; }
 }
 
-# declined WHY COMMAND...: the command fails with those words, and before it changes anything.
+# declined TEXT COMMAND...: the command fails with that text and changes nothing.
 declined() {
-  local why=$1 before
-  shift
+  local before
   before=$(snapshot)
-  ! "$@" >"$work/log" 2>&1 || die "$* was not declined"
-  grep -qF "$why" "$work/log" || { cat "$work/log" >&2 && die "$* failed, but for another reason than '$why': see above"; }
-  [ "$(snapshot)" = "$before" ] || die "$* was declined, but changed something"
+  fails "$@"
+  [ "$(snapshot)" = "$before" ] || die "${*:2} changed something"
 }
 
-# What the hub consists of: a line for each function with version, release and note of its alias, for the API, the table.
+# The parts of staging's hub: a line for each function with its release, its alias's version and note, for the API and for tables.
 snapshot() {
   "$PY" - <<'SNAPSHOT'
 import botocore.session
@@ -229,18 +234,21 @@ CLAIMS='{"aud": "https://github.com/example"}' refused 'a token for something el
 CLAIMS='{"repository_id": "888"}' refused 'a plan from a repository that has taken the name' assume "$planner" "$old:pull_request"
 
 refused 'a state that does not travel over TLS' ship deploy staging --yes "${r1[@]}"
-# Which the local stack has not. The next bootstrap would set it again.
-"$PY" -c 'import botocore.session, sys; botocore.session.get_session().create_client("s3").delete_bucket_policy(Bucket=sys.argv[1])' "$bucket"
+# The local stack has no TLS. The next bootstrap would set the policy again.
+aws s3 delete_bucket_policy "{\"Bucket\": \"$bucket\"}"
 
 say "--- staging deploys its first release"
-shipped deploy staging --yes "${r1[@]}"
+works ship deploy staging --yes "${r1[@]}"
 url=$(cat "$work/out")
 [[ $url == "ws${AWS_ENDPOINT_URL#http}/_aws/execute-api/"*/live ]] || die "deploy.sh printed $url"
-grep -q 'OPEN TO EVERYONE' "$work/log" || die "deploy.sh did not say that the hub is open"
+logged 'OPEN TO EVERYONE'
 runs r1
 
 say "--- a pull request plans from another checkout"
-plan() { as "$planner" "$pull_request" "$work/two/scripts/deploy.sh" staging --allow-endpoint --plan "$@" 2>"$work/log" || { cat "$work/log" >&2 && die "deploy.sh --plan failed: see above"; }; }
+plan() {
+  works as "$planner" "$pull_request" "$work/two/scripts/deploy.sh" staging --allow-endpoint --plan "$@"
+  cat "$work/out"
+}
 told=$(plan "${r1[@]}")
 [ "$told" = 'Nothing changes.' ] || die "a plan of the same zips says: $told"
 sed -i.bak 's/^  name .*/&\n  log_retention_days = 7/' "$work/two/infra/environments/staging/main.tf"
@@ -259,16 +267,14 @@ git clone --quiet "$work/one" "$work/clone"
 ln -s "$VENV" "$work/clone/.venv"
 provide "$planner" clone environments/production
 provide "$producer" clone environments/production
-production() { as "$@" --allow-endpoint >"$work/out" 2>"$work/log" || { cat "$work/log" >&2 && die "${*:3} failed: see above"; }; }
+production() { works as "$@" --allow-endpoint; }
 deploy=("$work/clone/scripts/deploy.sh" production)
 production "$planner" "$old:ref:refs/heads/main" "${deploy[@]}" --plan --save "$work/first.plan" "${r1[@]}"
 production "$planner" "$new_form:ref:refs/heads/main" "${deploy[@]}" --plan --save "$work/second.plan" "${r2[@]}"
-! as "$deployer" "$job" "$work/one/scripts/deploy.sh" staging --apply "$work/first.plan" --yes --allow-endpoint "${r1[@]}" 2>"$work/log" || die "staging was given production's plan"
-grep -q 'is no plan of infra/environments/staging' "$work/log" || { cat "$work/log" >&2 && die "production's plan was declined for another reason"; }
+fails 'is no plan of infra/environments/staging' ship deploy staging --apply "$work/first.plan" --yes "${r1[@]}"
 production "$producer" "$production_job" "${deploy[@]}" --apply "$work/first.plan" --yes "${r1[@]}"
-for told in 'handshake without a token was rejected' 'a message reached both clients'; do
-  grep -q "$told" "$work/log" || { cat "$work/log" >&2 && die "the smoke test with a token did not say: $told"; }
-done
+logged 'handshake without a token was rejected'
+logged 'a message reached both clients'
 ! grep -q 'OPEN TO EVERYONE' "$work/log" || die "a hub that asks for tokens is said to be open"
 handshake() { # TOKEN
   "$PY" - "$(cat "$work/out")?session_id=smoke%7C1" "$1" <<'HANDSHAKE'
@@ -288,44 +294,40 @@ HANDSHAKE
 [[ $(handshake '') == 40[13] && $(handshake x.y.z) == 40[13] ]] || die "a handshake without a token, or with a false one, is not refused"
 [ "$(handshake "$("$work/clone/infra/environments/production/smoke-token" | head -n 1)")" = 101 ] || die "a handshake with a token is refused"
 say "--- a plan that is out of date is not applied"
-! as "$producer" "$production_job" "${deploy[@]}" --apply "$work/second.plan" --yes --allow-endpoint "${r2[@]}" 2>"$work/log" || die "a plan from before another apply was applied"
-grep -q 'another apply came between: re-run all jobs' "$work/log" || { cat "$work/log" >&2 && die "a plan that is out of date was refused for another reason"; }
+fails 'another apply came between: re-run all jobs' as "$producer" "$production_job" "${deploy[@]}" --apply "$work/second.plan" --yes --allow-endpoint "${r2[@]}"
 
-say "--- staging cannot touch production, and whoever plans cannot write"
-permissions() { "$PY" "$ROOT/tests/permissions.py" "$@"; }
-permissions test
-trespass() { as "$deployer" "$job" "$PY" "$ROOT/tests/permissions.py" "$@" || die "$1 $2: see above"; }
-trespass trespass ship-production "$bucket"
-as "$planner" "$pull_request" "$PY" "$ROOT/tests/permissions.py" write ship-production "$bucket" || die "the role that plans: see above"
+say "--- the role of staging cannot touch production, and the role that plans cannot write"
+permissions=("$PY" "$ROOT/tests/permissions.py")
+as "$deployer" "$job" "${permissions[@]}" trespass ship-production "$bucket"
+as "$planner" "$pull_request" "${permissions[@]}" write ship-production "$bucket"
 refused 'a deploy as the role that plans' as "$planner" "$pull_request" "$work/two/scripts/deploy.sh" staging --allow-endpoint --yes "${r2[@]}"
 
 say "--- no role of a function escapes its boundary"
-"$PY" -c 'import botocore.session, sys; botocore.session.get_session().create_client("iam").create_role(RoleName=sys.argv[1], AssumeRolePolicyDocument="{}")' "ship-staging-bare-$AWS_REGION"
-trespass boundary ship-staging "$boundary"
-permissions bounded ship-staging "$boundary" ship-production
-"$PY" -c 'import botocore.session, sys; botocore.session.get_session().create_client("iam").delete_role(RoleName=sys.argv[1])' "ship-staging-bare-$AWS_REGION"
+aws iam create_role "{\"RoleName\": \"ship-staging-bare-$AWS_REGION\", \"AssumeRolePolicyDocument\": \"{}\"}"
+as "$deployer" "$job" "${permissions[@]}" boundary ship-staging "$boundary"
+"${permissions[@]}" bounded ship-staging "$boundary" ship-production
+aws iam delete_role "{\"RoleName\": \"ship-staging-bare-$AWS_REGION\"}"
 
-under_traffic() { "$PY" "$ROOT/tests/traffic.py" "$url" "$@" || die "${*:1:3} under traffic: see above"; }
-# What traffic.py runs is a program and no function of this shell.
+# step WHAT VERB ARGUMENTS...: ship, while messages pass. traffic.py runs a program, not a function of this shell.
 export -f as attach become die ship
 export work PY deployer job
 step() {
-  say "--- $1"
-  under_traffic bash -euc 'ship "$@"' - "${@:2}" >&2
+  say "--- $1, under traffic"
+  "$PY" "$ROOT/tests/traffic.py" "$url" bash -euc 'ship "$@"' - "${@:2}" >&2 || die "$1, under traffic: see above"
 }
 
-# With settings that change something of every kind, and with the next release are taken back.
+# These settings change something of every kind. The release after next takes them back.
 page=infra/environments/staging/main.tf
 cp "$work/one/$page" "$work/main.tf"
 sed -i.bak 's/^  name .*/&\n  tags = { team = "chat" }\n  throttling_burst_limit = 600\n  log_retention_days = 0\n  point_in_time_recovery = true\n  deletion_protection = true/' "$work/one/$page"
 cp "$work/one/$page" "$work/two/$page"
 say "--- an apply is cut in half: one function is on the next release"
 mkdir -p "$work/one/target/lambda" && cp -R "$work/r2/." "$work/one/target/lambda/"
-as "$deployer" "$job" terraform -chdir="$work/one/infra/environments/staging" apply -input=false -no-color -auto-approve -target='module.hub.module.function["send-message"]' >"$work/log" || { cat "$work/log" >&2 && exit 1; }
-! (runs r2) 2>"$work/log" || die "half an apply has deployed all"
-step 'it is repeated, under traffic' deploy staging --yes "${r2[@]}"
+works as "$deployer" "$job" terraform -chdir="$work/one/infra/environments/staging" apply -input=false -no-color -auto-approve -target='module.hub.module.function["send-message"]'
+! (runs r2) 2>/dev/null || die "half an apply has deployed all"
+step 'it is repeated' deploy staging --yes "${r2[@]}"
 runs r2
-step 'it is rolled back, under traffic' rollback staging --yes
+step 'it is rolled back' rollback staging --yes
 runs r1
 told=$(plan "${r2[@]}")
 grep -q '^\*\*r2 was rolled back: this puts it live again' <<<"$told" || die "the plan after a rollback does not say so: $told"
@@ -336,14 +338,14 @@ say "--- the same release is declined"
 declined 'this release was rolled back' ship deploy staging --yes "${r2[@]}"
 cp "$work/main.tf" "$work/one/$page"
 cp "$work/main.tf" "$work/two/$page"
-step 'the fix moves forward, under traffic' deploy staging --yes "${r3[@]}"
+step 'the fix moves forward' deploy staging --yes "${r3[@]}"
 runs r3
 step 'the fix is rolled back too, and not to the release before it' rollback staging --yes
 runs r1
 declined 'revert the commit and deploy' ship rollback staging --yes
 step 'put live again on purpose' deploy staging --yes --again "${r3[@]}"
 runs r3
-say "--- it is good again: a deploy of it is not declined, and a plan of it is empty"
+say "--- a plan of that release is empty again"
 [ "$(plan "${r3[@]}")" = 'Nothing changes.' ] || die "a plan of what was put live again is not empty"
 ! snapshot | grep -q 'rolled back:.*r3' || die "a release that was put live again is still noted as rolled back: $(snapshot)"
 
@@ -355,18 +357,18 @@ declined 'ship-other is not ship-staging, the hub in this state' ship destroy st
 sed -i.bak 's/"ship-staging"/"ship-edited"/' "$work/one/infra/environments/staging/main.tf"
 declined 'ship-edited is not ship-staging, the hub in this state' ship destroy staging --confirm ship-edited
 mv "$work/one/infra/environments/staging/main.tf.bak" "$work/one/infra/environments/staging/main.tf"
-protect() { "$PY" -c 'import botocore.session, sys; botocore.session.get_session().create_client("dynamodb").update_table(TableName="ship-staging-connections", DeletionProtectionEnabled=sys.argv[1] == "on")' "$1"; }
-protect on
+protect() { aws dynamodb update_table "{\"TableName\": \"ship-staging-connections\", \"DeletionProtectionEnabled\": $1}"; }
+protect true
 declined 'is protected from deletion' ship destroy staging --confirm ship-staging
-protect off
-shipped destroy staging --confirm ship-staging
-grep -q "$url does not come back" "$work/log" || die "destroy.sh does not say what becomes of the address"
+protect false
+works ship destroy staging --confirm ship-staging
+logged "$url does not come back"
 [ -z "$(snapshot | xargs)" ] || die "destroy.sh left $(snapshot)"
 
 say "--- production is removed by its own role"
 production "$producer" "$production_job" "$work/clone/scripts/destroy.sh" production --confirm ship-production
 say "--- the permissions are those that Terraform needs"
-permissions compare "${HUB_STATE_DIR:-$ROOT/.local}/calls.jsonl" "${deployer##*/}" "${producer##*/}" "${planner##*/}"
+"${permissions[@]}" compare "${HUB_STATE_DIR:-$ROOT/.local}/calls.jsonl" "${deployer##*/}" "${producer##*/}" "${planner##*/}"
 say "--- no Terraform started a provider of its own"
 installed=$(find "$work" -path '*/.terraform/providers')
 [ -z "$installed" ] || die "a run was not attached: there is $installed"

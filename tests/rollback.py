@@ -1,4 +1,4 @@
-"""Has scripts/lib/releases.py roll back and prune small functions on the local stack, with calls that fail half-way.
+"""Rolls back and prunes small functions on the local stack with scripts/lib/releases.py, while some calls fail.
 
     rollback.py ZIP      (in the environment of scripts/local.sh env)
 """
@@ -21,7 +21,7 @@ HUB = {
     "name": NAME,
     "region": os.environ["AWS_REGION"],
     "alias": "live",
-    # The last one is what a first apply leaves that was cut in half: it has no alias, or is not even there.
+    # An interrupted first apply leaves a function like the last one: without an alias, or missing.
     "function_names": {function: f"{NAME}-{function}" for function in ("connect", "disconnect", "send-message", "unborn")},
 }
 FUNCTIONS = list(HUB["function_names"].values())[:3]
@@ -53,7 +53,7 @@ def interrupted(lambdas: object) -> str:
         releases.apply(lambdas, planned())
     except SystemExit as end:
         return str(end)
-    raise AssertionError("the failure went unnoticed")
+    raise AssertionError("the failure was ignored")
 
 
 def deploy(release: str, *only: str) -> None:
@@ -73,7 +73,7 @@ def versions(name: str) -> list[int]:
 
 
 class Failing:
-    """The client, whose nth call to move an alias fails: before it arrives, or with its answer lost."""
+    """A client whose nth call to move an alias fails, before it arrives or with its answer lost."""
 
     def __init__(self, nth: int, arrives: bool = False, reads: bool = True) -> None:
         self.left, self.arrives, self.reads = nth, arrives, reads
@@ -110,7 +110,7 @@ def rolls_back() -> None:
 def goes_on_where_it_was_cut() -> None:
     deploy("r4")
     deploy("r5", FUNCTIONS[1])
-    # One function has to move, two stay: the one that moves is the last.
+    # Only one function has to move, and it moves last.
     why = interrupted(Failing(3))
     assert f"Done: {FUNCTIONS[0]}, {FUNCTIONS[2]}. Run this again" in why, why
     assert aliases()[0] == ["4", "5", "4"], aliases()
@@ -138,7 +138,7 @@ def a_lost_answer_counts() -> None:
     rollback()
     assert aliases() == (["4", "4", "4"], {"rolled back: r8, r7, r6, r5, r3"}), aliases()
     deploy("r9")
-    # Where nobody knows whether the last call arrived, another run could go back too far.
+    # When it is unknown whether the last call arrived, another run could go back too far.
     why = interrupted(Failing(3, arrives=True, reads=False))
     assert f"Whether {FUNCTIONS[2]} is done is not known" in why and "Run this again once" not in why, why
     assert aliases()[0] == ["4", "4", "4"], aliases()
@@ -165,7 +165,7 @@ def prunes() -> None:
     client.update_alias(FunctionName=three, Name="live", FunctionVersion="3")
     newest = versions(one)[-1], versions(two)[-1]
     run = script("prune", HUB)
-    # A function that is not there is worth a warning, and no more.
+    # A missing function causes one warning.
     assert run.returncode == 0 and "unborn" in run.stderr and len(run.stderr.splitlines()) == 1, run
     assert versions(one) == list(range(newest[0] - 9, newest[0] + 1)), versions(one)
     assert versions(two) == [3, *range(newest[1] - 9, newest[1] + 1)], versions(two)

@@ -1,5 +1,5 @@
-"""Runs a command while messages go from one socket to another: each must come, with a true receipt, over the sockets that
-were open before. A socket that opens afterwards must receive too.
+"""Runs a command while messages go from one socket to another. Each message must arrive once, with a correct receipt, over the
+sockets that were open before. A socket that opens afterwards must receive messages too.
 
     traffic.py WEBSOCKET_URL COMMAND...      (exit code: the command's, or 1 where a message was lost)
 """
@@ -30,7 +30,7 @@ async def main(url: str, *command: str) -> int:
                 receipt = await frame(sender)
                 assert (receipt["type"], receipt["id"], receipt["failed"]) == ("receipt", sent[-1], 0) and receipt["delivered"] >= 1, receipt
 
-        # All the time: a socket that is not read does not answer pings either.
+        # Reads all the time: a socket that is not read does not answer pings either.
         async def receive() -> None:
             async for text in receiver:
                 heard.append(json.loads(text)["id"])
@@ -51,7 +51,7 @@ async def main(url: str, *command: str) -> int:
             await asyncio.sleep(0.1)
         receiving.cancel()
     assert heard == sent, f"{len(sent)} were sent, and {len(set(sent) - set(heard))} of them were not received"
-    print(f"{len(sent)} messages were sent meanwhile: each came once", file=sys.stderr)
+    print(f"{len(sent)} messages were sent meanwhile, and each arrived once", file=sys.stderr)
     return code
 
 

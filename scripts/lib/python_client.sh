@@ -11,8 +11,8 @@ python_tools_apart python
 python=$VENV/python/bin/python
 cd "$ROOT/clients/python"
 export PYTHONPATH=src PYTHONDONTWRITEBYTECODE=1
-[ $# = 0 ] || exec timeout 300 "$python" -m unittest "tests.on_the_stack.$1"
+[ $# = 0 ] || exec timeout 300 "$python" "$ROOT/scripts/lib/test/tap.py" "tests.on_the_stack.$1"
 "$python" -m ruff check --quiet --cache-dir "$ROOT/target/ruff" .
 "$python" -m ruff format --quiet --check --cache-dir "$ROOT/target/ruff" .
 "$python" -m mypy --cache-dir "$ROOT/target/mypy"
-exec timeout 600 "$python" -m unittest
+exec timeout 600 "$python" "$ROOT/scripts/lib/test/tap.py"

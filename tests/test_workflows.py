@@ -1,6 +1,6 @@
-"""Runs what the workflows ask of scripts/lib/pipeline.py against a GitHub that is made up, and holds the workflows to our rules.
+"""Tests of scripts/lib/pipeline.py against a fake GitHub, and of the rules that our workflows follow.
 
-    workflows.py      (python3 -m unittest finds the cases)
+    cd tests && python3 -m unittest test_workflows
 """
 
 import json

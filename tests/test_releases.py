@@ -1,6 +1,6 @@
-"""Plays deploys and rollbacks on a model of Lambda and Terraform, and checks what a rollback chooses and what pruning keeps.
+"""Tests of which release a rollback chooses and which versions pruning keeps, on a model of Lambda and Terraform.
 
-    releases.py      (with botocore; nothing is called)
+    cd tests && python3 -m unittest test_releases
 """
 
 import os

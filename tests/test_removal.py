@@ -1,6 +1,6 @@
-"""Feeds the check before a removal states that must be refused, and those that it must let through.
+"""Tests of the check before a removal: which states it refuses, and what it says about the others.
 
-    removal.py      (python3 -m unittest finds the cases)
+    cd tests && python3 -m unittest test_removal
 """
 
 import os

@@ -1,6 +1,6 @@
-"""Runs scripts/new-environment.sh in a copy of what it needs, and has Terraform read what it wrote.
+"""Tests of scripts/new-environment.sh, run in a copy. Terraform reads what the script writes.
 
-    new_environment.py      (python3 -m unittest finds the cases)
+    cd tests && python3 -m unittest test_new_environment
 """
 
 import base64

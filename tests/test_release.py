@@ -1,6 +1,6 @@
-"""Packs releases of made-up builds, and sees refused what is none. The client's package is published to an npm that is made up.
+"""Tests of packing a release, and of publishing the client to a fake npm.
 
-    release.py      (python3 -m unittest finds the cases)
+    cd tests && python3 -m unittest test_release
 """
 
 import base64

@@ -1,6 +1,6 @@
-"""Feeds the summary of a plan what a reviewer must not overlook, and what must not alarm one.
+"""Tests of the summary of a plan: which changes it warns of, and which it only lists.
 
-    changes.py      (python3 -m unittest finds the cases)
+    cd tests && python3 -m unittest test_changes
 """
 
 import json

@@ -1,0 +1,248 @@
+"""The parts of scripts/test.sh, which starts this with a folder of its own and the user's arguments.
+
+A list of steps is run in order, beside the other lists.
+"""
+
+import glob
+import os
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+
+import runner
+from reports import Test, junit, tap
+from runner import Step
+
+PARTS = ("lint", "infra", "web", "python", "rust", "system")
+WORK, *arguments = sys.argv[1:]
+LONG = "--long" in arguments
+ASKED_FOR = [argument for argument in arguments if argument in PARTS] or PARTS
+FILTER = " ".join(argument for argument in arguments if argument not in PARTS and argument != "--long")
+PY = shlex.quote(sys.executable)
+
+ON_STACK = 'eval "$(scripts/local.sh env)" && exec '
+NODE = "node --test --test-reporter=spec --test-reporter-destination=stdout --test-reporter=junit --test-reporter-destination=REPORT"
+TAP = f"{PY} {shlex.quote(os.path.abspath('scripts/lib/test/tap.py'))}"
+LOGS = "target/test-logs"
+
+
+def succeeds(command: str) -> bool:
+    return subprocess.run(command, shell=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False).returncode == 0
+
+
+# Each requirement that is not met here, with the reason to give for what is skipped.
+MISSING = {
+    requirement: reason
+    for requirement, reason, is_met in (
+        ("all tests", "left out: only some Rust tests were asked for", not FILTER),
+        ("tests with tokens", "left out: only some Rust tests were asked for", not FILTER or "auth" in FILTER),
+        ("time", "takes minutes: run it with --long", LONG),
+        ("node", "there is no Node.js 20 or newer", succeeds("node -e 'process.exit(parseInt(process.versions.node) < 20)'")),
+        ("valgrind", "valgrind is missing: install it (Debian: apt-get install valgrind)", shutil.which("valgrind")),
+        ("cargo-fuzz", "needs the nightly toolchain and cargo-fuzz (cargo install cargo-fuzz)", not LONG or succeeds("cargo +nightly fuzz --version")),
+    )
+    if not is_met
+}
+
+
+def prepare(name: str, command: str, *needs: str) -> Step:
+    """What some Rust tests need too."""
+    return Step(name, command, needs)
+
+
+def check(name: str, command: str, *needs: str) -> Step:
+    return Step(name, command, ("all tests", *needs))
+
+
+def tests(name: str, command: str, *needs: str) -> Step:
+    return Step(name, command, ("all tests", *needs), junit if "REPORT" in command else tap)
+
+
+def node(name: str, files: str, *needs: str, limit: int = 120) -> Step:
+    paths = " ".join(f"tests/web/{file}.test.js" for file in files.split())
+    return tests(name, f"{NODE} --test-timeout={limit}000 {paths}", "node", "client: packages", *needs)
+
+
+def rust(name: str, profile: str, selection: str, *needs: str, ignored: bool = LONG) -> Step:
+    """The profile is one of .config/nextest.toml."""
+    arguments = f"--locked {selection} {shlex.quote(FILTER) if FILTER else ''}"
+
+    def report(path: str) -> "list[Test]":
+        found = list(junit(path))
+        if not ignored:
+            command = f"cargo nextest list --run-ignored only --message-format oneline {arguments}"
+            listed = subprocess.run(shlex.split(command), capture_output=True, text=True, check=True).stdout
+            found += [Test(line, "skipped", "marked #[ignore]: run it with --long") for line in listed.splitlines()]
+        return found
+
+    command = f"cargo nextest run --profile {profile} --no-fail-fast {arguments}"
+    command += f"{' --run-ignored all' if ignored else ''}{' --no-tests pass' if FILTER else ''}"
+    return Step(name, command, needs, report, f"target/nextest/{profile}/junit.xml")
+
+
+def lint() -> "list[Step]":
+    scripts = " ".join(map(shlex.quote, subprocess.check_output(["shfmt", "-f", "scripts", *glob.glob("tests/*.sh"), ".ci"], text=True).split()))
+    return [
+        check("Rust format", "cargo fmt --all --check"),
+        check("Rust lints", "cargo clippy --workspace --all-targets --locked -- -D warnings"),
+        check("licences, bans and sources", "cargo deny --locked check -D warnings bans licenses sources"),
+        check("unused dependencies", "cargo shear --locked"),
+        check("Terraform format", f"terraform -chdir={WORK}/infra fmt -check -recursive -diff"),
+        check(
+            "Terraform against good practice",
+            f".venv/checkov/bin/checkov --directory {WORK}/infra --framework terraform --skip-download --quiet --compact",
+        ),
+        check("shell lints", f"shellcheck -x {scripts}"),
+        check("shell format", f"shfmt -d -i 2 -ci -bn {scripts}"),
+        check("workflows", "zizmor --offline --quiet .github"),
+        check("spelling", "typos"),
+        check("TOML format", "taplo fmt --check"),
+    ]
+
+
+def infra() -> "list[Step]":
+    steps = []
+    for root in ("infra", "infra/bootstrap"):
+        place = f"{WORK}/{root}"
+        attached = f"tests/attached.sh {place}/.terraform terraform -chdir={place}"
+        steps += [
+            check(f"{root}: init", f"terraform -chdir={place} init -backend=false -input=false -lockfile=readonly"),
+            check(f"{root}: validate", f"{attached} validate", f"{root}: init"),
+            tests(f"{root}: Terraform tests", f"{attached} test -no-color -junit-xml=REPORT", f"{root}: init"),
+        ]
+    return [
+        *steps,
+        check("configuration page", f"{PY} scripts/lib/configuration.py --check"),
+        tests("scripts and workflows", f"cd tests && {TAP} test_changes test_issuers test_new_environment test_permissions test_release test_releases test_removal test_runner test_workflows"),
+    ]
+
+
+def module() -> "list[Step]":
+    return [tests("the module elsewhere", f"cd tests && ./attached.sh {WORK}/infra/.terraform {TAP} test_module", "infra: init")]
+
+
+def packages() -> "list[Step]":
+    return [check("client: packages", "npm ci --prefix tests/web --silent --no-audit --no-fund", "node")]
+
+
+def web() -> "list[Step]":
+    return [
+        check("client: lints", "npm --prefix tests/web run --silent lint", "node", "client: packages"),
+        tests("client in each runtime", "node tests/web/run.js", "node", "client: packages"),
+        node("programs in each runtime", "runtimes", limit=60),
+        node("client as a package", "package react docs vectors", limit=300),
+    ]
+
+
+def python() -> "list[Step]":
+    return [tests("Python client", "scripts/lib/python_client.sh")]
+
+
+def functions() -> "list[Step]":
+    return [prepare("functions build, with SBOMs", f"scripts/build.sh --arch host --profile local --sbom && {PY} tests/sboms.py")]
+
+
+def rust_tests() -> "list[Step]":
+    return [
+        rust("unit tests", "unit", "--workspace --exclude system-tests --exclude fault-tests"),
+        check("fuzzing", "mkdir -p fuzz/corpus && cargo +nightly fuzz run edge fuzz/corpus events -- -max_total_time=60", "time", "cargo-fuzz"),
+        rust("fault tests", "faults", "--package fault-tests", "functions build, with SBOMs"),
+        check("instruction counts", "scripts/bench.sh --check", "valgrind", "functions build, with SBOMs"),
+    ]
+
+
+def on_stack(up: Step, steps: "list[Step]") -> "list[Step]":
+    """In the environment of the stack that `up` has brought up."""
+    for step in steps:
+        step.command, step.needs = ON_STACK + step.command, (*step.needs, up.name)
+    return [up, *steps]
+
+
+def system() -> "list[Step]":
+    up = prepare("local stack comes up", "scripts/local.sh up", "functions build, with SBOMs")
+    steps = [
+        check("plan after apply is empty", f"{PY} tests/local_stack.py plan"),
+        check("one function, one event", f"{PY} tests/invoke.py"),
+        rust("system tests", "system", "--package system-tests -E 'not test(/^auth::/)'"),
+        tests("Python client on the stack", "scripts/lib/python_client.sh WithoutTokens"),
+        node("page in a browser", "page", limit=400),
+        node("example of the client", "example"),
+        node("damaged frames", "damaged"),
+        node("nothing missed", "nothing-missed", limit=400),
+        check("log lines", f"{PY} tests/local_stack.py logs"),
+        check("up again changes nothing", f"{PY} tests/local_stack.py again"),
+        check("a crash is reported and repaired", f"{PY} tests/local_stack.py crash"),
+    ]
+    return [*on_stack(up, steps), prepare("down leaves nothing", f"{PY} tests/local_stack.py down")]
+
+
+def deployment() -> "list[Step]":
+    up = prepare("second stack comes up", "scripts/local.sh up", "tests with tokens", "functions build, with SBOMs")
+    steps = [
+        check("the emulator and requests that come twice", f"{PY} tests/emulator.py"),
+        check("rollback", f"{PY} tests/rollback.py target/lambda-local/disconnect/bootstrap.zip"),
+        check("pipeline, with its permissions", "tests/pipeline.sh target/lambda-local"),
+        tests("the module, replaced and depended on", f'tests/attached.sh "$HUB_STATE_DIR/terraform" {PY} tests/module_live.py'),
+    ]
+    auth = prepare("second stack asks for tokens", "scripts/local.sh up --auth", up.name)
+    steps_with_tokens = [
+        check("plan after apply is empty, with tokens", f"{PY} tests/local_stack.py plan"),
+        # Marked as ignored, since they need this stack.
+        rust("system tests, with tokens", "tokens", "--package system-tests -E 'test(/^auth::/)'", ignored=True),
+        check("a token is explained", f"{PY} tests/explain.py"),
+        tests("Python client with tokens", "scripts/lib/python_client.sh WithTokens"),
+        node("clients whose tokens end", "tokens"),
+        check("tokens can be switched off again", "scripts/local.sh up"),
+    ]
+    end = prepare("down leaves nothing of the second stack", f"{PY} tests/local_stack.py down", "tests with tokens")
+    return [*on_stack(up, steps), *on_stack(auth, steps_with_tokens), end]
+
+
+# Which parts have which list. The lists that others wait for come first.
+LISTS = (
+    ("web rust system", packages),
+    ("rust", functions),
+    ("system", system),
+    ("system", deployment),
+    ("web", web),
+    ("infra", infra),
+    ("rust", rust_tests),
+    ("lint", lint),
+    ("python", python),
+    ("infra", module),
+)
+
+
+def main() -> bool:
+    left_out = [Test(part, "skipped", "left out: only other parts were asked for") for part in PARTS if part not in ASKED_FOR]
+    logs, states = f"{WORK}/logs", os.path.abspath(f"target/test-stack.{os.getpid()}")
+    os.mkdir(logs)
+    # HUB_FRAMES is where tests write down what passes between clients and the hub.
+    environment = {**os.environ, "HUB_FRAMES": f"{WORK}/frames", **({"PROPTEST_CASES": "10000"} if LONG else {})}
+    run = runner.Runner(logs, MISSING, may_be_empty=bool(FILTER))
+    try:
+        for parts, steps in LISTS:
+            if not set(parts.split()).isdisjoint(ASKED_FOR):
+                run.add(steps(), {**environment, "HUB_STATE_DIR": f"{states}.{steps.__name__}"})
+        run.wait()
+        if not {"web", "rust", "system"}.isdisjoint(ASKED_FOR):
+            run.add([node("protocol as documented", "protocol")], environment)
+            run.wait()
+        shutil.rmtree(LOGS, ignore_errors=True)
+        shutil.move(logs, LOGS)
+    finally:
+        runner.on_signals(signal.SIG_IGN)
+        run.stop()
+        for state in glob.glob(f"{states}.*"):
+            subprocess.run(["scripts/local.sh", "down"], env={**environment, "HUB_STATE_DIR": state}, check=False)
+        shutil.rmtree(WORK, ignore_errors=True)
+    if FILTER and not any(step.report and step.count("passed") + step.count("failed") for step in run.steps.values()):
+        left_out.append(Test("filter", "failed", f"no Rust test has {FILTER} in its name"))
+    return run.summary(left_out)
+
+
+if __name__ == "__main__":
+    runner.on_signals(lambda number, _: sys.exit(128 + number))
+    sys.exit(not main())

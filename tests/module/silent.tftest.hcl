@@ -1,0 +1,7 @@
+mock_provider "aws" {
+  source = "./mocks"
+}
+
+run "planned" {
+  command = plan
+}
