@@ -1,9 +1,11 @@
-// docs/client.md says what the client does: its examples run, and it names the same things as types and code. Links between
-// the pages of the repository lead somewhere.
+// The documentation is true: the examples of docs/client.md run, and it names the same things as types and code; the first steps
+// show what the scripts print; links between the pages lead somewhere.
 
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
-import { readFileSync } from "node:fs";
+import { cpSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { test } from "node:test";
 import { promisify } from "node:util";
 import { WebSocket } from "ws";
@@ -118,6 +120,55 @@ test("types, documentation and code name the same states, events and numbers", a
     client.on(name, () => {})();
   }
   await client.close();
+});
+
+const firstSteps = read("docs/getting-started.md");
+
+test("the first steps show how an environment is made", async (t) => {
+  const root = join(import.meta.dirname, "../..");
+  const copy = mkdtempSync(join(tmpdir(), "hub-first-steps-"));
+  t.after(() => rmSync(copy, { recursive: true }));
+  for (const path of ["scripts", "infra/.terraform.lock.hcl"])
+    cpSync(join(root, path), join(copy, path), { recursive: true });
+
+  const [, shown] = firstSteps.match(/\$ scripts\/new-environment\.sh demo\n([^]*?)```/);
+  const answers = "chat\neu-west-1\n\n\n\nanonymous\nlocal\n";
+  const { AWS_REGION, AWS_DEFAULT_REGION, ...env } = process.env;
+  const run = promisify(execFile)("scripts/new-environment.sh", ["demo"], { cwd: copy, env });
+  run.child.stdin.end(answers);
+  const { stdout, stderr } = await run;
+  const printed = stderr + stdout;
+  const lines = shown.split("\n").filter((line) => line && line !== "…");
+  for (const line of lines) {
+    // What is typed is not in the output.
+    const [, question] =
+      line.match(/^([a-z-]+(?: or [a-z-]+)?(?: \[.*\])?: )(?:chat|eu-west-1|anonymous|local)$/) ?? [];
+    assert.ok(printed.includes(question ?? line), line);
+  }
+  assert.ok(lines.length > 10);
+});
+
+test("the first steps show what deploying, rolling back and removing print", () => {
+  const printed = {
+    "scripts/build.sh": ["building the functions for"],
+    "scripts/deploy.sh": ["Apply this? Type yes: ", "This hub is OPEN TO EVERYONE: whoever knows the address"],
+    "scripts/lib/changes.py": [
+      "join any session, and subscribe and send to any",
+      "the table of subscriptions",
+      "the API's stage",
+    ],
+    "scripts/lib/smoke.py": ["a message reached both clients; the receipt came after"],
+    "scripts/rollback.sh": ["Roll back? Type yes: "],
+    "scripts/lib/releases.py": [" would return to release ", " runs release ", " runs version "],
+    "scripts/destroy.sh": [
+      ": every socket is closed, and the tables and the logs are gone. ",
+      "To go on, type the hub's name: ",
+    ],
+    "scripts/lib/removal.py": [" does not come back: a hub that is deployed again gets another one."],
+  };
+  for (const [path, texts] of Object.entries(printed)) {
+    for (const text of texts) assert.ok(read(path).includes(text) && firstSteps.includes(text), `${path}: ${text}`);
+  }
 });
 
 test("each link in the Markdown files, and each mention of a page in docs/, leads to a file and a heading", () => {
