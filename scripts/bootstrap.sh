@@ -44,7 +44,7 @@ on_exit "rm -rf $work"
 unset TF_DATA_DIR TF_CLI_ARGS TF_CLI_ARGS_plan TF_CLI_ARGS_apply TF_CLI_ARGS_output
 export TF_WORKSPACE=default
 [ -t 2 ] || export TF_CLI_ARGS_plan=-no-color TF_CLI_ARGS_apply=-no-color
-terraform_setup "$work"
+terraform_setup
 # A copy, in which the backend can be another one and which each account has to itself.
 INFRA=$work/root
 mkdir "$INFRA"

@@ -152,23 +152,18 @@ cargo_tool() {
   PATH=$tools/bin:$PATH
 }
 
-# The folder that holds the pinned AWS provider, for machines that cannot reach the registry; nothing where there is none.
+# The folder with the pinned AWS provider, for machines that cannot reach the registry; nothing where there is none.
 plugin_mirror() {
-  local version mirror
-  [ -z "${TF_PLUGIN_MIRROR:-}" ] || {
+  local version
+  if [ -n "${TF_PLUGIN_MIRROR:-}" ]; then
     [ -d "$TF_PLUGIN_MIRROR" ] || die "TF_PLUGIN_MIRROR=$TF_PLUGIN_MIRROR is not a folder: name one that holds registry.terraform.io/"
     printf '%s' "$TF_PLUGIN_MIRROR"
-    return
-  }
-  # Whoever has a configuration of their own has said where providers come from.
-  [ ! -f "${TF_CLI_CONFIG_FILE:-$HOME/.terraformrc}" ] || return 0
-  version=$(sed -n '/^ *version *=/{s/.*"\(.*\)".*/\1/p;q;}' "$ROOT/infra/.terraform.lock.hcl")
-  while read -r mirror; do
-    compgen -G "$mirror/$version" >/dev/null || compgen -G "$mirror/terraform-provider-aws_${version}_*" >/dev/null || continue
-    printf '%s' "${mirror%/registry.terraform.io/hashicorp/aws}"
-    return
-  done < <(find /opt /usr/local/share /usr/share /usr/lib /var/lib "$HOME/.terraform.d" "$HOME/.local/share" -maxdepth 6 \
-    -type d -path '*/registry.terraform.io/hashicorp/aws' -not -path '*/.terraform/*' 2>/dev/null)
+  elif [ ! -f "${TF_CLI_CONFIG_FILE:-$HOME/.terraformrc}" ]; then # A configuration of the user's says where providers come from.
+    version=$(sed -n '/^ *version *=/{s/.*"\(.*\)".*/\1/p;q;}' "$ROOT/infra/.terraform.lock.hcl")
+    find /opt /usr/local/share /usr/share /usr/lib /var/lib "$HOME/.terraform.d" "$HOME/.local/share" -maxdepth 7 -not -path '*/.terraform/*' \
+      -path '*/registry.terraform.io/hashicorp/aws/*' \( -name "$version" -o -name "terraform-provider-aws_${version}_*" \) 2>/dev/null \
+      | sed -n '1s|/registry.terraform.io/.*||p'
+  fi
 }
 
 # Prints what takes the user's own settings for AWS and Terraform out of an environment, so that none leads to AWS.
@@ -182,32 +177,28 @@ forget_users_settings() {
   done
 }
 
-# terraform_setup FOLDER: makes `terraform init` work with or without a registry; what it writes goes into FOLDER.
+# terraform_setup: makes `terraform init` work with or without a registry.
 terraform_setup() {
-  local mirror provider rest=
+  local mirror configuration=$ROOT/target/terraform.rc
   need_terraform
-  mirror=$(plugin_mirror)
-  if [ -n "$mirror" ]; then
-    say "Terraform's provider comes from $mirror"
-    for provider in "$mirror"/*/*/*/; do
-      [ -d "$provider" ] || continue
-      provider=${provider#"$mirror"/}
-      rest+="\"${provider%/}\", "
-    done
-    cat >"$1/terraform.rc" <<RC
-provider_installation {
-  filesystem_mirror { path = "$mirror" }
-  direct { exclude = [${rest%, }] }
-}
-RC
-    export TF_CLI_CONFIG_FILE=$1/terraform.rc
-  elif [ ! -f "${TF_CLI_CONFIG_FILE:-}" ]; then
-    unset TF_CLI_CONFIG_FILE
-  fi
+  mirror=$(plugin_mirror) || exit
   # The provider is some 700 MB: downloaded once, whatever becomes of the folder.
   export TF_PLUGIN_CACHE_DIR=${TF_PLUGIN_CACHE_DIR:-$ROOT/target/terraform-plugins}
   export TF_IN_AUTOMATION=1 CHECKPOINT_DISABLE=1
-  mkdir -p "$TF_PLUGIN_CACHE_DIR"
+  mkdir -p "$TF_PLUGIN_CACHE_DIR" "${configuration%/*}"
+  if [ -n "$mirror" ]; then
+    say "Terraform's provider comes from $mirror"
+    cat >"$configuration.$$" <<RC
+provider_installation {
+  filesystem_mirror { path = "$mirror" }
+  direct { exclude = ["registry.terraform.io/hashicorp/aws"] }
+}
+RC
+    mv "$configuration.$$" "$configuration"
+    export TF_CLI_CONFIG_FILE=$configuration
+  elif [ ! -f "${TF_CLI_CONFIG_FILE:-}" ]; then
+    unset TF_CLI_CONFIG_FILE
+  fi
 }
 
 # need_aws ALLOWED: an endpoint other than AWS is refused unless it was asked for.
@@ -236,7 +227,7 @@ open_environment() {
   unset TF_DATA_DIR TF_CLI_ARGS TF_CLI_ARGS_plan TF_CLI_ARGS_apply TF_CLI_ARGS_show TF_CLI_ARGS_output
   export TF_WORKSPACE=default
   [ -t 2 ] || export TF_CLI_ARGS_apply=-no-color
-  terraform_setup "$work"
+  terraform_setup
   tf init -input=false -lockfile=readonly >"$work/init.log" 2>&1 || {
     cat "$work/init.log" >&2
     die "terraform init failed: see above"
@@ -310,5 +301,3 @@ host_arch() {
     *) die "no build for a $(uname -m) machine: Lambda runs on x86_64 and arm64" ;;
   esac
 }
-
-stack() { "$PY" "$ROOT/scripts/lib/stack.py" "$@"; }
