@@ -1,13 +1,17 @@
 """MiniStack, with what Terraform misses in it: endpoints of WebSocket APIs that work, tags that change, whole alarms, saved
 queries, requests that may come twice; with what clients miss, the chosen subprotocol, a refusal's status, the end after a binary
-frame, and frames that overtake each other; with what functions miss, reserved concurrency behind an alias; and IAM as in
-emulator_iam.py."""
+frame, and frames that overtake each other; with what functions miss, reserved concurrency behind an alias and their last log lines;
+and IAM as in emulator_iam.py."""
 
 import asyncio
 import collections
 import contextlib
 import contextvars
+import fcntl
 import json
+import struct
+import termios
+import time
 import uuid
 from collections.abc import Callable, Coroutine
 from urllib.parse import parse_qs
@@ -15,6 +19,7 @@ from xml.sax.saxutils import escape
 
 import emulator_iam  # noqa: F401  (patches IAM as it is imported)
 import ministack.app
+from ministack.core.lambda_runtime import ProvidedWorker
 from ministack.core.responses import AccountRegionScopedDict, json_response
 from ministack.services import apigateway, cloudwatch, cloudwatch_logs, lambda_svc
 
@@ -28,6 +33,7 @@ describe_alarms = cloudwatch._describe_alarms
 logs_request = cloudwatch_logs.handle_request
 query_definitions = AccountRegionScopedDict()
 reserved_concurrency = lambda_svc._reserved_concurrency
+collect_log = ProvidedWorker._drain_stderr_bounded
 
 
 def xml(value: object) -> str:
@@ -199,6 +205,15 @@ def reserved_concurrency_of_all_versions(function: dict, config: dict) -> "int |
     return reserved_concurrency(lambda_svc._functions.get(config.get("FunctionName"), function), config)
 
 
+def collect_whole_log(worker: ProvidedWorker, **waits: float) -> str:
+    """MiniStack ends an invocation's log when no line has come for 5 ms. Under load some are still unread in the pipe by then."""
+    deadline = time.monotonic() + 5
+    with contextlib.suppress(AttributeError, OSError, ValueError):  # The process may have ended.
+        while struct.unpack("i", fcntl.ioctl(worker._proc.stdout, termios.FIONREAD, bytes(4)))[0] and time.monotonic() < deadline:
+            time.sleep(0.001)
+    return collect_log(worker, **waits)
+
+
 apigateway._create_api = create_api_with_an_endpoint_that_works
 apigateway._invoke_ws_lambda = invoke_for_this_socket
 apigateway.handle_websocket = handle_websocket_as_aws_does
@@ -208,4 +223,5 @@ ministack.app.app = app_that_does_a_thing_once
 cloudwatch._describe_alarms = describe_alarms_in_full
 cloudwatch_logs.handle_request = logs_request_with_saved_queries
 lambda_svc._reserved_concurrency = reserved_concurrency_of_all_versions
+ProvidedWorker._drain_stderr_bounded = collect_whole_log
 ministack.app.main()
