@@ -284,7 +284,7 @@ run "authorizer_replaced" {
   }
 }
 
-# tests/module.py lists which single issuers are refused and accepted.
+# tests/test_issuers.py lists which single issuers are refused and accepted.
 run "no_issuers" {
   command = plan
 

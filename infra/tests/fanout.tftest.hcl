@@ -1,4 +1,4 @@
-# Large messages: what `fanout` adds, and that none of it exists without hand-over.
+# Large messages: what `fanout` adds, that none of it exists without hand-over, and which values are refused.
 
 mock_provider "aws" {
   source = "./tests/mocks"
@@ -202,5 +202,159 @@ run "quota_above_the_highest_rate" {
   assert {
     condition     = module.function["publish"].settings.environment.FANOUT_RATE == "1000000"
     error_message = "the default rate exceeds what the functions accept"
+  }
+}
+
+run "split_negative" {
+  command = plan
+
+  variables {
+    fanout = { split = -1 }
+  }
+
+  expect_failures = [var.fanout]
+}
+
+run "split_too_large" {
+  command = plan
+
+  variables {
+    fanout = { split = 1000001 }
+  }
+
+  expect_failures = [var.fanout]
+}
+
+run "split_not_whole" {
+  command = plan
+
+  variables {
+    fanout = { split = 2000.5 }
+  }
+
+  expect_failures = [var.fanout]
+}
+
+run "no_workers" {
+  command = plan
+
+  variables {
+    fanout = { workers = 0 }
+  }
+
+  expect_failures = [var.fanout]
+}
+
+run "too_many_workers" {
+  command = plan
+
+  variables {
+    fanout = { workers = 101, rate = 0 }
+  }
+
+  expect_failures = [var.fanout]
+}
+
+run "workers_not_whole" {
+  command = plan
+
+  variables {
+    fanout = { workers = 1.5 }
+  }
+
+  expect_failures = [var.fanout]
+}
+
+run "too_slow_for_a_chunk" {
+  command = plan
+
+  variables {
+    fanout = { workers = 100 }
+  }
+
+  expect_failures = [var.fanout]
+}
+
+run "rate_negative" {
+  command = plan
+
+  variables {
+    fanout = { split = 0, rate = -1 }
+  }
+
+  expect_failures = [var.fanout]
+}
+
+run "rate_too_high" {
+  command = plan
+
+  variables {
+    fanout = { rate = 1000001 }
+  }
+
+  expect_failures = [var.fanout]
+}
+
+run "rate_not_whole" {
+  command = plan
+
+  variables {
+    fanout = { rate = 1000.5 }
+  }
+
+  expect_failures = [var.fanout]
+}
+
+run "too_slow_for_a_chunk_with_a_small_quota" {
+  command = plan
+
+  variables {
+    requests_per_second_quota = 624
+  }
+
+  expect_failures = [var.fanout]
+}
+
+run "smallest_quota" {
+  command = plan
+
+  variables {
+    requests_per_second_quota = 625
+  }
+}
+
+run "small_quota_without_hand_over" {
+  command = plan
+
+  variables {
+    requests_per_second_quota = 1
+    fanout                    = { split = 0 }
+  }
+}
+
+run "rate_with_a_small_quota" {
+  command = plan
+
+  variables {
+    requests_per_second_quota = 1
+    fanout                    = { rate = 500 }
+  }
+}
+
+run "smallest_fanout" {
+  command = plan
+
+  variables {
+    fanout = { split = 1, workers = 1, rate = 2 }
+  }
+}
+
+run "largest_fanout" {
+  command = plan
+
+  variables {
+    fanout          = { split = 1000000, workers = 100, rate = 1000000 }
+    memory_mb       = { deliver = 10240 }
+    timeout_seconds = { deliver = 900 }
   }
 }

@@ -1,4 +1,4 @@
-# History: what `history_seconds` adds, and that none of it exists otherwise.
+# History: what `history_seconds` adds, that none of it exists otherwise, and which values are refused.
 
 mock_provider "aws" {
   source = "./tests/mocks"
@@ -151,5 +151,75 @@ run "chosen_settings" {
       Condition = { StringLike = { "kms:ViaService" = "dynamodb.eu-west-1.*" } }
     }]
     error_message = "history cannot use the tables under the key, or may use the key for another purpose"
+  }
+}
+
+run "history_too_short" {
+  command = plan
+
+  variables {
+    history_seconds = 299
+  }
+
+  expect_failures = [var.history_seconds]
+}
+
+run "history_too_long" {
+  command = plan
+
+  variables {
+    history_seconds = 604801
+  }
+
+  expect_failures = [var.history_seconds]
+}
+
+run "history_not_whole" {
+  command = plan
+
+  variables {
+    history_seconds = 300.5
+  }
+
+  expect_failures = [var.history_seconds]
+}
+
+run "history_negative" {
+  command = plan
+
+  variables {
+    history_seconds = -300
+  }
+
+  expect_failures = [var.history_seconds]
+}
+
+run "message_too_large_with_history" {
+  command = plan
+
+  variables {
+    history_seconds   = 300
+    max_message_bytes = 129025
+  }
+
+  expect_failures = [var.max_message_bytes]
+}
+
+run "shortest_history" {
+  command = plan
+
+  variables {
+    history_seconds   = 300
+    max_message_bytes = 129024
+  }
+}
+
+run "longest_history" {
+  command = plan
+
+  variables {
+    history_seconds = 604800
+    memory_mb       = { history = 10240 }
+    timeout_seconds = { history = 900 }
   }
 }
