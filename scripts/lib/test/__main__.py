@@ -39,7 +39,7 @@ MISSING = {
         ("all tests", "left out: only some Rust tests were asked for", not FILTER),
         ("tests with tokens", "left out: only some Rust tests were asked for", not FILTER or "auth" in FILTER),
         ("time", "takes minutes: run it with --long", LONG),
-        ("node", "there is no Node.js 20 or newer", succeeds("node -e 'process.exit(parseInt(process.versions.node) < 20)'")),
+        ("node", "there is no Node.js 20 or newer", succeeds("node -e 'process.exit(parseInt(process.versions.node) < 20 ? 1 : 0)'")),
         ("valgrind", "valgrind is missing: install it (Debian: apt-get install valgrind)", shutil.which("valgrind")),
         ("cargo-fuzz", "needs the nightly toolchain and cargo-fuzz (cargo install cargo-fuzz)", not LONG or succeeds("cargo +nightly fuzz --version")),
     )
