@@ -25,23 +25,9 @@
 . "$(dirname "${BASH_SOURCE[0]}")/lib/common.sh"
 
 out=$ROOT/target/bench
-functions='' only='' recipients='' variable='' fanout=64 rounds=10 docs='' guard=''
-while [ $# -gt 0 ]; do
-  case $1 in
-    --only) only=${2:?takes the names of parts} && shift ;;
-    --recipients) recipients=${2:?takes a number} && shift ;;
-    --functions-dir) functions=$(cd "${2:?takes a folder}" && pwd) && shift ;;
-    --env) variable=${2:?takes NAME=VALUE} && shift ;;
-    --fanout) fanout=${2:?takes a number} && shift ;;
-    --rounds) rounds=${2:?takes a number} && shift ;;
-    --docs) docs=$ROOT/docs/performance.md ;;
-    --check) guard=check ;;
-    --accept) guard=accept ;;
-    -h | --help) usage && exit ;;
-    *) die "unknown argument $1: see --help" ;;
-  esac
-  shift
-done
+functions_dir='' only='' recipients='' env='' fanout=64 rounds=10 docs='' check='' accept=''
+options --only= --recipients= --functions-dir= --env= --fanout= --rounds= --docs --check --accept -- "$@"
+functions=${functions_dir:+$(cd "$functions_dir" && pwd)}
 for part in ${only//,/ }; do
   [[ " instructions times tables memory fan-out size concurrency scale " == *" $part "* ]] || die "--only: there is no part $part, see --help"
 done
@@ -100,13 +86,13 @@ mkdir -p "$out"
 target=$(host_arch)
 target=${target/arm64/aarch64}-unknown-linux-gnu
 
-if [ -n "$guard" ]; then
+if [ -n "$check$accept" ]; then
   need valgrind valgrind
   certificates
-  options=(--functions "${functions:-$ROOT/target/lambda-local}" --check "$ROOT/bench/baseline.json")
-  [ "$guard" = check ] || options+=(--accept yes)
+  arguments=(--functions "${functions:-$ROOT/target/lambda-local}" --check "$ROOT/bench/baseline.json")
+  [ -z "$accept" ] || arguments+=(--accept yes)
   # Few at once: under callgrind posts are slow, and those that wait for their turn must not run out of time.
-  run cargo run --locked --quiet -p bench-runner -- "${options[@]}" --out "$out" --trusted "$out/certificates/trusted.pem" --concurrency 8
+  run cargo run --locked --quiet -p bench-runner -- "${arguments[@]}" --out "$out" --trusted "$out/certificates/trusted.pem" --concurrency 8
   exit
 fi
 
@@ -124,13 +110,13 @@ say "building the floor and the runner"
 [ "$only" = scale ] || run cargo build --locked --quiet --release --target "$target" -p floor >&2
 run cargo build --locked --quiet --profile local --target "$target" -p bench-runner >&2
 
-options=(--functions "$functions" --out "$out" --trusted "$out/certificates/trusted.pem" --concurrency "$fanout" --rounds "$rounds")
-[ "$only" = scale ] || options+=(--floor "$ROOT/target/$target/release/floor" --python "$out/python/bin/python"
+arguments=(--functions "$functions" --out "$out" --trusted "$out/certificates/trusted.pem" --concurrency "$fanout" --rounds "$rounds")
+[ "$only" = scale ] || arguments+=(--floor "$ROOT/target/$target/release/floor" --python "$out/python/bin/python"
   --app "$ROOT/bench/python" --node "$out/node")
-[ -z "$recipients" ] || options+=(--recipients "$recipients")
-[ -z "$only" ] || options+=(--only "$only")
-[ -z "$variable" ] || options+=(--env "$variable")
-[ -z "$docs" ] || options+=(--docs "$docs")
+[ -z "$recipients" ] || arguments+=(--recipients "$recipients")
+[ -z "$only" ] || arguments+=(--only "$only")
+[ -z "$env" ] || arguments+=(--env "$env")
+[ -z "$docs" ] || arguments+=(--docs "$ROOT/docs/performance.md")
 # Where functions are that another one invokes.
 export HUB_FUNCTIONS_DIR=$functions
-run "$ROOT/target/$target/local/bench-runner" "${options[@]}"
+run "$ROOT/target/$target/local/bench-runner" "${arguments[@]}"

@@ -17,19 +17,7 @@
 . "$(dirname "${BASH_SOURCE[0]}")/lib/common.sh"
 
 account='' yes='' allow_endpoint=''
-while [ $# -gt 0 ]; do
-  case $1 in
-    --yes) yes=1 ;;
-    --allow-endpoint) allow_endpoint=1 ;;
-    -h | --help) usage && exit ;;
-    *)
-      [[ -z $account && $1 != -* ]] || die "unknown argument $1: see --help"
-      account=$1
-      ;;
-  esac
-  shift
-done
-[ -n "$account" ] || die "which account? See --help"
+options account --yes --allow-endpoint -- "$@"
 # Terraform reads a terraform.tfvars unasked, for every account.
 [[ $account =~ ^[a-z0-9][a-z0-9-]*$ && $account != terraform && $account != example ]] \
   || die "an account's name must be lowercase letters, digits and hyphens, and neither terraform nor example"

@@ -19,19 +19,7 @@
 . "$(dirname "${BASH_SOURCE[0]}")/lib/common.sh"
 
 arch=x86_64 profile=release release='' sbom='' digest=''
-while [ $# -gt 0 ]; do
-  case $1 in
-    --arch | --profile | --release)
-      [ -n "${2:-}" ] || die "$1 takes a value: see --help"
-      printf -v "${1#--}" %s "$2"
-      shift
-      ;;
-    --sbom) sbom=1 ;;
-    -h | --help) usage && exit ;;
-    *) die "unknown argument $1: see --help" ;;
-  esac
-  shift
-done
+options --arch= --profile= --release= --sbom -- "$@"
 
 need_linux
 [ "$arch" != host ] || arch=$(host_arch)

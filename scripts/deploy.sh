@@ -22,47 +22,24 @@
 # shellcheck source=scripts/lib/common.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib/common.sh"
 
-environment='' yes='' plan_only='' save='' apply='' artifacts='' again='' allow_endpoint=''
-while [ $# -gt 0 ]; do
-  case $1 in
-    --yes) yes=1 ;;
-    --plan) plan_only=1 ;;
-    --again) again=1 ;;
-    --allow-endpoint) allow_endpoint=1 ;;
-    --save)
-      [ $# -ge 2 ] || die "--save takes a file: see --help"
-      save=$(cd "$(dirname "$2")" 2>/dev/null && pwd -P)/${2##*/} || die "--save $2: there is no such folder"
-      shift
-      ;;
-    --apply)
-      [ -f "${2:-}" ] || die "--apply ${2:-}: there is no such file; --plan --save FILE writes one"
-      apply=$(cd "$(dirname "$2")" && pwd -P)/${2##*/}
-      shift
-      ;;
-    --artifacts)
-      [ $# -ge 2 ] || die "--artifacts takes a folder: see --help"
-      artifacts=$(cd "$2" 2>/dev/null && pwd -P) || die "--artifacts $2: there is no such folder"
-      shift
-      ;;
-    -h | --help) usage && exit ;;
-    *)
-      [[ -z $environment && $1 != -* ]] || die "unknown argument $1: see --help"
-      environment=$1
-      ;;
-  esac
-  shift
-done
-[ -n "$environment" ] || die "which environment? See --help"
-[ -z "$save" ] || [ -n "$plan_only" ] || die "--save goes with --plan"
-[ -z "$apply" ] || [ -z "$plan_only" ] || die "--apply and --plan exclude each other"
+environment='' yes='' plan='' save='' apply='' artifacts='' again='' allow_endpoint=''
+options environment --yes --plan --save= --apply= --artifacts= --again --allow-endpoint -- "$@"
+# absolute FILE: its path from the root, if its folder is there.
+absolute() { (cd "$(dirname "$1")" 2>/dev/null && printf '%s/%s' "$(pwd -P)" "${1##*/}"); }
+[ -z "$save" ] || save=$(absolute "$save") || die "--save: there is no such folder"
+[ -z "$artifacts" ] || artifacts=$(cd "$artifacts" 2>/dev/null && pwd -P) || die "--artifacts: there is no such folder"
+[ -z "$apply" ] || [ -f "$apply" ] || die "--apply $apply: there is no such file; --plan --save FILE writes one"
+[ -z "$apply" ] || apply=$(absolute "$apply")
+[ -z "$save" ] || [ -n "$plan" ] || die "--save goes with --plan"
+[ -z "$apply" ] || [ -z "$plan" ] || die "--apply and --plan exclude each other"
 [ -z "$apply" ] || [ -n "$artifacts" ] || die "--apply needs --artifacts: the zips that the plan was made of"
 need_aws "$allow_endpoint"
-[ -n "$yes$plan_only" ] || [ -t 0 ] || die "there is no terminal to ask on: pass --yes to apply without asking"
+[ -n "$yes$plan" ] || [ -t 0 ] || die "there is no terminal to ask on: pass --yes to apply without asking"
 need_python
 
 open_environment "$environment"
 [ ! -e "$INFRA/smoke-token" ] || [ -x "$INFRA/smoke-token" ] || die "${INFRA#"$ROOT"/}/smoke-token is not executable: chmod +x it, and commit that"
-[ -n "$plan_only" ] || python_tools smoke aws
+[ -n "$plan" ] || python_tools smoke aws
 
 # The module reads target/lambda: with a path of its own, each folder of artifacts would look like new code.
 out=$ROOT/target/lambda
@@ -85,7 +62,7 @@ fi
 
 rc=2 lock=()
 # A lock would need write access to the state, which whoever only plans may not have.
-[ -z "$plan_only" ] || lock=(-lock=false)
+[ -z "$plan" ] || lock=(-lock=false)
 if [ -n "$apply" ]; then
   # A plan knows its own state, whatever the environment is called here; it also holds the settings that it was made of.
   python3 -c 'import sys, zipfile; sys.stdout.buffer.write(zipfile.ZipFile(sys.argv[1]).read("tfconfig/m-/main.tf"))' "$apply" 2>/dev/null | cmp -s - "$INFRA/main.tf" \
@@ -97,19 +74,19 @@ else
   [ "$rc" != 1 ] || plan_failed 'nothing is deployed'
 fi
 terraform -chdir="$INFRA" show -json "$work/plan" >"$work/plan.json"
-[ -n "$plan_only" ] || exec 3>&1 >&2
+[ -n "$plan" ] || exec 3>&1 >&2
 relive=0
 python3 "$ROOT/scripts/lib/changes.py" <"$work/plan.json" || relive=$?
 [ "$relive" = 0 ] || [ "$relive" = 3 ] || die "the plan cannot be summarised: see above"
 [ "$rc" != 2 ] || {
   terraform -chdir="$INFRA" show -no-color "$work/plan" >"$work/plan.txt"
-  if [ -n "$plan_only" ]; then
+  if [ -n "$plan" ]; then
     printf '\n%s\n\n~~~text\n%s\n~~~\n\n%s\n' "<details><summary>Terraform's plan</summary>" "$(cat "$work/plan.txt")" '</details>'
   else
     cat "$work/plan.txt"
   fi
 }
-[ -z "$plan_only" ] || {
+[ -z "$plan" ] || {
   [ -z "$save" ] || rm -f "$save"
   [ "$rc" != 2 ] || [ -z "$save" ] || cp "$work/plan" "$save"
   exit 0

@@ -14,24 +14,7 @@
 . "$(dirname "${BASH_SOURCE[0]}")/lib/common.sh"
 
 environment='' confirm='' yes='' allow_endpoint=''
-while [ $# -gt 0 ]; do
-  case $1 in
-    --allow-endpoint) allow_endpoint=1 ;;
-    --yes) yes=1 ;;
-    --confirm)
-      [ $# -ge 2 ] || die "--confirm takes the hub's name: see --help"
-      confirm=$2
-      shift
-      ;;
-    -h | --help) usage && exit ;;
-    *)
-      [[ -z $environment && $1 != -* ]] || die "unknown argument $1: see --help"
-      environment=$1
-      ;;
-  esac
-  shift
-done
-[ -n "$environment" ] || die "which environment? See --help"
+options environment --confirm= --yes --allow-endpoint -- "$@"
 need_aws "$allow_endpoint"
 need_python
 

@@ -15,19 +15,7 @@
 . "$(dirname "${BASH_SOURCE[0]}")/lib/common.sh"
 
 environment='' yes='' allow_endpoint=''
-while [ $# -gt 0 ]; do
-  case $1 in
-    --yes) yes=1 ;;
-    --allow-endpoint) allow_endpoint=1 ;;
-    -h | --help) usage && exit ;;
-    *)
-      [[ -z $environment && $1 != -* ]] || die "unknown argument $1: see --help"
-      environment=$1
-      ;;
-  esac
-  shift
-done
-[ -n "$environment" ] || die "which environment? See --help"
+options environment --yes --allow-endpoint -- "$@"
 need_aws "$allow_endpoint"
 [ -n "$yes" ] || [ -t 0 ] || die "there is no terminal to ask on: pass --yes to roll back without asking"
 need_python

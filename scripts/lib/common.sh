@@ -17,6 +17,39 @@ die() {
 # usage: prints the comment that opens the calling script, which is its help text.
 usage() { sed -n '2,/^$/{s/^# \{0,1\}//p;}' "$0"; }
 
+# options SPEC... -- ARGUMENT...: sets a variable for each argument. A SPEC is --flag, which is set to 1, --flag= for one that takes
+# a value, or the name of the argument that is no flag, which is then required. In names of variables, - is _.
+options() {
+  local flags=' ' valued=' ' word='' name
+  for (( ; ; )); do
+    case $1 in
+      --) break ;;
+      --*=) valued+="${1%=} " ;;
+      --*) flags+="$1 " ;;
+      *) word=$1 ;;
+    esac
+    shift
+  done
+  while [ $# -gt 1 ]; do
+    shift
+    name=${1#--} name=${name//-/_}
+    if [[ $1 == -h || $1 == --help ]]; then
+      usage && exit
+    elif [[ $flags == *" $1 "* ]]; then
+      printf -v "$name" 1
+    elif [[ $valued == *" $1 "* ]]; then
+      [ -n "${2:-}" ] || die "$1 takes a value: see --help"
+      printf -v "$name" %s "$2"
+      shift
+    elif [[ -n $word && -z ${!word} && $1 != -* ]]; then
+      printf -v "$word" %s "$1"
+    else
+      die "unknown argument $1: see --help"
+    fi
+  done
+  [ -z "$word" ] || [ -n "${!word}" ] || die "which $word? See --help"
+}
+
 # An interrupt must also end whatever is running: each command gets a process group of its own, which the trap ends.
 child=
 run() {
