@@ -80,7 +80,7 @@ variable "fanout" {
 }
 
 variable "fanout_concurrency" {
-  description = "Maximum concurrent posts in one invocation of send-message, publish or deliver. An invocation starts with a few, and raises the number."
+  description = "Maximum concurrent posts in one invocation of send-message, publish or deliver. An invocation starts with a few, and increases their number while posts succeed."
   type        = number
   default     = 64
   nullable    = false
@@ -92,7 +92,7 @@ variable "fanout_concurrency" {
 }
 
 variable "straggler_seconds" {
-  description = "How long a receipt waits for the last recipients after the latest one was settled. Three times as long if none could be reached."
+  description = "Seconds that a receipt waits for the last recipients after the latest one was settled; three times as long if none could be reached."
   type        = number
   default     = 5
   nullable    = false

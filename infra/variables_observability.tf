@@ -68,7 +68,7 @@ variable "access_logs" {
 }
 
 variable "tracing" {
-  description = "Whether X-Ray traces invocations of the functions. X-Ray samples the first each second and 5 % of the others. WebSocket APIs themselves are not traced."
+  description = "Whether X-Ray traces invocations of the functions. X-Ray samples the first invocation each second and 5 % of the others. WebSocket APIs themselves are not traced."
   type        = bool
   default     = false
   nullable    = false

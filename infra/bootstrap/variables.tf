@@ -62,7 +62,7 @@ variable "environments" {
 
   validation {
     condition     = length(var.environments) <= 1 || var.shared_account
-    error_message = "environments must be a single one unless shared_account = true, whose description says what environments in one account can do to each other. Better: an account for each, with its own <account>.tfvars."
+    error_message = "environments must have only one member unless shared_account = true, whose description says what environments in one account can do to each other. Better: an account for each, with its own <account>.tfvars."
   }
 }
 

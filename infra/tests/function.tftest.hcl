@@ -51,7 +51,7 @@ run "function" {
       aws_cloudwatch_log_group.this.retention_in_days == 14 &&
       aws_lambda_function.this.logging_config[0].log_group == aws_cloudwatch_log_group.this.name
     )
-    error_message = "the function does not write to a log group of its own with the chosen retention"
+    error_message = "the function does not write to its own log group, or that has another retention"
   }
 
   assert {
