@@ -31,6 +31,6 @@ on_exit "rm -rf $work"
 python_tools local smoke auth lint test
 python_tools_apart checkov
 cd "$ROOT"
-terraform_setup "$work"
+terraform_setup
 copy_tree "$work" ./infra
 exec "$PY" scripts/lib/test "$work" "$@"

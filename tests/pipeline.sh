@@ -22,7 +22,7 @@ tidy() {
   rm -rf "$work"
 }
 on_exit tidy
-terraform_setup "$work"
+terraform_setup
 # Without these, the S3 backend would assume its role at AWS, and take the bucket's name for a host name below 127.0.0.1.
 export AWS_ENDPOINT_URL_STS=$AWS_ENDPOINT_URL
 export TF_CLI_ARGS_init=-backend-config=use_path_style=true

@@ -9,7 +9,7 @@
 constraint=${1:?name a constraint, such as '~> 6.0'}
 work=$(mktemp -d)
 on_exit "rm -rf $work"
-terraform_setup "$work"
+terraform_setup
 copy_tree "$work" ./infra
 find "$work/infra" -name .terraform.lock.hcl -delete
 
