@@ -55,11 +55,11 @@ class Changes(unittest.TestCase):
         bound = {**narrow, "Condition": {"StringEquals": {"aws:PrincipalTag/a": "b"}}}
         self.assertNotIn("Careful", role_policy(policy(narrow), policy(bound)))
 
-    def test_a_policy_that_leaves_out_less(self) -> None:
+    def test_a_policy_that_excepts_less(self) -> None:
         more, less = {"NotAction": ["iam:*", "s3:*"], "Resource": "*"}, {"NotAction": ["iam:*"], "Resource": "*"}
         self.assertIn("allows more", role_policy(policy(more), policy(less)))
 
-    def test_one_more_policy_for_a_role_that_is_there(self) -> None:
+    def test_one_more_policy_for_an_existing_role(self) -> None:
         added = {"type": "aws_iam_role_policy", "change": {"actions": ["create"], "before": None, "after": {"role": "r", "policy": policy()}, "after_unknown": {}}}
         role = {"type": "aws_iam_role", "change": {"actions": ["create"], "before": None, "after": {"name": "r"}, "after_unknown": {}}}
         self.assertIn("allows more", summary({"resource_changes": [added]}))
@@ -97,7 +97,7 @@ class Changes(unittest.TestCase):
             self.assertIn("OPEN TO EVERYONE", plan("aws_apigatewayv2_route", actions, guarded, open_))
         self.assertNotIn("Careful", plan("aws_apigatewayv2_route", ["update"], open_, guarded))
 
-    def test_an_authorizer_that_goes(self) -> None:
+    def test_a_deleted_authorizer(self) -> None:
         self.assertIn("tokens are no longer checked", plan("aws_apigatewayv2_authorizer", ["delete"], {"name": "chat-authorizer"}, None))
 
     def test_resources_of_other_case(self) -> None:
@@ -106,7 +106,7 @@ class Changes(unittest.TestCase):
         self.assertNotIn("Careful", role_policy(policy(one), policy({**other, "Resource": "table/chat"})))
 
     def test_a_first_deploy(self) -> None:
-        """What is known only after the apply is left out of `after`, and is no reason for alarm."""
+        """Values that are known only after the apply are missing in `after`, and cause no warning."""
         permission = {"type": "aws_lambda_permission", "change": {"actions": ["create"], "before": None, "after": {"principal": "apigateway.amazonaws.com"}, "after_unknown": {"function_name": True, "source_arn": True}}}
         alias = {"type": "aws_lambda_alias", "address": 'module.hub.module.function["connect"].aws_lambda_alias.this', "change": {"actions": ["create"], "before": None, "after": {"name": "live"}, "after_unknown": {"function_name": True}}}
         said = summary({"resource_changes": [permission, alias]})
@@ -117,7 +117,7 @@ class Changes(unittest.TestCase):
         before, after = ({"function_name": "f", "environment": [{"variables": variables}]} for variables in ({"A": "1", "REQUIRE_GRANT": "true"}, {"A": "1", "RELEASE": "v2"}))
         self.assertEqual(plan("aws_lambda_function", ["update"], before, after), "- update function f: environment RELEASE, REQUIRE_GRANT")
 
-    def test_a_plan_with_nothing_but_what_it_must_have(self) -> None:
+    def test_a_plan_with_required_fields_only(self) -> None:
         bare = {"resource_changes": [{"type": "aws_dynamodb_table", "change": {"actions": ["delete", "create"], "before": {"name": "t"}, "after": {"name": "t"}}}, {"type": "aws_dynamodb_table", "change": {"actions": ["forget"], "before": {"name": "u"}, "after": None}}]}
         self.assertIn("forgets who is connected", summary(bare))
         self.assertIn("forget the table of connections u", summary(bare))
@@ -142,7 +142,7 @@ class Changes(unittest.TestCase):
         self.assertNotIn("forgets who is connected", said)
 
     def alias(self, description: str, release: str, before: str = "6", after: "str | None" = "7") -> dict:
-        """A plan for one function and its alias; with `after` None, a version is published that is known only later."""
+        """A plan for one function and its alias. With `after` None, the version is known only after the apply."""
         function = {"function_name": "chat-connect", "environment": [{"variables": {"RELEASE": release}}]}
         was = {"function_name": "chat-connect", "description": description, "function_version": before}
         becomes = {key: value for key, value in {**was, "function_version": after}.items() if value}

@@ -35,7 +35,7 @@ def terraform(*arguments: str, stdin: str = "", code: int = 0) -> str:
 
 
 def evaluated(expression: str) -> dict:
-    """The value that Terraform itself gives to an expression."""
+    """The value of an expression, according to Terraform."""
     with tempfile.TemporaryDirectory() as folder:
         Path(folder, "main.tf").write_text(f"locals {{\nvalue = {expression}\n}}\n", encoding="utf-8")
         said = terraform(f"-chdir={folder}", "console", stdin="base64encode(jsonencode(local.value))\n")
@@ -43,7 +43,7 @@ def evaluated(expression: str) -> dict:
 
 
 def accepted(issuers: list, name: str) -> list:
-    """What the issuers that the variable `auth` accepts have under a name: its refusals give their places in the list."""
+    """That attribute of the issuers that the variable `auth` accepts. Its refusals give their places in the list."""
     with tempfile.TemporaryDirectory() as folder:
         shutil.copy(ROOT / "infra/variables_access.tf", folder)
         values = {"auth": {"issuers": [{"audiences": ["chat"], **one} for one in issuers]}}
@@ -90,7 +90,7 @@ class NewEnvironment(unittest.TestCase):
         return (self.environments / name / "main.tf").read_text(encoding="utf-8")
 
     def read(self, *names: str) -> dict:
-        """What Terraform makes of each environment: its hub, its backend and its provider."""
+        """How Terraform reads each environment: its hub, its backend and its provider."""
         found = {}
         for name in names:
             backend = re.search(r'^  backend "(\w+)" \{\n(.*?)^  \}', self.text(name), re.M | re.S)
@@ -161,7 +161,7 @@ class NewEnvironment(unittest.TestCase):
         self.assertNotIn("table_name", self.text("table"))
         self.refused("--region must look like", "bad", *OPEN, "--yes", AWS_REGION="nowhere")
 
-    def test_what_it_says_at_the_end(self) -> None:
+    def test_the_next_steps_that_it_prints(self) -> None:
         done = self.written("demo", "--region", "eu-west-1", *OPEN, "--yes")
         self.assertIn("scripts/deploy.sh demo\n", done.stdout)
         self.assertIn("commit infra/environments/demo: nothing in it is secret", done.stdout)
@@ -206,7 +206,7 @@ class NewEnvironment(unittest.TestCase):
         self.assertEqual(read["hub"], {"source": "../..", "name": "websocket-hub-demo", "region": "eu-west-1", "architecture": "x86_64", "allow_anonymous": True})
         self.assertEqual(read["backend"]["type"], "local")
 
-    def test_what_a_flag_says_is_not_asked(self) -> None:
+    def test_a_flag_answers_a_question(self) -> None:
         some = ["--name", "chat", "--region", "eu-west-1", "--architecture", "arm64", "--table-name", "rows"]
         done = self.script("demo", *some, "--issuer", "https://a", "--local-state", stdin="https://b/c\nchat\n\n\n")
         self.assertEqual(done.returncode, 0, done.stderr)
@@ -214,7 +214,7 @@ class NewEnvironment(unittest.TestCase):
         every = [*some, "--endpoint", "https://b/c", *OPEN, "--local-state"]
         self.assertEqual(self.script("more", *every).stderr, "")
 
-    def test_nobody_to_answer(self) -> None:
+    def test_questions_without_answers(self) -> None:
         self.refused("pass --region, --issuer or --anonymous, --audience (with --issuer), --state-bucket or --local-state, --yes", "demo")
         self.refused("pass --state-bucket or --local-state, --yes", "demo", stdin="\neu-west-1\n\n\n\nanonymous\n")
         self.refused("pass --region, --issuer or --anonymous, --audience (with --issuer)", "demo", "--yes")
@@ -256,7 +256,7 @@ class NewEnvironment(unittest.TestCase):
         for path, flag in same.items():
             self.assertEqual([value for value in values if questions[flag].allows(value)], [value for value, ok in zip(values, said[path]) if ok], path)
             self.assertIn(True, said[path])
-        # Each as an issuer, and each as the address of keys, in an entry that is otherwise right.
+        # Each address once as the issuer and once as the address of the keys, in an otherwise valid entry.
         self.assertEqual([value for value in addresses if questions["issuer"].allows(value)], accepted([{"issuer": value} for value in addresses], "issuer"))
         keys = [{"issuer": f"https://login.example.com/{index}", "jwks_url": value} for index, value in enumerate(addresses)]
         self.assertEqual([value for value in addresses if questions["jwks-url"].allows(value)], accepted(keys, "jwks_url"))
@@ -301,7 +301,7 @@ class NewEnvironment(unittest.TestCase):
     def test_an_interrupt_leaves_nothing(self) -> None:
         for number, code in ((signal.SIGINT, 130), (signal.SIGTERM, 143)):
             command, pipes = [self.root / "scripts/new-environment.sh", "demo"], {"stdin": subprocess.PIPE, "stderr": subprocess.PIPE}
-            # Whoever runs this in the background has the interrupt ignored.
+            # A background job ignores SIGINT, and so would the script.
             with subprocess.Popen(command, **pipes, text=True, env=self.environ, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)) as script:
                 self.assertIn("Name of the hub", script.stderr.readline() + script.stderr.readline())
                 script.send_signal(number)
@@ -309,9 +309,9 @@ class NewEnvironment(unittest.TestCase):
                 self.assertNotIn("Traceback", script.stderr.read())
         self.assertEqual(self.listing(), [])
 
-    def test_a_failure_half_way_leaves_nothing(self) -> None:
+    def test_a_failure_halfway_leaves_nothing(self) -> None:
         flags = ["demo", "--region", "eu-west-1", *OPEN, "--yes"]
-        # A limit on the size of a file that lets main.tf through and not the lock file, which is larger.
+        # main.tf is below this limit on the size of a file, and the lock file above it.
         lock = self.root / "infra/.terraform.lock.hcl"
         lock.write_text(lock.read_text() + "#" * 4096)
         soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)

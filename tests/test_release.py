@@ -92,7 +92,7 @@ class Release(unittest.TestCase):
         tarball(self.folder / "rc.tgz", version="2.0.0-rc.1")
         self.assertEqual(self.pack("v2.0.0-rc.1", client="rc.tgz").returncode, 0)
 
-    def test_what_is_no_release(self) -> None:
+    def test_refused_releases(self) -> None:
         self.refused("1.2.3 is not a version like v1.2.3", "1.2.3")
         self.refused("the tag is v1.2.4, and the version in Cargo.toml is 1.2.3", "v1.2.4")
         self.refused("is a build of architecture arm64, not x86_64", "v1.2.3", "arm64", "arm64")
@@ -112,7 +112,7 @@ class Release(unittest.TestCase):
             (self.folder / "CHANGELOG.md").write_text(f"# Changelog\n\n{section}\n## 1.2.2 - 2026-01-01\n\n- before\n")
             self.refused("CHANGELOG.md has no section '## 1.2.3 - 20", "v1.2.3")
 
-    def test_a_folder_that_is_there(self) -> None:
+    def test_an_existing_folder(self) -> None:
         (self.folder / "out").mkdir()
         done = self.pack("v1.2.3")
         self.assertIn("is there already", done.stderr)
@@ -124,7 +124,7 @@ class Release(unittest.TestCase):
         self.assertEqual(json.loads((ROOT / "web/client/package.json").read_text())["version"], version)
 
 
-# Notes what it is asked, and answers from `answers`: a list of [the command, exit code, output], each taken once.
+# A fake npm: it records each call, and uses each of `answers`, a list of [the command, exit code, output], once.
 NPM = f"""#!{sys.executable}
 import json, os, sys
 folder = os.path.dirname(os.path.abspath(__file__))
@@ -213,15 +213,15 @@ class Client(unittest.TestCase):
             self.assertIn("::notice title=Not published to npm::", self.publish(**({} if nothing is None else {"NPM_PACKAGE": nothing})))
             self.assertEqual(self.asked, [])
 
-    def test_a_version_that_is_there(self) -> None:
+    def test_a_version_that_was_published_before(self) -> None:
         self.assertIn("::notice title=Published already::", self.publish(answers=(["view", 0, self.integrity()],)))
         self.fails("already, with other contents (sha512-abc, not sha512-", answers=(["view", 0, "sha512-abc"],))
-        # It came between the question and the answer.
+        # Another run published it after this one had asked.
         conflict = ["publish", 1, "npm error code E403\nnpm error You cannot publish over the previously published versions"]
         self.publish(answers=(NOT_FOUND, conflict, ["view", 0, self.integrity()]))
         self.fails("with other contents", answers=(NOT_FOUND, conflict, ["view", 0, "sha512-abc"]))
 
-    def test_what_fails(self) -> None:
+    def test_failures(self) -> None:
         self.fails("npm does not say whether @octo/hub-client 1.2.3 is published already: npm error code E500", answers=(["view", 1, "npm error code E500"],))
         self.fails("npm publish failed: see above. Does npm trust this workflow", answers=(NOT_FOUND, ["publish", 1, "npm error code E404"], NOT_FOUND))
         self.fails("npm publish failed: see above.", answers=(NOT_FOUND, ["publish", 1, "npm error network"], NOT_FOUND))
@@ -233,12 +233,12 @@ class Client(unittest.TestCase):
         self.fails("There is no OIDC token", ACTIONS_ID_TOKEN_REQUEST_URL="")
         self.assertEqual(self.asked, [])
 
-    def test_an_npm_that_can_do_without_a_token(self) -> None:
+    def test_versions_of_npm_that_need_no_token(self) -> None:
         self.npm("bin", npm="10.9.8", node="v22.23.1")
         self.fails("Here is npm 10.9.8 with Node.js 22.23.1.")
         self.npm("bin", npm="11.6.0", node="v20.20.2")
         self.fails("takes npm 11.5.1 with Node.js 22.14, or newer (Node.js 24 has both). Here is npm 11.6.0 with Node.js 20.20.2.")
-        # GitHub's machines have newer ones beside it.
+        # The tool cache of GitHub's machines has newer versions.
         for version, npm in (("22.23.1", "10.9.8"), ("24.9.0", "11.6.0"), ("24.18.0", "11.16.0")):
             self.npm(f"cache/node/{version}/x64/bin", npm=npm, node=f"v{version}")
         self.publish(npm="cache/node/24.18.0/x64/bin", answers=(NOT_FOUND, ["publish", 0, ""]))
@@ -262,7 +262,7 @@ class Client(unittest.TestCase):
         own = json.loads((ROOT / "web/client/package.json").read_text())
         repository = {"type": "git", "url": "git+https://github.com/octo/hub.git", "directory": "web/client"}
         self.assertEqual(package, {**own, "name": "@octo/hub-client", "version": "1.2.3-rc.1", "repository": repository})
-        # Without a name of one's own it is packed for the release on GitHub.
+        # Without NPM_PACKAGE it is packed under its own name, for the release on GitHub.
         done = self.run_it("pack", "v1.2.3", str(self.folder / "default"), NPM_PACKAGE="")
         self.assertEqual(done.stdout, "websocket-hub-client-1.2.3.tgz\n")
         self.assertIn("is there already", self.run_it("pack", "v1.2.3", str(self.folder / "default")).stderr)

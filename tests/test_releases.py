@@ -25,7 +25,7 @@ class Hub:
         self.time = 0
 
     def deploy(self, release: str, *only: str, seconds: int = 60) -> None:
-        """What `terraform apply` does; with `only`, what it has done when it is cut in half after those functions."""
+        """Acts like `terraform apply`, or like one that was interrupted after the functions `only`."""
         self.time += seconds
         for name in only or self.functions:
             function = self.functions[name]
@@ -38,7 +38,7 @@ class Hub:
             self.functions[name] = function._replace(live=latest)
 
     def rollback(self, calls: int | None = None) -> str:
-        """Returns the target; `calls`: how many calls are made before it is interrupted."""
+        """Returns the target. `calls` is the number of calls after which it is interrupted."""
         what = plan(self.functions)
         for step in what["steps"][:calls]:
             function = self.functions[step["function"]]
@@ -98,15 +98,15 @@ class Rollback(unittest.TestCase):
         hub.deploy("best")
         self.assertEqual(hub.rollback(), "better")
 
-    def test_one_note_suffices(self) -> None:
-        # The other function was replaced, and its alias with it, or a rollback was interrupted.
+    def test_the_note_of_one_function_suffices(self) -> None:
+        # The other function and its alias were replaced, or a rollback was interrupted.
         hub = deployed("A", "B", "C")
         hub.functions["send"] = hub.functions["send"]._replace(description="rolled back: B")
         self.assertEqual(hub.rollback(), "A")
         self.assertEqual(hub.notes(), "rolled back: C, B")
 
     def test_deploys_within_seconds(self) -> None:
-        # The names are no help, the clock is none, and the numbers of the functions are far apart.
+        # Neither names nor times give the order, and the version numbers of the functions are far apart.
         hub = Hub("connect", "send")
         for n in range(20):
             hub.settings["FANOUT_RATE"] = str(n)
@@ -116,14 +116,14 @@ class Rollback(unittest.TestCase):
         for expected in "AZD":
             self.assertEqual(hub.rollback(), expected)
 
-    def test_an_apply_cut_in_half(self) -> None:
+    def test_an_interrupted_apply(self) -> None:
         hub = deployed("A", "B")
         hub.deploy("C", "connect")
         self.assertEqual(hub.rollback(), "B")
         self.assertEqual((hub.live(), hub.notes()), ([2, 2], "rolled back: C"))
         self.assertEqual(hub.rollback(), "A")
 
-    def test_an_apply_cut_before_it_moved_the_aliases(self) -> None:
+    def test_an_apply_interrupted_before_it_moved_the_aliases(self) -> None:
         hub = deployed("A", "B", "C")
         hub.functions["connect"] = hub.functions["connect"]._replace(live=2)
         self.assertEqual(hub.rollback(), "B")
@@ -140,7 +140,7 @@ class Rollback(unittest.TestCase):
         hub.functions = {name: function._replace(live=3) for name, function in hub.functions.items()}
         self.assertEqual(hub.rollback(), "B")
 
-    def test_cut_twice_on_three_releases(self) -> None:
+    def test_two_interrupted_applies_leave_three_releases(self) -> None:
         hub = Hub("connect", "disconnect", "send")
         for release, *only in (["A"], ["B"], ["C", "connect", "send"], ["D", "connect"]):
             hub.deploy(release, *only)
@@ -158,14 +158,14 @@ class Rollback(unittest.TestCase):
         hub.deploy("E")
         self.assertEqual(hub.rollback(), "D")
 
-    def test_a_cut_release_is_stepped_over(self) -> None:
+    def test_a_partly_deployed_release_is_skipped(self) -> None:
         hub = deployed("A", "B")
         hub.deploy("C", "connect")
         hub.deploy("D")
         self.assertEqual(hub.rollback(), "B")
 
-    def test_an_older_release_deployed_again_and_cut(self) -> None:
-        # A has the fresher version of one function and B of the other: what ran before the cut was B.
+    def test_an_older_release_deployed_again_and_interrupted(self) -> None:
+        # A has the newer version of one function, B of the other. B ran before the interrupted deploy.
         hub = deployed("A", "B")
         hub.deploy("A", "connect")
         self.assertEqual(hub.rollback(), "B")
@@ -198,7 +198,7 @@ class Rollback(unittest.TestCase):
             self.refused(hub, f"A has another {name} in connect")
             hub.settings = {**TABLE}
             hub.deploy("C")
-            # B is stepped over: A differs in nothing from what is live now.
+            # B is skipped: A has the same settings as the live release.
             self.assertEqual(hub.rollback(), "A", name)
 
     def test_a_difference_in_one_function_is_enough(self) -> None:
@@ -230,7 +230,7 @@ class Rollback(unittest.TestCase):
         hub.deploy("D")
         self.assertEqual(hub.rollback(), "A")
 
-    def test_messages_are_handed_out_and_no_longer(self) -> None:
+    def test_hand_overs_come_and_go(self) -> None:
         hub = deployed("A")
         hub.functions["deliver"] = Function(0, {})
         hub.settings |= {"DELIVER_FUNCTION": "hub-deliver:live", "FANOUT_SPLIT": "4000"}
@@ -239,7 +239,7 @@ class Rollback(unittest.TestCase):
         hub.settings["FANOUT_SPLIT"] = "2000"
         hub.deploy("C")
         self.assertEqual(hub.rollback(), "B")
-        # Back at B, functions would hand out to one that is not there: they would lose time with each message.
+        # With B, functions would hand over to a missing function and lose time with each message.
         del hub.functions["deliver"]
         hub.settings = {**TABLE}
         hub.deploy("D")
@@ -291,7 +291,7 @@ class Rollback(unittest.TestCase):
             plan({})
 
     def test_interrupted_where_one_function_stays(self) -> None:
-        # Were the function that moves the first, a second run would find the older release whole, and go back from it.
+        # If the function that moves came first, a second run would find the older release complete and go back from it.
         for interrupted in (0, 1, 2):
             hub = deployed("A", "B")
             hub.deploy("C", "connect")
@@ -301,7 +301,7 @@ class Rollback(unittest.TestCase):
             self.assertEqual((hub.runs(), hub.notes()), ("B B", "rolled back: C"))
 
     def test_interrupted_where_another_release_becomes_possible(self) -> None:
-        # A is out for its newest version of connect, until connect runs B and its older version counts.
+        # A is refused for its newest version of connect, until connect runs B and its older version counts.
         hub = Hub("connect", "send")
         hub.deploy("A", "connect")
         hub.deploy("B", seconds=0)
@@ -315,7 +315,7 @@ class Rollback(unittest.TestCase):
         self.assertEqual(hub.rollback(), "B")
 
     def test_interrupted_anywhere(self) -> None:
-        """Whatever happened before: however often a rollback is interrupted, it ends where it would have ended at once."""
+        """However often a rollback is interrupted, it ends where it would have ended without an interrupt."""
         chance = random.Random(1)
         names = ["authorizer", "connect", "disconnect", "send"]
         interrupted = 0

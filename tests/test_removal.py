@@ -19,13 +19,13 @@ def table(protected: bool) -> dict:
 
 
 def values(*found: dict, url: str = "") -> dict:
-    # Resources are in modules, and those in modules of their own.
+    # A state nests modules, and resources are at different depths.
     root = {"child_modules": [{"resources": [one]} if one is API else {"child_modules": [{"resources": [one]}]} for one in found]}
     return {"root_module": root, "outputs": {"hub": {"value": {"name": "chat", "websocket_url": url}}} if url else {}}
 
 
 def plan(*found: dict) -> dict:
-    # What a plan says of outputs comes from the configuration, and must not count.
+    # The outputs in a plan come from the configuration, so they must not count.
     return {"prior_state": {"values": {**values(*found), "outputs": {"hub": {"value": {"name": "edited"}}}}}}
 
 
@@ -44,10 +44,10 @@ class Removal(unittest.TestCase):
         _, fate = removal({"values": values(API, DOMAIN, url="wss://hub.example.com")}, plan(API, DOMAIN), "staging")
         self.assertIn("can take the domain hub.example.com again", fate)
 
-    def test_half_a_first_apply(self) -> None:
+    def test_an_interrupted_first_apply(self) -> None:
         self.assertEqual(removal({"values": values(API)}, plan(API), "staging")[0], "chat")
 
-    def test_half_a_removal(self) -> None:
+    def test_an_interrupted_removal(self) -> None:
         name, fate = removal({"values": values(table(False))}, plan(table(False)), "staging")
         self.assertEqual(name, "staging")
         self.assertIn("a part of a hub", fate)

@@ -20,7 +20,7 @@ GITHUB = ROOT / ".github"
 WORKFLOWS = {path.stem: yaml.safe_load(path.read_text()) for path in (GITHUB / "workflows").glob("*.yml")}
 ACTIONS = {path.parent.name: yaml.safe_load(path.read_text()) for path in (GITHUB / "actions").glob("*/action.yml")}
 
-# Answers from the file `answers` (a list of [part of the arguments, exit code, output]) and notes what it was asked.
+# A fake gh: it answers from the file `answers`, a list of [part of the arguments, exit code, output], and records each call.
 GH = f"""#!{sys.executable}
 import json, os, sys
 folder = os.path.dirname(os.path.abspath(__file__))
@@ -110,7 +110,7 @@ class Pipeline(unittest.TestCase):
         for answers in [rules(), rules(branch), rules({**reviewers, "reviewers": []}), (["environments", 1, "gh: Not Found (HTTP 404)"],)]:
             self.assertEqual(self.outputs("gate", "production", answers=answers), {"open": "false"})
             self.assertIn("::notice title=production is not deployed::", self.said)
-        # Whoever runs the workflow by hand has decided.
+        # Starting the workflow by hand is a decision.
         self.assertEqual(self.outputs("gate", "production", GITHUB_EVENT_NAME="workflow_dispatch"), {"open": "true"})
         self.fails("GitHub does not say", "gate", "production", answers=(["environments", 1, "gh: HTTP 502"],))
 
@@ -169,7 +169,7 @@ class Pipeline(unittest.TestCase):
 
 
 def steps(job: dict) -> list[dict]:
-    """Those of the composite actions too."""
+    """Including the steps of composite actions."""
     found = []
     for step in job.get("steps", []):
         local = step.get("uses", "").removeprefix("$/.github/actions/")
@@ -204,7 +204,7 @@ class Rules(unittest.TestCase):
                     self.assertNotIn("-var ", step.get("run", ""))
 
     def test_no_settings_outside_of_the_repository(self) -> None:
-        # But for the client's name on npm, which is each fork's own,.
+        # Except the name of the client on npm, which differs in each fork.
         for path in GITHUB.rglob("*.yml"):
             text = path.read_text() if path.name != "release.yml" else path.read_text().replace("${{ vars.NPM_PACKAGE }}", "")
             self.assertNotRegex(text, r"\bvars\.|-var[ =]", path.name)
