@@ -1,6 +1,6 @@
-"""The parts of scripts/test.sh, which starts this with a folder of its own and the user's arguments.
+"""The parts of scripts/test.sh as lists of steps. The steps of a list run in order, beside those of the other lists.
 
-A list of steps is run in order, beside the other lists.
+scripts/test.sh starts this with the path of a temporary folder and its own arguments.
 """
 
 import glob
@@ -48,7 +48,7 @@ MISSING = {
 
 
 def prepare(name: str, command: str, *needs: str) -> Step:
-    """What some Rust tests need too."""
+    """Runs even if only some Rust tests are asked for, since they may need it."""
     return Step(name, command, needs)
 
 
@@ -83,7 +83,6 @@ def rust(name: str, profile: str, selection: str, *needs: str, ignored: bool = L
 
 
 def lint() -> "list[Step]":
-    scripts = " ".join(map(shlex.quote, subprocess.check_output(["shfmt", "-f", "scripts", *glob.glob("tests/*.sh"), ".ci"], text=True).split()))
     return [
         check("Rust format", "cargo fmt --all --check"),
         check("Rust lints", "cargo clippy --workspace --all-targets --locked -- -D warnings"),
@@ -94,8 +93,8 @@ def lint() -> "list[Step]":
             "Terraform against good practice",
             f".venv/checkov/bin/checkov --directory {WORK}/infra --framework terraform --skip-download --quiet --compact",
         ),
-        check("shell lints", f"shellcheck -x {scripts}"),
-        check("shell format", f"shfmt -d -i 2 -ci -bn {scripts}"),
+        check("shell lints", "shellcheck -x $(shfmt -f scripts tests/*.sh .ci)"),
+        check("shell format", "shfmt -d -i 2 -ci -bn scripts tests/*.sh .ci"),
         check("workflows", "zizmor --offline --quiet .github"),
         check("spelling", "typos"),
         check("TOML format", "taplo fmt --check"),
@@ -200,7 +199,7 @@ def deployment() -> "list[Step]":
     return [*on_stack(up, steps), *on_stack(auth, steps_with_tokens), end]
 
 
-# Which parts have which list. The lists that others wait for come first.
+# Each list with the parts that it belongs to. Lists that others wait for come first.
 LISTS = (
     ("web rust system", packages),
     ("rust", functions),
