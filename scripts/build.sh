@@ -28,7 +28,7 @@ case $arch in
   *) die "unknown architecture $arch: use x86_64, arm64 or host" ;;
 esac
 target=${arch/arm64/aarch64}-unknown-linux-gnu
-glibc=2.34
+glibc=2.34 # What zig links for, whatever this machine has.
 
 out=$ROOT/target/lambda locked=(--locked)
 [ "$profile" = release ] || out+=-$profile locked=()
@@ -58,7 +58,6 @@ packages=()
 for function in $(functions); do packages+=(-p "$function"); done
 
 say "building the functions for $arch with the $profile profile"
-# The number after the target is the glibc that zig links for, whatever this machine has.
 run cargo lambda build ${locked[@]+"${locked[@]}"} --profile "$profile" --target "$target.$glibc" --skip-target-check \
   --compiler cargo-zigbuild --lambda-dir "$out.new" "${packages[@]}" >&2 || die "the build failed: see above"
 # shellcheck disable=SC2046 # One word a function.
