@@ -13,8 +13,8 @@
 # says where it is: commit that beside <account>.tfvars. Neither holds a secret. At the end it prints the commands that make
 # the environments.
 
-# shellcheck source=scripts/lib/common.sh
-. "$(dirname "${BASH_SOURCE[0]}")/lib/common.sh"
+# shellcheck source=scripts/lib/deployment.sh
+. "$(dirname "${BASH_SOURCE[0]}")/lib/deployment.sh"
 
 account='' yes='' allow_endpoint=''
 options account --yes --allow-endpoint -- "$@"

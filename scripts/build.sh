@@ -66,7 +66,15 @@ rm -rf "$out.new"
 # One from before describes another zip.
 rm -f "$out"/*/sbom.cdx.json
 if [ -n "$sbom" ]; then
-  cargo_tool cargo-cyclonedx 0.5.9
+  tools=$ROOT/target/tools
+  lock 6 "$tools.lock"
+  grep -qsF '"cargo-cyclonedx 0.5.9 ' "$tools/.crates.toml" || {
+    say "compiling cargo-cyclonedx (the first time takes a minute)"
+    run cargo install --quiet --locked --root "$tools" --target-dir "$tools/target" --version 0.5.9 cargo-cyclonedx >&2 || die "cargo-cyclonedx could not be compiled: see above"
+    rm -rf "$tools/target"
+  }
+  exec 6>&-
+  PATH=$tools/bin:$PATH
   # shellcheck disable=SC2046 # One word a function.
   run "$PY" "$ROOT/scripts/lib/sbom.py" "$target" "$out" $(functions)
 fi

@@ -19,8 +19,8 @@
 # one that may join and send to the session smoke-test, or to the one that HUB_SESSION names, or it only sees itself refused: in
 # HUB_TOKEN, or printed by the executable infra/environments/<environment>/smoke-token, if there is one.
 
-# shellcheck source=scripts/lib/common.sh
-. "$(dirname "${BASH_SOURCE[0]}")/lib/common.sh"
+# shellcheck source=scripts/lib/deployment.sh
+. "$(dirname "${BASH_SOURCE[0]}")/lib/deployment.sh"
 
 environment='' yes='' plan='' save='' apply='' artifacts='' again='' allow_endpoint=''
 options environment --yes --plan --save= --apply= --artifacts= --again --allow-endpoint -- "$@"

@@ -10,8 +10,8 @@
 #
 # Credentials come from the environment; region and state are those of infra/environments/<environment>, which stays.
 
-# shellcheck source=scripts/lib/common.sh
-. "$(dirname "${BASH_SOURCE[0]}")/lib/common.sh"
+# shellcheck source=scripts/lib/deployment.sh
+. "$(dirname "${BASH_SOURCE[0]}")/lib/deployment.sh"
 
 environment='' confirm='' yes='' allow_endpoint=''
 options environment --confirm= --yes --allow-endpoint -- "$@"

@@ -11,8 +11,8 @@
 # It invokes the deployed authorizer (lambda:InvokeFunction on its alias), prints its answer, and explains a refusal. Exit
 # code 0: the token would be admitted, 1: it would not, or nobody could be asked. The token is neither printed nor logged.
 
-# shellcheck source=scripts/lib/common.sh
-. "$(dirname "${BASH_SOURCE[0]}")/lib/common.sh"
+# shellcheck source=scripts/lib/deployment.sh
+. "$(dirname "${BASH_SOURCE[0]}")/lib/deployment.sh"
 
 environment='' session='' allow_endpoint=''
 while [ $# -gt 0 ]; do

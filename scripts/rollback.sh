@@ -11,8 +11,8 @@
 # none, it says why. The aliases note which releases were rolled back: scripts/deploy.sh refuses those, and any other
 # release moves forward. Credentials come from the environment.
 
-# shellcheck source=scripts/lib/common.sh
-. "$(dirname "${BASH_SOURCE[0]}")/lib/common.sh"
+# shellcheck source=scripts/lib/deployment.sh
+. "$(dirname "${BASH_SOURCE[0]}")/lib/deployment.sh"
 
 environment='' yes='' allow_endpoint=''
 options environment --yes --allow-endpoint -- "$@"

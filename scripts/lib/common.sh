@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# What the scripts share: messages, tools, interrupts, and the one way to run Terraform. Sourced, never run.
+# What the scripts share: messages, arguments, interrupts, locks and tools. Sourced, never run.
 
 set -euo pipefail
 
@@ -87,21 +87,12 @@ on_exit() {
 }
 on_exit :
 
-# lock FD PATH: waits until no other script holds the lock, which ends with the holder or with its closing FD.
+# lock FD PATH: waits until no other script holds the lock, which ends with this script or with its closing FD.
 lock() {
   local told=
-  while :; do
-    mkdir -p "${2%/*}"
-    eval "exec $1>>\"\$2\""
-    # The file may have been removed by its former holder: a lock on a file that is no longer there excludes nobody.
-    python3 -c '
-import fcntl, os, sys
-fd, path = int(sys.argv[1]), sys.argv[2]
-try:
-    fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    sys.exit(os.stat(path).st_ino != os.fstat(fd).st_ino)
-except OSError:
-    sys.exit(1)' "$1" "$2" && return
+  mkdir -p "${2%/*}"
+  eval "exec $1>>\"\$2\""
+  until python3 -c 'import fcntl, sys; fcntl.flock(int(sys.argv[1]), fcntl.LOCK_EX | fcntl.LOCK_NB)' "$1" 2>/dev/null; do
     [ -n "$told" ] || say "waiting for another script that is at work (it holds ${2#"$ROOT"/})"
     told=yes
     sleep 0.5
@@ -172,19 +163,6 @@ python_tools_apart() {
   PATH=$path
 }
 
-# cargo_tool NAME VERSION: a program from crates.io, compiled into target/tools the first time.
-cargo_tool() {
-  local tools=$ROOT/target/tools
-  lock 6 "$tools.lock"
-  grep -qsF "\"$1 $2 " "$tools/.crates.toml" || {
-    say "compiling $1 $2 (the first time takes a minute)"
-    run cargo install --quiet --locked --root "$tools" --target-dir "$tools/target" --version "$2" "$1" >&2 || die "$1 could not be compiled: see above"
-    rm -rf "$tools/target"
-  }
-  exec 6>&-
-  PATH=$tools/bin:$PATH
-}
-
 # The folder with the pinned AWS provider, for machines that cannot reach the registry; nothing where there is none.
 plugin_mirror() {
   local version
@@ -193,8 +171,8 @@ plugin_mirror() {
     printf '%s' "$TF_PLUGIN_MIRROR"
   elif [ ! -f "${TF_CLI_CONFIG_FILE:-$HOME/.terraformrc}" ]; then # A configuration of the user's says where providers come from.
     version=$(sed -n '/^ *version *=/{s/.*"\(.*\)".*/\1/p;q;}' "$ROOT/infra/.terraform.lock.hcl")
-    find /opt /usr/local/share /usr/share /usr/lib /var/lib "$HOME/.terraform.d" "$HOME/.local/share" -maxdepth 7 -not -path '*/.terraform/*' \
-      -path '*/registry.terraform.io/hashicorp/aws/*' \( -name "$version" -o -name "terraform-provider-aws_${version}_*" \) 2>/dev/null \
+    { find /opt /usr/local/share /usr/share /usr/lib /var/lib "$HOME/.terraform.d" "$HOME/.local/share" -maxdepth 7 -not -path '*/.terraform/*' \
+      -path '*/registry.terraform.io/hashicorp/aws/*' \( -name "$version" -o -name "terraform-provider-aws_${version}_*" \) 2>/dev/null || true; } \
       | sed -n '1s|/registry.terraform.io/.*||p'
   fi
 }
@@ -215,7 +193,7 @@ terraform_setup() {
   local mirror configuration=$ROOT/target/terraform.rc
   need_terraform
   mirror=$(plugin_mirror) || exit
-  # The provider is some 700 MB: downloaded once, whatever becomes of the folder.
+  # The provider is some 700 MB: it is downloaded once for all environments.
   export TF_PLUGIN_CACHE_DIR=${TF_PLUGIN_CACHE_DIR:-$ROOT/target/terraform-plugins}
   export TF_IN_AUTOMATION=1 CHECKPOINT_DISABLE=1
   mkdir -p "$TF_PLUGIN_CACHE_DIR" "${configuration%/*}"
@@ -234,84 +212,6 @@ RC
   fi
 }
 
-# need_aws ALLOWED: an endpoint other than AWS is refused unless it was asked for.
-need_aws() {
-  [ -z "${AWS_ENDPOINT_URL:-}" ] || [ -n "$1" ] \
-    || die "AWS_ENDPOINT_URL is $AWS_ENDPOINT_URL, which is not AWS (the local stack's, which scripts/local.sh down removes?): unset it, or pass --allow-endpoint"
-}
-
-tf() { run terraform -chdir="$INFRA" "$@"; }
-
-# open_environment NAME: makes Terraform ready for infra/environments/NAME, where INFRA then points, and its region the
-# default of every tool. What is written beside Terraform's own .terraform goes into the folder `work`, which ends with
-# the script.
-open_environment() {
-  local known
-  work=$(mktemp -d)
-  on_exit "rm -rf $work"
-  INFRA=$ROOT/infra/environments/$1
-  known=$(cd "$ROOT/infra/environments" && printf '%s\n' */ | sed 's|/$||; /^local$/d' | xargs)
-  [ "$1" != local ] || die "the environment local belongs to the local stack: scripts/local.sh up applies it, scripts/local.sh down removes it"
-  [[ $1 =~ ^[a-z][a-z0-9-]*$ ]] && [ -f "$INFRA/main.tf" ] && [ -f "$INFRA/environment.json" ] \
-    || die "there is no environment $1 (there is ${known:-none}): scripts/new-environment.sh $1 makes one"
-  AWS_REGION=$(setting region) || exit
-  export AWS_REGION AWS_DEFAULT_REGION=$AWS_REGION
-  # The environment's own folder says all: another state, another workspace or -destroy must not come from elsewhere.
-  unset TF_DATA_DIR TF_CLI_ARGS TF_CLI_ARGS_plan TF_CLI_ARGS_apply TF_CLI_ARGS_show TF_CLI_ARGS_output
-  export TF_WORKSPACE=default
-  [ -t 2 ] || export TF_CLI_ARGS_apply=-no-color
-  terraform_setup
-  tf init -input=false -lockfile=readonly >"$work/init.log" 2>&1 || {
-    cat "$work/init.log" >&2
-    die "terraform init failed: see above"
-  }
-}
-
-# shown LOG COMMAND...: what the command says, on stderr and in LOG. For run: tee must outlive an interrupt, or what Terraform
-# says while it finishes would end it.
-shown() {
-  "${@:2}" 2>&1 | tee -i "$1" >&2
-  return "${PIPESTATUS[0]}"
-}
-
-# lock_hint LOG: what to do about a lock that a cancelled run has left, if that is what Terraform complains of.
-lock_hint() {
-  ! grep -q 'state lock' "$1" \
-    || say "If nothing else is deploying, a cancelled run has left the lock: terraform -chdir=${INFRA#"$ROOT"/} force-unlock ID removes it (the ID is above)"
-}
-
-# plan_failed AND: ends with what Terraform said in plan.log.
-plan_failed() {
-  cat "$work/plan.log" >&2
-  lock_hint "$work/plan.log"
-  die "terraform plan failed: see above; $1"
-}
-
-# setting KEY: what the environment's environment.json says.
-setting() {
-  python3 -c '
-import json, sys
-path, key = sys.argv[1:]
-try:
-    print(json.load(open(path))[key])
-except (ValueError, KeyError) as error:
-    sys.exit(f"{path} has no {key}, or is not JSON: {error}")' "$INFRA/environment.json" "$1"
-}
-
-# read_hub: writes what is known of the environment's hub, as it was applied, to hub.json in `work`.
-read_hub() {
-  terraform -chdir="$INFRA" output -json >"$work/outputs.json" || die "Terraform's outputs cannot be read: see above"
-  python3 -c '
-import json, sys
-hub = json.load(sys.stdin).get("hub")
-if not hub:
-    sys.exit("this environment has no hub yet: scripts/deploy.sh makes it")
-json.dump(hub["value"], sys.stdout)' <"$work/outputs.json" >"$work/hub.json"
-}
-
-# hub EXPRESSION: a Python expression on the dictionary `hub` that read_hub has read.
-hub() { python3 -c 'import json, sys; hub = json.load(open(sys.argv[1])); print(eval(sys.argv[2]))' "$work/hub.json" "$1"; }
-
 # copy_tree FOLDER PATH...: these paths of the project, each beginning with ./, as another machine would have them: without
 # builds, and without environments, settings and states of the user's.
 copy_tree() {
@@ -320,17 +220,7 @@ copy_tree() {
 }
 
 # The functions: every package under functions/ that has a main.rs.
-functions() {
-  local main
-  for main in "$ROOT"/functions/*/src/main.rs; do
-    basename "$(dirname "$(dirname "$main")")"
-  done
-}
+functions() { (cd "$ROOT/functions" && printf '%s\n' */src/main.rs | sed 's|/.*||'); }
 
-host_arch() {
-  case $(uname -m) in
-    x86_64 | amd64) echo x86_64 ;;
-    arm64 | aarch64) echo arm64 ;;
-    *) die "no build for a $(uname -m) machine: Lambda runs on x86_64 and arm64" ;;
-  esac
-}
+# This machine's architecture, as Lambda calls it.
+host_arch() { uname -m | sed 's/aarch64/arm64/'; }
