@@ -4,7 +4,7 @@ import { checkPackage, createPackageFromTarballData } from "@arethetypeswrong/co
 import assert from "node:assert/strict";
 import * as esbuild from "esbuild";
 import { cp, readFile, writeFile } from "node:fs/promises";
-import { basename, join } from "node:path";
+import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { gzipSync } from "node:zlib";
 import { publint } from "publint";
@@ -49,7 +49,9 @@ describe("the package", () => {
     const bundles = ["browser", "node"].map((platform) =>
       bundle(entries.join("\n"), { external: ["react"], platform }),
     );
-    const modules = (await Promise.all(bundles)).flatMap(({ inputs }) => inputs.map((path) => basename(path)));
+    const modules = (await Promise.all(bundles)).flatMap(({ inputs }) =>
+      inputs.map((path) => path.split(`/${NAME}/`)[1]),
+    );
     const wanted = [
       "LICENSE",
       "README.md",
