@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Looks up every locked dependency (Rust, Python, npm) in the databases of known vulnerabilities, which takes the network.
+# Looks up every locked dependency (Rust, Python, npm) in the databases of known vulnerabilities. It needs the network.
 #
 #   scripts/audit.sh
 #
-# All are looked up, whatever is found; it fails if there was anything.
+# It looks up all of them, and fails at the end if one is vulnerable.
 
 # shellcheck source=scripts/lib/common.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib/common.sh"
@@ -31,4 +31,4 @@ done < <(git ls-files 'scripts/lib/requirements/*.txt' '*/requirements*.txt')
 while read -r lock; do
   audit "$lock" npm audit --prefix "${lock%/*}" --audit-level low
 done < <(git ls-files '*package-lock.json')
-[ ${#failed[@]} = 0 ] || die "look above: ${failed[*]}"
+[ ${#failed[@]} = 0 ] || die "known vulnerabilities, or no answer (see above): ${failed[*]}"

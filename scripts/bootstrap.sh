@@ -6,19 +6,19 @@
 #
 #   <account>         its settings are infra/bootstrap/<account>.tfvars: start from example.tfvars there
 #   --yes             do not ask
-#   --allow-endpoint  apply it to AWS_ENDPOINT_URL; without this, an environment that has it is refused
+#   --allow-endpoint  apply it to AWS_ENDPOINT_URL; if that is set, a run without this flag is refused
 #
-# Credentials, an administrator's of that account, come from the environment. The first run keeps its state in
-# infra/bootstrap/<account>.tfstate until it has made the bucket, moves it there, and writes <account>.s3.tfbackend, which
-# says where it is: commit that beside <account>.tfvars. Neither holds a secret. At the end it prints the commands that make
-# the environments.
+# Credentials come from the environment and are those of an administrator of that account. The first run keeps its state in
+# infra/bootstrap/<account>.tfstate until the bucket exists, moves the state there, and writes its place to
+# <account>.s3.tfbackend: commit that beside <account>.tfvars. Neither holds a secret. At the end it prints the commands that
+# make the environments.
 
 # shellcheck source=scripts/lib/deployment.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib/deployment.sh"
 
 account='' yes='' allow_endpoint=''
 options account --yes --allow-endpoint -- "$@"
-# Terraform reads a terraform.tfvars unasked, for every account.
+# Terraform would read terraform.tfvars for every account.
 [[ $account =~ ^[a-z0-9][a-z0-9-]*$ && $account != terraform && $account != example ]] \
   || die "an account's name must be lowercase letters, digits and hyphens, and neither terraform nor example"
 place=$ROOT/infra/bootstrap/$account
@@ -33,7 +33,7 @@ unset TF_DATA_DIR TF_CLI_ARGS TF_CLI_ARGS_plan TF_CLI_ARGS_apply TF_CLI_ARGS_out
 export TF_WORKSPACE=default
 [ -t 2 ] || export TF_CLI_ARGS_plan=-no-color TF_CLI_ARGS_apply=-no-color
 terraform_setup
-# A copy, in which the backend can be another one and which each account has to itself.
+# Each account gets a copy of the Terraform, in which the backend can differ.
 INFRA=$work/root
 mkdir "$INFRA"
 cp "$ROOT"/infra/bootstrap/*.tf "$ROOT/infra/bootstrap/.terraform.lock.hcl" "$INFRA"
@@ -60,7 +60,7 @@ rc=0
 tf plan -input=false -detailed-exitcode -var-file="$place.tfvars" -out="$work/plan" >"$work/log" 2>&1 || rc=$?
 if [ "$rc" = 1 ]; then
   cat "$work/log" >&2
-  ! grep -q 'state lock' "$work/log" || say "If no one else is at work here, a cancelled run has left the lock: delete bootstrap/terraform.tfstate.tflock from the bucket"
+  ! grep -q 'state lock' "$work/log" || say "If no other run is under way, a cancelled run has left the lock: delete bootstrap/terraform.tfstate.tflock from the bucket"
   die "terraform plan failed: see above; nothing is changed"
 elif [ "$rc" = 2 ]; then
   cat "$work/log" >&2
@@ -69,9 +69,9 @@ elif [ "$rc" = 2 ]; then
     [ "$answer" = yes ] || die "not applied"
   }
   run shown "$work/log" terraform -chdir="$INFRA" apply -input=false "$work/plan" || {
-    ! grep -q 'AlreadyExists\|AlreadyOwnedByYou' "$work/log" || say "Something of that is there already.
-For GitHub's OIDC provider, of which an account has one for all regions: set oidc_provider_arn in infra/bootstrap/$account.tfvars.
-For the bucket or a role of these names: this account has been prepared before, and its $account.s3.tfbackend is missing here."
+    ! grep -q 'AlreadyExists\|AlreadyOwnedByYou' "$work/log" || say "A resource exists already.
+If it is GitHub's OIDC provider, of which an account has one for all regions: set oidc_provider_arn in infra/bootstrap/$account.tfvars.
+If it is the bucket or a role: this account was prepared before, and $account.s3.tfbackend is missing here."
     die "terraform apply failed: see above; run this again once the cause is gone, it goes on from there"
   }
 else

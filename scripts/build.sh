@@ -5,13 +5,13 @@
 #
 #   --arch     what to build for (default: x86_64, as the Terraform variable `architecture`)
 #   --profile  the cargo profile (default: release, which is what AWS gets)
-#   --release  what this build is called in release.json, and then in AWS (default: git describe --always --dirty, with a
-#              digest of the zips where there are changes that are not committed, or no git)
-#   --sbom     write sbom.cdx.json beside each zip too: what it is made of, in CycloneDX
+#   --release  the name of this build in release.json and then in AWS (default: git describe --always --dirty, with a
+#              digest of the zips if there are uncommitted changes or there is no git)
+#   --sbom     also write the SBOM of each zip beside it, sbom.cdx.json (CycloneDX)
 #
-# The release profile writes target/lambda/release.json and target/lambda/<function>/{bootstrap,bootstrap.zip}; any other
-# writes below target/lambda-<profile>/, so that a quick build is never deployed by mistake. The executables run on Amazon
-# Linux 2023 (glibc 2.34).
+# The release profile writes target/lambda/release.json and target/lambda/<function>/{bootstrap,bootstrap.zip}. Any other
+# profile writes below target/lambda-<profile>/, so that a quick build is never deployed by mistake. The executables run on
+# Amazon Linux 2023 (glibc 2.34).
 # The same source gives the same zips on any machine whose Python has the same zlib, because the linker is the same: zig,
 # pinned in scripts/lib/requirements/build.txt.
 
@@ -36,14 +36,14 @@ out=$ROOT/target/lambda locked=(--locked)
 cd "$ROOT"
 if [ -z "$release" ]; then
   release=$(git describe --always --dirty 2>/dev/null) || release=unversioned
-  # The name alone does not tell two such builds apart: package.py replaces the * with 8 digits.
+  # Two such builds can have the same name: package.py replaces the * with a digest of 8 digits.
   [[ $release != *-dirty && $release != unversioned ]] || digest='-*'
 fi
 [[ $release${digest/\*/01234567} =~ ^[A-Za-z0-9][A-Za-z0-9._/+-]{0,44}$ ]] \
   || die "$release cannot be the name of a release: pass --release NAME, up to 45 of the characters A-Z a-z 0-9 . _ / + -, a letter or digit first"
 
 need_cargo
-# Looked for in the toolchain itself, because cargo-lambda would have rustup download a missing one unasked.
+# If the target were missing, cargo-lambda would have rustup download it without asking.
 [ -d "$(rustc --print sysroot)/lib/rustlib/$target/lib" ] \
   || die "Rust cannot build for $arch on this machine yet: run 'rustup target add $target' in $ROOT"
 python_tools build
@@ -63,7 +63,7 @@ run cargo lambda build ${locked[@]+"${locked[@]}"} --profile "$profile" --target
 # shellcheck disable=SC2046 # One word a function.
 run "$PY" "$ROOT/scripts/lib/package.py" "$arch" "$glibc" "$release$digest" "$out.new" "$out" $(functions)
 rm -rf "$out.new"
-# One from before describes another zip.
+# The SBOM of an earlier build describes another zip.
 rm -f "$out"/*/sbom.cdx.json
 if [ -n "$sbom" ]; then
   tools=$ROOT/target/tools

@@ -9,15 +9,15 @@
 #   --yes             do not ask: for pipelines
 #   --plan            print the summary and the plan as Markdown, and change nothing
 #   --save            with --plan, if something would change: write Terraform's plan to FILE, for --apply
-#   --apply           apply that plan and no other; it is refused if another apply came between
-#   --artifacts       build nothing: copy what scripts/build.sh left in that folder to target/lambda, and deploy it
-#   --again           deploy a release that was rolled back; without this it is refused
-#   --allow-endpoint  deploy to AWS_ENDPOINT_URL; without this, an environment that has it is refused
+#   --apply           apply that plan and no other; it is refused if another apply has come first
+#   --artifacts       build nothing: copy what scripts/build.sh wrote to that folder to target/lambda, and deploy it
+#   --again           deploy a release that was rolled back, which is otherwise refused
+#   --allow-endpoint  deploy to AWS_ENDPOINT_URL; if that is set, a deploy without this flag is refused
 #
 # Settings, region and state are those of infra/environments/<environment> (scripts/new-environment.sh makes one);
-# credentials come from the environment, as for any Terraform run there. Where the hub asks for tokens, the smoke test needs
-# one that may join and send to the session smoke-test, or to the one that HUB_SESSION names, or it only sees itself refused: in
-# HUB_TOKEN, or printed by the executable infra/environments/<environment>/smoke-token, if there is one.
+# credentials come from the environment, as for any Terraform run there. If the hub has `auth`, the smoke test delivers a message
+# only with a token that may join and send to the session smoke-test, or to the one that HUB_SESSION names. The token is in
+# HUB_TOKEN, or the executable infra/environments/<environment>/smoke-token prints it.
 
 # shellcheck source=scripts/lib/deployment.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib/deployment.sh"
@@ -46,7 +46,7 @@ out=$ROOT/target/lambda
 if [ -z "$artifacts" ]; then
   run "$ROOT/scripts/build.sh" --arch "$(setting architecture)" >/dev/null
 fi
-# Held until they are deployed.
+# Another build must not replace the zips before they are deployed.
 lock 7 "$out.lock"
 if [[ -n $artifacts && ! $artifacts -ef $out ]]; then
   for file in release.json $(functions | sed 's|$|/bootstrap.zip|'); do
@@ -61,12 +61,12 @@ if [[ -n $artifacts && ! $artifacts -ef $out ]]; then
 fi
 
 rc=2 lock=()
-# A lock would need write access to the state, which whoever only plans may not have.
+# A lock would need write access to the state, which the role that plans does not have.
 [ -z "$plan" ] || lock=(-lock=false)
 if [ -n "$apply" ]; then
-  # A plan knows its own state, whatever the environment is called here; it also holds the settings that it was made of.
+  # A plan applies to the state that it was made of, whatever the environment is called here. It also holds its settings.
   python3 -c 'import sys, zipfile; sys.stdout.buffer.write(zipfile.ZipFile(sys.argv[1]).read("tfconfig/m-/main.tf"))' "$apply" 2>/dev/null | cmp -s - "$INFRA/main.tf" \
-    || die "--apply: $apply is no plan of infra/environments/$environment as it is here, but of another environment or of other settings: make one anew with --plan --save"
+    || die "--apply: $apply is no plan of infra/environments/$environment with its present settings: make a new one with --plan --save"
   cp "$apply" "$work/plan"
 else
   rc=0
@@ -100,7 +100,7 @@ if [ "$rc" = 2 ]; then
     [ "$answer" = yes ] || die "not applied"
   }
   run shown "$work/apply.log" terraform -chdir="$INFRA" apply -input=false "$work/plan" || {
-    ! grep -q 'plan is stale' "$work/apply.log" || die "not applied, nothing has changed: another apply came between: re-run all jobs, for a plan of what is there now"
+    ! grep -q 'plan is stale' "$work/apply.log" || die "not applied, nothing has changed: another apply came between: re-run all jobs, which make a new plan"
     lock_hint "$work/apply.log"
     die "terraform apply failed: see above; run this again once the cause is gone"
   }
@@ -121,9 +121,9 @@ if [[ -n ${expect[*]-} && -z ${HUB_TOKEN:-} && -e $INFRA/smoke-token ]]; then
   HUB_SESSION=$(sed -n 2p <<<"$smoke")
   export HUB_TOKEN HUB_SESSION
 fi
-# The API's own address: a custom domain works only once its DNS record does.
+# The address of the API itself: a custom domain works only once its DNS record exists.
 run "$ROOT/scripts/smoke.sh" "$(hub 'hub["connections_endpoint"].replace("http", "ws", 1)')" ${expect[@]+"${expect[@]}"} \
-  || die "deployed, but the smoke test failed: see above; scripts/rollback.sh $environment returns to the release before"
+  || die "deployed, but the smoke test failed: see above; scripts/rollback.sh $environment returns to the previous release"
 for verb in clear prune; do
   run "$PY" "$ROOT/scripts/lib/releases.py" "$verb" "$work/hub.json" || say "warning: the hub is deployed and works, but its old releases were not tidied up: see above"
 done

@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# Removes an environment's hub from AWS with everything in it. Asks first for the name of the hub that the state holds,
-# and touches nothing while a table is protected from deletion.
+# Removes an environment's hub from AWS with everything in it. It first asks for the name of the hub that the state holds,
+# and removes nothing while a table is protected from deletion.
 #
 #   scripts/destroy.sh <environment> [--confirm NAME | --yes] [--allow-endpoint]
 #
 #   --confirm         the hub's name, instead of asking for it
 #   --yes             do not ask: for pipelines
-#   --allow-endpoint  remove it from AWS_ENDPOINT_URL; without this, an environment that has it is refused
+#   --allow-endpoint  remove it from AWS_ENDPOINT_URL; if that is set, a removal without this flag is refused
 #
 # Credentials come from the environment; region and state are those of infra/environments/<environment>, which stays.
 

@@ -1,15 +1,15 @@
 #!/usr/bin/env bash
-# Says what the authorizer of a hub makes of a token, and why. The token is read from standard input.
+# Asks a hub's authorizer whether it would admit a token, and explains the answer. The token is read from standard input.
 #
 #   scripts/explain-token.sh <environment> [--session NAME] [--allow-endpoint] <token.txt
 #
-#   --session         the session that the client asks for (?session_id=), where the token does not name just one
-#   --allow-endpoint  ask at AWS_ENDPOINT_URL; without this, an environment that has it is refused
+#   --session         the session that the client asks for (?session_id=), if the token names more than one
+#   --allow-endpoint  ask at AWS_ENDPOINT_URL; if that is set, a question without this flag is refused
 #
 # The environment `local` is the local stack: scripts/local.sh token --session alice | scripts/explain-token.sh local
 #
-# It invokes the deployed authorizer (lambda:InvokeFunction on its alias), prints its answer, and explains a refusal. Exit
-# code 0: the token would be admitted, 1: it would not, or nobody could be asked. The token is neither printed nor logged.
+# It invokes the deployed authorizer, which takes lambda:InvokeFunction on its alias. Exit code 0: the token would be admitted;
+# 1: it would not, or the authorizer could not be asked. The token is neither printed nor logged.
 
 # shellcheck source=scripts/lib/deployment.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib/deployment.sh"
@@ -25,7 +25,7 @@ while [ $# -gt 0 ]; do
     --allow-endpoint) allow_endpoint=1 ;;
     -h | --help) usage && exit ;;
     *)
-      # It may be a token, which is not repeated.
+      # It may be a token: the message must not repeat it.
       [[ -z $environment && $1 =~ ^[a-z][a-z0-9-]{0,31}$ ]] || die "an argument that is unknown or no environment: see --help (the token comes on standard input)"
       environment=$1
       ;;
@@ -48,5 +48,5 @@ else
 fi
 [ -n "$authorizer" ] || die "this hub asks for no token: it has no auth"
 python_tools aws
-# Never an argument, which other users of this machine could read.
+# Other users of this machine could read it in an argument.
 "$PY" "$ROOT/scripts/lib/explain.py" "$authorizer" "$session" <<<"$token"

@@ -14,7 +14,7 @@
 #   scripts/local.sh env                       print the settings with which a shell works on the stack: eval "$(scripts/local.sh env)"
 #
 #   --release  run the executables that AWS gets (slow to build) instead of quickly built ones
-#   --auth     admit only connections with a token, from an issuer that runs on this machine too
+#   --auth     admit only connections with a token; the issuer runs on this machine
 #
 # It writes in one folder, .local/ (HUB_STATE_DIR names another, for a second stack beside the first), and never reaches AWS.
 

@@ -18,17 +18,17 @@
 #   --state-bucket BUCKET   keep Terraform's state in this S3 bucket, with a lock; scripts/bootstrap.sh makes one
 #   --state-key KEY         with --state-bucket: name of the state in it (default: NAME/terraform.tfstate)
 #   --state-region REGION   with --state-bucket: where the bucket is (default: the region of the hub)
-#   --local-state           or: keep the state in a file that only this folder knows
+#   --local-state           or: keep the state in a file in this folder, which no other checkout has
 #
 #   --permissions-boundary ARN
-#                           IAM policy that the functions' roles carry as their boundary
+#                           IAM policy that bounds the permissions of the functions' roles
 #   --plan-role-arn ARN     IAM role that the workflows plan with
 #   --deploy-role-arn ARN   IAM role that the workflows deploy with
-#   --yes                   ask nothing: take the defaults, and a local state unless a bucket is given
+#   --yes                   ask nothing: use the defaults, and a local state unless a bucket is given
 #
-# What no flag says it asks for. scripts/bootstrap.sh prints this command for each environment of its account, with the state,
-# the boundary and the roles. It changes nothing in AWS, and never overwrites an environment that is there. More issuers,
-# audiences and claims are for its main.tf: docs/identity-providers.md has the settings for each provider.
+# It asks for what no flag sets. scripts/bootstrap.sh prints this command for each environment of its account, with the state,
+# the boundary and the roles. It changes nothing in AWS, and never overwrites an existing environment. For more issuers,
+# audiences and claims, edit main.tf afterwards: docs/identity-providers.md has the settings for each provider.
 
 # shellcheck source=scripts/lib/common.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib/common.sh"

@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
 # Packs two builds and the client into a release: an archive for each architecture, the client's npm package, checksums and
-# notes. The workflow of that name publishes them; this publishes nothing.
+# notes. It publishes nothing: the workflow Release does.
 #
 #   scripts/release.sh <tag> <build for x86_64> <build for arm64> <client's tarball> <new folder>
 #
 # The tag is v and the version in Cargo.toml, and CHANGELOG.md has a section for it. The builds are folders that
-# scripts/build.sh --release <tag> --sbom has left; an unpacked archive is such a folder again, for deploy.sh --artifacts. The
-# client's tarball is what scripts/lib/client_package.py pack <tag> has made.
+# scripts/build.sh --release <tag> --sbom wrote. An unpacked archive is such a folder again, for deploy.sh --artifacts. The
+# client's tarball comes from scripts/lib/client_package.py pack <tag>.
 
 # shellcheck source=scripts/lib/common.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib/common.sh"

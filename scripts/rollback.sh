@@ -1,15 +1,15 @@
 #!/usr/bin/env bash
-# Returns an environment's functions to the release before, in seconds: moves their aliases, and sockets stay open.
+# Returns an environment's functions to the previous release in seconds: it moves their aliases, and sockets stay open.
 #
 #   scripts/rollback.sh <environment> [--yes] [--allow-endpoint]
 #
 #   --yes             do not ask: for pipelines
-#   --allow-endpoint  roll back at AWS_ENDPOINT_URL; without this, an environment that has it is refused
+#   --allow-endpoint  roll back at AWS_ENDPOINT_URL; if that is set, a rollback without this flag is refused
 #
-# Code and settings of the functions go back, the rest of the Terraform does not. So it goes to the newest release that has
-# every function, differs in no setting that names a resource or a rule, and was not rolled back before; where there is
-# none, it says why. The aliases note which releases were rolled back: scripts/deploy.sh refuses those, and any other
-# release moves forward. Credentials come from the environment.
+# Code and settings of the functions go back; other resources do not. So a rollback goes to the newest release that has every
+# function, has the same settings that name a resource or a rule, and was not rolled back before. If there is none, it
+# says why. The aliases note which releases were rolled back, and scripts/deploy.sh refuses to deploy those again.
+# Credentials come from the environment.
 
 # shellcheck source=scripts/lib/deployment.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib/deployment.sh"

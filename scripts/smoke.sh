@@ -3,10 +3,10 @@
 #
 #   scripts/smoke.sh <WebSocket address> [--asks-for-token]
 #
-#   --asks-for-token  the hub has `auth`: it must reject a handshake without a token. The rest is tested too if HUB_TOKEN
+#   --asks-for-token  the hub has `auth`: it must reject a handshake without a token. A delivery is tested only if HUB_TOKEN
 #                     holds a token that may join and send to the session smoke-test, or to the one that HUB_SESSION names
 #
-# It leaves nothing behind, and no other client notices: its session is its own.
+# It leaves nothing behind. Other clients see nothing of it, because no other uses that session.
 
 # shellcheck source=scripts/lib/common.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib/common.sh"

@@ -22,7 +22,7 @@ NAMES = {
     "aws_lambda_alias": "alias of function",
     "aws_lambda_function": "function",
 }
-# What clients notice when one of these goes.
+# What clients notice when one of these is removed.
 COSTS = {
     "aws_apigatewayv2_api": "every socket is closed, and the address changes",
     "aws_apigatewayv2_stage": "every socket is closed, and the address changes if the stage's name does",
@@ -37,12 +37,12 @@ COSTS = {
 OPEN = "OPEN TO EVERYONE: whoever knows the address can join any session, and subscribe and send to any"
 # Attributes that hold an IAM policy.
 POLICIES = ("policy", "assume_role_policy")
-# What AWS fills in by itself, version numbers and digests: another argument, which is listed, is the cause.
+# AWS fills these in. They change because another argument does, which is listed.
 DERIVED = {"source_code_hash", "version", "qualified_arn", "qualified_invoke_arn", "last_modified", "code_sha256"}
 
 
 def kind_of(resource: dict) -> str:
-    """The type of a resource; the tables that not every hub has go by names of their own."""
+    """The type of a resource; the optional tables have their own kinds."""
     values = resource["change"].get("after") or resource["change"].get("before") or {}
     return {"offset": "messages", "connection_id": "subscriptions"}.get(values.get("range_key"), resource["type"])
 
@@ -57,7 +57,7 @@ def listed(value: object) -> list:
 
 
 def statements(policy: object) -> list[dict]:
-    """What is no policy is one statement of its own kind, and so differs from any other."""
+    """Text that is not a policy becomes one statement that equals no other."""
     try:
         found = listed(json.loads(policy or "{}").get("Statement"))
     except (AttributeError, TypeError, ValueError):
@@ -71,10 +71,10 @@ def line(statement: dict) -> str:
 
 
 def grants(policy: object) -> set[tuple]:
-    """What a policy says: for each principal, action and resource the effect, with the conditions."""
+    """A policy, taken apart into one grant for each principal, action and resource."""
     found = set()
     for one in statements(policy):
-        # A list of what is left out means something as a whole only.
+        # NotAction and NotResource only mean something as whole lists.
         what = [("Action", value) for value in listed(one.get("Action"))] or [("NotAction", str(one.get("NotAction")))]
         where = [("Resource", value) for value in listed(one.get("Resource"))] or [("NotResource", str(one.get("NotResource")))]
         who = json.dumps([one.get("Principal"), one.get("NotPrincipal")], sort_keys=True)
@@ -84,12 +84,12 @@ def grants(policy: object) -> set[tuple]:
 
 
 def cased(grant: tuple[str, str]) -> str:
-    """Actions are the same in any case, resources are not."""
+    """Actions are case-insensitive, resources are not."""
     return grant[1].lower() if grant[0] == "Action" else grant[1]
 
 
 def covers(wide: tuple, narrow: tuple) -> bool:
-    """Whether one grant says all that another says, by its wildcards or for want of a condition."""
+    """Whether one grant includes another: by its wildcards, or because it lacks a condition."""
     return (
         wide[:2] == narrow[:2]
         and wide[2] in ("null", narrow[2])
@@ -100,7 +100,7 @@ def covers(wide: tuple, narrow: tuple) -> bool:
 def widened(before: object, after: object) -> bool:
     old, new = grants(before), grants(after)
     allowed = [grant for grant in new if grant[0] != "Deny" and not any(covers(one, grant) for one in old)]
-    # A Deny that goes widens as much as an Allow that comes.
+    # A removed Deny widens a policy, like an added Allow.
     denied = [grant for grant in old if grant[0] == "Deny" and not any(covers(one, grant) for one in new)]
     return bool(allowed or denied)
 
@@ -111,7 +111,7 @@ def policy_lines(before: object, after: object) -> list[str]:
 
 
 def details(change: dict) -> tuple[list[str], list[str]]:
-    """What an update changes, in a line, and the statements of its policies, a line each."""
+    """The attributes that an update changes, and the changed statements of its policies."""
     before, after, unknown = (change.get(key) or {} for key in ("before", "after", "after_unknown"))
     hidden = {**(change.get("before_sensitive") or {}), **(change.get("after_sensitive") or {})}
     said, lines = [], []
@@ -135,7 +135,7 @@ def details(change: dict) -> tuple[list[str], list[str]]:
 
 
 def costs_of(resource: dict, verb: str, label: str, created: set[str]) -> list[str]:
-    """What whoever approves this must know before anything else. `created`: names of the roles and functions that are new."""
+    """What the approver must know first. `created` holds the names of new roles and functions."""
     kind = kind_of(resource)
     before, after, unknown = (resource["change"].get(key) or {} for key in ("before", "after", "after_unknown"))
     costs = []
@@ -152,10 +152,10 @@ def costs_of(resource: dict, verb: str, label: str, created: set[str]) -> list[s
                 costs.append(f"{label} allows more than before")
         if before.get("permissions_boundary") and after.get("permissions_boundary") != before["permissions_boundary"]:
             costs.append(f"{label} gets {'another' if after.get('permissions_boundary') else 'no'} permissions boundary")
-    # One more policy for a role, or one more caller for a function, that is there already.
+    # A new policy for an existing role, and then a new caller of an existing function.
     if kind in ("aws_iam_role_policy", "aws_iam_role_policy_attachment") and verb == "create" and after.get("role") not in created:
         costs.append(f"{label} allows more than before")
-    # What is known only after the apply belongs to a function that is new, or is replaced with it.
+    # A function name that is known only after the apply is that of a new function.
     if kind == "aws_lambda_permission" and verb in ("create", "replace") and after.get("function_name", before.get("function_name")) not in (*created, None):
         caller = [key for key in ("principal", "source_arn", "source_account") if unknown.get(key) is not True]
         if any(after.get(key) != before.get(key) for key in caller):
@@ -222,7 +222,7 @@ def summary(plan: dict) -> str:
         out.append("")
     for verb, kinds in verbs.items():
         for kind, names in sorted(kinds.items()):
-            # Each update has something to say; of the rest, the names will do.
+            # Updates have details; for the rest, names suffice.
             for said in sorted(names) if verb == "update" else [", ".join(sorted(filter(None, names)))]:
                 out.append(f"- {verb} {kind} {said}".rstrip())
     return "\n".join(out)

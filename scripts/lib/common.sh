@@ -50,7 +50,7 @@ options() {
   [ -z "$word" ] || [ -n "${!word}" ] || die "which $word? See --help"
 }
 
-# An interrupt must also end whatever is running: each command gets a process group of its own, which the trap ends.
+# An interrupt must also end the running command: each gets its own process group, which the trap ends.
 child=
 run() {
   local rc=0
@@ -145,7 +145,7 @@ python_tools() {
   for name; do
     cmp -s "$ROOT/scripts/lib/requirements/$name.txt" "$VENV/$name.txt" && continue
     say "installing the Python tools of scripts/lib/requirements/$name.txt"
-    # The files list every dependency, so pip needs to resolve nothing; what they leave out is not wanted here.
+    # The files list every dependency that is wanted, so pip must not add others.
     run "$PY" -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes \
       -r "$ROOT/scripts/lib/requirements/$name.txt" >&2 \
       || die "pip could not install scripts/lib/requirements/$name.txt: see above, and run again"
@@ -155,7 +155,7 @@ python_tools() {
   PATH=$VENV/bin:$PATH
 }
 
-# python_tools_apart NAME: the same in an environment of its own, .venv/NAME, for tools that insist on other versions.
+# python_tools_apart NAME: the same in a separate environment, .venv/NAME, for tools that need other versions.
 python_tools_apart() {
   local parent=$VENV path=$PATH VENV PY
   VENV=$parent/$1 PY=$parent/$1/bin/python
@@ -163,7 +163,7 @@ python_tools_apart() {
   PATH=$path
 }
 
-# The folder with the pinned AWS provider, for machines that cannot reach the registry; nothing where there is none.
+# Prints the folder that holds the pinned AWS provider, for machines that cannot reach the registry, if there is one.
 plugin_mirror() {
   local version
   if [ -n "${TF_PLUGIN_MIRROR:-}" ]; then
@@ -177,7 +177,7 @@ plugin_mirror() {
   fi
 }
 
-# Prints what takes the user's own settings for AWS and Terraform out of an environment, so that none leads to AWS.
+# Prints the commands that unset the user's settings for AWS and Terraform, so that none of them leads to AWS.
 forget_users_settings() {
   local name
   for name in $(compgen -e); do
@@ -212,8 +212,8 @@ RC
   fi
 }
 
-# copy_tree FOLDER PATH...: these paths of the project, each beginning with ./, as another machine would have them: without
-# builds, and without environments, settings and states of the user's.
+# copy_tree FOLDER PATH...: copies paths of the project, each beginning with ./, as a fresh checkout has them: without builds,
+# and without the user's environments, settings and states.
 copy_tree() {
   tar -C "$ROOT" -cf - --exclude ./target --exclude ./.venv --exclude ./.local --exclude ./.git --exclude ./infra/environments \
     --exclude node_modules --exclude .terraform --exclude '*.tfstate*' --exclude '*.tfvars' "${@:2}" ./infra/environments/local | tar -C "$1" -xf -

@@ -45,7 +45,7 @@ def xml(value: object) -> str:
 
 
 async def app_that_does_a_thing_once(scope, receive, send) -> None:
-    """Terraform's provider repeats a request whose answer it did not get, and would get a conflict: it gets the first answer."""
+    """Terraform's provider repeats a request whose answer it missed. It gets the first answer instead of a conflict."""
     headers = dict(scope.get("headers") or [])
     key = headers.get(b"amz-sdk-invocation-id")
     if not key or b"Terraform" not in headers.get(b"user-agent", b""):
@@ -170,7 +170,7 @@ async def handle_websocket_as_aws_does(scope, receive, send, *arguments: object,
 
 
 def describe_alarms_in_full(params: dict, data: dict, is_cbor: bool, is_json: bool = False) -> tuple:
-    """In XML too, which is what the provider speaks, an alarm has all its fields."""
+    """Alarms have all their fields in XML, which the provider reads."""
     if is_cbor or is_json:
         return describe_alarms(params, data, is_cbor, is_json)
     names = [values[0] for key, values in params.items() if key.startswith("AlarmNames.member.")]

@@ -1,5 +1,5 @@
-"""What MiniStack's IAM misses of AWS's: the resources of some requests, condition keys of STS, IAM and API Gateway, and a
-record of what each role was asked for."""
+"""What MiniStack's IAM lacks: the resources of some requests, condition keys of STS, IAM and API Gateway, and a record of each
+role's calls."""
 
 import json
 import re
@@ -32,14 +32,14 @@ def first(params: dict, *names: str) -> str:
 
 
 def lambda_action_of_aliases(method: str, path: str) -> "str | None":
-    """Of an alias, MiniStack takes whatever is asked for a list of all."""
+    """MiniStack takes every request about one alias for ListAliases."""
     if re.search(r"/functions/[^/]+/aliases/[^/]+$", path):
         return {"GET": "GetAlias", "PUT": "UpdateAlias", "DELETE": "DeleteAlias"}.get(method)
     return lambda_action(method, path)
 
 
 def resource_arn(service, method, path, headers, body, params, region, account) -> str:
-    """As MiniStack says, where it says more than that there is one."""
+    """The ARN that MiniStack finds, unless that is only *."""
     found = extract_resource_arn(service, method, path, headers, body, params, region, account)
     data = document(body)
     if service == "events":
@@ -83,13 +83,13 @@ def request_keys(service: str, action: str, body: bytes, params: dict) -> dict:
 
 
 def gateway_keys(arn: str, keys: dict) -> dict:
-    """What is known of the API, stage or domain that a request is about."""
+    """The condition keys of the API, stage or domain that a request is about."""
     path = arn.split("::", 1)[1]
     api = re.fullmatch(r"/apis/([^/]+)", path)
     known = {key: value for key, value in keys.items() if key != "apigateway:Request/ApiName" or api or path == "/apis"}
     if api and api[1] in apigateway._apis:
         known["apigateway:Resource/ApiName"] = apigateway._apis[api[1]]["name"]
-    # AWS documents no tags of the resource for the call that tags it; the policies do with them and without.
+    # AWS documents no resource tags for the call that sets tags. The policies work with them and without.
     about = unquote(path.removeprefix("/tags/")) if path.startswith("/tags/") else arn
     tags = apigateway._tag_store(about).get(about, {})
     return {**known, **{f"aws:ResourceTag/{name}": value for name, value in tags.items()}}

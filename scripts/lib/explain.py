@@ -16,13 +16,13 @@ DOCUMENT = Path(__file__).resolve().parents[2] / "docs/identity-providers.md"
 
 
 def meaning(why: str) -> str:
-    """What docs/identity-providers.md says of a word for a refusal."""
+    """The explanation of a refusal's code in docs/identity-providers.md."""
     row = re.search(rf"^\| `{re.escape(why)}` \| (.*) \|$", DOCUMENT.read_text(encoding="utf-8"), re.M)
     return row[1].replace(" | ", " ").replace("`", "'") if row else f"{DOCUMENT.name} does not know this word"
 
 
 def payload(token: str) -> dict:
-    """The token's own claims, for the terminal of whoever holds it; nothing where they cannot be read."""
+    """The token's claims, unverified, for the terminal of its holder; empty if they cannot be read."""
     try:
         part = token.split(".")[1]
         claims = json.loads(base64.urlsafe_b64decode(part + "=" * (-len(part) % 4)))
@@ -38,7 +38,7 @@ def value(claims: object, name: str) -> object:
     return claims
 
 
-# The claim that a word is about, where the authorizer does not name one of the settings.
+# The claim that a code is about, if the authorizer does not name one.
 ABOUT = {"wrong_issuer": "iss", "expired": "exp", "not_yet_valid": "nbf"}
 
 
@@ -70,7 +70,7 @@ def main() -> None:
         left = answer["expires_at"] - time.time()
         print(f"admitted as {answer['session']}, for {left / 60:.0f} more minutes", file=sys.stderr)
         return
-    # What the answer leaves out: the claim that it is about, or why there are no keys.
+    # The log has details that the answer lacks: the claim, or why there are no keys.
     lines = [json.loads(line) for line in log.splitlines() if line.startswith("{")]
     line = next((line for line in lines if line.get("message") == "explained"), {})
     details = [detail for detail in (fact(answer["why"], line.get("claim"), payload(token)), line.get("error")) if detail]

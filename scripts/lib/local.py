@@ -77,7 +77,7 @@ def aws_settings() -> dict:
 
 
 def healthy() -> bool:
-    """Whether MiniStack answers, and is this stack's: the port may be another one's."""
+    """Whether this stack's MiniStack answers: another stack may have taken its port."""
     try:
         with build_opener(ProxyHandler({})).open(f"{MINISTACK.address()}/_ministack/health", timeout=5) as answer:
             return MINISTACK.alive() and json.load(answer)["edition"] == str(STATE)
@@ -90,11 +90,11 @@ def start_ministack() -> None:
     say(f"starting MiniStack on port {port}")
     files = STATE / "tmp"
     files.mkdir(exist_ok=True)
-    # The functions inherit this environment, so none of the user's is in it.
+    # The functions inherit this environment, so it holds none of the user's settings.
     environment = aws_settings() | {
         "PATH": os.environ["PATH"], "LANG": "C.UTF-8", **dict.fromkeys(("HOME", "TMPDIR", "STATE_DIR", "S3_DATA_DIR"), str(files)),
         "BIND_HOST": "127.0.0.1", "GATEWAY_PORT": port, "MINISTACK_REGION": REGION, "MINISTACK_EDITION": str(STATE), "AUTH": "true",
-        # It would open more ports, and tidy up containers of the user's.
+        # Otherwise MiniStack opens more ports, and removes the user's containers.
         "IOT_MTLS_ENABLED": "0", "SFTP_ENABLED": "0", "DOCKER_HOST": f"unix://{STATE}/none",
         # Each concurrent invocation is a process, and above this number it is refused, as AWS does above 1000. A cold start takes
         # some 50 ms of a processor: with more at once, a small machine would start them all and finish none in time.
@@ -110,7 +110,7 @@ def serve(process: Process, *command: object) -> None:
 
 
 def fingerprint(zips: Path) -> str:
-    """Of what the outcome of an apply depends on; its own state too, so that a `terraform destroy` is noticed."""
+    """A digest of all that an apply reads. Its state is part of that, so that a `terraform destroy` is noticed."""
     digest = hashlib.sha256()
     terraform_files = [path for pattern in ("infra/*.tf", "infra/modules/**/*", "infra/environments/local/*") for path in ROOT.glob(pattern)]
     for path in sorted([*terraform_files, zips / "release.json", *zips.glob("*/bootstrap.zip"), VARIABLES, STATE / "terraform.tfstate"]):
@@ -120,7 +120,7 @@ def fingerprint(zips: Path) -> str:
 
 
 def terraform(*arguments: str, output: Path) -> None:
-    # A second stack has a state of its own, and the folder of the environment is shared.
+    # Not in the environment's folder, which all stacks share.
     environment = {**os.environ, **aws_settings(), "TF_DATA_DIR": f"{STATE}/terraform"}
     with open(output, "wb") as stdout, open(STATE / "terraform.errors", "w+b") as stderr:
         if run("terraform", f"-chdir={INFRA}", *arguments, env=environment, stdout=stdout, stderr=stderr):
@@ -164,7 +164,7 @@ def up(*options: str) -> None:
     was_up = OUTPUTS.exists() and not crashed
     try:
         if crashed:
-            say(f"MiniStack has died, and all it held with it: starting afresh\n{MINISTACK.end_of_log(5)}")
+            say(f"MiniStack has died, and its data is lost: starting afresh\n{MINISTACK.end_of_log(5)}")
             MINISTACK.stop()
             shutil.rmtree(STATE / "tmp")
             for path in (APPLIED, OUTPUTS, MINISTACK.log, *STATE.glob("terraform.tfstate*")):
@@ -177,7 +177,7 @@ def up(*options: str) -> None:
         if "--auth" in options:
             serve(ISSUER, LIB / "issuer.py", "serve", STATE / "issuer.key")
         elif ISSUER.started():
-            say("the hub asks for tokens no longer: up --auth would keep it so")
+            say("the hub no longer asks for tokens: run scripts/local.sh up --auth if it should")
             ISSUER.stop()
         apply(ROOT / ("target/lambda-local" if quick else "target/lambda"))
         serve(PAGE, LIB / "page.py", ROOT / "web")

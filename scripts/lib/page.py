@@ -9,17 +9,17 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import urlsplit
 
 HEADERS = {
-    # A page cannot say this in its markup: no other page may show it in a frame, where clicks could be captured.
+    # No other page may show this one in a frame, where it could capture clicks. Markup cannot say so.
     "Content-Security-Policy": "frame-ancestors 'none'",
     "X-Frame-Options": "DENY",
     "X-Content-Type-Options": "nosniff",
-    # A file that has been edited is loaded anew.
+    # An edited file is loaded again.
     "Cache-Control": "no-cache",
 }
 
 
 class Handler(SimpleHTTPRequestHandler):
-    # Whatever this machine's own tables of types say.
+    # This machine's own tables of types may differ.
     extensions_map = SimpleHTTPRequestHandler.extensions_map | {".js": "text/javascript", ".svg": "image/svg+xml"}
 
     def send_head(self):

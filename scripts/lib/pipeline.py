@@ -20,7 +20,7 @@ from typing import NoReturn
 
 ENVIRONMENTS = Path(__file__).resolve().parents[2] / "infra/environments"
 MARK = "<!-- websocket-hub: plans -->"
-# GitHub takes 65,536 characters, whatever it counts as one.
+# GitHub accepts 65,536 characters. How it counts them is not documented.
 LIMIT = 60_000
 
 
@@ -97,7 +97,7 @@ def gate(name: str) -> None:
     if not reviewed:
         notice(
             f"{name} is not deployed",
-            f"The GitHub environment {name} has no required reviewers, so nobody would approve this. Its plan is in the summary of this run. "
+            f"The GitHub environment {name} has no required reviewers, so no one would approve this. Its plan is in the summary of this run. "
             "To deploy it: Actions, Deploy, Run workflow.",
         )
     print(f"open={json.dumps(reviewed)}")
@@ -113,7 +113,7 @@ def supersede() -> None:
                 api(f"actions/runs/{run['id']}/cancel", "--method", "POST")
                 print(f"run {run['run_number']} waited for an approval, and is cancelled: this one is newer", file=sys.stderr)
             except RuntimeError as error:
-                # It has gone on meanwhile: whichever applies first makes the other's plan stale, which Terraform sees.
+                # It was approved meanwhile: the run that applies first makes the other one's plan stale, and Terraform refuses that.
                 notice("Not cancelled", f"Run {run['run_number']}, which waited for an approval, could not be cancelled: {error}")
 
 
@@ -126,7 +126,7 @@ def shortened(text: str, length: int, whole: str) -> str:
 
 
 def body_of(plans: dict[str, str], whole: str) -> str:
-    """All plans; where they are too long together, the longest are cut to one length."""
+    """All plans. If they are too long together, the longest are cut to one length."""
     allowed = max(length for length in range(0, LIMIT + 1, 100) if sum(min(len(text), length) for text in plans.values()) <= LIMIT)
     parts = [f"## Plan of {name}\n\n{shortened(text, allowed, whole)}" for name, text in sorted(plans.items())]
     return "\n\n".join([MARK, *(parts or ["There is no environment to plan."])])

@@ -48,7 +48,7 @@ def interrupts_held() -> Iterator[None]:
 
 
 def start(*command: object, **options) -> subprocess.Popen:
-    """Starts a command in a session of its own, where Ctrl-C does not reach it. To be called with interrupts held."""
+    """Starts a command in a new session, where Ctrl-C does not reach it. Call it with interrupts held."""
 
     def release() -> None:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, INTERRUPTS)
@@ -77,7 +77,7 @@ def run(*command: object, **options) -> int:
 class Process:
     """A process of a stack, together with the processes that it starts.
 
-    Its environment holds a mark, which the others inherit: a pid that has meanwhile gone to another program does not count.
+    Its environment holds a mark, which those inherit. A pid that the system has since given to another program lacks it.
     """
 
     def __init__(self, folder: Path, name: str, port: int) -> None:
@@ -101,10 +101,10 @@ class Process:
         return f"http://127.0.0.1:{self.port_file.read_text()}"
 
     def choose_port(self) -> str:
-        """The port that it had before or prefers, or any other where that one is taken."""
+        """The port of the last start, or the preferred one. If that is taken, any other."""
         for port in (int(self.port_file.read_text()) if self.port_file.exists() else self.preferred_port, 0):
             with socket.socket() as probe, contextlib.suppress(OSError):
-                # As servers do, so that what is left of a former connection does not count as taken.
+                # As servers do: a closed connection does not keep the port taken.
                 probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                 probe.bind(("127.0.0.1", port))
                 self.port_file.write_text(str(probe.getsockname()[1]))

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Checks the Python client with tools of its own: lints, types, and its tests.
+# Checks the Python client: lints, types and tests, with tools of a separate environment.
 #
 #   scripts/lib/python_client.sh                                all of it
 #   scripts/lib/python_client.sh WithoutTokens | WithTokens     against the hub of HUB_URL, in the environment of scripts/local.sh env

@@ -59,7 +59,7 @@ class Refusal(Exception):
 
 
 def chosen(functions: Functions, release: str, up_to_live: bool) -> dict[str, int | None]:
-    """The newest version that each function has of the release."""
+    """The newest version of the release for each function."""
     return {
         name: max((n for n, version in function.versions.items() if version.release == release and (n <= function.live or not up_to_live)), default=None)
         for name, function in functions.items()

@@ -1,4 +1,4 @@
-"""Writes what each built function is made of, with cargo-cyclonedx: a software bill of materials, the same for the same source.
+"""Writes an SBOM of each built function with cargo-cyclonedx, the same for the same source.
 
     sbom.py TARGET OUT_DIR FUNCTION...    (in the workspace; writes OUT_DIR/<function>/sbom.cdx.json)
 
@@ -39,7 +39,7 @@ def main(target: str, out: str, *functions: str) -> None:
             bill = json.loads(text.replace(f"file://{folder.parents[1]}", "file://"))
         with open(f"{out}/{function}/bootstrap.zip", "rb") as file:
             bill["metadata"]["component"]["hashes"] = [{"alg": "SHA-256", "content": hashlib.sha256(file.read()).hexdigest()}]
-        # When the bill was made is no part of it.
+        # The time would make each run differ.
         del bill["metadata"]["timestamp"]
         path = f"{out}/{function}/sbom.cdx.json"
         with open(path + ".new", "w", encoding="utf-8") as file:

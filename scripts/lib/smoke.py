@@ -1,4 +1,4 @@
-"""What scripts/smoke.sh has Python do: connect twice, send once, and look at what comes."""
+"""The smoke test: connects twice, sends once, and checks what arrives. scripts/smoke.sh runs it."""
 
 import asyncio
 import json
@@ -26,13 +26,13 @@ async def expect(socket, kind: str) -> dict:
 
 async def deliver(url: str, session: str) -> None:
     token = os.environ.get("HUB_TOKEN")
-    # Not in the address, which would end up in logs, and may not be long enough.
+    # Not in the address, which is logged and limited in length.
     options = {"open_timeout": PATIENCE, "subprotocols": ["hub.v1", f"bearer.{token}"] if token else None}
     address = f"{url}?session_id={quote(session, safe='')}"
     async with connect(address, **options) as sender, connect(address, **options) as receiver:
         await sender.send('{"action":"ping"}')
         await expect(sender, "pong")
-        # The index that finds a connection is a moment behind the table.
+        # The index of connections lags behind the table.
         for _ in range(10):
             message = {"action": "sendMessage", "sessions": [session], "message": {"text": "é ☃"}, "id": str(uuid.uuid4())}
             start = time.monotonic()
@@ -42,11 +42,11 @@ async def deliver(url: str, session: str) -> None:
                 break
             await asyncio.sleep(0.5)
         else:
-            sys.exit(f"both clients are connected, but the hub delivered to {receipt['delivered']}: its log says why")
+            sys.exit(f"both clients are connected, but the hub delivered to {receipt['delivered']}: see its log")
         while (delivery := await expect(receiver, "message"))["id"] != message["id"]:
             pass
         if delivery["message"] != message["message"] or delivery["from"] != session or receipt["failed"]:
-            sys.exit(f"not what was sent: {delivery}, {receipt}")
+            sys.exit(f"what arrived is not what was sent: {delivery}, {receipt}")
         print(f"a message reached both clients; the receipt came after {1000 * (time.monotonic() - start):.0f} ms", file=sys.stderr)
 
 
@@ -66,7 +66,7 @@ async def main(url: str, *options: str) -> None:
         if asks:
             await refused(url)
         if asks and not os.environ.get("HUB_TOKEN"):
-            # The first words make it a warning on the page of a GitHub run.
+            # With this mark GitHub shows a warning on the run's page.
             mark = "::warning title=Smoke test::" if "GITHUB_ACTIONS" in os.environ else ""
             print(f"{mark}delivery was not tested: there is no token, in HUB_TOKEN or from the environment's smoke-token", file=sys.stderr)
         else:
