@@ -4,54 +4,33 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import inspect
 import json
 import random
 import weakref
-from collections import deque
 from collections.abc import Callable, Generator, Iterable
-from datetime import datetime, timedelta, timezone
+from datetime import datetime
 from types import TracebackType
-from typing import Any, Literal, NamedTuple, ParamSpec, overload
+from typing import Any, Literal, ParamSpec, overload
 
 from websockets.exceptions import InvalidURI
 
 from ._credentials import Credentials
 from ._errors import HubError, SignedOut
-from ._frames import to_json
+from ._events import Listeners, Off, Traffic
+from ._frames import read_history, read_message, read_receipt, to_json
 from ._limits import BACKED_UP, CHECKED, FOREVER, MINUTE, REFUSALS, STABLE_AFTER, WAKE_TIMEOUT, WATCH_INTERVAL
 from ._link import Link, Loss
 from ._options import Options, check_number, check_position, check_session
 from ._order import Order
 from ._outbox import Outbox
 from ._recent import Recent
+from ._session import Session, Subscription
 from ._streams import Messages
 from ._subscriptions import Subscriptions
-from ._timers import Stopwatch, Timers, uptime, wall
-from ._types import Count, Frame, History, Json, Message, Missing, Position, Receipt, State, StateName, Stats, TokenRequest, position_of
-
-EVENTS = ("message", "state", "duplicate", "gap", "lost", "error", "frame")
+from ._timers import Stopwatch, Timers, date_in, uptime
+from ._types import Frame, History, Json, Message, Missing, Position, Receipt, Standard, State, StateName, Stats, TokenRequest
 
 NO_HISTORY = "this hub keeps no history, or the client has the option history=False"
-
-# As an argument: what the option of the client's says.
-Standard = Literal["standard"]
-
-Off = Callable[[], None]
-
-
-class Traffic(NamedTuple):
-    """A raw frame, for debugging. `connection` counts the attempts."""
-
-    direction: Literal["in", "out"]
-    connection: int
-    data: str
-
-
-class Listener(NamedTuple):
-    event: str
-    call: Callable[[Any], object]
-    session: str | None
 
 
 class HubClient:
@@ -68,11 +47,10 @@ class HubClient:
         self._subscriptions = Subscriptions(self._order, self)
         self._serves: set[str] = set()  # What the hub has answered questions about.
         self._timers = Timers()
-        self._listeners: dict[int, Listener] = {}
-        self._numbers = 0
+        self._listeners = Listeners()
+        self._emit = self._listeners.emit
         self._streams: weakref.WeakSet[Messages] = weakref.WeakSet()
-        self._events: deque[tuple[str, Any]] = deque()  # Are being told, in their order.
-        self._state = State("connecting", now())
+        self._state = State("connecting", date_in())
         self._started = False
         self._over: HubError | None = None  # Why nothing is sent any more: the client is closed, or has failed.
         self._changed: list[asyncio.Future[None]] = []  # Wait for another state, or another number of sends.
@@ -134,7 +112,7 @@ class HubClient:
     def on(self, event: Literal["frame"], listener: Callable[[Traffic], object]) -> Off: ...
     def on(self, event: str, listener: Callable[[Any], object]) -> Off:
         """Calls the listener at each event of that type until the function that it returns is called."""
-        return self._listen(event, listener, None)
+        return self._listeners.on(event, listener)
 
     def messages(self) -> Messages:
         """The messages of all its sessions as they come, from now on."""
@@ -217,9 +195,7 @@ class HubClient:
             return to_json({"action": "history", **asked, "id": id})
 
         answer = await self._outbox.request(encode, session, None, self._ttl(ttl))
-        stands = Position(answer["epoch"], answer["offset"])
-        messages = tuple(self._read(frame) for frame in answer["messages"])
-        return History(answer["session"], stands, messages, answer["more"], answer.get("complete"))
+        return read_history(answer)
 
     def check(self) -> None:
         """Without a connection: connects at once. With one: finds out whether it still works."""
@@ -288,7 +264,7 @@ class HubClient:
         retry_at: datetime | None = None,
         expires_at: datetime | None = None,
     ) -> None:
-        since = self._state.since if self._state.name == name else now()
+        since = self._state.since if self._state.name == name else date_in()
         self._state = State(name, since, reason, error, self._attempt, self._refusals, retry_at, expires_at)
         self._has_changed()
         self._emit("state", self._state)
@@ -296,38 +272,7 @@ class HubClient:
     def _become_open(self) -> None:
         assert self._link
         left = self._link.ends_at - self._stopwatch()
-        self._become("open", expires_at=now(left) if left < FOREVER else None)
-
-    def _listen(self, event: str, listener: Callable[[Any], object], session: str | None) -> Off:
-        if event not in EVENTS or not callable(listener) or inspect.iscoroutinefunction(listener):
-            raise TypeError(f"on() takes {', '.join(EVENTS)}, and a function that is not async")
-        self._numbers += 1
-        number = self._numbers
-        self._listeners[number] = Listener(event, listener, session)
-
-        def off() -> None:
-            self._listeners.pop(number, None)
-
-        return off
-
-    def _emit(self, event: str, carried: Any) -> None:
-        """What a listener sets off is told after what it was told."""
-        self._events.append((event, carried))
-        if len(self._events) > 1:
-            return
-        while self._events:
-            event, carried = self._events[0]
-            for number, listener in list(self._listeners.items()):
-                if listener.event != event or number not in self._listeners:
-                    continue
-                if listener.session is not None and listener.session != carried.session:
-                    continue
-                try:
-                    listener.call(carried)
-                except Exception as error:  # A listener's fault is its owner's to see, and none of the client's.
-                    context = {"message": f"a listener to {event} failed", "exception": error}
-                    asyncio.get_running_loop().call_exception_handler(context)
-            self._events.popleft()
+        self._become("open", expires_at=date_in(left) if left < FOREVER else None)
 
     def _stream(self, session: str | None) -> Messages:
         def overflow() -> None:
@@ -347,9 +292,9 @@ class HubClient:
             if it := weak():
                 it.end(error)
 
-        offs = [self._listen("message", push, session)]
+        offs = [self._listeners.on("message", push, session)]
         if session is not None:
-            offs += [self._listen("error", end, session), self._subscriptions.listen(session)]
+            offs += [self._listeners.on("error", end, session), self._subscriptions.listen(session)]
         stream.held_until(lambda: [off() for off in offs])
         self._streams.add(stream)
         return stream
@@ -543,7 +488,7 @@ class HubClient:
         if rare:
             delay = min(options.refused_retry, MINUTE * 2 ** min(self._refusals - REFUSALS, 20)) * (1 + random.random()) / 2
         self._timers.set("retry", delay, self._dial)
-        return now(delay)
+        return date_in(delay)
 
     # Frames
 
@@ -664,7 +609,7 @@ class HubClient:
     # What its parts tell it
 
     def tell(self, frame: Frame, missed: bool) -> None:
-        message = self._read(frame, missed)
+        message = read_message(frame, missed)
         # The id is the sender's own choice, so it tells repetitions apart only together with the sender.
         if self._recent.has_come((message.session, message.sender, message.id), self._stopwatch()):
             self.repeated(frame)
@@ -673,7 +618,7 @@ class HubClient:
 
     def repeated(self, frame: Frame) -> None:
         self.stats.duplicates += 1
-        self._emit("duplicate", self._read(frame))
+        self._emit("duplicate", read_message(frame))
 
     def missing(self, event: str, missing: Missing) -> None:
         self._emit(event, missing)
@@ -698,111 +643,6 @@ class HubClient:
     def refused(self, error: HubError) -> None:
         self._emit("error", error)
 
-    def _read(self, frame: Frame, missed: bool = False) -> Message:
-        return Message(
-            id=frame["id"],
-            sender=frame.get("from"),
-            session=frame.get("session"),
-            data=frame.get("message"),
-            position=position_of(frame),
-            missed=missed,
-            sent_at=read_time(frame.get("sent_at")),
-            received_at=now(),
-        )
-
-
-class Session:
-    """One session's messages, and sends to it. `HubClient.session()` makes one."""
-
-    def __init__(self, hub: HubClient, name: str) -> None:
-        self.name = check_session(name)
-        self._hub = hub
-
-    async def send(self, message: Json, *, id: str | None = None, ttl: float | Standard | None = "standard", store: bool = True) -> Receipt:
-        return await self._hub.send(self.name, message, id=id, ttl=ttl, store=store)
-
-    def post(self, message: Json) -> bool:
-        return self._hub.post(self.name, message)
-
-    @overload
-    def on(self, event: Literal["message"], listener: Callable[[Message], object]) -> Off: ...
-    @overload
-    def on(self, event: Literal["gap", "lost"], listener: Callable[[Missing], object]) -> Off: ...
-    @overload
-    def on(self, event: Literal["error"], listener: Callable[[HubError], object]) -> Off: ...
-    def on(self, event: str, listener: Callable[[Any], object]) -> Off:
-        """As HubClient.on(), for this session. A listener to messages subscribes."""
-        if event not in ("message", "gap", "lost", "error"):
-            raise TypeError("a session has the events message, gap, lost and error")
-        off = self._hub._listen(event, listener, self.name)
-        if event != "message":
-            return off
-        leave = self._hub._subscriptions.listen(self.name)
-
-        def end() -> None:
-            off()
-            leave()
-
-        return end
-
-    def messages(self) -> Messages:
-        """The session's messages as they come, from now on. Subscribes as long as it is used."""
-        return self._hub._stream(self.name)
-
-    @property
-    def is_ready(self) -> bool:
-        """Whether it is subscribed to on the connection, or is the client's own and that is open."""
-        if self.name == self._hub._order.joined:
-            return self._hub.state.name == "open"
-        return self._hub._subscriptions.ready(self.name)
-
-    @property
-    def error(self) -> HubError | None:
-        """Why the hub refuses it: forbidden, too_many_subscriptions, or unknown_action where it has no subscriptions."""
-        return self._hub._subscriptions.error(self.name)
-
-    async def ready(self) -> None:
-        """Subscribes while it waits, until the hub has said so: after that, every message arrives. Raises the HubError of a session
-        that the hub refuses, and of a client that has ended."""
-        leave = self._hub._subscriptions.listen(self.name)
-        try:
-            while not self.is_ready:
-                if error := self._hub._over or self.error:
-                    raise error
-                await self._hub._change()
-        finally:
-            leave()
-
-    def position(self) -> Position | None:
-        return self._hub.position(self.name)
-
-    async def history(self, *, after: Position | None = None, last: int | None = None, limit: int | None = None) -> History:
-        return await self._hub.history(self.name, after=after, last=last, limit=limit)
-
-
-class Subscription(Session):
-    """A session that is subscribed to within `async with`, and an iterator of its messages from then on."""
-
-    _messages: Messages | None = None
-
-    async def __aenter__(self) -> Subscription:
-        self._messages = self.messages()
-        try:
-            await self.ready()
-        except BaseException:
-            await self._messages.aclose()
-            raise
-        return self
-
-    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        if self._messages:
-            await self._messages.aclose()
-
-    def __aiter__(self) -> Messages:
-        if not self._messages:
-            raise RuntimeError("a subscription is read within `async with`")
-        return self._messages
-
 
 P = ParamSpec("P")
 
@@ -817,23 +657,3 @@ def makes_client(read: Callable[P, Options]) -> Callable[P, HubClient]:
 
 #: Takes the address and the options, as the class Options names them.
 connect = makes_client(Options)
-
-
-def now(later: float = 0) -> datetime:
-    return datetime.fromtimestamp(wall(), timezone.utc) + timedelta(seconds=later)
-
-
-def read_time(text: Any) -> datetime | None:
-    try:
-        return datetime.fromisoformat(str(text).replace("Z", "+00:00"))
-    except ValueError:
-        return None
-
-
-def read_receipt(frame: Frame) -> Receipt:
-    def count(given: Frame) -> Count:
-        numbers = (given["delivered"], given["gone"], given["failed"])
-        return Count(given["session"], *numbers, given.get("complete", True), position_of(given))
-
-    sessions = tuple(count(given) for given in frame["sessions"])
-    return Receipt(frame["id"], frame["delivered"], frame["gone"], frame["failed"], frame.get("complete", True), sessions)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Hashable
+from datetime import datetime, timedelta, timezone
 
 from ._limits import FOREVER
 
@@ -17,6 +18,10 @@ def uptime() -> float:
 def wall() -> float:
     """Seconds since 1970."""
     return time.time()
+
+
+def date_in(seconds: float = 0) -> datetime:
+    return datetime.fromtimestamp(wall(), timezone.utc) + timedelta(seconds=seconds)
 
 
 class Timers:

@@ -10,6 +10,9 @@ from typing import Any, Literal, NamedTuple
 from ._errors import HubError
 
 Json = Any
+
+# As an argument: what the client's option says.
+Standard = Literal["standard"]
 Frame = dict[str, Any]
 
 
