@@ -76,10 +76,10 @@ def aws_settings() -> dict:
     }  # fmt: skip
 
 
-def healthy() -> bool:
+def healthy(patience: float = 5) -> bool:
     """Whether this stack's MiniStack answers: another stack may have taken its port."""
     try:
-        with build_opener(ProxyHandler({})).open(f"{MINISTACK.address()}/_ministack/health", timeout=5) as answer:
+        with build_opener(ProxyHandler({})).open(f"{MINISTACK.address()}/_ministack/health", timeout=patience) as answer:
             return MINISTACK.alive() and json.load(answer)["edition"] == str(STATE)
     except (OSError, ValueError):
         return False
@@ -160,7 +160,7 @@ def up(*options: str) -> None:
     if unknown := set(options) - {"--release", "--auth"}:
         die(f"unknown argument {unknown.pop()}: see --help")
     claim()
-    crashed = MINISTACK.started() and not healthy()
+    crashed = MINISTACK.started() and not healthy(patience=30)
     was_up = OUTPUTS.exists() and not crashed
     try:
         if crashed:

@@ -47,7 +47,7 @@ def interrupts_held() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, INTERRUPTS)
 
 
-def start(*command: object, **options) -> subprocess.Popen:
+def launch(*command: object, **options) -> subprocess.Popen:
     """Starts a command in a new session, where Ctrl-C does not reach it. Call it with interrupts held."""
 
     def release() -> None:
@@ -62,7 +62,7 @@ def run(*command: object, **options) -> int:
     try:
         with interrupts_held():
             # The command inherits the stack's lock: if this process is killed, the lock is held until the command has ended.
-            child = start(*command, close_fds=False, **options)
+            child = launch(*command, close_fds=False, **options)
         return child.wait()
     except SystemExit:
         if child:
@@ -89,7 +89,10 @@ class Process:
         return self.pid_file.exists()
 
     def alive(self) -> bool:
-        return self.started() and self.owns(self.pid_file.read_text())
+        try:
+            return self.owns(self.pid_file.read_text())
+        except OSError:
+            return False
 
     def owns(self, pid: str) -> bool:
         try:
@@ -119,7 +122,7 @@ class Process:
         """Starts it and waits until it is ready."""
         variable, _, value = self.mark.partition("=")
         with open(self.log, "ab") as log, interrupts_held():
-            child = start(*command, cwd=self.folder, env={**environment, variable: value}, stdout=log, stderr=log)
+            child = launch(*command, cwd=self.folder, env={**environment, variable: value}, stdout=log, stderr=log)
             self.pid_file.write_text(str(child.pid))
         deadline = time.monotonic() + 30
         while child.poll() is None and time.monotonic() < deadline:

@@ -114,7 +114,7 @@ def infra() -> "list[Step]":
     return [
         *steps,
         check("configuration page", f"{PY} scripts/lib/configuration.py --check"),
-        tests("scripts and workflows", f"cd tests && {TAP} test_changes test_issuers test_new_environment test_permissions test_release test_releases test_removal test_runner test_workflows"),
+        tests("scripts and workflows", f"cd tests && {TAP} test_changes test_issuers test_new_environment test_permissions test_processes test_release test_releases test_removal test_runner test_workflows"),
     ]
 
 
