@@ -1,6 +1,6 @@
-"""Summarises what a plan changes, the costs first: changes.py < the output of `terraform show -json PLAN`.
+"""Summarises a plan, the costs first: changes.py < the output of `terraform show -json PLAN`.
 
-Exit code 3 where the plan would put a release live again that was rolled back.
+Exit code 3: the plan makes a release live again that was rolled back.
 """
 
 import json
@@ -165,7 +165,7 @@ def costs_of(resource: dict, verb: str, label: str, created: set[str]) -> list[s
 
 
 def relived(plan: dict) -> list[str]:
-    """The releases that a plan puts live again although a rollback noted them in the aliases' descriptions."""
+    """The releases that a plan makes live again although the aliases' descriptions note them as rolled back."""
     resources = [resource for resource in plan.get("resource_changes", []) if resource["change"].get("after")]
     releases = {}
     for resource in resources:

@@ -1,10 +1,10 @@
 """The client as an npm package, for the workflow Release: client_package.py COMMAND ARGUMENTS...
 
     pack TAG FOLDER       packs web/client into the new folder, with the version of the tag
-    publish TAG TARBALL   publishes what was packed to npm, or finds it published already
+    publish TAG TARBALL   publishes that package to npm, unless npm has it already
 
-NPM_PACKAGE, a variable of the repository, is the name to publish under; without it nothing is published. npm learns from
-GitHub's OIDC token which workflow this is (trusted publishing), so no token of npm's is stored anywhere.
+NPM_PACKAGE, a variable of the repository, is the name to publish under; without it nothing is published. npm identifies the
+workflow by GitHub's OIDC token (trusted publishing), so no npm token is stored.
 """
 
 import base64
@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import NoReturn
 
 CLIENT = Path(__file__).resolve().parents[2] / "web/client"
-# The first versions that exchange GitHub's token for one of npm's.
+# The first versions that exchange GitHub's token for one of npm.
 NPM, NODE = (11, 5, 1), (22, 14, 0)
 
 
@@ -52,7 +52,7 @@ def repository() -> str:
 
 
 def run(npm: str, *arguments: str, program: "str | None" = None) -> subprocess.CompletedProcess:
-    # An npm starts the first Node on PATH, which has to be its own. An empty folder has no settings of a project.
+    # npm starts the first Node on PATH, which must be the one beside it. An empty folder has no project's settings.
     environment = {**os.environ, "PATH": f"{Path(npm).parent}:{os.environ['PATH']}"}
     with tempfile.TemporaryDirectory() as folder:
         return subprocess.run([program or npm, *arguments], cwd=folder, env=environment, capture_output=True, text=True)
@@ -70,11 +70,11 @@ def pack(tag: str, out: str) -> None:
         package = json.loads((copy / "package.json").read_text(encoding="utf-8"))
         package["version"] = version
         if name:
-            # Whoever reads it there would else install a package of someone else's.
+            # Otherwise its readers would install another package, of the old name.
             readme = (copy / "README.md").read_text(encoding="utf-8").replace(package["name"], name)
             (copy / "README.md").write_text(readme, encoding="utf-8")
             package["name"] = name
-        # Only the workflow knows whose repository this is. npm compares it with where that runs.
+        # npm compares this with the repository that the workflow runs in.
         if "GITHUB_REPOSITORY" in os.environ:
             package["repository"] = {"type": "git", "url": repository(), "directory": "web/client"}
         (copy / "package.json").write_text(json.dumps(package, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
@@ -89,7 +89,7 @@ def numbers(text: str) -> tuple[int, ...]:
 
 
 def find_npm() -> str:
-    """The npm on PATH, or of the newest Node.js that GitHub's machines have beside it."""
+    """The npm on PATH if it is new enough, or that of the newest Node.js in the tool cache of GitHub's machines."""
     cached = Path(os.environ.get("RUNNER_TOOL_CACHE") or "/nonexistent").glob("node/*/*/bin/npm")
     candidates = [found] if (found := shutil.which("npm")) else []
     candidates += map(str, sorted(cached, key=lambda path: numbers(path.parts[-4]), reverse=True))
@@ -142,12 +142,12 @@ def publish(tag: str, path: str) -> None:
         notice("No provenance", "npm shows where a package was built for public repositories only: it is published without.")
     else:
         options.append("--provenance")
-    # Whoever asks for no version gets `latest`. npm refuses to give that to a version below it.
+    # Installs without a version get the tag `latest`, which a pre-release must not take.
     if "-" in version:
         options += ["--tag", "next"]
     done = run(npm, "publish", str(Path(path).resolve()), *options)
     print(done.stdout, done.stderr, sep="", file=sys.stderr)
-    # The answer may have been lost, or another run was faster.
+    # The answer may have been lost, or another run may have published it.
     if done.returncode and not is_there():
         hint = " Does npm trust this workflow for the package? docs/deploying.md says how." if re.search("E40[134]|ENEEDAUTH", done.stderr) else ""
         die(f"npm publish failed: see above.{hint}")

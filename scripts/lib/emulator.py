@@ -71,7 +71,7 @@ async def app_that_does_a_thing_once(scope, receive, send) -> None:
 
 
 def create_api_with_an_endpoint_that_works(data: dict) -> tuple:
-    """Followed by /{stage}, a WebSocket API's endpoint is the address of clients, and with http that of @connections."""
+    """With /{stage} after it, a WebSocket API's endpoint is the clients' address, and with http that of @connections."""
     answer = create_api(data)
     if answer[0] != 201 or data.get("protocolType") != "WEBSOCKET":
         return answer
@@ -82,7 +82,7 @@ def create_api_with_an_endpoint_that_works(data: dict) -> tuple:
 
 
 def with_tags_shown(change: Callable) -> Callable:
-    """Tags of an API and of a stage that change later show where the API and the stage do."""
+    """A changed tag of an API or a stage shows in the API's or the stage's description."""
 
     def changed(arn: str, what: object) -> tuple:
         answer = change(arn, what)
@@ -201,7 +201,7 @@ async def logs_request_with_saved_queries(method, path, headers, body, query_par
 
 
 def reserved_concurrency_of_all_versions(function: dict, config: dict) -> "int | None":
-    """A function's reserved concurrency holds for whichever of its versions an alias names: 0 throttles each invocation."""
+    """A function's reserved concurrency holds for every version that an alias names: 0 throttles each invocation."""
     return reserved_concurrency(lambda_svc._functions.get(config.get("FunctionName"), function), config)
 
 

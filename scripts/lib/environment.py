@@ -1,4 +1,4 @@
-"""Asks what a new environment needs to know and writes its folder: environment.py NAME [flags of new-environment.sh]."""
+"""Asks for the settings of a new environment and writes its folder: environment.py NAME [flags of new-environment.sh]."""
 
 import argparse
 import json
@@ -121,7 +121,7 @@ def quoted(text: str) -> str:
 
 
 def aligned(indent: str, **values: "str | None") -> str:
-    """The attributes that have a value, as terraform fmt has them."""
+    """The attributes that have a value, formatted as by terraform fmt."""
     width = max(len(name) for name, value in values.items() if value)
     return "\n".join(f"{indent}{name:{width}} = {value}" for name, value in values.items() if value)
 
@@ -161,13 +161,13 @@ def ask(question: Question, default: "str | None") -> str:
 
 
 def missing(known: dict) -> list[str]:
-    """The flags for what has no default."""
+    """The flags that have no default and no value."""
     return [f"--{one.flag}" + (f" or --{one.word_flag}" if one.word else "") + (f" (with --{one.part_of})" if one.part_of else "")
             for one in QUESTIONS if known[one.flag] is None and one.default(known) is None and known.get(one.part_of) != ""]
 
 
 def answer(known: dict, unattended: bool) -> None:
-    """Fills in what no flag has said, by asking or by default."""
+    """Fills in what no flag has set, by asking or by default."""
     if unattended and missing(known):
         die(f"not every answer has a default: pass {', '.join(missing(known))}")
     for question in QUESTIONS:
@@ -185,7 +185,7 @@ def answer(known: dict, unattended: bool) -> None:
 
 def write(folder: Path, files: dict) -> None:
     folder.parent.mkdir(parents=True, exist_ok=True)
-    # Renamed when it is complete, so that an interrupt leaves nothing half written.
+    # Renamed when complete, so that an interrupt leaves nothing half written.
     with tempfile.TemporaryDirectory(prefix=".new-", dir=folder.parent) as work:
         draft = Path(work, folder.name)
         draft.mkdir()
@@ -195,7 +195,7 @@ def write(folder: Path, files: dict) -> None:
 
 
 class Once(argparse.Action):
-    """A flag whose second value would silently take the place of the first."""
+    """A flag that may be given once: argparse would silently take the second value."""
 
     def __call__(self, parser, namespace, value, flag=None) -> None:
         if getattr(namespace, self.dest) is not None:

@@ -1,14 +1,14 @@
-"""What the workflows ask: pipeline.py COMMAND ARGUMENTS...
+"""What the workflows need to know and do on GitHub: pipeline.py COMMAND ARGUMENTS...
 
-    environments [NAME...]          outputs: which environments can be planned; whether each NAME is there, and what the
-                                    functions of these must be built for
+    environments [NAME...]          outputs: the environments that can be planned; whether each NAME exists, and the
+                                    architectures to build for them
     environment NAME plan|deploy    outputs: region, architecture and that role of an environment
-    gate NAME                       output: whether this run may apply to the environment, once GitHub admits it
+    gate NAME                       output: whether this run may apply to the environment after an approval on GitHub
     supersede                       cancels older runs of this workflow that wait for an approval
     comment NUMBER FOLDER           shows the plans in the folder in one comment of a pull request
     verify FOLDER                   verifies the attestations of the zips in the folder
 
-Outputs are lines for GITHUB_OUTPUT. GitHub is asked through gh, which takes GH_TOKEN.
+Outputs are lines for GITHUB_OUTPUT. gh calls GitHub, with GH_TOKEN.
 """
 
 import json
@@ -104,7 +104,7 @@ def gate(name: str) -> None:
 
 
 def supersede() -> None:
-    """A run that waits has no job at work: nothing is cut short."""
+    """A waiting run has no running job, so cancelling it interrupts nothing."""
     own = int(os.environ["GITHUB_RUN_NUMBER"])
     workflow = os.environ["GITHUB_WORKFLOW_REF"].split("@")[0].rpartition("/")[2]
     for run in json.loads(api(f"actions/workflows/{workflow}/runs?status=waiting&branch=main&per_page=100"))["workflow_runs"]:
@@ -147,7 +147,7 @@ def comment(number: str, folder: str) -> None:
 
 
 def verify(folder: str) -> None:
-    """Only this repository's deploy workflow on main signs what is deployed."""
+    """Accepts only what this repository's deploy workflow on main has signed."""
     zips = sorted(Path(folder).glob("*/bootstrap.zip"))
     if not zips:
         die(f"There is no */bootstrap.zip in {folder}.")

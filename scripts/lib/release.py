@@ -1,4 +1,4 @@
-"""Checks what a release consists of and packs it: release.py TAG X86_64 ARM64 CLIENT OUT, as scripts/release.sh says."""
+"""Checks the parts of a release and packs them: release.py TAG X86_64 ARM64 CLIENT OUT. scripts/release.sh explains the arguments."""
 
 import base64
 import gzip

@@ -1,14 +1,14 @@
-"""Chooses what a rollback returns to, has Lambda do it, and deletes old versions.
+"""Chooses the release that a rollback returns to, moves the aliases, and deletes old versions.
 
-    releases.py plan HUB     says on stderr what a rollback would do, and prints it as JSON
-    releases.py apply PLAN   does what such a JSON says
-    releases.py clear HUB    takes the release that was just deployed out of the aliases' notes: it is good again
-    releases.py prune HUB    deletes old versions; what cannot be deleted is a warning
+    releases.py plan HUB     prints what a rollback would do: as JSON, and for people on stderr
+    releases.py apply PLAN   does what that JSON says
+    releases.py clear HUB    removes the release that was just deployed from the aliases' notes
+    releases.py prune HUB    deletes old versions, and warns of those that it cannot delete
 
-HUB is a file with the output of `terraform output -json hub`, PLAN one with what `plan` printed.
+HUB is a file with the output of `terraform output -json hub`, PLAN a file with the JSON that `plan` printed.
 
 Every deploy publishes a version of every function, with the release in the variable RELEASE. Terraform points the alias at
-it and ignores the alias's description, where a rollback notes the releases that it left behind.
+it and ignores the alias's description, in which a rollback notes the releases that were rolled back.
 """
 
 import json
@@ -23,7 +23,7 @@ import botocore.session
 
 import notes
 
-# Two releases that differ in these alone fit the same resources and the same rules.
+# A rollback may change these: they name no resource and no rule.
 TUNING = {
     "CONNECTION_TTL_SECONDS",
     "FANOUT_CONCURRENCY",
@@ -69,9 +69,9 @@ def chosen(functions: Functions, release: str, up_to_live: bool) -> dict[str, in
 def age(functions: Functions, release: str, up_to_live: bool) -> tuple:
     """A key that puts a newer release above an older one.
 
-    Where one release has the higher version of each function, so has its key: time and number both rise with the versions of
-    a function. The rest is for releases of which an apply cut in half left a newer version of some functions only: the least
-    time counts, so that one fresh version does not make a release new. A release without versions is older than all others.
+    Time and number both rise with the versions of a function, so a release that has the higher version of each function has
+    the higher key. An interrupted apply may leave a new version of only some functions: the earliest time counts, so that one
+    new version does not make a release new. A release without versions is older than all others.
     """
     found = [(functions[name].versions[n].published, n) for name, n in chosen(functions, release, up_to_live).items() if n]
     return (min(time for time, _ in found), max(n for _, n in found), release) if found else ("", 0, "")
@@ -115,7 +115,7 @@ def plan(functions: Functions) -> dict:
         recent = sorted(others, key=lambda release: age(functions, release, up_to_live=False), reverse=True)[:5]
         lines = [f"  {release} {obstacle(functions, release)}" for release in recent] or ["  no other release was deployed"]
         raise Refusal("\n".join(["there is no release to return to:", *lines, FORWARD]))
-    # A release that some functions run already was left by an apply or a rollback that was cut in half.
+    # If some functions run another release, an apply or a rollback was interrupted.
     target = max(possible, key=lambda release: (release in running.values(), age(functions, release, up_to_live=True)))
     versions = chosen(functions, target, up_to_live=True)
     left = {running[name] for name, n in versions.items() if n != functions[name].live}
@@ -123,8 +123,8 @@ def plan(functions: Functions) -> dict:
     return {
         "release": target,
         "description": notes.note(names),
-        # Functions that stay come first, for their note. So until the last call some function has yet to move, and a
-        # second run finds that there is something left to do, and not a finished rollback to go back from.
+        # Functions that only get the note come first. So until the last call some function has yet to move, and a second run
+        # goes on with this rollback instead of starting another one.
         "steps": [
             {"function": name, "from": functions[name].live, "leaves": running[name], "to": n, "revision": functions[name].revision}
             for name, n in sorted(versions.items(), key=lambda item: (item[1] != functions[item[0]].live, item[0]))
@@ -145,7 +145,7 @@ def published(client, name: str) -> dict[int, Version]:
     for n, one in sorted(found.items()):
         variables = one.get("Environment", {}).get("Variables", {})
         release = variables.get("RELEASE", "")
-        # Clocks of AWS may disagree; the numbers of a function do not.
+        # The clocks of AWS may disagree; the version numbers of a function do not.
         latest = max(latest, one["LastModified"])
         versions[n] = Version(release if re.fullmatch(notes.RELEASE, release) else None, variables, latest)
     return versions
@@ -161,7 +161,7 @@ def live_functions(client, hub: dict) -> Functions:
         try:
             alias = client.get_alias(FunctionName=name, Name=hub["alias"])
         except client.exceptions.ResourceNotFoundException:
-            continue  # a first apply that was cut in half
+            continue  # a first apply that was interrupted
         functions[name] = Function(number(alias["FunctionVersion"]), published(client, name), alias.get("Description", ""), alias["RevisionId"])
     return functions
 
@@ -183,7 +183,7 @@ def apply(client, what: dict) -> None:
     for step in what["steps"]:
         name, goal = step["function"], {"FunctionVersion": str(step["to"]), "Description": what["description"]}
         try:
-            # With the revision that the plan was made from, a deploy that came in between is not undone unseen.
+            # The revision of the plan: a deploy that has come between makes this call fail, and is not undone.
             client.update_alias(FunctionName=name, Name=alias, RevisionId=step["revision"], **goal)
         except AWS_ERRORS as error:
             progress = f"{name}: {error}\nDone: {', '.join(done) or 'nothing'}."
@@ -195,7 +195,7 @@ def apply(client, what: dict) -> None:
                     look = f"aws lambda get-alias --function-name {name} --name {alias}"
                     again = f"Whether {name} is done is not known. Look ({look}), and run this again unless it shows version {step['to']}"
                 sys.exit(f"{progress} {again}")
-            # Where only the answer was lost, it is done.
+            # If only the answer was lost, the alias has moved.
             if any(found.get(key) != value for key, value in goal.items()):
                 sys.exit(f"{progress} {again}")
         done.append(name)
@@ -232,12 +232,12 @@ def prune(client, hub: dict) -> None:
 
 
 if __name__ == "__main__":
-    # An undo takes seconds and is not cut in half by an interrupt.
+    # A rollback takes seconds: an interrupt must not leave it half done.
     signal.signal(signal.SIGINT, signal.SIG_IGN if sys.argv[1] == "apply" else signal.SIG_DFL)
     with open(sys.argv[2], encoding="utf-8") as file:
         given = json.load(file)
     try:
-        # An answer that never comes must not hold up an undo for minutes.
+        # A lost answer must not delay a rollback for minutes.
         config = botocore.config.Config(connect_timeout=5, read_timeout=20, retries={"mode": "standard"})
         lambdas = botocore.session.get_session().create_client("lambda", region_name=given["region"], config=config)
         {"plan": print_plan, "apply": apply, "clear": clear, "prune": prune}[sys.argv[1]](lambdas, given)

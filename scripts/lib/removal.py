@@ -1,11 +1,9 @@
-"""Says which hub a state holds and what its removal means: removal.py STATE PLAN ENVIRONMENT, the first two the output of
-`terraform show -json`, of the state and of a plan to destroy it.
+"""Prints the name of the hub that a state holds, and what its removal does to its address: removal.py STATE PLAN ENVIRONMENT.
 
-Prints the hub's name, and what becomes of its address. The name is the state's own: a plan's outputs are made from today's
-configuration, which may have been edited since. What a removal or a first deploy that was cut in half has left goes by the
-name of its environment. Fails, with what to do, where the state holds no hub or more than one, or where AWS or the state
-says that a table is protected: Terraform removes tables last, and would only find out when everything else, the address
-included, has gone.
+STATE and PLAN are outputs of `terraform show -json`: of the state, and of a plan to destroy it. The name comes from the state,
+because a plan's outputs come from today's configuration, which may have been edited. The rest of an interrupted removal or first
+deploy has the name of its environment. It fails if the state holds no hub or more than one, and if a table is protected
+from deletion: Terraform removes tables last, and would fail only when everything else is gone, with the address.
 """
 
 import json
@@ -23,7 +21,7 @@ def removal(state: dict, plan: dict, environment: str) -> tuple[str, str]:
     held = resources(state.get("values") or {})
     if not held:
         sys.exit("this state holds no hub: there is nothing to remove")
-    # The plan has looked at AWS.
+    # The plan has read AWS, where protection may have been set since.
     seen = resources(plan.get("prior_state", {}).get("values") or {})
     for table in (resource["values"] for resource in held + seen if resource["type"] == "aws_dynamodb_table"):
         if table.get("deletion_protection_enabled"):
@@ -33,7 +31,7 @@ def removal(state: dict, plan: dict, environment: str) -> tuple[str, str]:
             )
     names = {resource["values"].get("name") for resource in held if resource["type"] == "aws_apigatewayv2_api"}
     if not names:
-        return environment, "It is a part of a hub, without an API and so without an address, which goes by the environment's name."
+        return environment, "It is a part of a hub, without an API and so without an address. It has the environment's name here."
     if len(names) > 1:
         sys.exit(f"this state holds {len(names)} hubs ({', '.join(sorted(map(str, names)))}): remove one with terraform destroy -target")
     domains = [resource["values"]["domain_name"] for resource in held if resource["type"] == "aws_apigatewayv2_domain_name"]

@@ -17,7 +17,7 @@ from pathlib import Path
 
 
 def alone(function: str, work: Path) -> Path:
-    """A workspace of this function and what it shares, without tests: a crate that they need, or a feature, is not shipped."""
+    """A workspace of this function and its shared crate, without tests: crates and features that only tests need are not shipped."""
     for name in ("Cargo.toml", "Cargo.lock"):
         shutil.copy(name, work)
     for member in ("hub", function):
