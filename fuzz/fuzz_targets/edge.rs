@@ -1,4 +1,4 @@
-//! Looks for bytes that break the frame parser or the event edge.
+//! Looks for bytes that break the parsers of frames and events.
 #![no_main]
 
 #[path = "../../functions/hub/tests/edge/mod.rs"]

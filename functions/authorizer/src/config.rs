@@ -1,4 +1,4 @@
-//! Whose tokens count, and which of their claims: read once from the environment at start-up.
+//! The settings of the authorizer: the issuers whose tokens are accepted, and the claims to read. Read once, at start.
 
 use std::collections::HashSet;
 
@@ -9,24 +9,24 @@ use serde_json::Value;
 
 const ISSUERS: &str = "AUTH_ISSUERS";
 
-/// One issuer of tokens, as `AUTH_ISSUERS` describes it.
+/// One issuer of tokens in `AUTH_ISSUERS`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Issuer {
-    /// What the claim `iss` says, to the letter.
+    /// The exact value of the claim `iss`.
     pub(crate) name: String,
     /// Where its keys are.
     pub(crate) keys_at: KeysAt,
     /// One of these must be in the audience claim.
     pub(crate) audiences: Vec<String>,
     pub(crate) audience_claim: Claim,
-    /// The sessions to join.
+    /// Holds the sessions that the bearer may join.
     pub(crate) session_claim: Claim,
-    /// The sessions to send to.
+    /// Holds the sessions that the bearer may send to.
     pub(crate) send_claim: Claim,
-    /// The sessions to subscribe to.
+    /// Holds the sessions that the bearer may subscribe to.
     pub(crate) subscribe_claim: Claim,
-    /// Whether these three may hold patterns, such as `room-*`. Off, since claims that were not made for the hub often
-    /// hold what a user has chosen.
+    /// Whether these three may hold patterns, such as `room-*`. Off by default: in claims that were not made for the
+    /// hub, users can often choose the value.
     pub(crate) patterns: bool,
 }
 
@@ -35,25 +35,25 @@ pub(crate) struct Issuer {
 pub(crate) enum KeysAt {
     /// At this address.
     Url(Uri),
-    /// Where the OpenID discovery document at this address says.
+    /// At the address in the OpenID discovery document at this address.
     Discovery(Uri),
 }
 
-/// Where a token holds something: a claim's name, or a JSON pointer (RFC 6901) to something within one.
+/// The place of a value in a token: the name of a claim, or a JSON pointer (RFC 6901) into one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Claim(pub(crate) String);
 
 impl Claim {
-    /// `claims` is an object.
+    /// The value in `claims`, which is an object.
     pub(crate) fn of<'a>(&self, claims: &'a Value) -> Option<&'a Value> {
         if self.0.starts_with('/') { claims.pointer(&self.0) } else { claims.get(&self.0) }
     }
 }
 
-/// As Terraform writes it: what is `null` is missing.
+/// One issuer in the form that Terraform writes. A `null` counts as missing.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Written {
+struct IssuerJson {
     issuer: Option<String>,
     audiences: Option<Vec<String>>,
     audience_claim: Option<String>,
@@ -68,22 +68,22 @@ struct Written {
 ///
 /// # Errors
 ///
-/// It is missing or malformed; the text says what is wrong with which issuer.
+/// It is missing or malformed. The text names the issuer and the problem.
 pub(crate) fn read(variables: &Variables) -> Result<Vec<Issuer>, ConfigError> {
     let bad = |problem: String| ConfigError::new(ISSUERS, problem);
     let text = variables.required(ISSUERS, r#"set it to [{"issuer":"https://…","audiences":["…"]}]"#)?;
-    let written: Vec<Written> =
-        serde_json::from_str(&text).map_err(|error| bad(format!("is no JSON list of issuers: {error}")))?;
+    let written: Vec<IssuerJson> = serde_json::from_str(&text)
+        .map_err(|error| bad(format!("is not a JSON list of issuers: {error}")))?;
     if written.is_empty() {
         return Err(bad("is an empty list: name at least one issuer".into()));
     }
     let mut names = HashSet::new();
     let mut issuers = Vec::new();
     for (index, written) in written.into_iter().enumerate() {
-        let issuer = written.checked().map_err(|problem| bad(format!("[{index}]: {problem}")))?;
+        let issuer = written.validate().map_err(|problem| bad(format!("[{index}]: {problem}")))?;
         if !names.insert(issuer.name.clone()) {
             return Err(bad(format!(
-                "[{index}]: issuer {:?} stands there twice: give one entry all its audiences",
+                "[{index}]: issuer {:?} is listed twice: give one entry all its audiences",
                 issuer.name
             )));
         }
@@ -92,10 +92,10 @@ pub(crate) fn read(variables: &Variables) -> Result<Vec<Issuer>, ConfigError> {
     Ok(issuers)
 }
 
-impl Written {
-    fn checked(self) -> Result<Issuer, String> {
+impl IssuerJson {
+    fn validate(self) -> Result<Issuer, String> {
         let name = self.issuer.filter(|name| !name.trim().is_empty());
-        let name = name.ok_or("issuer is missing: set it to the `iss` of the tokens, to the letter")?;
+        let name = name.ok_or("issuer is missing: set it to the exact `iss` of the tokens")?;
         let keys_at = match self.jwks_url {
             Some(url) => {
                 KeysAt::Url(key_url(&url).map_err(|problem| format!("jwks_url is {url:?}: {problem}"))?)
@@ -107,7 +107,7 @@ impl Written {
         let audiences = self.audiences.unwrap_or_default();
         if audiences.is_empty() || audiences.iter().any(|audience| audience.trim().is_empty()) {
             return Err(
-                "audiences must list what tokens for this hub have as their audience, such as their `aud`"
+                "audiences is missing: list the values that tokens for this hub have as their audience, such as their `aud`"
                     .into(),
             );
         }
@@ -136,7 +136,7 @@ impl Written {
 }
 
 impl Issuer {
-    /// What is called. Keys that are looked up are at the issuer's own address, or with the same authority.
+    /// The address that is called first. A key set found by discovery is at the same kind of address.
     pub(crate) fn address(&self) -> String {
         match &self.keys_at {
             KeysAt::Url(url) | KeysAt::Discovery(url) => url.to_string(),
@@ -147,12 +147,12 @@ impl Issuer {
 fn discovery_url(issuer: &str) -> Result<Uri, &'static str> {
     key_url(issuer)?;
     if issuer.contains('?') {
-        return Err("an issuer whose keys are looked up has no query string");
+        return Err("an issuer whose keys are discovered has no query string");
     }
     key_url(&format!("{}/.well-known/openid-configuration", issuer.trim_end_matches('/')))
 }
 
-/// An address from which keys may be read: by HTTPS, or from this very machine.
+/// Checks an address from which keys are read: it must use HTTPS, unless it is on this machine.
 pub(crate) fn key_url(text: &str) -> Result<Uri, &'static str> {
     let uri: Uri = text.parse().map_err(|_| "it must be a URL such as https://login.example.com")?;
     let host = uri.host().filter(|host| !host.is_empty()).ok_or("it must be a URL that names a host")?;
@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn defaults_are_the_documented_ones_and_null_is_missing() {
+    fn defaults_are_the_documented_ones_and_null_counts_as_missing() {
         let claim = |name: &str| Claim(name.to_owned());
         let expected = Issuer {
             name: "https://login.example.com/".into(),
@@ -214,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_set_is_used() {
+    fn each_setting_is_read() {
         let issuer = one(&json!({
             "issuer": "accounts.google.com",
             "audiences": ["a", "b"],
@@ -237,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_looks_like_a_path_is_a_name() {
+    fn only_a_claim_that_begins_with_a_slash_is_a_pointer() {
         let claims = json!({ "a.b": 1, "a": { "b": 2 }, "a/b": 3, "": 4 });
         for (claim, value) in [("a.b", 1), ("/a/b", 2), ("a/b", 3), ("/a~1b", 3), ("/", 4)] {
             assert_eq!(Claim(claim.into()).of(&claims), Some(&json!(value)), "{claim}");
@@ -245,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn several_issuers_each_stand_once() {
+    fn an_issuer_may_be_listed_only_once() {
         let another = with(&json!({ "issuer": "https://login.example.com" }));
         let issuers = parse(&json!([with(&json!({})), another]).to_string()).unwrap();
         assert_eq!(issuers.len(), 2, "a slash makes another issuer");

@@ -1,4 +1,4 @@
-//! Admits a handshake or turns it away.
+//! Admits or denies a handshake, by its token.
 
 use std::{collections::BTreeMap, time::Instant};
 
@@ -17,44 +17,45 @@ use serde_json::{Value, value::RawValue};
 use tokio::time::timeout_at;
 
 use crate::{
+    bearer,
     config::{self, Issuer},
-    keys::{Keys, Verdict, no_keys},
-    token,
-    verify::{Claims, Refusal, Stop, Token},
+    keys::{Keys, SignatureCheck, no_keys},
+    verify::{AuthError, Claims, Denial, Token},
 };
 
 const ROUTE: &str = "authorizer";
 
 /// Handshakes that were admitted.
 const HANDSHAKES_ADMITTED: Metric = Metric::count("HandshakesAdmitted");
-/// Handshakes that were turned away.
+/// Handshakes that were denied.
 const HANDSHAKES_REFUSED: Metric = Metric::count("HandshakesRefused");
 
-/// API Gateway takes no larger answer than 8 KB, and answers 500 to one that is. The rest of the answer is a few names.
+/// The most bytes of the context. API Gateway answers 500 if the authorizer's answer has more than 8 KB; the rest of it
+/// is small.
 const MAX_CONTEXT_BYTES: usize = 7_500;
 
-/// What outlives an invocation.
+/// Lives as long as the process.
 pub(crate) struct Authorizer {
     issuers: Vec<(Issuer, Keys)>,
 }
 
-/// What the function answers.
+/// The answer of the function.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 #[serde(untagged)]
 pub(crate) enum Answer {
-    /// To API Gateway.
+    /// The answer to API Gateway.
     Handshake(Handshake),
-    /// To an operator.
+    /// The answer to an operator.
     Explanation(Explanation),
 }
 
-/// What would become of a handshake with a token, without any part of the token.
+/// Whether a handshake with a token would be admitted, and why not. Holds no part of the token.
 #[derive(Debug, Default, PartialEq, Eq, Serialize)]
 pub(crate) struct Explanation {
     admitted: bool,
-    /// The word that stands in the log of a refusal.
+    /// The reason, as in the log.
     why: Option<&'static str>,
-    /// Whose token it is, if it is of one that the hub knows.
+    /// The token's issuer, if the hub knows it.
     issuer: Option<String>,
     session: Option<SessionId>,
     send_to: Option<Value>,
@@ -63,14 +64,14 @@ pub(crate) struct Explanation {
     expires_at: Option<i64>,
 }
 
-/// What a REQUEST authorizer answers.
+/// The answer of a REQUEST authorizer.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Handshake {
-    /// Shown in the gateway's access log, so it is the session and no claim of another kind.
+    /// The session, and no other claim, since the gateway's access log shows it.
     principal_id: String,
     policy_document: Policy,
-    /// What the other functions find in their events.
+    /// The grant, which API Gateway adds to the events of the other functions.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     context: BTreeMap<&'static str, String>,
 }
@@ -114,17 +115,17 @@ impl Handshake {
     }
 }
 
-/// What was found of a token.
-struct Finding<'a> {
+/// The result of checking a token.
+struct TokenCheck<'a> {
     /// Its issuer, once that is known.
     issuer: Option<&'a str>,
-    result: Result<Grant, Stop>,
+    result: Result<Grant, AuthError>,
 }
 
 impl Authorizer {
     /// # Errors
     ///
-    /// A variable is missing or malformed, or the certificates to trust cannot be read.
+    /// A variable is missing or malformed, or the trust anchors cannot be read.
     pub(crate) fn new(variables: &Variables) -> anyhow::Result<Self> {
         let issuers = config::read(variables)?;
         let addresses: Vec<_> = issuers.iter().map(|issuer| Some(issuer.address())).collect();
@@ -133,39 +134,39 @@ impl Authorizer {
         Ok(Self { issuers: issuers.into_iter().zip(keys).collect() })
     }
 
-    /// Fetches the keys ahead of the first handshake, where they can only be those of one issuer. Of several, only that
-    /// of the token at hand is ever asked.
+    /// Fetches the keys before the first handshake if there is a single issuer. Of several issuers, only those whose
+    /// tokens arrive are asked.
     pub(crate) async fn prepare(&self) {
         if let [(_, keys)] = self.issuers.as_slice() {
             let _ = keys.refresh().await;
         }
     }
 
-    /// Answers a handshake or a question.
+    /// Answers a handshake, or an operator's request to explain a token.
     ///
     /// # Errors
     ///
-    /// The event is neither, or the issuer's keys cannot be had.
+    /// The event is neither, or the issuer's keys cannot be fetched.
     pub(crate) async fn handle(&self, payload: &RawValue, deadline: Deadline) -> Result<Answer, Failure> {
         let started = Instant::now();
         let failure = match Admission::parse(payload) {
             Ok(admission) => return self.admit(&admission, deadline, started).await.map(Answer::Handshake),
             Err(failure) => failure,
         };
-        /// `{"explain":{"token":…,"session_id":…?}}`, which API Gateway never sends: only an operator can ask, by IAM.
+        /// `{"explain":{"token":…,"session_id":…?}}`, which API Gateway never sends. Only operators may invoke this function.
         #[derive(Deserialize)]
-        struct Question {
+        struct ExplainRequest {
             explain: Option<Value>,
         }
-        if let Ok(Question { explain: Some(about) }) = serde_json::from_str(payload.get()) {
+        if let Ok(ExplainRequest { explain: Some(about) }) = serde_json::from_str(payload.get()) {
             return Ok(Answer::Explanation(self.explain(&about, deadline).await));
         }
         telemetry::failed(ROUTE, "", &failure, started);
         Err(failure)
     }
 
-    /// Whoever is turned away, for whatever reason, gets the same 403: the reason is in the log. Only where the
-    /// issuer's keys cannot be had is it a failure of ours, a 500, since the token may well be good.
+    /// Every denied handshake gets the same 403; the reason is in the log. If the issuer's keys cannot be fetched, that
+    /// is a failure of the hub, a 500, since the token may be valid.
     async fn admit(
         &self,
         admission: &Admission,
@@ -173,9 +174,9 @@ impl Authorizer {
         started: Instant,
     ) -> Result<Handshake, Failure> {
         let Admission { method_arn, connection_id, .. } = admission;
-        let Finding { issuer, result } = match token::find(admission) {
-            Ok(token) => self.judge(token, &admission.session, deadline).await,
-            Err(why) => Finding { issuer: None, result: Err(why.into()) },
+        let TokenCheck { issuer, result } = match bearer::find(admission) {
+            Ok(token) => self.check_token(token, &admission.session, deadline).await,
+            Err(why) => TokenCheck { issuer: None, result: Err(why.into()) },
         };
         let duration_ms = telemetry::millis_since(started);
         match result {
@@ -185,12 +186,12 @@ impl Authorizer {
                 tracing::info!(route = ROUTE, connection_id, issuer, session_id, duration_ms, "admitted");
                 Ok(Handshake::allow(method_arn, &grant))
             }
-            Err(Stop::Refused(Refusal { why, claim })) => {
+            Err(AuthError::Denied(Denial { why, claim })) => {
                 metrics::count(HANDSHAKES_REFUSED);
                 tracing::info!(route = ROUTE, connection_id, why, issuer, claim, duration_ms, "refused");
                 Ok(Handshake::deny(method_arn))
             }
-            Err(Stop::Failed(failure)) => {
+            Err(AuthError::Failed(failure)) => {
                 telemetry::failed(ROUTE, connection_id, &failure, started);
                 Err(failure)
             }
@@ -202,14 +203,14 @@ impl Authorizer {
             None | Some(Value::Null) => Ok(None),
             Some(name) => name.as_str().and_then(SessionId::parse).map(Some).ok_or("malformed"),
         };
-        let Finding { issuer, result } = match about.get("token").and_then(Value::as_str) {
-            Some(token) => self.judge(token, &session, deadline).await,
-            None => Finding { issuer: None, result: Err("no_token".into()) },
+        let TokenCheck { issuer, result } = match about.get("token").and_then(Value::as_str) {
+            Some(token) => self.check_token(token, &session, deadline).await,
+            None => TokenCheck { issuer: None, result: Err("no_token".into()) },
         };
         let (why, claim, error) = match &result {
             Ok(_) => (None, None, None),
-            Err(Stop::Refused(Refusal { why, claim })) => (Some(*why), claim.as_deref(), None),
-            Err(Stop::Failed(failure)) => (Some(failure.cause()), None, Some(chain(failure))),
+            Err(AuthError::Denied(Denial { why, claim })) => (Some(*why), claim.as_deref(), None),
+            Err(AuthError::Failed(failure)) => (Some(failure.cause()), None, Some(chain(failure))),
         };
         tracing::info!(route = ROUTE, why, issuer, claim, error, "explained");
         let of_issuer = Explanation { why, issuer: issuer.map(str::to_owned), ..Explanation::default() };
@@ -226,13 +227,13 @@ impl Authorizer {
         }
     }
 
-    async fn judge(
+    async fn check_token(
         &self,
         token: &str,
         session: &Result<Option<SessionId>, &'static str>,
         deadline: Deadline,
-    ) -> Finding<'_> {
-        let of_none = |why: &'static str| Finding { issuer: None, result: Err(why.into()) };
+    ) -> TokenCheck<'_> {
+        let of_none = |why: &'static str| TokenCheck { issuer: None, result: Err(why.into()) };
         let token = match Token::parse(token) {
             Ok(token) => token,
             Err(why) => return of_none(why),
@@ -243,24 +244,26 @@ impl Authorizer {
         };
         let result = timeout_at(deadline.answer_by, grant(&token, session, issuer, keys));
         let result = result.await.unwrap_or_else(|_| {
-            let text = "the function's time ran out; raise it, or see why the issuer is slow";
-            Err(Stop::Failed(no_keys(text)))
+            let text = "the function's time ran out: check whether the issuer is slow, or raise the timeout";
+            Err(AuthError::Failed(no_keys(text)))
         });
-        Finding { issuer: Some(&issuer.name), result }
+        TokenCheck { issuer: Some(&issuer.name), result }
     }
 }
 
-/// What a token of this issuer grants to a handshake that asks for this session.
+/// The grant of a token of this issuer, for a handshake that asks for this session.
 async fn grant(
     token: &Token<'_>,
     session: &Result<Option<SessionId>, &'static str>,
     issuer: &Issuer,
     keys: &Keys,
-) -> Result<Grant, Stop> {
-    match keys.check(token.signed()).await.map_err(Stop::Failed)? {
-        Verdict::Good => {}
-        Verdict::Bad | Verdict::Unknown { tried: true } => return Err("bad_signature".into()),
-        Verdict::Unknown { tried: false } => return Err("unknown_key".into()),
+) -> Result<Grant, AuthError> {
+    match keys.check(token.signed()).await.map_err(AuthError::Failed)? {
+        SignatureCheck::Valid => {}
+        SignatureCheck::Invalid | SignatureCheck::UnknownKey { tried: true } => {
+            return Err("bad_signature".into());
+        }
+        SignatureCheck::UnknownKey { tried: false } => return Err("unknown_key".into()),
     }
     let claims = token.read(issuer)?;
     let session = choose(session, &claims)?;
@@ -275,7 +278,7 @@ async fn grant(
     if context > MAX_CONTEXT_BYTES { Err("grant_too_large".into()) } else { Ok(grant) }
 }
 
-/// The session asked for, if the token covers it; where none is asked for, the only one that the token can mean.
+/// The requested session, if the token covers it. If none is requested, the only session that the token covers.
 fn choose(
     asked: &Result<Option<SessionId>, &'static str>,
     claims: &Claims,

@@ -1,4 +1,4 @@
-//! A public key out of an issuer's key set, and whether it made a signature.
+//! A public key of an issuer's key set, and its signature check.
 
 use base64::{
     Engine, alphabet,
@@ -7,7 +7,7 @@ use base64::{
 use ring::signature::{self, RsaParameters, RsaPublicKeyComponents, UnparsedPublicKey};
 use serde_json::Value;
 
-/// Some issuers pad.
+/// Accepts padding, which some issuers write.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
     &alphabet::URL_SAFE,
     GeneralPurposeConfig::new()
@@ -15,7 +15,7 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
         .with_decode_allow_trailing_bits(true),
 );
 
-/// How tokens are signed: with a private key, which only the issuer has. Never with an HMAC, whose key would be the public
+/// The algorithms of tokens' signatures. All use a private key. An HMAC is never accepted: its key would be the public
 /// one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Algorithm {
@@ -31,7 +31,7 @@ pub(crate) enum Algorithm {
 }
 
 impl Algorithm {
-    /// The one of that name in a header's or a key's `alg`. Ed25519 has two: its own (RFC 9864), and that of its family.
+    /// The algorithm that an `alg` names. Ed25519 has two names: its own (RFC 9864), and that of its family.
     pub(crate) fn named(name: &str) -> Option<Self> {
         Some(match name {
             "RS256" => Self::Rs256,
@@ -65,7 +65,7 @@ impl Algorithm {
 pub(crate) struct Key {
     /// Its `kid`.
     pub(crate) id: Option<String>,
-    /// Its `alg`: the only one that it is for.
+    /// Its `alg`: the only algorithm that it may be used with.
     only: Option<Algorithm>,
     material: Material,
 }
@@ -73,7 +73,7 @@ pub(crate) struct Key {
 #[derive(Debug)]
 enum Material {
     Rsa(RsaPublicKeyComponents<Vec<u8>>),
-    /// A point, uncompressed.
+    /// An uncompressed point.
     P256(Vec<u8>),
     P384(Vec<u8>),
     Ed25519(Vec<u8>),
@@ -84,12 +84,12 @@ impl Key {
     ///
     /// # Errors
     ///
-    /// Why it cannot check tokens' signatures. Most sets hold some that are for other uses.
+    /// Why it cannot check signatures of tokens. Many key sets hold keys for other uses.
     pub(crate) fn parse(jwk: &Value) -> Result<Self, String> {
-        // What binds a key must not be overlooked because it is written in an unusual way.
+        // A restriction of the key must not be overlooked because it has an unexpected type.
         let text = |name: &str| match jwk.get(name) {
             None | Some(Value::Null) => Ok(None),
-            Some(value) => value.as_str().map(Some).ok_or_else(|| format!("its {name} is no string")),
+            Some(value) => value.as_str().map(Some).ok_or_else(|| format!("its {name} is not a string")),
         };
         let (id, of, alg) = (text("kid")?, text("use")?, text("alg")?);
         if let Some(of) = of.filter(|of| *of != "sig") {
@@ -113,8 +113,8 @@ impl Key {
         self.only.is_none_or(|only| only == algorithm) && self.material.fits(algorithm)
     }
 
-    /// Whether its other half made this signature, by an algorithm that fits.
-    pub(crate) fn made(&self, signature: &[u8], message: &[u8], algorithm: Algorithm) -> bool {
+    /// Whether its private key made this signature, with an algorithm that fits.
+    pub(crate) fn verifies(&self, signature: &[u8], message: &[u8], algorithm: Algorithm) -> bool {
         let checked =
             match &self.material {
                 Material::Rsa(key) => match algorithm.rsa() {
@@ -142,7 +142,7 @@ impl Material {
                 .filter(|bytes| !bytes.is_empty())
                 .ok_or_else(|| format!("its {name} is missing or not base64url"))
         };
-        // Some issuers write a number with a zero before it, or leave out those that it should have.
+        // Some issuers add a leading zero to a number, or leave out the ones that it should have.
         let number = |name: &str| {
             let bytes = bytes(name)?;
             let zeros = bytes.iter().take_while(|byte| **byte == 0).count();
@@ -170,7 +170,7 @@ impl Material {
                 }
                 let is_odd = |number: &[u8]| number.last().is_some_and(|byte| byte % 2 == 1);
                 if !is_odd(&key.n) || !is_odd(&key.e) || key.e == [1] || key.e.len() > 4 {
-                    return Err("its n and e are no RSA key".into());
+                    return Err("its n and e are not an RSA key".into());
                 }
                 Ok(Self::Rsa(key))
             }
@@ -226,18 +226,18 @@ mod tests {
                     let (same, tried) =
                         (Algorithm::named(of) == Algorithm::named(tried), Algorithm::named(tried).unwrap());
                     assert_eq!(
-                        parsed.fits(tried) && parsed.made(&signature, b"message", tried),
+                        parsed.fits(tried) && parsed.verifies(&signature, b"message", tried),
                         same,
                         "{of} {tried:?}"
                     );
-                    assert!(!parsed.fits(tried) || !parsed.made(&signature, b"massage", tried));
+                    assert!(!parsed.fits(tried) || !parsed.verifies(&signature, b"massage", tried));
                 }
             }
         }
     }
 
     #[test]
-    fn what_is_no_signature_by_a_private_key_has_no_name() {
+    fn algorithms_without_a_private_key_and_unsupported_ones_are_not_known() {
         for name in
             ["none", "None", "", "HS256", "HS384", "HS512", "ES512", "ES256K", "Ed448", "rs256", "RSA-OAEP"]
         {
@@ -246,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn the_forms_in_which_issuers_write_keys_are_read() {
+    fn keys_are_read_in_the_forms_that_issuers_write() {
         let (rsa, p256) = (RSA.jwk("one"), P256.jwk("one"));
         let padded = |bytes: &[u8]| base64::engine::general_purpose::URL_SAFE.encode(bytes);
         for (key, changes) in [
@@ -264,12 +264,15 @@ mod tests {
             let key_read = Key::parse(&with(key, &changes)).unwrap_or_else(|why| panic!("{changes}: {why}"));
             let algorithm = key.algorithm();
             let signature = key.sign(algorithm, "message");
-            assert!(key_read.made(&signature, b"message", Algorithm::named(algorithm).unwrap()), "{changes}");
+            assert!(
+                key_read.verifies(&signature, b"message", Algorithm::named(algorithm).unwrap()),
+                "{changes}"
+            );
         }
     }
 
     #[test]
-    fn a_coordinate_that_lacks_its_zeros_is_a_number_all_the_same() {
+    fn a_coordinate_without_its_leading_zeros_is_padded() {
         let zeros = |length: usize| [vec![0; 32 - length], vec![7; length]].concat();
         let point = |x: &[u8], y: &[u8]| match Material::parse(
             &json!({ "kty": "EC", "crv": "P-256", "x": base64(x), "y": base64(y) }),
@@ -281,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn a_keys_own_alg_binds_it() {
+    fn a_key_is_used_only_with_its_own_alg() {
         let bound = Key::parse(&with(&RSA, &json!({ "alg": "PS256" }))).unwrap();
         assert!(bound.fits(Algorithm::Ps256) && !bound.fits(Algorithm::Rs256));
         let named = Key::parse(&with(&ED25519, &json!({ "alg": "Ed25519" }))).unwrap();
@@ -289,7 +292,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_check_a_signature_says_why() {
+    fn each_unusable_key_has_a_reason() {
         for (key, changes, why) in [
             (&*RSA, json!({ "use": "enc" }), "use"),
             (&RSA, json!({ "key_ops": ["encrypt"] }), "key_ops"),
@@ -297,14 +300,14 @@ mod tests {
             (&RSA, json!({ "alg": "HS256" }), "alg"),
             (&RSA, json!({ "alg": "ES256" }), "alg"),
             (&RSA, json!({ "alg": "RSA-OAEP" }), "alg"),
-            (&RSA, json!({ "use": ["enc"] }), "use is no string"),
-            (&RSA, json!({ "alg": ["RS256"] }), "alg is no string"),
-            (&RSA, json!({ "kid": 5 }), "kid is no string"),
+            (&RSA, json!({ "use": ["enc"] }), "use is not a string"),
+            (&RSA, json!({ "alg": ["RS256"] }), "alg is not a string"),
+            (&RSA, json!({ "kid": 5 }), "kid is not a string"),
             (&RSA, json!({ "key_ops": "verify" }), "key_ops"),
-            (&RSA, json!({ "e": "AQ" }), "no RSA key"),
-            (&RSA, json!({ "e": "Ag" }), "no RSA key"),
-            (&RSA, json!({ "e": base64([255; 5]) }), "no RSA key"),
-            (&RSA, json!({ "n": base64([254; 256]) }), "no RSA key"),
+            (&RSA, json!({ "e": "AQ" }), "not an RSA key"),
+            (&RSA, json!({ "e": "Ag" }), "not an RSA key"),
+            (&RSA, json!({ "e": base64([255; 5]) }), "not an RSA key"),
+            (&RSA, json!({ "n": base64([254; 256]) }), "not an RSA key"),
             (&RSA, json!({ "n": "not base64!" }), "n is missing"),
             (&RSA, json!({ "e": null }), "e is missing"),
             (&RSA, json!({ "n": base64([255; 128]) }), "1024 bits"),

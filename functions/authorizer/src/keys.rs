@@ -1,4 +1,4 @@
-//! An issuer's public keys: fetched when they are needed, kept for as long as they serve.
+//! The public keys of an issuer: fetched when needed, and cached.
 
 use std::{
     cell::RefCell,
@@ -22,28 +22,28 @@ use crate::{
     jwk::{Algorithm, Key},
 };
 
-/// However many unknown keys are asked for, the issuer is asked no more often than this.
+/// The issuer is asked for its keys at most this often, however many tokens name an unknown key.
 const REFRESH_EVERY: Duration = Duration::from_secs(30);
-/// Nor after one that failed, and then no more often than after twice as long each time, up to [`REFRESH_EVERY`].
+/// The pause after a first failure. It doubles with each further one, up to [`REFRESH_EVERY`].
 const FIRST_RETRY: Duration = Duration::from_secs(1);
-/// The longest that an issuer's `Retry-After` is heeded.
+/// The longest pause that an issuer's `Retry-After` can ask for.
 const LONGEST_PAUSE: Duration = Duration::from_secs(600);
-/// A key that the issuer has withdrawn serves no longer than this, if the issuer can be asked.
+/// A key that the issuer has withdrawn is used no longer than this, if the issuer answers.
 const MAX_AGE: Duration = Duration::from_secs(600);
-/// Where known keys have an answer, nobody waits longer to hear whether newer ones have another. But when an attempt has
-/// been cut short by this, the next one is not: an issuer that is slow must be heard at last.
+/// How long to wait for newer keys if the known ones already decide. An attempt after one that was cut short has its
+/// full time, so that a slow issuer's keys are refreshed in the end.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// Two requests, discovery and keys, fit into the function's timeout.
+/// Short enough that two requests, discovery and keys, fit into the function's timeout.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(3);
-/// A key set is a few KiB.
+/// A key set has a few KiB.
 const MAX_ANSWER_BYTES: usize = 256 * 1024;
 const MAX_SHOWN_CHARS: usize = 200;
-/// The most keys that a signature is tried with.
+/// The most keys that a signature is checked with.
 const MOST_TRIED: usize = 10;
 
-/// What there is to check of a token.
+/// The signed part of a token, and its signature.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Signed<'a> {
+pub(crate) struct SignedMessage<'a> {
     /// The header's `kid`.
     pub(crate) key_id: Option<&'a str>,
     pub(crate) algorithm: Algorithm,
@@ -51,14 +51,15 @@ pub(crate) struct Signed<'a> {
     pub(crate) signature: &'a [u8],
 }
 
-/// What the known keys say of a signature.
+/// The result of checking a signature with the known keys.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Verdict {
-    Good,
-    /// It is not that of the key that the token names.
-    Bad,
-    /// It is that of no key here. `tried` are keys without an id, or for a token that names none, which could have been.
-    Unknown {
+pub(crate) enum SignatureCheck {
+    Valid,
+    /// The key that the token names did not make it.
+    Invalid,
+    /// No known key made it.
+    UnknownKey {
+        /// Whether there were keys to check it with: keys without an id, or any keys if the token names none.
         tried: bool,
     },
 }
@@ -77,26 +78,26 @@ pub(crate) struct Keys {
 struct State {
     known: Vec<Key>,
     fetched: Option<Moment>,
-    /// The newest attempt, and how long no other follows it.
+    /// The last attempt, and the pause before the next one.
     attempt: Option<Moment>,
     pause: Duration,
     /// Why it failed, if it did.
     failure: Option<String>,
     /// How many have failed in a row.
     failures: u32,
-    /// Where discovery has found the keys.
+    /// The address of the keys, found by discovery.
     jwks_uri: Option<Uri>,
 }
 
-/// Why there are no keys.
+/// Why the keys could not be fetched.
 #[derive(Debug)]
-struct Problem {
+struct FetchError {
     error: anyhow::Error,
-    /// The issuer is where it was, and wants to be left alone for this long.
+    /// The issuer is overloaded, and asks for this pause. Its keys have not moved.
     throttled: Option<Duration>,
 }
 
-impl From<anyhow::Error> for Problem {
+impl From<anyhow::Error> for FetchError {
     fn from(error: anyhow::Error) -> Self {
         Self { error, throttled: None }
     }
@@ -107,35 +108,35 @@ impl Keys {
         Self { issuer: issuer.name.clone(), keys_at: issuer.keys_at.clone(), tls, state: RefCell::default() }
     }
 
-    /// Checks a signature, with newer keys where the known ones are old or do not find it good.
+    /// Checks a signature. Fetches newer keys first if the known ones are old or do not find it valid.
     ///
     /// # Errors
     ///
-    /// It may be good, but it is that of no known key, and the issuer's keys cannot be had.
-    pub(crate) async fn check(&self, signed: Signed<'_>) -> Result<Verdict, Failure> {
-        let verdict = self.look(signed);
+    /// No known key made it, and the issuer's keys cannot be fetched: it may be valid.
+    pub(crate) async fn check(&self, signed: SignedMessage<'_>) -> Result<SignatureCheck, Failure> {
+        let verdict = self.check_known(signed);
         let fresh = self.state.borrow().fetched.is_some_and(|fetched| fetched.age() < MAX_AGE);
-        if fresh && verdict == Verdict::Good {
+        if fresh && verdict == SignatureCheck::Valid {
             return Ok(verdict);
         }
-        let answered = !matches!(verdict, Verdict::Unknown { .. });
+        let answered = !matches!(verdict, SignatureCheck::UnknownKey { .. });
         let failure = if answered && self.state.borrow().failures == 0 {
             timeout(PATIENCE, self.refresh()).await.unwrap_or_else(|_| {
-                let error = format!("no answer within {PATIENCE:?}: the former keys serve on");
+                let error = format!("no answer within {PATIENCE:?}: the earlier keys stay in use");
                 tracing::warn!(issuer = self.issuer, error, "keys not refreshed");
                 None
             })
         } else {
             self.refresh().await
         };
-        match (self.look(signed), failure) {
-            (Verdict::Unknown { .. }, Some(failure)) => Err(no_keys(&failure)),
+        match (self.check_known(signed), failure) {
+            (SignatureCheck::UnknownKey { .. }, Some(failure)) => Err(no_keys(&failure)),
             (verdict, _) => Ok(verdict),
         }
     }
 
-    /// What the known keys say.
-    fn look(&self, signed: Signed<'_>) -> Verdict {
+    /// Checks a signature with the known keys.
+    fn check_known(&self, signed: SignedMessage<'_>) -> SignatureCheck {
         let state = self.state.borrow();
         let has_that_id = |key: &&Key| signed.key_id.is_some() && key.id.as_deref() == signed.key_id;
         let named = state.known.iter().any(|key| has_that_id(&key));
@@ -144,17 +145,17 @@ impl Keys {
         let fitting = state.known.iter().filter(could_be).filter(|key| key.fits(signed.algorithm));
         let mut fitting = fitting.take(MOST_TRIED).peekable();
         let tried = fitting.peek().is_some();
-        if fitting.any(|key| key.made(signed.signature, signed.message, signed.algorithm)) {
-            Verdict::Good
+        if fitting.any(|key| key.verifies(signed.signature, signed.message, signed.algorithm)) {
+            SignatureCheck::Valid
         } else if tried && named {
-            Verdict::Bad
+            SignatureCheck::Invalid
         } else {
-            Verdict::Unknown { tried }
+            SignatureCheck::UnknownKey { tried }
         }
     }
 
-    /// Fetches the key set anew unless it is too early for that, and says why the newest attempt failed. Known keys stay
-    /// where there are no newer ones.
+    /// Fetches the key set again unless it is too early. Returns why the last attempt failed, if it did. The known keys
+    /// stay in use until there are newer ones.
     pub(crate) async fn refresh(&self) -> Option<String> {
         {
             let mut state = self.state.borrow_mut();
@@ -162,12 +163,13 @@ impl Keys {
                 return state.failure.clone();
             }
             state.failures = state.failures.saturating_add(1);
-            // Ahead of the question, so that one which is cut short counts too: else each handshake would ask again.
-            state.failed("the newest attempt was cut short, and it is too early for another", Duration::ZERO);
+            // Noted before the attempt, so that one that is cut short counts as failed: otherwise each handshake would
+            // make another.
+            state.failed("the last attempt was cut short, and it is too early for another", Duration::ZERO);
         }
         let outcome = self.fetch().await;
         let mut state = self.state.borrow_mut();
-        let Problem { error, throttled } = match outcome {
+        let FetchError { error, throttled } = match outcome {
             Ok(()) => {
                 state.attempt = state.fetched;
                 (state.pause, state.failures, state.failure) = (REFRESH_EVERY, 0, None);
@@ -176,7 +178,7 @@ impl Keys {
             Err(problem) => problem,
         };
         if throttled.is_none() {
-            // They may have moved.
+            // The keys may have moved.
             state.jwks_uri = None;
         }
         let error = format!("{error:#}");
@@ -185,8 +187,8 @@ impl Keys {
         Some(error)
     }
 
-    /// Fetches the set, and keeps its usable keys in place of the former ones.
-    async fn fetch(&self) -> Result<(), Problem> {
+    /// Fetches the set, and replaces the known keys with its usable ones.
+    async fn fetch(&self) -> Result<(), FetchError> {
         #[derive(Deserialize)]
         struct Document {
             keys: Vec<Value>,
@@ -204,7 +206,7 @@ impl Keys {
         let document: Document = self.get(&url).await?;
         let mut known = Vec::new();
         let mut reasons = Vec::new();
-        // One by one: a key of a kind that is not known here must not hide the others.
+        // One by one: an unsupported key must not hide the others.
         for key in &document.keys {
             match Key::parse(key) {
                 Ok(key) => known.push(key),
@@ -213,7 +215,7 @@ impl Keys {
         }
         let is_usable = !known.is_empty();
         let mut state = self.state.borrow_mut();
-        // Without a usable key too: what the issuer has withdrawn is not served.
+        // Even if none is usable: keys that the issuer has withdrawn must not stay in use.
         state.known = known;
         state.fetched = Some(Moment::now());
         if is_usable {
@@ -229,8 +231,8 @@ impl Keys {
         .into())
     }
 
-    /// Where the issuer's own document says that its keys are.
-    async fn discover(&self, at: &Uri) -> Result<Uri, Problem> {
+    /// The address of the keys, from the issuer's discovery document.
+    async fn discover(&self, at: &Uri) -> Result<Uri, FetchError> {
         #[derive(Deserialize)]
         struct Document {
             issuer: String,
@@ -239,19 +241,21 @@ impl Keys {
         let document: Document = self.get(at).await?;
         if document.issuer != self.issuer {
             let name = brief(&document.issuer);
-            let text = "the issuer calls itself";
-            return Err(anyhow!("{text} {name}: set issuer to that, to the letter, or set jwks_url").into());
+            return Err(anyhow!(
+                "the discovery document names the issuer {name}: set issuer to exactly that, or set jwks_url"
+            )
+            .into());
         }
         pointed_to(&self.issuer, &document.jwks_uri).map_err(|problem| {
             anyhow!("the issuer's jwks_uri is {}: {problem}", brief(&document.jwks_uri)).into()
         })
     }
 
-    async fn get<T: for<'de> Deserialize<'de>>(&self, url: &Uri) -> Result<T, Problem> {
+    async fn get<T: for<'de> Deserialize<'de>>(&self, url: &Uri) -> Result<T, FetchError> {
         let fetching = async {
-            // For this one request: a connection would not outlive the freeze between two invocations.
+            // A connection for this one request: it would not survive the freeze between two invocations.
             let host = Host::new(url, self.tls.clone(), Duration::ZERO)?;
-            // With a slash, which an address may leave out before its query string.
+            // `url.path()` has a slash, which an address may leave out before its query string.
             let query = url.query().map_or_else(String::new, |query| format!("?{query}"));
             let request = Request::get(format!("{}{query}", url.path()))
                 .header(header::ACCEPT, "application/json")
@@ -265,18 +269,18 @@ impl Keys {
                 let retry_after = response.headers().get(header::RETRY_AFTER).and_then(pause);
                 let busy = [StatusCode::TOO_MANY_REQUESTS, StatusCode::SERVICE_UNAVAILABLE];
                 let throttled = busy.contains(&response.status()).then(|| retry_after.unwrap_or_default());
-                return Err(Problem { error, throttled });
+                return Err(FetchError { error, throttled });
             }
-            // serde's own text may quote the document: say only where it stopped.
+            // serde's own text may quote the document.
             serde_json::from_slice(response.body()).map_err(|error| {
                 let (line, column) = (error.line(), error.column());
-                anyhow!("the answer is not such a document (line {line}, column {column})").into()
+                anyhow!("the answer is not the expected JSON (line {line}, column {column})").into()
             })
         };
         let outcome = timeout(REQUEST_TIMEOUT, fetching)
             .await
             .unwrap_or_else(|_| Err(anyhow!("no answer within {REQUEST_TIMEOUT:?}").into()));
-        outcome.map_err(|problem: Problem| Problem {
+        outcome.map_err(|problem: FetchError| FetchError {
             error: problem.error.context(format!("cannot read {}", shown(url))),
             ..problem
         })
@@ -284,8 +288,8 @@ impl Keys {
 }
 
 impl State {
-    /// The newest attempt has failed: the next one waits, for as long as the issuer asks for too, and those of a crowd of
-    /// instances not all equally long.
+    /// Notes a failed attempt and the pause before the next one, which is at least as long as the issuer asks for. A
+    /// random part keeps many instances apart.
     fn failed(&mut self, why: &str, asked_for: Duration) {
         let doubled = FIRST_RETRY * 2_u32.saturating_pow(self.failures.saturating_sub(1));
         let pause = doubled.min(REFRESH_EVERY).max(asked_for.min(LONGEST_PAUSE));
@@ -295,7 +299,7 @@ impl State {
     }
 }
 
-/// The issuer did not say what its keys are, and the one that is needed is not known from before.
+/// The failure if the issuer's keys cannot be fetched and the known ones do not suffice.
 pub(crate) fn no_keys(why: &str) -> Failure {
     Failure::other("keys", format!("could not get the issuer's keys: {why}"))
 }
@@ -307,8 +311,8 @@ fn pause(value: &header::HeaderValue) -> Option<Duration> {
     text.parse().map(Duration::from_secs).ok().or_else(|| httpdate::parse_http_date(text).map(until).ok())
 }
 
-/// The address that an issuer's document gives for its keys. Only an issuer on this machine may send the hub to
-/// this machine.
+/// Checks the address of the keys in an issuer's discovery document. Only an issuer on this machine may name an address
+/// on this machine.
 fn pointed_to(issuer: &str, jwks_uri: &str) -> Result<Uri, &'static str> {
     let uri = key_url(jwks_uri)?;
     if issuer.split_once("://").map(|(scheme, _)| scheme) != uri.scheme_str() {
@@ -317,13 +321,13 @@ fn pointed_to(issuer: &str, jwks_uri: &str) -> Result<Uri, &'static str> {
     Ok(uri)
 }
 
-/// Without the query string, which might hold a secret.
+/// The address without its query string, which may hold a secret.
 fn shown(url: &Uri) -> String {
     let whole = format!("{}{}", url.authority().map_or("", uri::Authority::as_str), url.path());
     brief(&whole).to_owned()
 }
 
-/// Text of the issuer's own, as much of it as a log line should hold.
+/// A text of the issuer, shortened for a log line.
 fn brief(text: &str) -> &str {
     text.char_indices().nth(MAX_SHOWN_CHARS).and_then(|(end, _)| text.get(..end)).unwrap_or(text)
 }

@@ -1,11 +1,11 @@
-//! The authorizer of `$connect`: wiring.
+//! The function authorizer, which admits or denies handshakes: wiring.
 
+mod bearer;
 mod config;
 mod handler;
 mod jwk;
 mod keys;
-mod token;
-mod unique;
+mod unique_keys;
 mod verify;
 
 use std::process::ExitCode;
@@ -18,8 +18,8 @@ use serde_json::value::RawValue;
 async fn main() -> ExitCode {
     serve(async {
         let authorizer = handler::Authorizer::new(&Variables::of_process())?;
-        // Before the first handshake, while Lambda still lends a whole processor. Without the keys it goes on: the
-        // issuer may be back when somebody knocks.
+        // Before the first handshake, while Lambda still provides a whole processor. Without keys the function starts
+        // all the same: the issuer may answer later.
         authorizer.prepare().await;
         Ok(async move |event: LambdaEvent<Box<RawValue>>| {
             let deadline = Deadline::of_route(event.context.deadline());

@@ -1,69 +1,69 @@
-//! Whether a token is one, whose it is, and what it allows.
+//! Parses a token, and checks its claims: expiry, audience, and what it allows.
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use hub::{
     clock::now_seconds,
     failure::Failure,
-    grant::{Patterns, Unreadable},
+    grant::{PatternError, Patterns},
 };
 use serde_json::Value;
 
 use crate::{
     config::{Claim, Issuer},
     jwk::Algorithm,
-    keys::Signed,
-    unique::Unique,
+    keys::SignedMessage,
+    unique_keys::UniqueKeys,
 };
 
-/// API Gateway takes headers and query strings of about this size and no more. Checked before anything is decoded.
+/// About the largest size of headers and query strings that API Gateway accepts. Checked before anything is decoded.
 const MAX_TOKEN_BYTES: usize = 8 * 1024;
-/// How far ahead of this clock the issuer's may be, in seconds.
+/// How far the issuer's clock may be ahead of this one, in seconds.
 const LEEWAY: f64 = 60.0;
 
-/// Why nobody is admitted.
+/// Why a handshake is not admitted.
 #[derive(Debug)]
-pub(crate) enum Stop {
-    /// The caller's fault.
-    Refused(Refusal),
-    /// Ours, or the issuer's.
+pub(crate) enum AuthError {
+    /// The token is not good enough.
+    Denied(Denial),
+    /// The hub or the issuer failed.
     Failed(Failure),
 }
 
-/// Why a token is turned away.
+/// Why a token is denied.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Refusal {
-    /// A stable word for the log, which holds nothing of the token.
+pub(crate) struct Denial {
+    /// A stable word for the log. It holds nothing of the token.
     pub(crate) why: &'static str,
-    /// The claim that it is about, where the settings name it.
+    /// The claim in question, if the settings name it.
     pub(crate) claim: Option<String>,
 }
 
-impl From<&'static str> for Refusal {
+impl From<&'static str> for Denial {
     fn from(why: &'static str) -> Self {
         Self { why, claim: None }
     }
 }
 
-impl<R: Into<Refusal>> From<R> for Stop {
+impl<R: Into<Denial>> From<R> for AuthError {
     fn from(refusal: R) -> Self {
-        Self::Refused(refusal.into())
+        Self::Denied(refusal.into())
     }
 }
 
-/// What a token says that is signed, meant for this hub and in time.
+/// The claims of a token whose signature, audience and times have been checked.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Claims {
     /// The sessions that its bearer may join.
     pub(crate) sessions: Patterns,
-    /// The sessions that its bearer may send to; `None` is the one joined, and no other.
+    /// The sessions that its bearer may send to; `None` is only the one that it joins.
     pub(crate) send_to: Option<Patterns>,
-    /// The sessions that its bearer may subscribe to; `None` as above.
+    /// The same for subscriptions.
     pub(crate) subscribe_to: Option<Patterns>,
-    /// When that ends, in seconds since 1970.
+    /// When the token expires, in seconds since 1970.
     pub(crate) expires_at: i64,
 }
 
-/// A token taken apart, of which nothing is believed yet.
+/// A parsed token, of which nothing has been checked.
 #[derive(Debug)]
 pub(crate) struct Token<'a> {
     algorithm: Algorithm,
@@ -85,7 +85,7 @@ impl<'a> Token<'a> {
         let claims = object(claims).ok_or(MALFORMED)?;
         let signature = URL_SAFE_NO_PAD.decode(signature).map_err(|_| MALFORMED)?;
         if header.get("crit").is_some() {
-            // What its issuer holds to be critical, and this function does not know.
+            // The issuer requires the understanding of extensions that the hub does not know.
             return Err("critical_header");
         }
         let algorithm = header.get("alg").and_then(Value::as_str).ok_or(MALFORMED)?;
@@ -97,13 +97,13 @@ impl<'a> Token<'a> {
         Ok(Self { algorithm, key_id, message: message.as_bytes(), signature, claims })
     }
 
-    /// Whose it says that it is.
+    /// The issuer that it claims.
     pub(crate) fn issuer(&self) -> Option<&str> {
         self.claims.get("iss").and_then(Value::as_str)
     }
 
-    pub(crate) fn signed(&self) -> Signed<'_> {
-        Signed {
+    pub(crate) fn signed(&self) -> SignedMessage<'_> {
+        SignedMessage {
             key_id: self.key_id.as_deref(),
             algorithm: self.algorithm,
             message: self.message,
@@ -111,8 +111,8 @@ impl<'a> Token<'a> {
         }
     }
 
-    /// What its claims say to this hub, once the signature has been found good.
-    pub(crate) fn read(&self, issuer: &Issuer) -> Result<Claims, Refusal> {
+    /// Checks its claims and returns them. To be called once the signature has been found valid.
+    pub(crate) fn read(&self, issuer: &Issuer) -> Result<Claims, Denial> {
         let named = |claim: &str| self.claims.get(claim);
         let now = now_seconds();
         let expires_at = named("exp").and_then(seconds).ok_or("no_expiry")?;
@@ -128,14 +128,14 @@ impl<'a> Token<'a> {
         self.check_audience(issuer)?;
         let patterns = |claim: &Claim, malformed, pattern| match claim.of(&self.claims) {
             None => Ok(None),
-            Some(value) => Patterns::from_json(value, issuer.patterns).map(Some).map_err(|unreadable| {
-                let why = if unreadable == Unreadable::Pattern { pattern } else { malformed };
-                Refusal::about(why, claim)
+            Some(value) => Patterns::from_json(value, issuer.patterns).map(Some).map_err(|error| {
+                let why = if error == PatternError::Pattern { pattern } else { malformed };
+                Denial::about(why, claim)
             }),
         };
         let sessions = patterns(&issuer.session_claim, "bad_session_claim", "pattern_in_session_claim")?;
         Ok(Claims {
-            sessions: sessions.ok_or_else(|| Refusal::about("no_session_claim", &issuer.session_claim))?,
+            sessions: sessions.ok_or_else(|| Denial::about("no_session_claim", &issuer.session_claim))?,
             send_to: patterns(&issuer.send_claim, "bad_send_claim", "pattern_in_send_claim")?,
             subscribe_to: patterns(
                 &issuer.subscribe_claim,
@@ -146,8 +146,8 @@ impl<'a> Token<'a> {
         })
     }
 
-    fn check_audience(&self, issuer: &Issuer) -> Result<(), Refusal> {
-        let refused = |why| Refusal::about(why, &issuer.audience_claim);
+    fn check_audience(&self, issuer: &Issuer) -> Result<(), Denial> {
+        let refused = |why| Denial::about(why, &issuer.audience_claim);
         let claim = issuer.audience_claim.of(&self.claims).ok_or_else(|| refused("no_audience"))?;
         let members: Option<Vec<&str>> = match claim {
             Value::Array(members) => members.iter().map(Value::as_str).collect(),
@@ -162,13 +162,13 @@ impl<'a> Token<'a> {
     }
 }
 
-impl Refusal {
+impl Denial {
     fn about(why: &'static str, claim: &Claim) -> Self {
         Self { why, claim: Some(claim.0.clone()) }
     }
 }
 
-/// JSON knows one kind of number: some issuers write a time with a decimal point.
+/// Whole seconds. Some issuers write times with a decimal point.
 fn seconds(number: &Value) -> Option<i64> {
     let whole = number.as_u64().or_else(|| {
         let time = std::time::Duration::try_from_secs_f64(number.as_f64()?).ok()?;
@@ -180,7 +180,7 @@ fn seconds(number: &Value) -> Option<i64> {
 /// A part of a token that must be a JSON object.
 fn object(part: &str) -> Option<Value> {
     let json = URL_SAFE_NO_PAD.decode(part).ok()?;
-    let Unique(value) = serde_json::from_slice(&json).ok()?;
+    let UniqueKeys(value) = serde_json::from_slice(&json).ok()?;
     value.is_object().then_some(value)
 }
 

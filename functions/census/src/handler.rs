@@ -1,4 +1,4 @@
-//! Counts the open connections.
+//! Counts the open connections, for a metric.
 
 use std::time::Instant;
 
@@ -13,17 +13,17 @@ use serde::Serialize;
 
 const ROUTE: &str = "census";
 
-/// Connections that were open when they were counted.
+/// Connections that are open.
 const OPEN_CONNECTIONS: Metric = Metric::count("OpenConnections");
 
-/// What a scheduler drops and a person who invokes the function sees.
+/// The answer: the schedule ignores it, and a person who invokes the function sees it.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct Count {
     open_connections: u64,
 }
 
-/// Counts rows instead of keeping a balance of what came and went, which drifts with every `$disconnect` that the
-/// gateway does not deliver. What the event holds is of no interest: it only says when.
+/// Counts the rows of the table. A running balance of connects and disconnects would drift with every `$disconnect`
+/// that the gateway does not deliver. The payload of the event is ignored.
 pub(crate) async fn handle(registry: &Registry, deadline: Deadline) -> Result<Count, Failure> {
     let started = Instant::now();
     let open_connections = deadline

@@ -1,4 +1,4 @@
-//! The census, which a schedule asks for: wiring.
+//! The function census, which a schedule invokes: wiring.
 
 mod handler;
 

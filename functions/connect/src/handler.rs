@@ -1,4 +1,4 @@
-//! Stores a connection under the session it names, or refuses the handshake.
+//! Handles `$connect`: stores a connection with its session, or refuses the handshake.
 
 use std::time::Instant;
 
@@ -8,7 +8,7 @@ use hub::{
     event::{Connect, GatewayAnswer, Handshake},
     failure::Failure,
     metrics::{self, Metric},
-    protocol::SessionId,
+    protocol::{Code, SessionId},
     registry::Registry,
     telemetry,
 };
@@ -18,14 +18,14 @@ const ROUTE: &str = "$connect";
 
 /// Handshakes that ended in a stored connection.
 const CONNECTIONS_OPENED: Metric = Metric::count("ConnectionsOpened");
-/// Handshakes refused for what they asked.
+/// Handshakes refused.
 const CONNECTIONS_REFUSED: Metric = Metric::count("ConnectionsRefused");
 
-/// What outlives an invocation.
+/// Lives as long as the process.
 pub(crate) struct Connecting {
     registry: Registry,
     require_grant: bool,
-    /// How long after its connect a row counts as there, in seconds.
+    /// How long after the handshake a row expires, in seconds.
     ttl: i64,
 }
 
@@ -39,10 +39,14 @@ impl Connecting {
         })
     }
 
-    /// Answers 200 once the row is stored, 400 to a session id that is missing or malformed, and 403 to one that is
-    /// not the authorizer's. A row that cannot be stored is a failure, which the gateway turns into a refused
-    /// handshake: no client holds a socket that no message can reach. So is a handshake without a grant where one is
-    /// required: it came past the authorizer.
+    /// Answers 200 once the row is stored, 400 if the session id is missing or malformed, and 403 if it is not the
+    /// granted one.
+    ///
+    /// # Errors
+    ///
+    /// The row cannot be stored, or there is no grant though one is required, which means that the authorizer was
+    /// bypassed. The gateway then refuses the handshake, so that no client holds a connection that no message can
+    /// reach.
     pub(crate) async fn handle(
         &self,
         payload: &RawValue,
@@ -52,18 +56,13 @@ impl Connecting {
         let connect =
             Connect::parse(payload).inspect_err(|failure| telemetry::failed(ROUTE, "", failure, started))?;
         let Connect::Handshake(handshake) = connect else {
-            tracing::info!(
-                route = ROUTE,
-                code = "unknown_action",
-                duration_ms = telemetry::millis_since(started),
-                "refused"
-            );
+            telemetry::refused(ROUTE, "", Code::UnknownAction, started);
             return Ok(GatewayAnswer::unknown_action());
         };
         let connection_id = &handshake.connection_id;
         if self.require_grant && handshake.grant.is_none() {
-            let text = "no authorizer has granted anything although REQUIRE_GRANT is set: see that the route $connect has \
-                    the hub's authorizer, and deploy again";
+            let text = "the handshake has no grant although REQUIRE_GRANT is set: check that the route $connect has the hub's \
+                        authorizer, and deploy again";
             let failure = Failure::Event(text.into());
             telemetry::failed(ROUTE, connection_id, &failure, started);
             return Err(failure);
@@ -77,7 +76,7 @@ impl Connecting {
                 return Ok(GatewayAnswer::refused(status, why));
             }
         };
-        // Until its time is over, or its token's if that comes first.
+        // The row expires with the token if that is earlier.
         let ends = (handshake.connected_at / 1000).saturating_add(self.ttl);
         let expires_at = handshake.grant.as_ref().map_or(ends, |grant| ends.min(grant.expires_at));
         deadline
@@ -91,7 +90,8 @@ impl Connecting {
     }
 }
 
-/// The session that the token is for, where there is one: then the query string can only repeat it.
+/// The granted session if there is a grant, which the query string may only repeat; or else the session in the query
+/// string.
 fn session(handshake: &Handshake) -> Result<&SessionId, (u16, &'static str)> {
     let asked = handshake.session.as_ref().map_err(|why| (400, *why))?.as_ref();
     match (&handshake.grant, asked) {
@@ -213,7 +213,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn half_a_grant_is_a_failure_and_stores_nothing() {
+    async fn an_incomplete_grant_is_a_failure_and_stores_nothing() {
         let stored = mock!(dynamodb::Client::put_item).then_output(|| PutItemOutput::builder().build());
         let event = granted("alice", 4_102_460_000, "null").replace("send_to", "sendTo");
         assert!(matches!(answer(&event, &stored).await, Err(Failure::Event(_))));
@@ -221,7 +221,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn where_a_grant_is_required_a_handshake_without_one_is_a_failure_and_stores_nothing() {
+    async fn without_a_required_grant_a_handshake_is_a_failure_and_stores_nothing() {
         let stored = mock!(dynamodb::Client::put_item).then_output(|| PutItemOutput::builder().build());
         let foreign = granted("alice", 4_102_460_000, "{\"session_id\":\"alice\"}")
             .replace("\"session_id\":\"alice\",\"send_to\"", "\"send\"")

@@ -1,18 +1,19 @@
-//! Delivers a message to some of its recipients, and answers with what became of them.
+//! Delivers a message to a chunk of its recipients, and answers with the result.
 
 use std::{sync::Arc, time::Instant};
 
 use hub::{
     aws::SdkConfig,
-    chunk::{Chunk, Outcome},
+    chunk::{Chunk, ChunkReport},
     config::Variables,
     deadline::Deadline,
     failure::Failure,
-    fanout::{self, Fanout, Report, Role},
-    posts::{Connections, Gateway},
+    fanout::{self, Fanout, Role},
+    gateway::{Connections, Gateway},
     protocol::Counts,
     registry::Registry,
-    signed::Payload,
+    report::Report,
+    signing::Payload,
     stragglers::Stragglers,
     subscriptions::Subscriptions,
     telemetry,
@@ -23,7 +24,7 @@ use serde_json::value::RawValue;
 
 const ROUTE: &str = "deliver";
 
-/// What outlives an invocation.
+/// Lives as long as the process.
 pub(crate) struct Handler {
     registry: Registry,
     subscriptions: Option<Subscriptions>,
@@ -32,7 +33,8 @@ pub(crate) struct Handler {
 }
 
 impl Handler {
-    /// Reads what the tables, the gateway and the fan-out need. No event says where the connections are: a variable must.
+    /// Reads the settings of the tables, the gateway and the fan-out. A variable must name the API and its stage, since
+    /// no event does.
     pub(crate) fn new(variables: &Variables, sdk: &SdkConfig) -> anyhow::Result<Self> {
         Ok(Self {
             registry: Registry::new(variables, sdk)?,
@@ -42,8 +44,8 @@ impl Handler {
         })
     }
 
-    /// Whatever fails here, the planner posts the chunk itself.
-    pub(crate) async fn handle(&self, payload: &RawValue, context: &Context) -> Result<Outcome, Failure> {
+    /// If this fails, the planner posts the chunk itself.
+    pub(crate) async fn handle(&self, payload: &RawValue, context: &Context) -> Result<ChunkReport, Failure> {
         let started = Instant::now();
         let delivered = self.deliver(payload, context, started).await;
         delivered.inspect_err(|failure| telemetry::failed(ROUTE, "", failure, started))
@@ -54,10 +56,10 @@ impl Handler {
         payload: &RawValue,
         context: &Context,
         started: Instant,
-    ) -> Result<Outcome, Failure> {
+    ) -> Result<ChunkReport, Failure> {
         let chunk = Chunk::parse(payload.get())?;
         let (session, recipients) = (chunk.session()?, chunk.recipients());
-        // The planner remembers them, since the next chunk may come to another process.
+        // Not remembered here: the planner does, since the next chunk may go to another process.
         let stragglers = Stragglers::default();
         let fanout = Fanout {
             sessions: std::slice::from_ref(&session),
@@ -75,19 +77,19 @@ impl Handler {
         // Boxed, because it is large.
         let delivering = Box::pin(fanout.deliver_to(recipients.clone(), frame, chunk.rate, &mut report));
         let left = delivering.await?;
-        let outcome = Outcome::new(report, &recipients, &left);
-        log(&chunk.frame, session.as_str(), recipients.len(), &outcome, started);
-        Ok(outcome)
+        let report = ChunkReport::new(report, &recipients, &left);
+        log(&chunk.frame, session.as_str(), recipients.len(), &report, started);
+        Ok(report)
     }
 }
 
-/// The message is counted, and its failures are logged, by the function that answers for all of it.
-fn log(frame: &str, session_id: &str, connections: usize, outcome: &Outcome, started: Instant) {
+/// The planner counts the message, and logs its failures.
+fn log(frame: &str, session_id: &str, connections: usize, report: &ChunkReport, started: Instant) {
     #[derive(Deserialize)]
     struct Frame {
         id: String,
     }
-    let Counts { delivered, gone, failed } = outcome.counts;
+    let Counts { delivered, gone, failed } = report.counts;
     tracing::info!(
         route = ROUTE,
         message_id = serde_json::from_str(frame).map_or_else(|_| String::new(), |Frame { id }| id),
@@ -96,10 +98,10 @@ fn log(frame: &str, session_id: &str, connections: usize, outcome: &Outcome, sta
         delivered,
         gone,
         failed,
-        left = outcome.left.len(),
-        retries = outcome.retries,
-        throttled = outcome.throttled,
-        pruned = outcome.pruned,
+        left = report.left.len(),
+        retries = report.retries,
+        throttled = report.throttled,
+        pruned = report.pruned,
         bytes = frame.len(),
         duration_ms = telemetry::millis_since(started),
         "delivered"

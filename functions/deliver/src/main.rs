@@ -1,4 +1,4 @@
-//! What send-message and publish invoke where a message has many recipients: wiring.
+//! The function deliver, which send-message and publish invoke for a message to many recipients: wiring.
 
 mod handler;
 

@@ -1,12 +1,13 @@
-//! Removes a connection that has ended.
+//! Handles `$disconnect`: removes a connection that has closed.
 
 use std::time::Instant;
 
 use hub::{
     deadline::Deadline,
-    event::{Disconnect, GatewayAnswer, Goodbye},
+    event::{ClosedConnection, Disconnect, GatewayAnswer},
     failure::Failure,
     metrics::{self, Metric},
+    protocol::Code,
     registry::Registry,
     subscriptions::Subscriptions,
     telemetry,
@@ -15,11 +16,10 @@ use serde_json::value::RawValue;
 
 const ROUTE: &str = "$disconnect";
 
-/// Connections that ended and were reported.
+/// Connections whose `$disconnect` arrived.
 const CONNECTIONS_CLOSED: Metric = Metric::count("ConnectionsClosed");
 
-/// Answers 200 whether or not there was a row. The gateway calls this at its best effort only: rows that it
-/// leaves behind expire.
+/// Answers 200 whether or not there was a row. The gateway's `$disconnect` is best effort: rows without one expire.
 pub(crate) async fn handle(
     registry: &Registry,
     subscriptions: Option<&Subscriptions>,
@@ -29,18 +29,13 @@ pub(crate) async fn handle(
     let started = Instant::now();
     let disconnect =
         Disconnect::parse(payload).inspect_err(|failure| telemetry::failed(ROUTE, "", failure, started))?;
-    let Disconnect::Goodbye(Goodbye { connection_id, close_code, close_reason }) = disconnect else {
-        tracing::info!(
-            route = ROUTE,
-            code = "unknown_action",
-            duration_ms = telemetry::millis_since(started),
-            "refused"
-        );
+    let Disconnect::Closed(ClosedConnection { connection_id, close_code, close_reason }) = disconnect else {
+        telemetry::refused(ROUTE, "", Code::UnknownAction, started);
         return Ok(GatewayAnswer::unknown_action());
     };
     let removing = async {
         let Some(table) = subscriptions else { return registry.remove(&connection_id).await };
-        // The connection's row first: a frame that subscribes meanwhile looks for it again when it is done.
+        // The connection's row first: a subscribe frame under way checks at its end whether that row still exists.
         let subscribed = registry.remove_subscribed(&connection_id).await?;
         table.remove(&connection_id, &subscribed).await
     };

@@ -1,4 +1,4 @@
-//! The `history` route: answers with the messages that a session's history holds.
+//! Handles `history`: answers with messages from a session's history.
 
 use std::time::Instant;
 
@@ -9,7 +9,7 @@ use hub::{
     event::{GatewayAnswer, Sender, SocketFrame},
     failure::Failure,
     history::{History, Reading},
-    invocation::{Origin, Stop},
+    invocation::{Invocation, RequestError},
     metrics::{self, Metric},
     protocol::{Code, Refusal, SessionId},
     responder::{Request, Responder},
@@ -19,22 +19,22 @@ use lambda_runtime::Context;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use crate::question::Question;
+use crate::request::HistoryRequest;
 
 const ROUTE: &str = "history";
 
-/// Questions that were answered.
+/// Requests answered.
 const READS: Metric = Metric::count("HistoryReads");
-/// Answers of which it is not proven that nothing is missing.
+/// Answers in which a message may be missing.
 const INCOMPLETE: Metric = Metric::count("HistoryIncomplete");
 
-/// What outlives an invocation.
+/// Lives as long as the process.
 pub(crate) struct Handler {
     responder: Responder,
     history: History,
 }
 
-/// `{"type":"history",…}`: the answer to a question.
+/// `{"type":"history",…}`: the answer to a request.
 #[derive(Serialize)]
 #[serde(tag = "type", rename = "history")]
 struct Answer<'a> {
@@ -45,7 +45,7 @@ struct Answer<'a> {
 }
 
 impl Handler {
-    /// Reads what the tables and the responder need.
+    /// Reads the settings of the tables and the responder.
     pub(crate) fn new(variables: &Variables, sdk: &SdkConfig) -> anyhow::Result<Self> {
         let history = History::to_read(variables, sdk)?;
         Ok(Self {
@@ -58,7 +58,7 @@ impl Handler {
 
     /// # Errors
     ///
-    /// The event is not that of a frame.
+    /// The event is not a frame's.
     pub(crate) async fn handle(
         &self,
         payload: &RawValue,
@@ -66,32 +66,32 @@ impl Handler {
     ) -> Result<GatewayAnswer, Failure> {
         let frame = SocketFrame::parse(payload)
             .inspect_err(|failure| telemetry::failed(ROUTE, "", failure, Instant::now()))?;
-        let parse = |text: &str| Question::parse(text).map(|question| (question.id.clone(), question));
-        let answer = async |request: Request<'_>, question| self.answer(request, &question).await;
+        let parse = |text: &str| HistoryRequest::parse(text).map(|request| (request.id.clone(), request));
+        let answer = async |asked: Request<'_>, request| self.answer(asked, &request).await;
         Ok(self.responder.respond(ROUTE, &frame, context, parse, answer).await)
     }
 
     async fn answer(
         &self,
-        Request { sender, id, origin }: Request<'_>,
-        Question { session, range, .. }: &Question,
-    ) -> Result<GatewayAnswer, Stop> {
+        Request { sender, id, invocation }: Request<'_>,
+        HistoryRequest { session, range, .. }: &HistoryRequest,
+    ) -> Result<GatewayAnswer, RequestError> {
         if !self.may_read(sender, session, id).await? {
             let text = format!(
-                "the history of \"{session}\" is not this connection's to read: ask for that of its own session, or of one that it is subscribed to"
+                "this connection may not read the history of \"{session}\": ask for the history of its own session, or of one that it is subscribed to"
             );
             return Err(Refusal::new(Code::Forbidden, text, Some(id.to_owned())).into());
         }
         let reading = self.history.read(session, range).await?;
-        log(origin, session, &reading);
+        log(invocation, session, &reading);
         Ok(GatewayAnswer::frame(&Answer { id, session, reading: &reading }))
     }
 
-    /// Whether it is the history of the connection's own session, or of one that it is subscribed to.
-    async fn may_read(&self, sender: &Sender, session: &SessionId, id: &str) -> Result<bool, Stop> {
+    /// Whether the session is the connection's own, or one that it is subscribed to.
+    async fn may_read(&self, sender: &Sender, session: &SessionId, id: &str) -> Result<bool, RequestError> {
         if let Some(grant) = &sender.grant {
             let is_own = grant.session == *session;
-            // What it may not subscribe to, it is not subscribed to.
+            // A connection is subscribed only to sessions that its grant allows.
             if is_own || !grant.subscribe_to.covers(session) {
                 return Ok(is_own);
             }
@@ -101,21 +101,21 @@ impl Handler {
     }
 }
 
-fn log(origin: &Origin<'_>, session: &SessionId, reading: &Reading) {
+fn log(invocation: &Invocation<'_>, session: &SessionId, reading: &Reading) {
     metrics::count(READS);
     if reading.complete == Some(false) {
         metrics::count(INCOMPLETE);
     }
     tracing::info!(
         route = ROUTE,
-        connection_id = origin.id(),
+        connection_id = invocation.id(),
         session_id = session.as_str(),
         messages = reading.messages.len(),
         bytes = reading.messages.iter().map(|frame| frame.get().len()).sum::<usize>(),
         more = reading.more,
         complete = reading.complete,
         sealed = reading.sealed,
-        duration_ms = telemetry::millis_since(origin.started),
+        duration_ms = telemetry::millis_since(invocation.started),
         "history"
     );
 }

@@ -1,7 +1,7 @@
 //! The `history` route: wiring.
 
 mod handler;
-mod question;
+mod request;
 
 use std::process::ExitCode;
 

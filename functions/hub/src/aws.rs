@@ -1,4 +1,4 @@
-//! The AWS SDK's configuration: region, credentials and endpoints from the environment, where Lambda puts them.
+//! The AWS SDK's configuration: region, credentials and endpoints from the environment, where Lambda sets them.
 
 use std::time::Duration;
 
@@ -16,15 +16,15 @@ use crate::{
 
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// What DynamoDB's client is made of. It answers within milliseconds: the timeouts are short, so that a dead connection
-/// costs a retry and not the invocation.
+/// The configuration of DynamoDB's client. DynamoDB answers within milliseconds, so the timeouts are short: a dead
+/// connection costs one attempt and not the invocation.
 ///
-/// Not by `aws_config`'s loader: it links every source of credentials there is, and the AWS clients that those need, for
-/// a function that is given its own.
+/// It does not use `aws_config`'s loader, which links every source of credentials and the AWS clients that they need;
+/// Lambda sets the function's credentials.
 ///
 /// # Errors
 ///
-/// There is no region or no key, a variable cannot be used, or the certificates to trust cannot be read.
+/// There is no region or no key, a variable cannot be used, or the trust anchors cannot be read.
 pub fn sdk_config(variables: &Variables) -> anyhow::Result<SdkConfig> {
     let flag = |name: &str| variables.get(name).map(|value| value.eq_ignore_ascii_case("true"));
     let all = variables.url("AWS_ENDPOINT_URL")?;
@@ -36,12 +36,12 @@ pub fn sdk_config(variables: &Variables) -> anyhow::Result<SdkConfig> {
         .credentials_provider(SharedCredentialsProvider::new(credentials(variables)?))
         .identity_cache(IdentityCache::lazy().build())
         .sleep_impl(SharedAsyncSleep::new(TokioSleep::new()))
-        .http_client(http::for_sdk(tls, None))
+        .http_client(http::sdk::client(tls, None))
         .retry_config(
             RetryConfig::standard()
                 .with_max_attempts(5)
                 .with_initial_backoff(Duration::from_millis(50))
-                // The HTTP client itself uses none again whose server is in trouble.
+                // The HTTP client itself does not reuse a connection after a server error.
                 .with_reconnect_mode(ReconnectMode::ReuseAllConnections),
         )
         .timeout_config(TimeoutConfig::builder().operation_attempt_timeout(ATTEMPT_TIMEOUT).build());
@@ -51,7 +51,7 @@ pub fn sdk_config(variables: &Variables) -> anyhow::Result<SdkConfig> {
     Ok(builder.build())
 }
 
-/// The credentials of the function's role, which Lambda sets for as long as the process lives.
+/// The credentials of the function's role, which Lambda sets for the lifetime of the process.
 pub(crate) fn credentials(variables: &Variables) -> Result<Credentials, ConfigError> {
     const HINT: &str = "Lambda sets it; elsewhere set the credentials of a role";
     let key = variables.required("AWS_ACCESS_KEY_ID", HINT)?;
@@ -83,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn kinds_of_endpoints_are_asked_for_by_the_variables_of_every_sdk() {
+    fn the_variables_of_the_sdks_select_fips_and_dual_stack_endpoints() {
         let region = ("AWS_REGION", "us-east-1");
         let sdk = read(&[region, ("AWS_USE_FIPS_ENDPOINT", "true"), ("AWS_USE_DUALSTACK_ENDPOINT", "false")]);
         assert_eq!((sdk.use_fips(), sdk.use_dual_stack()), (Some(true), Some(false)));

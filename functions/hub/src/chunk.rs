@@ -1,4 +1,4 @@
-//! What one function hands another of a fan-out: some recipients of a session, and what became of them.
+//! The request and the answer of deliver: a chunk of a session's recipients, and what became of them.
 
 use std::{borrow::Cow, collections::HashSet, time::Duration};
 
@@ -6,13 +6,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     failure::Failure,
-    fanout::{Report, Trouble},
     protocol::{Counts, SessionId},
     registry::Recipient,
+    report::{ErrorSummary, Report},
 };
 
-/// What a chunk and its answer look like: another number for another form of either. A function of another release refuses
-/// what it does not know.
+/// The version of both formats: it changes whenever either does. A function refuses a version that its release does not
+/// know.
 const VERSION: u32 = 1;
 
 /// Recipients of a session that another function posts to.
@@ -23,28 +23,29 @@ pub struct Chunk<'a> {
     kind: Kind,
     /// The delivery frame.
     pub frame: Cow<'a, str>,
-    /// The sender's own connection, whose row is never pruned.
+    /// The sender's own connection. Its row is never pruned.
     pub sender: Option<Cow<'a, str>>,
-    /// With `connected_at` in milliseconds and `expires_at` in seconds since 1970.
+    /// Each with its `connected_at` in milliseconds and its `expires_at` in seconds since 1970.
     connections: Vec<(Cow<'a, str>, Option<i64>, Option<i64>)>,
-    /// How long to post, in milliseconds from the chunk's arrival: the clocks of two functions may differ.
+    /// How long to post, in milliseconds from the chunk's arrival. It is no time of day because two functions' clocks
+    /// may differ.
     budget_ms: u64,
-    /// The most posts per second; 0 is any number.
+    /// The most posts per second; 0 is no limit.
     pub rate: u32,
 }
 
-/// How a session's recipients were found.
+/// How the recipients belong to the session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum Kind {
-    /// It is their own.
+    /// It is their own session.
     Connection,
     /// They are subscribed to it.
     Subscription,
 }
 
 impl<'a> Chunk<'a> {
-    /// A chunk of recipients that were all found in the same way.
+    /// A chunk of recipients, which are either all connections of the session or all subscribed to it.
     #[must_use]
     pub fn new(
         session: &'a SessionId,
@@ -73,25 +74,25 @@ impl<'a> Chunk<'a> {
     ///
     /// # Errors
     ///
-    /// The payload is no chunk, or one of another version. The text quotes nothing of it.
+    /// The payload is no chunk, or one of another version. The text does not quote the payload.
     pub fn parse(payload: &str) -> Result<Chunk<'static>, Failure> {
         #[derive(Deserialize)]
         struct Version {
             v: u32,
         }
-        // Serde's own texts quote what they do not understand.
+        // Serde's own texts quote what they cannot parse.
         let no_chunk = |what: &str, error: serde_json::Error| {
             Failure::Event(format!(
-                "{what} at column {}; send-message and publish invoke deliver, and nothing else should",
+                "{what} at column {}; only send-message and publish may invoke deliver",
                 error.column()
             ))
         };
-        let Version { v } =
-            serde_json::from_str(payload).map_err(|error| no_chunk("there is no version `v`", error))?;
+        let Version { v } = serde_json::from_str(payload)
+            .map_err(|error| no_chunk("the version `v` is missing or malformed", error))?;
         if v != VERSION {
-            let hint = "the function that sent it is of another release, and posts the chunk itself";
+            let hint = "the function that sent it has another release, and posts the chunk itself";
             return Err(Failure::Event(format!(
-                "the chunk is of version {v}, and this release knows {VERSION}: {hint}"
+                "the chunk has version {v}, and this release knows only {VERSION}: {hint}"
             )));
         }
         serde_json::from_str(payload).map_err(|error| no_chunk("the chunk is malformed", error))
@@ -101,9 +102,10 @@ impl<'a> Chunk<'a> {
     ///
     /// # Errors
     ///
-    /// The name is no session id.
+    /// The name is not a valid session id.
     pub fn session(&self) -> Result<SessionId, Failure> {
-        SessionId::parse(&self.session).ok_or_else(|| Failure::Event("`session` is no session id".into()))
+        SessionId::parse(&self.session)
+            .ok_or_else(|| Failure::Event("`session` is not a valid session id".into()))
     }
 
     /// The recipients.
@@ -118,21 +120,21 @@ impl<'a> Chunk<'a> {
         self.connections.iter().map(recipient).collect()
     }
 
-    /// How long the function may post, from when the chunk arrives.
+    /// How long the function may post, from the chunk's arrival.
     #[must_use]
     pub fn budget(&self) -> Duration {
         Duration::from_millis(self.budget_ms)
     }
 }
 
-/// What became of a chunk's recipients. Each is in exactly one count, or left.
+/// What became of a chunk's recipients. Each is either in exactly one count or left to the planner.
 #[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Outcome {
-    /// Their ends.
+pub struct ChunkReport {
+    /// Those that are settled.
     #[serde(flatten)]
     pub counts: Counts,
-    /// The places in the chunk of those that the function which sent it is to look after itself: that have expired, by another
-    /// clock, or were not reached within a short time.
+    /// The indices, in the chunk, of the recipients that are left to the planner: those whose row has expired by this
+    /// function's clock, and those not reached within a short time.
     pub left: Vec<usize>,
     /// As in a [`Report`].
     pub retries: u64,
@@ -141,20 +143,20 @@ pub struct Outcome {
     /// As in a [`Report`].
     pub pruned: u64,
     /// As in a [`Report`].
-    pub delivery_failures: Trouble,
+    pub delivery_failures: ErrorSummary,
     /// As in a [`Report`].
-    pub prune_failures: Trouble,
+    pub prune_failures: ErrorSummary,
 }
 
-impl Outcome {
-    /// The outcome of a fan-out to these recipients of one session, some of whom are `left`.
+impl ChunkReport {
+    /// The report of a fan-out to `recipients` of one session, of which some are `left`.
     #[must_use]
     pub fn new(report: Report, recipients: &[Recipient], left: &[Recipient]) -> Self {
         let left: HashSet<&str> = left.iter().map(|one| one.connection_id.as_str()).collect();
         let is_left = |(_, one): &(usize, &Recipient)| left.contains(one.connection_id.as_str());
         Self {
             counts: report.sessions.first().map(|session| session.counts).unwrap_or_default(),
-            left: recipients.iter().enumerate().filter(is_left).map(|(place, _)| place).collect(),
+            left: recipients.iter().enumerate().filter(is_left).map(|(index, _)| index).collect(),
             retries: report.retries,
             throttled: report.throttled,
             pruned: report.pruned,
@@ -163,9 +165,9 @@ impl Outcome {
         }
     }
 
-    /// Whether it accounts for each of so many recipients, once.
+    /// Whether it accounts for exactly so many recipients, each once.
     #[must_use]
-    pub fn is_of(&self, recipients: usize) -> bool {
+    pub fn accounts_for(&self, recipients: usize) -> bool {
         let Counts { delivered, gone, failed } = self.counts;
         let counted = [delivered, gone, failed, self.left.len() as u64];
         let sum = counted.iter().try_fold(0_u64, |sum, count| sum.checked_add(*count));
@@ -214,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_chunk_of_this_version_is_refused_without_a_word_of_it() {
+    fn a_payload_that_is_no_chunk_of_this_version_is_refused_and_not_quoted() {
         for payload in [
             "[]",
             "null",
@@ -235,31 +237,33 @@ mod tests {
     }
 
     #[test]
-    fn an_outcome_has_a_place_for_each_that_is_in_no_count() {
+    fn a_report_has_the_index_of_each_recipient_that_is_in_no_count() {
         let recipients = ["a", "b", "c", "d"].map(|id| recipient(id, false));
         let counts = Counts { delivered: 2, gone: 0, failed: 1 };
         let session = SessionCounts { counts, ..SessionCounts::new(SessionId::parse("s").unwrap()) };
         let report = Report { sessions: vec![session], retries: 3, ..Report::default() };
-        let outcome = Outcome::new(report, &recipients, &recipients[2..3]);
-        assert_eq!((&outcome.left[..], outcome.retries), (&[2][..], 3));
-        assert!(outcome.is_of(4));
-        let text = serde_json::to_string(&outcome).unwrap();
-        assert_eq!(serde_json::from_str::<Outcome>(&text).unwrap(), outcome);
+        let report = ChunkReport::new(report, &recipients, &recipients[2..3]);
+        assert_eq!((&report.left[..], report.retries), (&[2][..], 3));
+        assert!(report.accounts_for(4));
+        let text = serde_json::to_string(&report).unwrap();
+        assert_eq!(serde_json::from_str::<ChunkReport>(&text).unwrap(), report);
     }
 
     #[test]
-    fn an_outcome_that_does_not_add_up_is_none() {
+    fn a_report_that_does_not_add_up_is_not_accepted() {
         let of = |left: &[usize]| {
             let counts = Counts { delivered: 3, gone: 1, failed: 2 };
-            Outcome { counts, left: left.to_vec(), ..Outcome::default() }
+            ChunkReport { counts, left: left.to_vec(), ..ChunkReport::default() }
         };
-        assert!(of(&[]).is_of(6) && !of(&[]).is_of(5) && !of(&[]).is_of(7));
-        assert!(of(&[0, 7]).is_of(8));
+        assert!(of(&[]).accounts_for(6) && !of(&[]).accounts_for(5) && !of(&[]).accounts_for(7));
+        assert!(of(&[0, 7]).accounts_for(8));
         for left in [[7, 0], [7, 7], [0, 8]] {
-            assert!(!of(&left).is_of(8), "{left:?}");
+            assert!(!of(&left).accounts_for(8), "{left:?}");
         }
-        let huge =
-            Outcome { counts: Counts { delivered: u64::MAX, gone: 1, failed: 0 }, ..Outcome::default() };
-        assert!(!huge.is_of(0));
+        let huge = ChunkReport {
+            counts: Counts { delivered: u64::MAX, gone: 1, failed: 0 },
+            ..ChunkReport::default()
+        };
+        assert!(!huge.accounts_for(0));
     }
 }

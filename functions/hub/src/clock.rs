@@ -1,4 +1,4 @@
-//! The wall clock as numbers, which is how the table and the tokens know the time, and ages that a freeze cannot hide.
+//! The time as numbers, as tables and tokens hold it, and ages that include the time in which Lambda froze the process.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -16,13 +16,13 @@ pub fn now_seconds() -> i64 {
     since_epoch().as_secs().try_into().unwrap_or(i64::MAX)
 }
 
-/// A moment by both clocks: the steady one may stand still while Lambda has the function frozen, and the wall clock
-/// may be set back.
+/// A moment by both clocks: the monotonic one may stand still while Lambda freezes the process, and the wall clock may
+/// be set back.
 #[derive(Debug, Clone, Copy)]
 pub struct Moment {
-    /// By the clock that is never set.
+    /// By the monotonic clock.
     pub steady: Instant,
-    /// By the clock on the wall.
+    /// By the wall clock.
     pub wall: SystemTime,
 }
 
@@ -33,7 +33,7 @@ impl Moment {
         Self { steady: Instant::now(), wall: SystemTime::now() }
     }
 
-    /// How long ago it was, by the clock that went further.
+    /// The time since then, by the clock that advanced further.
     #[must_use]
     pub fn age(&self) -> Duration {
         self.steady.elapsed().max(self.wall.elapsed().unwrap_or_default())
@@ -45,10 +45,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_age_is_by_the_clock_that_went_further() {
+    fn an_age_is_measured_by_the_clock_that_advanced_further() {
         let hour = Duration::from_secs(3600);
         let frozen = Moment { wall: SystemTime::now() - hour, ..Moment::now() };
-        assert!(frozen.age() >= hour, "the steady clock stood still");
+        assert!(frozen.age() >= hour, "the monotonic clock stood still");
         let set_back = Moment { wall: SystemTime::now() + hour, ..Moment::now() };
         assert!(set_back.age() < hour, "the wall clock was set back");
     }

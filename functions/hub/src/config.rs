@@ -1,14 +1,15 @@
-//! Reads the environment's variables: each function those that it uses, once, at its start.
+//! Reads environment variables. Each function reads those that it uses once, at its start.
 
 use std::{fmt::Display, ops::RangeInclusive, str::FromStr, sync::Arc};
 
 type Lookup = dyn Fn(&str) -> Option<String> + Send + Sync;
 
-/// The variables of an environment. An empty value counts as missing.
+/// Environment variables. An empty value counts as missing.
 #[derive(Clone)]
 pub struct Variables(Arc<Lookup>);
 
-/// A variable that is missing or cannot be used; the text names it and says what it should hold. It stops the function.
+/// A variable that is missing or malformed. The text names it and says what it should hold. The function does not
+/// start.
 #[derive(Debug, Clone, thiserror::Error, PartialEq, Eq)]
 #[error("environment variable {name} {problem}")]
 pub struct ConfigError {
@@ -17,7 +18,7 @@ pub struct ConfigError {
 }
 
 impl ConfigError {
-    /// `problem` goes on where "environment variable {name}" ends.
+    /// The error "environment variable {name} {problem}".
     #[must_use]
     pub fn new(name: &'static str, problem: impl Into<String>) -> Self {
         Self { name, problem: problem.into() }
@@ -31,7 +32,7 @@ impl Variables {
         Self(Arc::new(|name| std::env::var(name).ok()))
     }
 
-    /// These and no others, so that tests set none.
+    /// These and no others: tests need not change the process's own.
     #[must_use]
     pub fn of<V: AsRef<str>>(variables: &[(&str, V)]) -> Self {
         let owned = |(name, value): &(&str, V)| ((*name).to_owned(), value.as_ref().to_owned());
@@ -47,12 +48,12 @@ impl Variables {
         (self.0)(name).filter(|value| !value.is_empty())
     }
 
-    /// The value, or an error that ends in `hint`.
+    /// The value, or an error that ends with `hint`.
     pub fn required(&self, name: &'static str, hint: &str) -> Result<String, ConfigError> {
         self.get(name).ok_or_else(|| ConfigError::new(name, format!("is missing: {hint}")))
     }
 
-    /// A number within `range`, or `default` where there is none.
+    /// A number within `range`, or `default` if the variable is missing.
     pub fn number<T>(
         &self,
         name: &'static str,
@@ -69,7 +70,7 @@ impl Variables {
         })
     }
 
-    /// `true`, or `false` where there is none.
+    /// `true` or `false`; `false` if the variable is missing.
     pub fn flag(&self, name: &'static str) -> Result<bool, ConfigError> {
         match self.get(name).as_deref() {
             None | Some("false") => Ok(false),
@@ -78,7 +79,7 @@ impl Variables {
         }
     }
 
-    /// An address of a server, without a slash at its end.
+    /// The URL of a server, without a trailing slash.
     pub fn url(&self, name: &'static str) -> Result<Option<String>, ConfigError> {
         let Some(url) = self.get(name) else { return Ok(None) };
         let problem = |hint: &str| Err(ConfigError::new(name, format!("is {url:?}: {hint}")));
@@ -87,7 +88,7 @@ impl Variables {
                 "it must be a URL such as https://{api-id}.execute-api.{region}.amazonaws.com/{stage}",
             ),
             Some(("wss" | "ws", _)) => {
-                problem("that is the clients' address; posts go to the same one with https://")
+                problem("that is the address for clients; for posts, write https:// in place of wss://")
             }
             Some(("https" | "http", rest))
                 if !rest.is_empty() && !rest.starts_with('/') && !url.contains(char::is_whitespace) =>
@@ -105,8 +106,8 @@ impl Variables {
         })
     }
 
-    /// `REQUIRE_GRANT`: whether the hub has an authorizer. Then nothing that comes over a socket without what that has
-    /// granted is taken, and a connection that is met after its token's end is closed.
+    /// `REQUIRE_GRANT`: whether the hub has an authorizer. If so, frames from connections without a grant are refused,
+    /// and connections whose token has expired are closed.
     pub fn require_grant(&self) -> Result<bool, ConfigError> {
         self.flag("REQUIRE_GRANT")
     }
@@ -117,7 +118,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_empty_value_is_a_missing_one() {
+    fn an_empty_value_counts_as_missing() {
         let variables = Variables::of(&[("A", ""), ("B", "1"), ("C", "false")]);
         assert_eq!((variables.get("A"), variables.get("B")), (None, Some("1".into())));
         assert_eq!(variables.number("A", 7, &(1..=9)), Ok(7));

@@ -1,4 +1,4 @@
-//! How long an invocation may post, and when its answer is due.
+//! The time limits of an invocation: until when it may post, and when its answer is due.
 
 use std::time::{Duration, SystemTime};
 
@@ -6,47 +6,47 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::failure::Failure;
 
-/// API Gateway waits this long for the function behind a socket's route, and no longer.
+/// How long API Gateway waits for the function behind a route.
 const GATEWAY_LIMIT: Duration = Duration::from_secs(29);
-/// Kept back for the last counts, the answer's way home, and whatever the gateway spent before us.
+/// Reserved for the last counts, for the answer to travel, and for the time that the gateway used before the
+/// invocation.
 const MARGIN: Duration = Duration::from_secs(2);
-
-/// Kept back by a function that posts for another one, for its answer.
+/// Reserved by a worker for its answer.
 const WORKER_MARGIN: Duration = Duration::from_millis(500);
 
-/// The moments that bound an invocation.
+/// The time limits of an invocation.
 #[derive(Debug, Clone, Copy)]
 pub struct Deadline {
-    /// No post is begun or waited for after this; what is not settled by then counts as failed.
+    /// No post is begun or awaited after this. Recipients that are not settled by then count as failed.
     pub post_until: Instant,
-    /// The answer leaves by now, whatever has happened.
+    /// The answer leaves by this time in any case.
     pub answer_by: Instant,
-    /// A sender that cannot be answered is notified by then, or not at all.
+    /// A sender whose frame failed is notified by this time, or not at all.
     pub notice_by: Instant,
 }
 
 impl Deadline {
-    /// Of a function behind one of the gateway's routes, from Lambda's `limit` and the gateway's own.
+    /// The limits of a function behind a route, from Lambda's `limit` and the gateway's own.
     #[must_use]
     pub fn of_route(limit: SystemTime) -> Self {
         Self::after(remaining(limit).min(GATEWAY_LIMIT))
     }
 
-    /// Of a function that is invoked by itself, from Lambda's `limit`.
+    /// The limits of a function that is invoked directly, from Lambda's `limit`.
     #[must_use]
     pub fn of_invocation(limit: SystemTime) -> Self {
         Self::after(remaining(limit))
     }
 
-    /// Of a function that posts for another one, which gives it a `budget` from now on, from Lambda's `limit`.
+    /// The limits of a worker, from the `budget` that it has from now on and Lambda's `limit`.
     #[must_use]
     pub fn of_worker(limit: SystemTime, budget: Duration) -> Self {
         let end = Instant::now() + budget.min(remaining(limit).saturating_sub(WORKER_MARGIN));
         Self { post_until: end, answer_by: end, notice_by: end }
     }
 
-    /// Lets `work` go on until the answer is due, and no longer: a function that Lambda ends for its time says
-    /// nothing, neither to its caller nor in the log. The work is boxed: the SDK's futures are large.
+    /// Runs `work` until the answer is due, and no longer: a function that runs into Lambda's own timeout gives its
+    /// caller no answer and writes no log line. The work is boxed, because the SDK's futures are large.
     pub async fn bound<T, E: From<Failure>>(&self, work: impl Future<Output = Result<T, E>>) -> Result<T, E> {
         timeout_at(self.answer_by, Box::pin(work)).await.unwrap_or_else(|_| Err(Failure::OutOfTime.into()))
     }
@@ -67,7 +67,7 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn a_margin_is_kept_of_short_and_long_budgets() {
+    async fn short_and_long_budgets_keep_a_margin() {
         let now = Instant::now();
         let limits = |seconds, of: fn(SystemTime) -> Deadline| {
             let deadline = of(SystemTime::now() + Duration::from_secs(seconds));
@@ -80,12 +80,12 @@ mod tests {
         assert_eq!(
             limits(60, Deadline::of_invocation),
             (58_000, 59_000),
-            "a backend waits as long as Lambda does"
+            "for a backend, Lambda's timeout is the limit"
         );
     }
 
     #[tokio::test(start_paused = true)]
-    async fn another_function_posts_as_long_as_it_was_given_and_answers_before_lambda_ends_it() {
+    async fn a_worker_uses_its_budget_and_answers_before_lambda_ends_it() {
         let now = Instant::now();
         for (limit, budget, expected) in [(30_000, 24_000, 24_000), (5_000, 24_000, 4_500), (400, 24_000, 0)]
         {

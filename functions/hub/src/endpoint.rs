@@ -1,14 +1,14 @@
-//! Where posts and invocations go, by the variables that every SDK has and by one of the hub's own.
+//! The addresses of `@connections` and Lambda: from the variables of the AWS SDKs, one of the hub's own, and the event.
 
 use crate::{
     config::{ConfigError, Variables},
     failure::Failure,
 };
 
-/// How the base address of `@connections` is found.
+/// How the base address of `@connections` is determined.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Endpoint {
-    /// Whole: `https://{host}/{stage}`.
+    /// Complete: `https://{host}/{stage}`.
     Fixed(String),
     /// `AWS_ENDPOINT_URL`, to which the event's stage is added.
     Redirected(String),
@@ -30,7 +30,7 @@ impl Endpoint {
         variables.region().map(Self::FromEvent)
     }
 
-    /// The address as far as it is known before an event.
+    /// The part of the address that is known without an event.
     pub(crate) fn known(&self) -> Option<&str> {
         match self {
             Self::Fixed(url) | Self::Redirected(url) => Some(url),
@@ -42,9 +42,11 @@ impl Endpoint {
     pub(crate) fn url(&self, origin: Option<(&str, &str)>) -> Result<String, Failure> {
         let origin = || {
             let (api_id, stage) = origin.ok_or_else(|| {
-                cannot_post("WEBSOCKET_ENDPOINT is not set, and nothing else says where the connections are")
+                cannot_post(
+                    "WEBSOCKET_ENDPOINT is not set, and there is no event that names the API and its stage",
+                )
             })?;
-            // Both become part of a host name or path that the function signs for.
+            // Both become part of a host name or path that the function signs.
             let plain = |text: &str| {
                 !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_$".contains(&b))
             };
@@ -77,12 +79,13 @@ pub(crate) fn of_lambda(variables: &Variables) -> Result<String, ConfigError> {
     Ok(format!("https://lambda.{region}.{}", dns_suffix(&region)))
 }
 
-/// Refuses the variables of every SDK that ask for another kind of address of a service, where `variable` does not give one.
+/// Refuses the variables that ask for a FIPS or dual-stack address of a service, unless `variable` gives the address
+/// itself.
 fn only_usual(variables: &Variables, variable: &str, service: &str) -> Result<(), ConfigError> {
     for name in ["AWS_USE_FIPS_ENDPOINT", "AWS_USE_DUALSTACK_ENDPOINT"] {
         if variables.get(name).is_some_and(|value| value.eq_ignore_ascii_case("true")) {
             let problem = format!(
-                "is true: set {variable} too, since the address of that kind for {service} is not known here"
+                "is true: set {variable} too, to the address of that kind for {service}, which the hub does not know"
             );
             return Err(ConfigError::new(name, problem));
         }
@@ -90,12 +93,12 @@ fn only_usual(variables: &Variables, variable: &str, service: &str) -> Result<()
     Ok(())
 }
 
-/// Nothing says where `@connections` is, or no request can be sent there.
+/// The failure if the address of `@connections` is unknown, or no request can be sent there.
 pub(crate) fn cannot_post(why: &str) -> Failure {
     Failure::other("endpoint", format!("cannot post: {why}"))
 }
 
-/// What the names of a region's services end in.
+/// The DNS suffix of the services in a region.
 pub(crate) fn dns_suffix(region: &str) -> &'static str {
     let partitions = [
         ("cn-", "amazonaws.com.cn"),
@@ -133,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_of_ones_own_comes_before_the_variables_of_every_sdk_and_the_event() {
+    fn websocket_endpoint_takes_precedence_over_the_variables_of_the_sdks_and_the_event() {
         let all = [
             ("WEBSOCKET_ENDPOINT", "https://x.example/live/"),
             ("AWS_ENDPOINT_URL_APIGATEWAYMANAGEMENTAPI", "http://127.0.0.1:1/live"),
@@ -142,12 +145,12 @@ mod tests {
         ];
         let url = |variables| endpoint(variables).unwrap().url(Some(("abc123", "live"))).unwrap();
         assert_eq!(url(&all), "https://x.example/live");
-        assert_eq!(url(&all[1..]), "http://127.0.0.1:1/live", "whole, with its stage");
+        assert_eq!(url(&all[1..]), "http://127.0.0.1:1/live", "complete, with its stage");
         assert_eq!(url(&all[2..]), "http://127.0.0.1:4566/live");
     }
 
     #[test]
-    fn another_kind_of_address_needs_to_be_given() {
+    fn a_fips_or_dual_stack_address_must_be_given() {
         let region = ("AWS_REGION", "us-east-1");
         for name in ["AWS_USE_FIPS_ENDPOINT", "AWS_USE_DUALSTACK_ENDPOINT"] {
             let error = endpoint(&[region, (name, "true")]).unwrap_err().to_string();
@@ -158,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn lambda_is_in_the_region_or_where_a_variable_says() {
+    fn lambda_is_in_the_region_or_at_the_address_in_a_variable() {
         let of = |variables: &[_]| of_lambda(&Variables::of(variables));
         let region = ("AWS_REGION", "cn-north-1");
         let (all, lambda) =
@@ -174,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_that_cannot_be_known_is_a_failure() {
+    fn an_address_that_cannot_be_determined_is_a_failure() {
         let from_event = endpoint(&[("AWS_REGION", "eu-west-1")]).unwrap();
         for origin in [None, Some(("evil.example/", "live")), Some(("abc", "")), Some(("abc", "a/b"))] {
             assert!(

@@ -1,4 +1,4 @@
-//! The edge: what Lambda hands over, turned into small structs whose fields are all there.
+//! Parses the events of API Gateway into small structs without optional clutter, and builds the answers to it.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -12,8 +12,8 @@ use crate::{
     protocol::{Code, Refusal, SessionId, bad},
 };
 
-type One = Option<HashMap<String, String>>;
-type Many = Option<HashMap<String, Vec<String>>>;
+type SingleValues = Option<HashMap<String, String>>;
+type MultiValues = Option<HashMap<String, Vec<String>>>;
 
 /// The part of API Gateway's event that the hub reads.
 #[derive(Deserialize)]
@@ -21,13 +21,13 @@ type Many = Option<HashMap<String, Vec<String>>>;
 struct WebsocketEvent {
     request_context: ApiGatewayWebsocketProxyRequestContext,
     #[serde(default)]
-    multi_value_headers: Many,
+    multi_value_headers: MultiValues,
     #[serde(default)]
-    headers: One,
+    headers: SingleValues,
     #[serde(default)]
-    multi_value_query_string_parameters: Many,
+    multi_value_query_string_parameters: MultiValues,
     #[serde(default)]
-    query_string_parameters: One,
+    query_string_parameters: SingleValues,
     #[serde(default)]
     body: Option<String>,
     #[serde(default)]
@@ -38,18 +38,18 @@ struct WebsocketEvent {
 
 impl WebsocketEvent {
     fn parse(payload: &RawValue) -> Result<Self, Failure> {
-        // serde's own text may quote the payload, which must not reach the log: say only where it stopped.
+        // serde's own text may quote the payload, which must not reach the log.
         serde_json::from_str(payload.get()).map_err(|error| {
             Failure::Event(format!(
-                "not an API Gateway WebSocket event (line {}, column {}); a backend invokes publish and no other function",
+                "not an API Gateway WebSocket event (line {}, column {}); a backend may invoke publish only",
                 error.line(),
                 error.column()
             ))
         })
     }
 
-    /// Whether the gateway itself says so. A client can name `$connect` or `$disconnect` as its frame's action,
-    /// and such a frame must not pass for a handshake or a goodbye.
+    /// Whether the gateway names this event type, or none. A client can send a frame whose action is `$connect` or
+    /// `$disconnect`, which must not pass for a handshake or a disconnect.
     fn is(&self, event_type: &str) -> bool {
         self.request_context.event_type.as_deref().is_none_or(|of_event| of_event == event_type)
     }
@@ -58,13 +58,13 @@ impl WebsocketEvent {
         required(self.request_context.connection_id.take(), "connectionId")
     }
 
-    /// Every value of a query parameter, as often as it is given.
+    /// All values of a query parameter.
     fn query(&self, name: &str) -> Vec<&str> {
         let same = |given: &str| given == name;
         values(self.multi_value_query_string_parameters.as_ref(), self.query_string_parameters.as_ref(), same)
     }
 
-    /// Every value of a header, whose name may be written in any case.
+    /// All values of a header, whose name is not case-sensitive.
     fn header(&self, name: &str) -> Vec<&str> {
         let same = |given: &str| given.eq_ignore_ascii_case(name);
         values(self.multi_value_headers.as_ref(), self.headers.as_ref(), same)
@@ -81,18 +81,18 @@ impl WebsocketEvent {
     }
 }
 
-/// From the map of all values; from the other, which has the last one only, where there is no such map.
+/// The values from the map of all values, or else from the map that has only the last one of each name.
 fn values<'a>(
-    many: Option<&'a HashMap<String, Vec<String>>>,
-    one: Option<&'a HashMap<String, String>>,
+    multi: Option<&'a HashMap<String, Vec<String>>>,
+    single: Option<&'a HashMap<String, String>>,
     same: impl Fn(&str) -> bool,
 ) -> Vec<&'a str> {
-    let many = many.into_iter().flatten().filter(|(name, _)| same(name)).flat_map(|(_, values)| values);
-    let found: Vec<_> = many.map(String::as_str).collect();
+    let multi = multi.into_iter().flatten().filter(|(name, _)| same(name)).flat_map(|(_, values)| values);
+    let found: Vec<_> = multi.map(String::as_str).collect();
     if !found.is_empty() {
         return found;
     }
-    one.into_iter().flatten().filter(|(name, _)| same(name)).map(|(_, value)| value.as_str()).collect()
+    single.into_iter().flatten().filter(|(name, _)| same(name)).map(|(_, value)| value.as_str()).collect()
 }
 
 fn required(value: Option<String>, name: &str) -> Result<String, Failure> {
@@ -101,7 +101,7 @@ fn required(value: Option<String>, name: &str) -> Result<String, Failure> {
         .ok_or_else(|| Failure::Event(format!("requestContext.{name} is missing")))
 }
 
-/// What reached the `$connect` function.
+/// An event of the route `$connect`.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Connect {
     /// A handshake.
@@ -110,23 +110,23 @@ pub enum Connect {
     Frame,
 }
 
-/// A socket about to open.
+/// A connection that is about to open.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Handshake {
     /// The gateway's name for the connection.
     pub connection_id: String,
-    /// The session named in the query string, `None` if there is none, or what is wrong with it.
+    /// The session in the query string, `None` if there is none, or what is wrong with it.
     pub session: Result<Option<SessionId>, &'static str>,
     /// When the handshake began, in milliseconds since 1970.
     pub connected_at: i64,
-    /// What the authorizer has granted, if there is one.
+    /// The authorizer's grant, if there is an authorizer.
     pub grant: Option<Grant>,
-    /// Whether the client offers [`SUBPROTOCOL`], and so needs to hear that it is chosen.
+    /// Whether the client offers [`SUBPROTOCOL`]: then the answer must choose it.
     pub offers_subprotocol: bool,
 }
 
-/// The subprotocol that stands beside a token in `Sec-WebSocket-Protocol`: a browser ends a handshake that
-/// chooses none of those it offers.
+/// The subprotocol that a client offers together with a token in `Sec-WebSocket-Protocol`: a browser fails a handshake
+/// in which the server chooses none of the offered subprotocols.
 pub const SUBPROTOCOL: &str = "hub.v1";
 
 impl Connect {
@@ -152,19 +152,19 @@ fn session(event: &WebsocketEvent) -> Result<Option<SessionId>, &'static str> {
         [only] => SessionId::parse(only)
             .map(Some)
             .ok_or("session_id is malformed: use 1 to 128 visible ASCII characters other than * \" \\, percent-encoded"),
-        // A proxy that checks the first value and a hub that takes the last would disagree on who this is.
+        // A proxy that checks the first value and a hub that uses the last would see different sessions.
         _ => Err("session_id is given more than once: name one session"),
     }
 }
 
-/// A handshake that asks the authorizer for admission.
+/// A handshake that the authorizer has to admit or deny.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Admission {
-    /// What would be invoked: the answer allows or denies this.
+    /// The ARN of the route, which the answer allows or denies.
     pub method_arn: String,
     /// The gateway's name for the connection.
     pub connection_id: String,
-    /// The session named in the query string, `None` if there is none, or what is wrong with it.
+    /// The session in the query string, `None` if there is none, or what is wrong with it.
     pub session: Result<Option<SessionId>, &'static str>,
     /// The values of the header `Authorization`.
     pub authorization: Vec<String>,
@@ -181,7 +181,9 @@ impl Admission {
         let owned = |texts: Vec<&str>| texts.into_iter().map(str::to_owned).collect();
         Ok(Self {
             method_arn: event.method_arn.take().filter(|arn| !arn.is_empty()).ok_or_else(|| {
-                Failure::Event("methodArn is missing: this function belongs to a REQUEST authorizer".into())
+                Failure::Event(
+                    "methodArn is missing: this function must be called by a REQUEST authorizer".into(),
+                )
             })?,
             connection_id: event.connection_id()?,
             session: session(&event),
@@ -192,23 +194,23 @@ impl Admission {
     }
 }
 
-/// What reached the `$disconnect` function.
+/// An event of the route `$disconnect`.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Disconnect {
     /// The end of a connection.
-    Goodbye(Goodbye),
+    Closed(ClosedConnection),
     /// A frame whose action is `$disconnect`.
     Frame,
 }
 
-/// A socket that has closed.
+/// A connection that has closed.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Goodbye {
+pub struct ClosedConnection {
     /// The gateway's name for the connection.
     pub connection_id: String,
-    /// The WebSocket close code, where the gateway gives one.
+    /// The WebSocket close code, if the gateway gives one.
     pub close_code: Option<i64>,
-    /// The reason that came with it; may be empty. Text of the client's choosing.
+    /// The reason that came with it, in the client's own words; may be empty.
     pub close_reason: String,
 }
 
@@ -219,7 +221,7 @@ impl Disconnect {
         if !event.is("DISCONNECT") {
             return Ok(Self::Frame);
         }
-        Ok(Self::Goodbye(Goodbye {
+        Ok(Self::Closed(ClosedConnection {
             connection_id: event.connection_id()?,
             close_code: event.request_context.disconnect_status_code,
             close_reason: event.request_context.disconnect_reason.take().unwrap_or_default(),
@@ -227,14 +229,14 @@ impl Disconnect {
     }
 }
 
-/// A frame that came over a socket.
+/// A frame that came over a connection.
 #[derive(Debug, PartialEq, Eq)]
 pub struct SocketFrame {
     /// The connection that it came over.
     pub sender: Sender,
-    /// The route that it took, its action; `None` where the event does not say.
+    /// The key of the route, which is the frame's action; `None` if the event names none.
     pub route: Option<String>,
-    /// `None` if it was binary or empty.
+    /// `None` if the frame was binary or empty.
     pub text: Option<String>,
 }
 
@@ -243,20 +245,20 @@ pub struct SocketFrame {
 pub struct Sender {
     /// The gateway's name for the connection.
     pub connection_id: String,
-    /// The API that it belongs to.
+    /// The id of its API.
     pub api_id: String,
-    /// The stage that it belongs to.
+    /// Its stage.
     pub stage: String,
-    /// What the authorizer has granted, if there is one.
+    /// The authorizer's grant, if there is an authorizer.
     pub grant: Option<Grant>,
 }
 
 impl SocketFrame {
-    /// Reads the event of a frame's route, and takes no other payload for one.
+    /// Reads the event of a frame's route, and refuses every other payload.
     pub fn parse(payload: &RawValue) -> Result<Self, Failure> {
         let mut event = WebsocketEvent::parse(payload)?;
         if event.request_context.event_type.as_deref() != Some("MESSAGE") {
-            let text = "requestContext.eventType is not MESSAGE: this function answers frames only; a backend invokes publish";
+            let text = "requestContext.eventType is not MESSAGE: this function answers frames only; a backend may invoke publish";
             return Err(Failure::Event(text.into()));
         }
         let sender = Sender {
@@ -268,28 +270,28 @@ impl SocketFrame {
         let text = event.body.filter(|_| event.is_base64_encoded != Some(true));
         Ok(Self { sender, route: event.request_context.route_key.take(), text })
     }
+
+    /// The frame's text.
+    ///
+    /// # Errors
+    ///
+    /// The frame was binary or empty.
+    pub fn text(&self) -> Result<&str, Refusal> {
+        self.text.as_deref().ok_or_else(|| bad("the frame must be text: send JSON, not binary", None))
+    }
 }
 
-/// A frame's text.
-///
-/// # Errors
-///
-/// There is none.
-pub fn text(of_frame: Option<&str>) -> Result<&str, Refusal> {
-    of_frame.ok_or_else(|| bad("the frame must be text: send JSON, not binary", None))
-}
-
-/// What a function answers API Gateway: on `$connect` the handshake's status, on `sendMessage` the frame that
-/// the route response carries back.
+/// The answer of a function to API Gateway: the status of a handshake, or the frame that the route response carries
+/// back.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct GatewayAnswer {
     /// An HTTP status.
     pub status_code: u16,
-    /// Of a handshake's answer: the chosen subprotocol is the only one that the gateway takes.
+    /// Those of a handshake's answer: the chosen subprotocol is the only header that the gateway passes on.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub headers: BTreeMap<&'static str, &'static str>,
-    /// Empty where there is nothing to say: the client then gets no frame, or an empty one, which it ignores.
+    /// If it is empty, the client gets no frame, or an empty one, which it ignores.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub body: String,
 }
@@ -301,7 +303,7 @@ impl GatewayAnswer {
         Self::new(200, String::new())
     }
 
-    /// 200 to a handshake, with the subprotocol if the client offers it.
+    /// 200 to a handshake, with [`SUBPROTOCOL`] if the client offers it.
     #[must_use]
     pub fn connected(offers_subprotocol: bool) -> Self {
         let mut answer = Self::ok();
@@ -317,7 +319,7 @@ impl GatewayAnswer {
         Self::new(200, json(frame))
     }
 
-    /// The answer to a frame that names one of the gateway's own routes as its action.
+    /// The answer to a frame whose action is one of the gateway's own routes.
     #[must_use]
     pub fn unknown_action() -> Self {
         let text = "no such action: send a JSON object whose action is one of the hub's, such as sendMessage or ping";
@@ -335,7 +337,7 @@ impl GatewayAnswer {
     }
 }
 
-/// The frames and answers are plain structs of strings and numbers, which always have a JSON form.
+/// Cannot fail: frames and answers are plain structs of strings and numbers.
 fn json(value: &impl Serialize) -> String {
     serde_json::to_string(value).unwrap_or_default()
 }

@@ -1,4 +1,4 @@
-//! Failures that are the hub's own, with one face for the log and another for whoever called.
+//! Failures of the hub itself: detailed in the log, and a single public text for callers.
 
 use std::{error::Error as StdError, panic::AssertUnwindSafe};
 
@@ -7,16 +7,16 @@ use lambda_runtime::Diagnostic;
 
 use crate::metrics::{self, HANDLER_ERRORS};
 
-/// A failure of ours: the handler returns it, so that Lambda's Errors metric and its alarm see it.
+/// A failure of the hub. The handler returns it, so that Lambda counts it in the metric Errors, which has an alarm.
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
-    /// The invocation's payload is not what this function is wired to. Holds no part of the payload.
-    #[error("the event is not one that this function is made for: {0}")]
+    /// The payload is not an event for this function. The text holds no part of the payload.
+    #[error("the event is not one for this function: {0}")]
     Event(String),
-    /// DynamoDB did not do what was asked, after the SDK's own retries.
+    /// A DynamoDB call failed, after all retries.
     #[error("could not {action} the table of {what}")]
     Table {
-        /// What was attempted, as in "read from".
+        /// The attempted action, such as "read from".
         action: &'static str,
         /// What the table holds.
         what: &'static str,
@@ -24,30 +24,30 @@ pub enum Failure {
         #[source]
         source: Box<dyn StdError + Send + Sync>,
     },
-    /// A table had not given all that was asked of it when the answer was due.
+    /// The tables had not answered when the answer was due.
     #[error(
-        "the time ran out before the tables had answered; see whether DynamoDB is slow, or raise the function's timeout"
+        "the time ran out before the tables had answered; check whether DynamoDB is slow, or raise the function's timeout"
     )]
     OutOfTime,
-    /// What only one module can fail at.
+    /// A failure that only one module can have.
     #[error("{text}")]
     Other {
         /// A stable word for the log.
         cause: &'static str,
-        /// What is wrong, and what to do about it.
+        /// What is wrong, and how to fix it.
         text: String,
     },
-    /// A bug. Where it is, the panic's own log line says.
+    /// A bug. The panic's own log line names the place.
     #[error("the handler panicked")]
     Panic,
 }
 
-/// What a caller is told of any failure of ours.
+/// The text that callers get for every failure of the hub.
 pub const PUBLIC_TEXT: &str =
     "the hub could not handle this; try again, and if it persists ask its operator to look in the log";
 
 impl Failure {
-    /// A stable word for the log, to count failures by.
+    /// A stable word for the log, by which failures can be counted.
     #[must_use]
     pub fn cause(&self) -> &'static str {
         match self {
@@ -59,21 +59,21 @@ impl Failure {
         }
     }
 
-    /// A failure of a kind that has no variant of its own.
+    /// A failure without a variant of its own.
     pub fn other(cause: &'static str, text: impl Into<String>) -> Self {
         Self::Other { cause, text: text.into() }
     }
 }
 
 impl From<Failure> for Diagnostic {
-    /// API Gateway or the invoker may pass this on, so it holds no internals: those are in the log.
+    /// API Gateway or the invoker may pass this on, so it holds no internals.
     fn from(_: Failure) -> Self {
         Self { error_type: "internal".into(), error_message: PUBLIC_TEXT.into() }
     }
 }
 
-/// Handles one invocation: writes what is counted in it, and makes a panic one failure, without the panic's text. The
-/// next invocation finds the same process: nothing outlives one but clients and counters, which a panic leaves whole.
+/// Handles one invocation: writes its metrics, and turns a panic into a failure without the panic's text. The process
+/// goes on to the next invocation: only clients and counters outlive an invocation, and a panic leaves them intact.
 pub(crate) fn guard<T, E: From<Failure>>(
     handling: impl Future<Output = Result<T, E>>,
 ) -> impl Future<Output = Result<T, E>> {
@@ -87,14 +87,14 @@ pub(crate) fn guard<T, E: From<Failure>>(
     })
 }
 
-/// An error and everything beneath it on one line: `outer: inner: innermost`.
+/// An error and its causes on one line: `outer: inner: innermost`.
 #[must_use]
 pub fn chain(error: &(dyn StdError + 'static)) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(inner) = source {
         let inner_text = inner.to_string();
-        // The SDK repeats a cause in the text of its wrapper.
+        // The SDK repeats a cause in the text of the outer error.
         if !text.ends_with(&inner_text) {
             text.push_str(": ");
             text.push_str(&inner_text);

@@ -1,4 +1,4 @@
-//! What the `main` of every function has in common: its log, its loop, and how it ends.
+//! The part that every function's `main` shares: logging, the loop over events, and the exit code.
 
 use std::{fmt::Debug, process::ExitCode};
 
@@ -12,8 +12,8 @@ use crate::{
     telemetry,
 };
 
-/// Prepares a handler and has it answer events until Lambda ends the process. Once it is prepared, a log line says so;
-/// what fails before is logged and counted, and stops the function.
+/// Prepares a handler, and has it answer events until Lambda ends the process. Logs when the handler is ready. A
+/// failure before that is logged and counted, and stops the function.
 pub async fn serve<H, T, E>(prepare: impl Future<Output = anyhow::Result<H>>) -> ExitCode
 where
     H: AsyncFn(LambdaEvent<Box<RawValue>>) -> Result<T, E>,

@@ -1,4 +1,4 @@
-//! What a verified token allows, on its way from the authorizer to the functions that hold it to that.
+//! What a verified token allows. The authorizer grants it, and the other functions enforce it.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -6,64 +6,64 @@ use serde_json::Value;
 
 use crate::{failure::Failure, protocol::SessionId};
 
-/// Session ids by name (`alice`) or by how they begin (`room-*`); `*` alone is all of them.
+/// A set of session ids: names (`alice`), prefixes (`room-*`), or all (`*`).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Patterns(Vec<Pattern>);
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Pattern {
-    Exactly(SessionId),
-    /// Well formed as a session id is, or empty.
-    Beginning(String),
+    Exact(SessionId),
+    /// A well-formed session id, or empty.
+    Prefix(String),
 }
 
-/// Why a claim does not say which sessions it means.
+/// Why a claim cannot be read as patterns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Unreadable {
-    /// Something in it is no session id.
+pub enum PatternError {
+    /// A member of it is not a session id.
     Malformed,
-    /// It has a `*`, and patterns do not count in it.
+    /// It has a `*`, though the settings allow only names.
     Pattern,
 }
 
 impl Pattern {
-    fn parse(text: &str, patterns: bool) -> Result<Self, Unreadable> {
+    fn parse(text: &str, patterns: bool) -> Result<Self, PatternError> {
         if !patterns && text.contains('*') {
-            return Err(Unreadable::Pattern);
+            return Err(PatternError::Pattern);
         }
         match text.strip_suffix('*') {
-            Some("") => Some(Self::Beginning(String::new())),
+            Some("") => Some(Self::Prefix(String::new())),
             Some(beginning) => {
-                SessionId::parse(beginning).map(|beginning| Self::Beginning(beginning.to_string()))
+                SessionId::parse(beginning).map(|beginning| Self::Prefix(beginning.to_string()))
             }
-            None => SessionId::parse(text).map(Self::Exactly),
+            None => SessionId::parse(text).map(Self::Exact),
         }
-        .ok_or(Unreadable::Malformed)
+        .ok_or(PatternError::Malformed)
     }
 
     fn covers(&self, session: &SessionId) -> bool {
         match self {
-            Self::Exactly(name) => name == session,
-            Self::Beginning(beginning) => session.as_str().starts_with(beginning),
+            Self::Exact(name) => name == session,
+            Self::Prefix(beginning) => session.as_str().starts_with(beginning),
         }
     }
 }
 
 impl Patterns {
-    /// Reads a claim: one pattern or a list of them; a number without a fraction stands for its digits. Anything else in
-    /// it makes the whole unreadable: to leave out what is not understood would be to guess at what its issuer meant.
-    /// Without `patterns` there are only names in it, and a `*` is refused.
+    /// Reads a claim: one pattern or a list of patterns. A whole number stands for its digits. Any other member makes
+    /// the whole claim unreadable, since leaving it out would be a guess at what the issuer meant. Without `patterns`
+    /// the claim may hold only names, and a `*` is refused.
     ///
     /// # Errors
     ///
-    /// What is wrong with the first member that cannot be read.
-    pub fn from_json(claim: &Value, patterns: bool) -> Result<Self, Unreadable> {
+    /// The error of the first member that cannot be read.
+    pub fn from_json(claim: &Value, patterns: bool) -> Result<Self, PatternError> {
         let one = |value: &Value| match value {
             Value::String(text) => Pattern::parse(text, patterns),
             Value::Number(number) if number.is_i64() || number.is_u64() => {
                 Pattern::parse(&number.to_string(), patterns)
             }
-            _ => Err(Unreadable::Malformed),
+            _ => Err(PatternError::Malformed),
         };
         match claim {
             Value::Array(values) => values.iter().map(one).collect::<Result<_, _>>().map(Self),
@@ -71,10 +71,10 @@ impl Patterns {
         }
     }
 
-    /// That session and no other.
+    /// This session and no other.
     #[must_use]
     pub fn exactly(session: SessionId) -> Self {
-        Self(vec![Pattern::Exactly(session)])
+        Self(vec![Pattern::Exact(session)])
     }
 
     /// The list, as [`Self::from_json`] reads it.
@@ -83,29 +83,29 @@ impl Patterns {
         self.0
             .iter()
             .map(|pattern| match pattern {
-                Pattern::Exactly(name) => name.to_string(),
-                Pattern::Beginning(beginning) => format!("{beginning}*"),
+                Pattern::Exact(name) => name.to_string(),
+                Pattern::Prefix(beginning) => format!("{beginning}*"),
             })
             .collect()
     }
 
-    /// Whether one of them is, or begins, this session's id.
+    /// Whether the set contains this session.
     #[must_use]
     pub fn covers(&self, session: &SessionId) -> bool {
         self.0.iter().any(|pattern| pattern.covers(session))
     }
 
-    /// The one session that they can mean, if they are a single name.
+    /// The session, if the set is a single name.
     #[must_use]
     pub fn only(&self) -> Option<&SessionId> {
         match self.0.as_slice() {
-            [Pattern::Exactly(name)] => Some(name),
+            [Pattern::Exact(name)] => Some(name),
             _ => None,
         }
     }
 }
 
-/// What the bearer of a token may do over one connection.
+/// The permissions of one connection, from its token.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Grant {
     /// The session that the connection belongs to.
@@ -114,7 +114,7 @@ pub struct Grant {
     pub send_to: Patterns,
     /// The sessions that it may subscribe to.
     pub subscribe_to: Patterns,
-    /// When it ends, in seconds since 1970.
+    /// When the grant expires, in seconds since 1970.
     pub expires_at: i64,
 }
 
@@ -124,13 +124,13 @@ const SUBSCRIBE_TO: &str = "subscribe_to";
 const EXPIRES_AT: &str = "exp";
 
 impl Grant {
-    /// Whether its time is over at `now`, in seconds since 1970.
+    /// Whether it has expired by `now`, in seconds since 1970.
     #[must_use]
-    pub fn has_ended(&self, now: i64) -> bool {
+    pub fn has_expired(&self, now: i64) -> bool {
         self.expires_at <= now
     }
 
-    /// The authorizer's context, in which API Gateway carries nothing but strings.
+    /// The authorizer's context, in which API Gateway passes on strings only.
     #[must_use]
     pub fn to_context(&self) -> BTreeMap<&'static str, String> {
         BTreeMap::from([
@@ -141,8 +141,12 @@ impl Grant {
         ])
     }
 
-    /// What [`Self::to_context`] wrote, from an event's `requestContext.authorizer`. `None` where there is no
-    /// authorizer, or one that is not the hub's; half a grant is a failure, never a connection without one.
+    /// Reads the context of [`Self::to_context`] from an event's `requestContext.authorizer`. `None` if there is no
+    /// authorizer, or another than the hub's.
+    ///
+    /// # Errors
+    ///
+    /// A part of the grant is missing or malformed: the connection must not pass for one without a grant.
     pub fn from_context(context: &HashMap<String, Value>) -> Result<Option<Self>, Failure> {
         let text = |name: &str| context.get(name).and_then(Value::as_str);
         if [SESSION, SEND_TO, SUBSCRIBE_TO, EXPIRES_AT].iter().all(|name| !context.contains_key(*name)) {
@@ -153,7 +157,7 @@ impl Grant {
             let session = SessionId::parse(text(SESSION)?)?;
             Some(Self {
                 send_to: patterns(SEND_TO)?,
-                // Where there is none, it is the own session and no other.
+                // By default, a connection may subscribe to its own session only.
                 subscribe_to: match context.get(SUBSCRIBE_TO) {
                     Some(_) => patterns(SUBSCRIBE_TO)?,
                     None => Patterns::exactly(session.clone()),
@@ -164,7 +168,7 @@ impl Grant {
         };
         read().map(Some).ok_or_else(|| {
             Failure::Event(
-                "requestContext.authorizer does not hold what the hub's authorizer puts there".into(),
+                "requestContext.authorizer does not hold a complete grant of the hub's authorizer".into(),
             )
         })
     }
@@ -181,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn patterns_match_names_and_beginnings_and_nothing_else() {
+    fn patterns_match_names_and_prefixes_and_nothing_else() {
         for (patterns, covered, not_covered) in [
             (json!("a"), &["a"][..], &["A", "ab", "b"][..]),
             (json!("a*"), &["a", "ab", "a.b"], &["A", "Ab", "xa"]),
@@ -200,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn a_claim_that_is_not_patterns_through_and_through_is_not_read_at_all() {
+    fn a_claim_with_a_member_that_is_no_pattern_is_not_read() {
         let too_long = format!("{}*", "x".repeat(129));
         for claim in [
             json!(null),
@@ -218,12 +222,12 @@ mod tests {
             json!(["a", "b\\c"]),
             json!(too_long),
         ] {
-            assert_eq!(Patterns::from_json(&claim, true), Err(Unreadable::Malformed), "{claim}");
+            assert_eq!(Patterns::from_json(&claim, true), Err(PatternError::Malformed), "{claim}");
         }
     }
 
     #[test]
-    fn only_a_single_name_means_a_session_by_itself() {
+    fn only_a_single_name_determines_the_session() {
         let only = |claim: Value| Patterns::from_json(&claim, true).unwrap().only().cloned();
         assert_eq!(only(json!("a")), Some(id("a")));
         assert_eq!(only(json!(["a"])), Some(id("a")));
@@ -246,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn a_grant_survives_its_way_through_the_gateway() {
+    fn a_grant_is_read_as_it_was_written_to_the_context() {
         for send_to in [json!([]), json!("*"), json!(["a", "room-*"])] {
             let send_to = Patterns::from_json(&send_to, true).unwrap();
             let grant = Grant { send_to, subscribe_to: names(&["b", "c|+d"]), ..grant(4_102_444_800) };
@@ -255,13 +259,13 @@ mod tests {
     }
 
     #[test]
-    fn a_grant_ends_with_the_second_that_it_names() {
+    fn a_grant_expires_in_the_second_that_it_names() {
         let grant = grant(100);
-        assert!(!grant.has_ended(99) && grant.has_ended(100));
+        assert!(!grant.has_expired(99) && grant.has_expired(100));
     }
 
     #[test]
-    fn no_authorizer_is_no_grant_and_half_a_grant_is_a_failure() {
+    fn without_an_authorizer_there_is_no_grant_and_an_incomplete_grant_is_a_failure() {
         let foreign = HashMap::from([("principalId".to_owned(), json!("admin"))]);
         for context in [HashMap::new(), foreign] {
             assert_eq!(Grant::from_context(&context).unwrap(), None);
@@ -284,7 +288,7 @@ mod tests {
     }
 
     #[test]
-    fn without_anything_to_subscribe_to_it_is_the_own_session() {
+    fn a_grant_without_subscribe_to_allows_its_own_session() {
         let mut context = context(&grant(1));
         context.remove(SUBSCRIBE_TO);
         let read = Grant::from_context(&context).unwrap().unwrap();
@@ -292,9 +296,9 @@ mod tests {
     }
 
     #[test]
-    fn where_patterns_do_not_count_a_star_is_refused_and_names_are_read() {
+    fn where_patterns_are_not_allowed_a_star_is_refused_and_names_are_read() {
         for claim in [json!("*"), json!("a*"), json!("*a"), json!("a*b"), json!(["a", "b*"])] {
-            assert_eq!(Patterns::from_json(&claim, false), Err(Unreadable::Pattern), "{claim}");
+            assert_eq!(Patterns::from_json(&claim, false), Err(PatternError::Pattern), "{claim}");
         }
         assert_eq!(names(&["a", "42"]), Patterns::from_json(&json!(["a", 42]), false).unwrap());
     }

@@ -1,10 +1,13 @@
-//! The table of messages: what was sent to each session, numbered in one order.
+//! The table of messages: the history of each session, numbered from 1.
 //!
-//! A session's head (number 0) counts its messages. A message is written under its number before it is posted to anybody,
-//! and a number whose sender has died is sealed as void by whoever reads past it: each is written once. What is written
-//! expires in the order of the numbers, so a message that is missing after one that has time left was never there.
+//! A session's head (number 0) counts its messages. A message is written under its number before it is posted to any
+//! connection. If a sender dies before it has written its number, a reader seals the number as void. Each number is
+//! written once. Items expire in the order of the numbers, so if an item has not expired, no message after it can have
+//! expired either: a missing one was never written.
 
+mod gaps;
 mod reading;
+mod walk;
 
 use std::time::Duration;
 
@@ -33,11 +36,11 @@ use crate::{
 
 /// The shortest and the longest time that messages may be kept, in seconds.
 pub const SECONDS: std::ops::RangeInclusive<i64> = 300..=604_800;
-/// A head outlives its last message by this, so that a position is still one when its reader comes back from holidays.
+/// How long a head outlives the last message, so that a reader's position stays valid during a long absence.
 const HEAD_LIFE: Duration = Duration::from_secs(30 * 24 * 60 * 60);
-/// How many numbers a message may take that readers seal before it is written.
+/// How many numbers a message may take, if readers seal them before it is written.
 const NUMBERS: u32 = 3;
-/// How often one number is asked for, each time with the condition that the head met at its last refusal.
+/// The most attempts to take one number. Each uses the condition that the head, as last seen, meets.
 const CONDITIONS: u32 = 4;
 const NOT_WRITTEN: &str = "attribute_not_exists(session_id) OR epoch <> :epoch";
 
@@ -46,12 +49,13 @@ const NOT_WRITTEN: &str = "attribute_not_exists(session_id) OR epoch <> :epoch";
 pub struct History {
     client: Client,
     table: String,
-    /// How long messages are kept.
+    /// How long messages are kept, in seconds.
     seconds: i64,
 }
 
 impl History {
-    /// The history in the table `MESSAGES_TABLE`, if that names one, whose messages are kept for `HISTORY_SECONDS`.
+    /// The history in the table that `MESSAGES_TABLE` names, whose messages are kept for `HISTORY_SECONDS`. `None` if
+    /// the first variable is missing.
     ///
     /// # Errors
     ///
@@ -66,22 +70,22 @@ impl History {
         Ok(Some(Self { seconds, ..history }))
     }
 
-    /// The same for functions that only read it.
+    /// The same for functions that only read.
     ///
     /// # Errors
     ///
-    /// `MESSAGES_TABLE` is no name.
+    /// `MESSAGES_TABLE` is malformed.
     pub fn to_read(variables: &Variables, sdk: &SdkConfig) -> Result<Option<Self>, ConfigError> {
         let table = table::name(variables, "MESSAGES_TABLE")?;
         Ok(table.map(|table| Self { client: table::client(Builder::from(sdk)), table, seconds: 0 }))
     }
 
-    /// Writes a message under the session's next number, as the frame that `frame` makes for it, and says where it stands.
-    /// Calls `taken` whenever it has a number, before it writes.
+    /// Writes the frame that `frame` builds under the session's next number, and returns the position. Calls `taken`
+    /// each time it has taken a number, before it writes.
     ///
     /// # Errors
     ///
-    /// DynamoDB did not do what was asked: nobody may be posted to, though the message may be in the history.
+    /// A DynamoDB call failed. The message must not be posted, though it may be in the history.
     pub async fn append(
         &self,
         session: &SessionId,
@@ -98,14 +102,15 @@ impl History {
         Err(Failure::other(
             "sealed",
             format!(
-                "readers of \"{session}\" sealed {NUMBERS} numbers in a row before its message was written; see whether DynamoDB is slow"
+                "readers of \"{session}\" sealed {NUMBERS} numbers in a row before its message was written; check whether DynamoDB is slow"
             ),
         ))
     }
 
-    /// The session's next number, and until when what stands there is kept: not less long than what stands before it.
+    /// Takes the session's next number. Returns it with the time at which its item expires: never before the item ahead
+    /// of it.
     async fn take_number(&self, session: &SessionId) -> Result<(Position, i64), Failure> {
-        // Tells whether a number whose answer was lost is ours.
+        // If an answer was lost, this shows whether the number was taken by this call.
         let nonce = random(16)?;
         let epoch = random(EPOCH_CHARS)?;
         let keep_until = now_seconds() + self.seconds;
@@ -126,7 +131,7 @@ impl History {
             let head = head.unwrap_or_default();
             return position(&head).zip(number(&head, "keep_until")).ok_or_else(|| damaged(session));
         }
-        let text = "the time that messages of it are kept changes back and forth; see that send-message and publish have the same HISTORY_SECONDS";
+        let text = "its HISTORY_SECONDS changes back and forth; check that send-message and publish have the same value";
         Err(Failure::other("history", format!("session \"{session}\": {text}")))
     }
 
@@ -139,7 +144,7 @@ impl History {
     ) -> Result<UpdateItemOutput, SdkError<UpdateItemError, HttpResponse>> {
         let (set, condition) = match extends {
             true => (", keep_until = :keep", "(attribute_not_exists(keep_until) OR keep_until <= :keep)"),
-            // Messages were kept for longer until now: what follows them must not expire before they do.
+            // Earlier messages are kept for longer: this one must not expire before them.
             false => ("", "keep_until > :keep"),
         };
         let now = since_epoch();
@@ -167,7 +172,7 @@ impl History {
             .await
     }
 
-    /// Whether the message is in its place: not where that was sealed.
+    /// Writes the message. Returns whether it is at its number, which may have been sealed.
     async fn write(
         &self,
         session: &SessionId,
@@ -181,7 +186,7 @@ impl History {
             .item("written_at", n(since_epoch().as_millis()));
         match table::repeated(|| put.clone().customize().config_override(table::once()).send()).await {
             Ok(_) => Ok(true),
-            // What stands there is our own, from an attempt whose answer was lost.
+            // An item that is no void is this message, from an attempt whose answer was lost.
             Err(error) => match refused_by_item(&error) {
                 Some(item) => Ok(!item.contains_key("void")),
                 None => Err(failed("write to", error)),
@@ -189,7 +194,7 @@ impl History {
         }
     }
 
-    /// A write to a number, where nothing has been written to it.
+    /// A write to a number that has not been written in this epoch.
     fn put(&self, session: &SessionId, position: &Position, expires_at: i64) -> PutItemFluentBuilder {
         self.client
             .put_item()
@@ -204,7 +209,7 @@ impl History {
     }
 }
 
-/// The item that a conditional write has met; `None` if something else is wrong.
+/// The item that made a conditional write fail; `None` for any other error.
 fn refused_by_item(error: &SdkError<PutItemError, HttpResponse>) -> Option<Item> {
     match error.as_service_error()? {
         PutItemError::ConditionalCheckFailedException(refusal) => refusal.item.clone(),
@@ -212,22 +217,22 @@ fn refused_by_item(error: &SdkError<PutItemError, HttpResponse>) -> Option<Item>
     }
 }
 
-/// Where a head stands.
+/// The position in a head.
 fn position(head: &Item) -> Option<Position> {
     let offset = number(head, "last")?.try_into().ok()?;
     Some(Position { epoch: text(head, "epoch")?.to_owned(), offset })
 }
 
 fn damaged(session: &SessionId) -> Failure {
-    let text = "its item at offset 0 in the table of messages is damaged: delete that while nothing is sent to the session";
+    let text = "its item at offset 0 in the table of messages is damaged: delete the item while no message is sent to the session";
     Failure::other("history", format!("session \"{session}\": {text}"))
 }
 
-/// So many random letters and digits.
+/// A random text of letters and digits.
 fn random(characters: usize) -> Result<String, Failure> {
     let mut bytes = vec![0; characters];
     let filled = SystemRandom::new().fill(&mut bytes);
-    filled.map_err(|_| Failure::other("history", "the system gives no random numbers"))?;
+    filled.map_err(|_| Failure::other("history", "the system provides no random numbers"))?;
     Ok(bytes.iter().filter_map(|byte| char::from_digit(u32::from(byte % 36), 36)).collect())
 }
 

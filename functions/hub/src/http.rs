@@ -1,23 +1,18 @@
-//! HTTP/1.1 to one server: idle connections kept for the next request, one address lookup for all of them.
-//!
-//! Beneath the SDK too: its own client, with HTTP/2 and proxies, is a sixth of each zip.
+//! An HTTP/1.1 client for one server: idle connections are kept for the next request, and one address lookup serves all
+//! of them.
+
+pub(crate) mod sdk;
 
 use std::{
     collections::VecDeque,
     error::Error as StdError,
     fmt, io,
     net::SocketAddr,
-    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use anyhow::Context;
-use aws_smithy_runtime_api::client::{
-    http::{HttpConnector, HttpConnectorFuture, SharedHttpClient, SharedHttpConnector, http_client_fn},
-    orchestrator::{HttpRequest, HttpResponse},
-    result::ConnectorError,
-};
-use aws_smithy_types::body::SdkBody;
 use bytes::buf::Chain;
 use http::{HeaderValue, Request, Response, StatusCode, Uri, header::HOST};
 use http_body_util::{BodyExt, Full, Limited};
@@ -30,22 +25,20 @@ use hyper_util::rt::TokioIo;
 use rustls::pki_types::ServerName;
 use tokio::{
     net::{TcpStream, lookup_host},
-    time::{Instant, timeout},
+    time::timeout,
 };
 use tokio_rustls::TlsConnector;
 
 use crate::{clock::Moment, tls::Tls};
 
-/// How long an address is used before the name is looked up again.
+/// How long addresses are used before the host name is looked up again.
 const ADDRESS_LIFE: Duration = Duration::from_secs(30);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
-/// A connection to AWS that has been idle for longer is not used again. One that died without a word, in a freeze perhaps,
-/// costs an attempt its whole timeout; a fan-out may have left dozens of them to a single recipient.
-pub(crate) const LONGEST_REST: Duration = Duration::from_secs(20);
-/// A page of DynamoDB's has 1 MB of data, and some JSON around it.
-const LARGEST_SDK_ANSWER: usize = 16 * 1024 * 1024;
+/// A connection to AWS that has been idle for longer is not used again. If it died unnoticed, as in a freeze, it would
+/// cost an attempt the whole timeout, and a single recipient might meet dozens of such connections in turn.
+pub(crate) const LONGEST_IDLE: Duration = Duration::from_secs(20);
 
-/// Two pieces, of which many requests may share the first.
+/// A request's body in two pieces, of which many requests may share the first.
 pub type Body = Full<Chain<Bytes, Bytes>>;
 type Sender = SendRequest<Body>;
 
@@ -55,7 +48,7 @@ pub fn chained(start: Bytes, end: Bytes) -> Body {
     Full::new(start.chain(end))
 }
 
-/// No body.
+/// An empty body.
 #[must_use]
 pub fn empty() -> Body {
     chained(Bytes::new(), Bytes::new())
@@ -64,15 +57,15 @@ pub fn empty() -> Body {
 /// Why a request has no answer.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The server's certificate is from none of the authorities that are trusted: another attempt ends no better.
+    /// No trust anchor covers the server's certificate: another attempt would end the same way.
     #[error(
-        "the server's certificate is not trusted; AWS_CA_BUNDLE can name a PEM file with other authorities"
+        "the server's certificate is not trusted; AWS_CA_BUNDLE can name a PEM file with other trust anchors"
     )]
     Untrusted(#[source] io::Error),
-    /// No connection: another attempt may succeed.
+    /// There was no connection. Another attempt may succeed.
     #[error("{0}")]
     Unreached(&'static str, #[source] Box<dyn StdError + Send + Sync>),
-    /// The connection broke, and what the server has seen of the request is not known. Another attempt may succeed.
+    /// The connection broke, and the server may have received the request. Another attempt may succeed.
     #[error("{0}")]
     Lost(&'static str, #[source] Box<dyn StdError + Send + Sync>),
 }
@@ -85,15 +78,15 @@ fn lost<E: Into<Box<dyn StdError + Send + Sync>>>(when: &'static str) -> impl Fn
     move |error| Error::Lost(when, error.into())
 }
 
-/// A server and the connections to it that no request is using.
+/// A server, and the idle connections to it.
 pub struct Host {
     tls: Option<(TlsConnector, ServerName<'static>)>,
     authority: HeaderValue,
     name: String,
     port: u16,
-    longest_rest: Duration,
+    longest_idle: Duration,
     idle: Mutex<VecDeque<(Sender, Moment)>>,
-    /// An async lock, so that all who connect at once wait for one lookup.
+    /// An async lock, so that requests that connect at the same time wait for one lookup.
     known_addresses: tokio::sync::Mutex<Option<(Vec<SocketAddr>, Moment)>>,
 }
 
@@ -104,27 +97,27 @@ impl fmt::Debug for Host {
 }
 
 impl Host {
-    /// The server of an `http://` or `https://` address. A connection that has been idle for `longest_rest` is not used
+    /// The server of an `http://` or `https://` address. A connection that has been idle for `longest_idle` is not used
     /// again.
     ///
     /// # Errors
     ///
     /// The address names no host.
-    pub fn new(url: &Uri, tls: Tls, longest_rest: Duration) -> anyhow::Result<Self> {
+    pub fn new(url: &Uri, tls: Tls, longest_idle: Duration) -> anyhow::Result<Self> {
         let authority = url.authority().context("the address names no host")?;
         let name = authority.host().trim_matches(['[', ']']).to_owned();
         let encrypted = url.scheme_str() == Some("https");
-        let usual_port = if encrypted { 443 } else { 80 };
-        let port = authority.port_u16().unwrap_or(usual_port);
+        let default_port = if encrypted { 443 } else { 80 };
+        let port = authority.port_u16().unwrap_or(default_port);
         let server_name = encrypted.then(|| ServerName::try_from(name.clone())).transpose()?;
-        // Without the usual port, as every client sends it and signs it.
-        let authority = if port == usual_port { authority.host() } else { authority.as_str() };
+        // Without the default port, as every client sends and signs it.
+        let authority = if port == default_port { authority.host() } else { authority.as_str() };
         Ok(Self {
             tls: server_name.map(|name| (tls.into(), name)),
             authority: authority.parse()?,
             name,
             port,
-            longest_rest,
+            longest_idle,
             idle: Mutex::default(),
             known_addresses: tokio::sync::Mutex::default(),
         })
@@ -136,20 +129,19 @@ impl Host {
         self.authority.to_str().unwrap_or_default()
     }
 
-    /// How many connections are open and idle, and may be used again.
+    /// How many connections are idle and may be used again.
     #[must_use]
-    pub fn open(&self) -> usize {
+    pub fn idle_connections(&self) -> usize {
         self.idle().len()
     }
 
-    /// Sends a request, whose address is a path, and reads an answer of at most `largest` bytes to its end.
+    /// Sends a request, whose address is a path, and reads the whole answer, of at most `largest` bytes.
     ///
-    /// A connection is used again unless its answer says that the server is in trouble. To give up on an answer, drop
-    /// the future: that closes the connection.
+    /// The connection is used again unless the answer is a server error. Dropping the future closes the connection.
     ///
     /// # Errors
     ///
-    /// There was no answer, not a whole one, or a longer one.
+    /// There was no answer, or it was incomplete or too long.
     pub async fn request(
         &self,
         mut request: Request<Body>,
@@ -164,7 +156,7 @@ impl Host {
             let response = match sender.try_send_request(request).await {
                 Ok(response) => response,
                 Err(mut error) => match error.take_message() {
-                    // The server closed an idle connection, and has seen nothing of this.
+                    // The server closed the idle connection before it received the request.
                     Some(unsent) if reused => {
                         request = unsent;
                         continue;
@@ -175,25 +167,25 @@ impl Host {
             };
             let (head, body) = response.into_parts();
             let body = Limited::new(body, largest).collect().await;
-            let body = body.map_err(lost("the answer did not come whole"))?.to_bytes();
-            let troubled = head.status.is_server_error() || head.status == StatusCode::REQUEST_TIMEOUT;
-            if !troubled && !self.longest_rest.is_zero() && sender.ready().await.is_ok() {
+            let body = body.map_err(lost("the answer is incomplete or too long"))?.to_bytes();
+            let has_failed = head.status.is_server_error() || head.status == StatusCode::REQUEST_TIMEOUT;
+            if !has_failed && !self.longest_idle.is_zero() && sender.ready().await.is_ok() {
                 self.idle().push_back((sender, Moment::now()));
             }
             return Ok(Response::from_parts(head, body));
         }
     }
 
-    /// Those that are not too old.
+    /// The idle connections that may be used again.
     fn idle(&self) -> MutexGuard<'_, VecDeque<(Sender, Moment)>> {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        while idle.front().is_some_and(|(_, since)| since.age() > self.longest_rest) {
+        while idle.front().is_some_and(|(_, since)| since.age() > self.longest_idle) {
             idle.pop_front();
         }
         idle
     }
 
-    /// The connection that was used last: those that are not needed grow old and are closed.
+    /// Takes the connection that was used last, so that those beyond the need grow old and are closed.
     fn take(&self) -> Option<Sender> {
         let mut idle = self.idle();
         std::iter::from_fn(|| idle.pop_back()).map(|(sender, _)| sender).find(SendRequest::is_ready)
@@ -212,7 +204,7 @@ impl Host {
             *self.known_addresses.lock().await = None;
         }
         let stream = connected.map_err(unreached("cannot connect"))?;
-        // A request is one small write: it is not to wait for the answer to the last.
+        // A request is one small write, which must not wait for the acknowledgement of the one before.
         stream.set_nodelay(true).map_err(unreached("cannot connect"))?;
         let Some((tls, name)) = &self.tls else { return speak(stream).await };
         match tls.connect(name.clone(), stream).await {
@@ -222,7 +214,7 @@ impl Host {
         }
     }
 
-    /// All of them, beginning with any: one that does not answer is not everybody's first.
+    /// All addresses, from a random one on: a dead address must not be the first for every connection.
     async fn addresses(&self) -> Result<Vec<SocketAddr>, Error> {
         let mut known = self.known_addresses.lock().await;
         let (addresses, at) = match known.take().filter(|(_, at)| at.age() < ADDRESS_LIFE) {
@@ -239,34 +231,13 @@ impl Host {
     }
 }
 
-/// A request of the SDK's under way. Without an answer, those connections go with it that nobody has used since it began:
-/// after a freeze they may all be as dead as its own, and would cost an attempt each. Not so with posts, since a recipient
-/// that hangs says nothing of the others.
-struct Unanswered<'a> {
-    host: &'a Host,
-    began: Instant,
-}
-
-impl Unanswered<'_> {
-    /// It has an answer.
-    fn forget(self) {
-        std::mem::forget(self);
-    }
-}
-
-impl Drop for Unanswered<'_> {
-    fn drop(&mut self) {
-        self.host.idle().retain(|(_, since)| since.steady >= self.began);
-    }
-}
-
 async fn speak<T>(stream: T) -> Result<Sender, Error>
 where
     TokioIo<T>: Read + Write + Unpin + Send + 'static,
 {
     let (sender, connection) =
         handshake(TokioIo::new(stream)).await.map_err(unreached("cannot speak HTTP"))?;
-    // It ends with its sender, and what becomes of it the sender hears.
+    // The task ends with its sender, which also gets the errors.
     tokio::spawn(connection);
     Ok(sender)
 }
@@ -275,54 +246,6 @@ where
 fn is_untrusted(error: &io::Error) -> bool {
     let inner = error.get_ref().and_then(|inner| inner.downcast_ref());
     matches!(inner, Some(rustls::Error::InvalidCertificate(_)))
-}
-
-/// A client for one of the SDK's, which keeps to the timeouts of this module: whatever else the SDK sets bounds whole
-/// calls. It talks to `host`, or else to the server of its first request, as a client of the SDK talks to one only.
-pub(crate) fn for_sdk(tls: Tls, host: Option<Arc<Host>>) -> SharedHttpClient {
-    let host = host.map_or_else(OnceLock::new, OnceLock::from);
-    let connector = SharedHttpConnector::new(ForSdk { tls, host });
-    http_client_fn(move |_, _| connector.clone())
-}
-
-#[derive(Debug)]
-struct ForSdk {
-    tls: Tls,
-    host: OnceLock<Arc<Host>>,
-}
-
-impl ForSdk {
-    fn prepare(&self, request: HttpRequest) -> anyhow::Result<(Arc<Host>, Request<Body>)> {
-        let (mut head, body) = request.try_into_http1x()?.into_parts();
-        let body = Bytes::copy_from_slice(body.bytes().context("only a body in memory can be sent")?);
-        let host = match self.host.get() {
-            Some(host) => host.clone(),
-            None => {
-                let host = Arc::new(Host::new(&head.uri, self.tls.clone(), LONGEST_REST)?);
-                self.host.get_or_init(|| host).clone()
-            }
-        };
-        head.uri = head.uri.path_and_query().context("the address has no path")?.as_str().parse()?;
-        Ok((host, Request::from_parts(head, chained(body, Bytes::new()))))
-    }
-}
-
-impl HttpConnector for ForSdk {
-    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
-        let prepared = self.prepare(request);
-        HttpConnectorFuture::new(async move {
-            let (host, request) = prepared.map_err(|error| ConnectorError::user(error.into()))?;
-            let unanswered = Unanswered { host: &host, began: Instant::now() };
-            match host.request(request, LARGEST_SDK_ANSWER).await.inspect(|_| unanswered.forget()) {
-                Ok(response) => HttpResponse::try_from(response.map(SdkBody::from))
-                    .map_err(|error| ConnectorError::other(error.into(), None)),
-                Err(error @ Error::Untrusted(_)) => Err(ConnectorError::user(error.into())),
-                Err(error @ (Error::Unreached(..) | Error::Lost(..))) => {
-                    Err(ConnectorError::io(error.into()))
-                }
-            }
-        })
-    }
 }
 
 #[cfg(test)]
@@ -363,7 +286,7 @@ mod tests {
     }
 
     #[test]
-    fn the_host_is_named_as_every_client_names_it() {
+    fn the_host_header_omits_the_default_port() {
         for (url, expected) in [
             ("http://a.example/x", "a.example"),
             ("http://a.example:80/x", "a.example"),
@@ -378,7 +301,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_address_that_refuses_is_passed_over_and_an_idle_connection_serves_again() {
+    async fn an_address_that_refuses_is_skipped_and_an_idle_connection_is_used_again() {
         let address = server().await;
         // Nothing listens there.
         let refusing = TcpListener::bind(("127.0.0.1", 0)).await.unwrap().local_addr().unwrap();
@@ -387,7 +310,7 @@ mod tests {
             *host.known_addresses.lock().await = Some((addresses, Moment::now()));
             for _ in 0..2 {
                 assert_eq!(status(&host).await.unwrap(), 200);
-                assert_eq!(host.open(), 1);
+                assert_eq!(host.idle_connections(), 1);
             }
         }
         let host = host(&format!("http://{refusing}"));
@@ -395,15 +318,15 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_answer_that_is_too_long_and_a_rest_that_was_too_long_end_a_connection() {
+    async fn a_connection_ends_after_too_long_an_answer_or_too_long_an_idle_time() {
         let host = host(&format!("http://{}", server().await));
         let request = Request::get("/").body(empty()).unwrap();
         assert!(host.request(request, 1).await.is_err());
-        assert_eq!(host.open(), 0);
+        assert_eq!(host.idle_connections(), 0);
         status(&host).await.unwrap();
         let hour = Duration::from_secs(3600);
         // By the wall clock alone, as after a freeze.
         host.idle.lock().unwrap().iter_mut().for_each(|(_, since)| since.wall -= hour);
-        assert_eq!(host.open(), 0);
+        assert_eq!(host.idle_connections(), 0);
     }
 }

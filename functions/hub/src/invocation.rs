@@ -1,4 +1,4 @@
-//! What the functions that answer a caller have in common: where a request comes from, and why it may have no answer.
+//! The invocation that brings a request, and the errors that end a request.
 
 use std::time::Instant;
 
@@ -6,69 +6,63 @@ use lambda_runtime::Diagnostic;
 
 use crate::{deadline::Deadline, failure::Failure, protocol::Refusal, telemetry};
 
-/// Why a caller gets nothing of what it asked for.
+/// Why a request was not carried out.
 #[derive(Debug)]
-pub enum Stop {
-    /// The caller's fault.
+pub enum RequestError {
+    /// It was refused.
     Refused(Refusal),
-    /// Ours.
+    /// The hub failed.
     Failed(Failure),
 }
 
-impl From<Refusal> for Stop {
+impl From<Refusal> for RequestError {
     fn from(refusal: Refusal) -> Self {
         Self::Refused(refusal)
     }
 }
 
-impl From<Failure> for Stop {
+impl From<Failure> for RequestError {
     fn from(failure: Failure) -> Self {
         Self::Failed(failure)
     }
 }
 
-impl From<Stop> for Diagnostic {
-    /// A function error whose type is the refusal's code, or `internal`: whoever queues an invocation, or repeats it, sees
-    /// nothing else of an answer.
-    fn from(stop: Stop) -> Self {
+impl From<RequestError> for Diagnostic {
+    /// A function error whose type is the refusal's code, or `internal`. A queue or a retry policy sees nothing else of
+    /// the answer.
+    fn from(stop: RequestError) -> Self {
         match stop {
-            Stop::Refused(refusal) => {
+            RequestError::Refused(refusal) => {
                 Self { error_type: refusal.code.as_str().into(), error_message: refusal.message }
             }
-            Stop::Failed(failure) => failure.into(),
+            RequestError::Failed(failure) => failure.into(),
         }
     }
 }
 
-/// The invocation that a request comes with.
+/// The invocation that brings a request.
 #[derive(Debug)]
-pub struct Origin<'a> {
-    /// For the log.
+pub struct Invocation<'a> {
+    /// The route or function, for the log.
     pub route: &'static str,
-    /// The connection that it came over; `None` for a backend.
+    /// The connection that the request came over; `None` for a backend.
     pub connection_id: Option<&'a str>,
-    /// The bounds in time.
+    /// Its time limits.
     pub deadline: Deadline,
-    /// When the invocation began.
+    /// When it began.
     pub started: Instant,
 }
 
-impl Origin<'_> {
+impl Invocation<'_> {
     /// The connection's id for the log.
     #[must_use]
     pub fn id(&self) -> &str {
         self.connection_id.unwrap_or_default()
     }
 
-    /// Logs a refusal. What it says stays out: it may quote the caller.
+    /// Logs a refusal.
     pub fn log_refusal(&self, refusal: &Refusal) {
-        tracing::info!(
-            route = self.route,
-            connection_id = self.id(),
-            code = refusal.code.as_str(),
-            duration_ms = telemetry::millis_since(self.started),
-            "refused"
-        );
+        telemetry::refused(self.route, self.id(), refusal.code, self.started);
     }
 
     /// Logs and counts a failure.

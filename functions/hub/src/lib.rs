@@ -1,4 +1,4 @@
-//! What the hub's Lambda functions share: configuration, events, the protocol, the tables and the fan-out.
+//! The code that the hub's Lambda functions share: configuration, events, the protocol, the tables and the fan-out.
 
 pub mod aws;
 pub mod chunk;
@@ -10,18 +10,19 @@ pub mod event;
 pub mod failure;
 pub mod fanout;
 pub mod function;
+pub mod gateway;
 pub mod grant;
 pub mod history;
 pub mod http;
 pub mod invocation;
 pub mod messenger;
 pub mod metrics;
-pub mod posts;
 pub mod protocol;
 pub mod registry;
+pub mod report;
 pub mod responder;
 pub mod sender;
-pub mod signed;
+pub mod signing;
 pub mod stragglers;
 pub mod subscriptions;
 mod table;

@@ -1,5 +1,5 @@
-//! What send-message and publish have in common: from a message that has been read to its receipt, its metrics and its
-//! log lines.
+//! Sends a message, for send-message and publish: writes it to the histories, delivers it, and returns its receipt.
+//! Counts and logs the result.
 
 use std::{
     sync::{Mutex, PoisonError},
@@ -11,34 +11,35 @@ use tokio::sync::SetOnce;
 
 use crate::{
     config::Variables,
-    fanout::{self, Fanout, Numbers, Report, Role, Trouble},
+    fanout::{self, Fanout, Numbering, Role},
+    gateway::Connections,
     history::History,
-    invocation::{Origin, Stop},
+    invocation::{Invocation, RequestError},
     metrics::{self, HANDLER_ERRORS, Metric},
-    posts::Connections,
     protocol::{DeliveryFrame, Message, Receipt, Refusal, SessionId},
     registry::Registry,
-    signed::PayloadStart,
+    report::{ErrorSummary, Report},
+    signing::PayloadStart,
     stragglers::Stragglers,
     subscriptions::Subscriptions,
     telemetry,
     workers::Workers,
 };
 
-/// The largest frame that API Gateway passes on, in bytes.
+/// The largest frame that API Gateway forwards, in bytes.
 const GATEWAY_MESSAGE_BYTES: usize = 128 * 1024;
-/// The largest delivery that an answer of `history` has room for, in bytes.
+/// The largest delivery frame that fits into an answer of `history`, in bytes.
 const HISTORY_MESSAGE_BYTES: usize = 126 * 1024;
 
-/// Messages that were sent, whatever became of them.
+/// Messages sent, whatever their result.
 const MESSAGES: Metric = Metric::count("Messages");
-/// Messages refused for what they asked.
+/// Messages refused.
 const MESSAGES_REFUSED: Metric = Metric::count("MessagesRefused");
-/// Recipients that a message reached.
+/// Recipients delivered to.
 const DELIVERED: Metric = Metric::count("Delivered");
-/// Recipients whose socket no longer existed.
+/// Recipients whose connection no longer existed.
 const GONE: Metric = Metric::count("Gone");
-/// Recipients given up.
+/// Recipients that count as failed.
 const FAILED: Metric = Metric::count("Failed");
 /// Posts that the gateway answered with 429.
 const THROTTLED: Metric = Metric::count("Throttled");
@@ -48,18 +49,18 @@ const RETRIES: Metric = Metric::count("Retries");
 const PRUNED: Metric = Metric::count("Pruned");
 /// Recipients of a message.
 const FANOUT_SIZE: Metric = Metric::count("FanoutSize");
-/// Chunks handed to other functions.
+/// Chunks handed over to workers.
 const CHUNKS: Metric = Metric::count("Chunks");
-/// Those that came back undone.
+/// Chunks that came back undelivered.
 const CHUNKS_FAILED: Metric = Metric::count("ChunksFailed");
 /// From the first read to the last answer.
 const FANOUT_DURATION: Metric = Metric::milliseconds("FanoutDuration");
 
-/// Sends messages; outlives an invocation.
+/// Sends messages. Lives as long as the process.
 pub struct Messenger {
     /// The table of connections.
     pub registry: Registry,
-    /// Whether the hub has an authorizer: then connections that are met after their token's end are closed.
+    /// Whether the hub has an authorizer: then connections whose token has expired are closed.
     pub require_grant: bool,
     stragglers: Stragglers,
     concurrency: usize,
@@ -71,7 +72,8 @@ pub struct Messenger {
 }
 
 impl Messenger {
-    /// Reads `STRAGGLER_SECONDS`, `MAX_MESSAGE_BYTES` and `REQUIRE_GRANT`, and what the tables and the fan-out need.
+    /// Reads `STRAGGLER_SECONDS`, `MAX_MESSAGE_BYTES` and `REQUIRE_GRANT`, and the settings of the tables and the
+    /// fan-out.
     ///
     /// # Errors
     ///
@@ -92,20 +94,21 @@ impl Messenger {
         })
     }
 
-    /// Delivers `message` under the id `id` to the live connections of its sessions, each session's once it is kept in its
-    /// history. Reading the connections begins before `from`, the sender's session, is known; `None` is a backend.
+    /// Delivers `message` with the id `id` to the live connections of its sessions, to each session's after the message
+    /// is in the session's history. Reading the connections begins before `from`, the sender's session, is known;
+    /// `None` is a backend.
     ///
     /// # Errors
     ///
-    /// `from`'s own, a message that is too large, or a failure of [`Fanout::deliver`].
+    /// Those of `from`, a message that is too large, or a failure of [`Fanout::deliver`].
     pub async fn send(
         &self,
-        origin: &Origin<'_>,
+        invocation: &Invocation<'_>,
         connections: &Connections,
         Message { sessions, content, is_stored, .. }: Message<'_>,
         id: String,
-        from: impl Future<Output = Result<Option<SessionId>, Stop>>,
-    ) -> Result<Receipt, Stop> {
+        from: impl Future<Output = Result<Option<SessionId>, RequestError>>,
+    ) -> Result<Receipt, RequestError> {
         let fanout = Fanout {
             sessions: &sessions,
             registry: &self.registry,
@@ -113,13 +116,13 @@ impl Messenger {
             connections,
             stragglers: &self.stragglers,
             concurrency: self.concurrency,
-            sender: origin.connection_id,
+            sender: invocation.connection_id,
             role: Role::Planner {
                 closes_expired: self.require_grant,
                 straggler_patience: self.straggler_patience,
                 workers: self.workers.as_ref(),
             },
-            deadline: origin.deadline,
+            deadline: invocation.deadline,
         };
         let delivering = Instant::now();
         let (mut sent, mut report) = (None, Report::default());
@@ -129,22 +132,22 @@ impl Messenger {
             let (now, most) = (SystemTime::now(), self.max_message_bytes);
             let frame = DeliveryFrame::new(&id, from.as_ref(), content, &sessions, now, most)?;
             sent = Some((from, frame.longest()));
-            // There is one sender.
+            // Set once: this runs once.
             let _ = written.set((PayloadStart::new(frame.shared().to_owned()), frame));
-            Ok::<_, Stop>(())
+            Ok::<_, RequestError>(())
         };
         let history = self.history.as_ref().filter(|_| is_stored);
         let kept = Mutex::new(vec![None; sessions.len()]);
-        let session_frame = async |index: usize, session: &SessionId, numbers: &Numbers| {
+        let session_frame = async |index: usize, session: &SessionId, numbering: &Numbering| {
             if history.is_none() {
-                numbers.take();
+                numbering.number_taken();
             }
             let (start, frame) = written.wait().await;
             let position = match history {
                 None => None,
                 Some(history) => {
                     let text = |position: &_| frame.text(session, position);
-                    Some(history.append(session, text, || numbers.take()).await?)
+                    Some(history.append(session, text, || numbering.number_taken()).await?)
                 }
             };
             let end = DeliveryFrame::end(session, position.as_ref());
@@ -163,23 +166,23 @@ impl Messenger {
         if let Some((from, bytes)) = &sent {
             let from = from.as_ref().map_or("", SessionId::as_str);
             measure(&receipt, &report, delivering, result.is_ok());
-            log(origin, from, *bytes, &receipt, &report, result.is_ok());
+            log(invocation, from, *bytes, &receipt, &report, result.is_ok());
         }
         result.map(|()| receipt)
     }
 }
 
 /// Logs and counts a message that is refused.
-pub fn refuse(origin: &Origin<'_>, refusal: &Refusal) {
+pub fn refuse(invocation: &Invocation<'_>, refusal: &Refusal) {
     metrics::count(MESSAGES_REFUSED);
-    origin.log_refusal(refusal);
+    invocation.log_refusal(refusal);
 }
 
 #[allow(clippy::cast_precision_loss, reason = "no count comes near 2^53")]
 fn measure(receipt: &Receipt, report: &Report, started: Instant, is_ok: bool) {
     let total = receipt.total;
     metrics::count(MESSAGES);
-    // A failure of ours counts by itself; one within a receipt counts here.
+    // Where the whole message failed, that is counted elsewhere; sessions that failed are counted here.
     if is_ok && report.session_failures.count > 0 {
         metrics::count(HANDLER_ERRORS);
     }
@@ -194,7 +197,7 @@ fn measure(receipt: &Receipt, report: &Report, started: Instant, is_ok: bool) {
     ] {
         metrics::add(metric, count as f64);
     }
-    // Most hubs never hand out any, and are spared the metrics.
+    // Most hubs never hand over a chunk, and need not pay for these metrics.
     for (metric, count) in [(CHUNKS, report.chunks), (CHUNKS_FAILED, report.chunk_failures.count)] {
         if count > 0 {
             metrics::add(metric, count as f64);
@@ -203,10 +206,10 @@ fn measure(receipt: &Receipt, report: &Report, started: Instant, is_ok: bool) {
     metrics::add(FANOUT_DURATION, telemetry::millis_since(started));
 }
 
-/// One INFO line for each invocation, and one more for each kind of trouble. `complete` is false where the hub failed
-/// midway, or not every recipient could be counted: the counts then say how far it came.
-fn log(origin: &Origin, from: &str, bytes: usize, receipt: &Receipt, report: &Report, is_ok: bool) {
-    let (route, connection_id, message_id) = (origin.route, origin.id(), &receipt.id);
+/// Writes one INFO line for each message, and one more line for each kind of error. `complete` is false if the hub
+/// failed midway or not every recipient could be counted; the counts are then those so far.
+fn log(invocation: &Invocation, from: &str, bytes: usize, receipt: &Receipt, report: &Report, is_ok: bool) {
+    let (route, connection_id, message_id) = (invocation.route, invocation.id(), &receipt.id);
     tracing::info!(
         route,
         connection_id,
@@ -224,22 +227,22 @@ fn log(origin: &Origin, from: &str, bytes: usize, receipt: &Receipt, report: &Re
         complete = is_ok && receipt.complete,
         closed = report.closed,
         chunks = (report.chunks > 0).then_some(report.chunks),
-        duration_ms = telemetry::millis_since(origin.started),
+        duration_ms = telemetry::millis_since(invocation.started),
         "sent"
     );
-    if let Trouble { count, first_cause: Some(error) } = &report.session_failures {
+    if let ErrorSummary { count, first_cause: Some(error) } = &report.session_failures {
         tracing::error!(route, connection_id, message_id, count, error, "sessions not served");
     }
-    if let Trouble { count, first_cause: Some(error) } = &report.delivery_failures {
+    if let ErrorSummary { count, first_cause: Some(error) } = &report.delivery_failures {
         tracing::error!(route, connection_id, message_id, count, error, "deliveries failed");
     }
-    if let Trouble { count, first_cause: Some(error) } = &report.chunk_failures {
+    if let ErrorSummary { count, first_cause: Some(error) } = &report.chunk_failures {
         tracing::warn!(route, connection_id, message_id, count, error, "hand-overs failed");
     }
-    if let Trouble { count, first_cause: Some(error) } = &report.prune_failures {
+    if let ErrorSummary { count, first_cause: Some(error) } = &report.prune_failures {
         tracing::warn!(route, connection_id, message_id, count, error, "prunes failed");
     }
-    if let Trouble { count, first_cause: Some(error) } = &report.close_failures {
+    if let ErrorSummary { count, first_cause: Some(error) } = &report.close_failures {
         tracing::warn!(route, connection_id, message_id, count, error, "not closed");
     }
 }

@@ -1,4 +1,4 @@
-//! Figures for CloudWatch, which finds them in the log: its embedded metric format, one line an invocation.
+//! Metrics for CloudWatch, in its embedded metric format: one log line per invocation.
 
 use std::{
     cell::RefCell,
@@ -11,10 +11,10 @@ use std::{
 use serde_json::{Map, Value, json};
 
 const NAMESPACE: &str = "WebSocketHub";
-/// The only dimension: a metric is paid for once for each value of it.
+/// The only dimension: AWS charges for a metric once for each value of it.
 const DIMENSION: &str = "FunctionName";
 
-/// What is counted: each module names its own.
+/// A metric. Each module defines those that it counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Metric {
     name: &'static str,
@@ -22,20 +22,20 @@ pub struct Metric {
 }
 
 impl Metric {
-    /// A number of things.
+    /// A count.
     #[must_use]
     pub const fn count(name: &'static str) -> Self {
         Self { name, unit: "Count" }
     }
 
-    /// A time, in milliseconds.
+    /// A duration in milliseconds.
     #[must_use]
     pub const fn milliseconds(name: &'static str) -> Self {
         Self { name, unit: "Milliseconds" }
     }
 }
 
-/// Invocations that ended in a failure of the hub's own, and starts.
+/// Invocations and starts that ended in a failure of the hub.
 pub const HANDLER_ERRORS: Metric = Metric::count("HandlerErrors");
 
 type Figures = BTreeMap<Metric, f64>;
@@ -44,9 +44,9 @@ tokio::task_local! {
     static FIGURES: RefCell<Figures>;
 }
 
-/// Adds to a figure of the invocation that is being handled.
+/// Adds to a metric of the current invocation.
 pub fn add(metric: Metric, value: f64) {
-    // Outside of an invocation, in a unit test say, nothing is counted.
+    // Outside of an invocation, as in a unit test, nothing is counted.
     let _ = FIGURES.try_with(|figures| *figures.borrow_mut().entry(metric).or_default() += value);
 }
 
@@ -55,13 +55,13 @@ pub fn count(metric: Metric) {
     add(metric, 1.0);
 }
 
-/// Awaits `handling` and writes what was counted meanwhile to standard output.
+/// Awaits `handling`, and writes the metrics that were counted meanwhile to standard output.
 pub(crate) async fn collected<T>(handling: impl Future<Output = T>) -> T {
     let collecting = async {
         let result = handling.await;
         let line = FIGURES.with(|figures| line(&figures.take(), SystemTime::now()));
         if let Some(line) = line {
-            // As with any log line, nothing can be done about one that cannot be written.
+            // Nothing can be done about a log line that cannot be written.
             let _ = io::stdout().write_all(line.as_bytes());
         }
         result
@@ -98,7 +98,7 @@ mod tests {
     const DELIVERED: Metric = Metric::count("Delivered");
 
     #[tokio::test]
-    async fn an_invocations_figures_are_its_own_and_add_up() {
+    async fn each_invocation_has_metrics_of_its_own() {
         let counted = || FIGURES.with(|figures| figures.borrow().clone());
         let first = collected(async {
             count(MESSAGES);
@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_is_what_cloudwatch_looks_for() {
+    fn a_line_has_the_embedded_metric_format() {
         let figures = Figures::from([(DELIVERED, 3.0), (Metric::milliseconds("FanoutDuration"), 1.5)]);
         let line = line(&figures, UNIX_EPOCH + Duration::from_millis(1_700_000_000_123)).unwrap();
         assert_eq!(line.matches('\n').count(), 1, "one line");

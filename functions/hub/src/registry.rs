@@ -1,6 +1,6 @@
-//! The table of connections: who is connected, and to which session.
+//! The table of connections: which connections are open, and to which session each belongs.
 
-mod subscribing;
+mod subscription_set;
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ use aws_sdk_dynamodb::{
 };
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 
-pub use self::subscribing::{Added, Connection};
+pub use self::subscription_set::{Added, Connection};
 use crate::{
     clock::{now_seconds, since_epoch},
     config::{ConfigError, Variables},
@@ -26,14 +26,14 @@ use crate::{
     table::{self, Item, n, number, refused_delete, s, text},
 };
 
-/// A page is small enough to keep memory flat with several in flight (about 100 bytes a row), and large
-/// enough that reading is never slower than posting: an account posts at most 10,000 frames a second.
+/// The most rows per page. Several pages in flight need little memory (about 100 bytes per row), and reading is never
+/// slower than posting: an account posts at most 10,000 frames per second.
 const PAGE_ROWS: i32 = 1000;
 
-/// The gateway ends every socket after this, so that none is behind an older row.
+/// The gateway closes every socket after so long, so an older row has none.
 const SOCKET_LIFE: Duration = Duration::from_secs(2 * 60 * 60);
 
-/// A row this young may belong to a handshake that has not ended, to which the gateway answers 410.
+/// A younger row may belong to a handshake in progress, for which the gateway answers 410.
 pub const PRUNE_GRACE: Duration = Duration::from_secs(10);
 
 /// The table, through a client of its own.
@@ -44,27 +44,27 @@ pub struct Registry {
     index: String,
 }
 
-/// A connection to post to, as the index or the table of subscriptions has it.
+/// A connection to post to, read from the index or from the table of subscriptions.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Recipient {
     /// The gateway's name for the connection.
     pub connection_id: String,
-    /// When it connected, in milliseconds since 1970; `None` in a row that the hub did not write.
+    /// When it connected, in milliseconds since 1970; `None` if the hub did not write the row.
     pub connected_at: Option<i64>,
-    /// Until when it counts as there, in seconds since 1970; `None` in a row that the hub did not write, for ever.
+    /// When its row expires, in seconds since 1970; `None`, for never, if the hub did not write the row.
     pub expires_at: Option<i64>,
-    /// Whether the session is not its own, but one that it is subscribed to.
+    /// Whether it is subscribed to the session, which is not its own.
     pub is_subscribed: bool,
 }
 
 impl Recipient {
-    /// Whether its time is over by `now`, in seconds since 1970. DynamoDB removes such rows days late.
+    /// Whether its row has expired by `now`, in seconds since 1970. DynamoDB may remove expired rows days late.
     #[must_use]
     pub fn has_expired(&self, now: i64) -> bool {
         self.expires_at.is_some_and(|expires_at| expires_at <= now)
     }
 
-    /// Whether its socket may be open all the same: its token had less time than a socket has.
+    /// Whether its socket may still be open: a token may expire earlier than the socket.
     #[must_use]
     pub fn may_be_open(&self, now: i64) -> bool {
         let life = i64::try_from(SOCKET_LIFE.as_secs()).unwrap_or(i64::MAX);
@@ -72,22 +72,22 @@ impl Recipient {
     }
 }
 
-/// Some of a session's recipients, and where the next ones begin.
+/// One page of a session's recipients.
 #[derive(Debug)]
 pub struct Page {
-    /// Those that have expired among them.
+    /// The recipients, including those whose row has expired.
     pub recipients: Vec<Recipient>,
-    /// To be passed on to read the next page; `None` at the end.
+    /// The key from which to read the next page; `None` after the last.
     pub next: Option<Item>,
 }
 
-/// What became of a prune.
+/// The result of a prune.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Prune {
     /// The row is deleted.
     Deleted,
-    /// The row is too young, or was gone already.
-    Kept,
+    /// The row is too young, or did not exist.
+    NotDeleted,
 }
 
 impl Prune {
@@ -97,12 +97,12 @@ impl Prune {
 }
 
 impl Registry {
-    /// A registry on the table `TABLE_NAME`, a name or an ARN.
+    /// The registry on the table that `TABLE_NAME` names.
     pub fn new(variables: &Variables, sdk: &SdkConfig) -> Result<Self, ConfigError> {
         Self::from_conf(variables, Builder::from(sdk))
     }
 
-    /// The same from a client configuration of one's own.
+    /// The same with another client configuration.
     pub fn from_conf(variables: &Variables, conf: Builder) -> Result<Self, ConfigError> {
         let missing =
             || ConfigError::new("TABLE_NAME", "is missing: set it to the name of the table of connections");
@@ -110,7 +110,7 @@ impl Registry {
         Ok(Self { client: table::client(conf), table, index: "session_id-index".into() })
     }
 
-    /// The same with the index on `session_id` that `SESSION_INDEX` names: for functions that read it.
+    /// The same with the index on `session_id` that `SESSION_INDEX` names, for functions that read the index.
     pub fn with_index(mut self, variables: &Variables) -> Result<Self, ConfigError> {
         if let Some(index) = table::name(variables, "SESSION_INDEX")? {
             self.index = index;
@@ -118,8 +118,8 @@ impl Registry {
         Ok(self)
     }
 
-    /// Stores a connection that began at `connected_at` (milliseconds since 1970) and counts as there until
-    /// `expires_at` (seconds since 1970).
+    /// Stores a connection that began at `connected_at` (milliseconds since 1970) and whose row expires at `expires_at`
+    /// (seconds since 1970).
     pub async fn add(
         &self,
         connection_id: &str,
@@ -140,7 +140,7 @@ impl Registry {
         Ok(())
     }
 
-    /// Removes a connection without subscriptions; one that is not there is no error.
+    /// Removes a connection without subscriptions. One that does not exist is no error.
     pub async fn remove(&self, connection_id: &str) -> Result<(), Failure> {
         self.client
             .delete_item()
@@ -152,15 +152,15 @@ impl Registry {
         Ok(())
     }
 
-    /// One page of a session's recipients, from the index, which may lag a moment behind the table.
+    /// One page of a session's recipients, from the index, which may lag behind the table for a moment.
     pub async fn page(&self, session: &SessionId, from: Option<Item>) -> Result<Page, Failure> {
         let query = self.client.query().table_name(&self.table).index_name(&self.index);
         let output = recipients(query, session, from).await;
         Ok(Page::new(output.map_err(|error| failed("read from", error))?, false))
     }
 
-    /// How many connections count as there: the rows of the index that have not expired. A socket whose
-    /// `$disconnect` was lost counts until its row expires or is pruned.
+    /// The number of open connections: the rows of the index that have not expired. A connection whose `$disconnect`
+    /// was lost counts until its row expires or is pruned.
     pub async fn count_open(&self) -> Result<u64, Failure> {
         let now = n(now_seconds());
         let mut open = 0;
@@ -186,14 +186,14 @@ impl Registry {
         }
     }
 
-    /// Deletes the row of a connection that is gone, unless it is younger than [`PRUNE_GRACE`]. Tries once.
+    /// Deletes the row of a connection that is gone, unless the row is younger than [`PRUNE_GRACE`]. Makes one attempt.
     pub async fn prune(&self, connection_id: &str) -> Result<Prune, Failure> {
         let row = self.client.delete_item().table_name(&self.table).key("connection_id", s(connection_id));
         prune(row).await.map_err(|error| failed("delete from", error))
     }
 }
 
-/// Deletes a row, unless it is younger than [`PRUNE_GRACE`]. Tries once.
+/// Deletes a row, unless it is younger than [`PRUNE_GRACE`]. Makes one attempt.
 pub(crate) async fn prune(
     row: DeleteItemFluentBuilder,
 ) -> Result<Prune, SdkError<DeleteItemError, HttpResponse>> {
@@ -201,24 +201,24 @@ pub(crate) async fn prune(
         .condition_expression("connected_at < :cutoff")
         .expression_attribute_values(":cutoff", n(prune_cutoff()))
         .customize()
-        // A prune that fails is of no consequence, and must not use up the retries that reading shares.
+        // A failed prune does no harm, and must not use up the retry quota that it shares with reading.
         .config_override(table::once())
         .send()
         .await;
     match pruned {
         Ok(_) => Ok(Prune::Deleted),
-        Err(error) if refused_delete(&error).is_some() => Ok(Prune::Kept),
+        Err(error) if refused_delete(&error).is_some() => Ok(Prune::NotDeleted),
         Err(error) => Err(error),
     }
 }
 
-/// Rows that connected before this, in milliseconds since 1970, may be pruned.
+/// Rows of connections that began before this time, in milliseconds since 1970, may be pruned.
 #[must_use]
 pub fn prune_cutoff() -> i64 {
     since_epoch().saturating_sub(PRUNE_GRACE).as_millis().try_into().unwrap_or(i64::MAX)
 }
 
-/// Asks a table or an index for a page of a session's recipients.
+/// Reads a page of a session's recipients from a table or an index.
 pub(crate) async fn recipients(
     query: QueryFluentBuilder,
     session: &SessionId,
@@ -272,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn names_that_are_none_are_refused() {
+    fn malformed_names_are_refused() {
         let conf = || Builder::new().behavior_version_latest();
         let registry = |variables: &[_]| {
             let variables = Variables::of(variables);
@@ -289,7 +289,7 @@ mod tests {
         }
     }
 
-    /// A page of a scan that begins at one row and ends at another.
+    /// A page of a scan that begins after one row and ends with another.
     fn counted(from: Option<&'static str>, count: i32, next: Option<Item>) -> Rule {
         let id = |id: &str| s(id);
         mock!(Client::scan)
@@ -322,7 +322,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn half_a_count_is_a_failure_and_no_count() {
+    async fn an_incomplete_count_is_a_failure() {
         let first = counted(None, 2, Some(row(&[("connection_id", s("a"))])));
         let broken = mock!(Client::scan).then_error(|| ScanError::unhandled("down"));
         let result = registry(&[&first, &broken]).count_open().await;
@@ -334,7 +334,7 @@ mod tests {
     }
 
     #[test]
-    fn a_page_has_each_row_that_names_a_connection_and_knows_its_end() {
+    fn a_page_has_each_row_that_names_a_connection_and_an_empty_key_is_the_end() {
         let id = |id: &str| ("connection_id", s(id));
         let output = QueryOutput::builder()
             .items(row(&[id("own"), ("expires_at", n(101)), ("connected_at", n(5))]))
@@ -350,7 +350,7 @@ mod tests {
             is_subscribed: false,
         };
         assert_eq!(page.recipients, [recipient("own", Some(5), Some(101)), recipient("foreign", None, None)]);
-        assert!(page.next.is_none(), "an empty key is the end, not the beginning");
+        assert!(page.next.is_none(), "an empty key is the end");
     }
 
     #[test]

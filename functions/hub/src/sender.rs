@@ -1,10 +1,10 @@
-//! Who speaks over a connection, and whether it still may.
+//! The connection that sent a frame: its session, and whether it may still send.
 
 use crate::{
     clock::now_seconds,
     deadline::Deadline,
     event::Sender,
-    invocation::Stop,
+    invocation::RequestError,
     protocol::{Code, Refusal, SessionId},
     registry::{Connection, Registry},
 };
@@ -17,11 +17,11 @@ pub fn not_connected(id: &str) -> Refusal {
 }
 
 impl Sender {
-    /// Why nothing is taken from this connection any more, if so. With `require_grant` the hub has an authorizer.
+    /// Why frames of this connection are refused, if they are. With `require_grant` the hub has an authorizer.
     #[must_use]
-    pub fn why_over(&self, require_grant: bool) -> Option<&'static str> {
+    pub fn refusal_reason(&self, require_grant: bool) -> Option<&'static str> {
         match &self.grant {
-            Some(grant) if grant.has_ended(now_seconds()) => {
+            Some(grant) if grant.has_expired(now_seconds()) => {
                 Some("the token of this connection has expired: connect again with a new one")
             }
             None if require_grant => {
@@ -31,17 +31,17 @@ impl Sender {
         }
     }
 
-    /// The connection's session: the grant says it, or else the connection's row.
+    /// The connection's session, from its grant or else from its row.
     ///
     /// # Errors
     ///
-    /// The connection has no row, which refuses the frame with the id `id`, or that cannot be read in time.
+    /// The connection has no live row, which refuses the frame with the id `id`; or the row cannot be read in time.
     pub async fn session(
         &self,
         registry: &Registry,
         deadline: Deadline,
         id: &str,
-    ) -> Result<SessionId, Stop> {
+    ) -> Result<SessionId, RequestError> {
         if let Some(grant) = &self.grant {
             return Ok(grant.session.clone());
         }
@@ -53,8 +53,8 @@ impl Sender {
     ///
     /// # Errors
     ///
-    /// There is none, which refuses the frame with the id `id`, or it cannot be read.
-    pub async fn connection(&self, registry: &Registry, id: &str) -> Result<Connection, Stop> {
+    /// There is no live row, which refuses the frame with the id `id`; or it cannot be read.
+    pub async fn connection(&self, registry: &Registry, id: &str) -> Result<Connection, RequestError> {
         registry.connection(&self.connection_id).await?.ok_or_else(|| not_connected(id).into())
     }
 }

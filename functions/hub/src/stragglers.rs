@@ -1,4 +1,4 @@
-//! Which connections were in trouble lately: the next message does not wait for them again.
+//! Connections that failed for recent messages: the next message does not wait for them again.
 
 use std::{
     collections::HashMap,
@@ -11,7 +11,7 @@ use crate::clock::Moment;
 const REMEMBERED_FOR: Duration = Duration::from_secs(30);
 const MOST_REMEMBERED: usize = 1024;
 
-/// Connections that a fan-out gave up on.
+/// Connections that a fan-out gave up on in the last 30 s.
 #[derive(Debug, Default)]
 pub struct Stragglers(Mutex<HashMap<String, Mark>>);
 
@@ -22,14 +22,14 @@ struct Mark {
 }
 
 impl Stragglers {
-    /// Whether the connection gets one attempt only.
+    /// Whether the connection gets a single attempt.
     #[must_use]
     pub fn suspects(&self, connection_id: &str) -> bool {
         self.marks().get(connection_id).is_some_and(|mark| mark.is_suspect && mark.is_fresh())
     }
 
-    /// Marks a connection that a fan-out gave up on. If it was `alone`, the trouble may be everybody's: it takes two such
-    /// fan-outs in a row to make it suspect.
+    /// Marks a connection that a fan-out gave up on. If no other connection was delivered to either (`alone`), the
+    /// cause may lie elsewhere: then it takes two such fan-outs in a row to make the connection suspect.
     pub(crate) fn gave_up_on(&self, connection_id: &str, alone: bool) {
         let mut marks = self.marks();
         if marks.len() >= MOST_REMEMBERED {
@@ -42,7 +42,7 @@ impl Stragglers {
         }
     }
 
-    /// Forgets a connection that has answered.
+    /// Forgets a connection that has been delivered to.
     pub(crate) fn forget(&self, connection_id: &str) {
         self.marks().remove(connection_id);
     }
@@ -63,7 +63,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_beside_others_is_suspect_at_once_and_one_alone_the_second_time_in_a_row() {
+    fn a_connection_beside_others_is_suspect_at_once_and_one_alone_after_two_failures_in_a_row() {
         let stragglers = Stragglers::default();
         stragglers.gave_up_on("beside", false);
         stragglers.gave_up_on("alone", true);
@@ -74,11 +74,11 @@ mod tests {
         assert!(stragglers.suspects("alone"));
         stragglers.forget("alone");
         stragglers.gave_up_on("alone", true);
-        assert!(!stragglers.suspects("alone"), "a success between them starts anew");
+        assert!(!stragglers.suspects("alone"), "a success in between starts the count again");
     }
 
     #[test]
-    fn no_more_are_remembered_than_there_is_room_for() {
+    fn the_number_of_marks_is_bounded() {
         let stragglers = Stragglers::default();
         for index in 0..=MOST_REMEMBERED {
             stragglers.gave_up_on(&index.to_string(), false);

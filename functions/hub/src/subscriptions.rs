@@ -1,4 +1,4 @@
-//! The table of subscriptions: which connections receive the messages to a session that is not their own.
+//! The table of subscriptions: the connections that receive the messages of a session other than their own.
 
 use std::collections::BTreeSet;
 
@@ -20,7 +20,7 @@ use crate::{
     throttling::TABLE_THROTTLED,
 };
 
-/// The most that one `BatchWriteItem` takes.
+/// The most requests in one `BatchWriteItem`.
 const BATCH: usize = 25;
 
 /// The table, through a client of its own.
@@ -31,11 +31,11 @@ pub struct Subscriptions {
 }
 
 impl Subscriptions {
-    /// The table `SUBSCRIPTIONS_TABLE`, a name or an ARN, if that names one.
+    /// The table that `SUBSCRIPTIONS_TABLE` names; `None` if the variable is missing.
     ///
     /// # Errors
     ///
-    /// It is no name.
+    /// The variable is malformed.
     pub fn new(variables: &Variables, sdk: &SdkConfig) -> Result<Option<Self>, ConfigError> {
         let table = table::name(variables, "SUBSCRIPTIONS_TABLE")?;
         Ok(table.map(|table| Self { client: table::client(Builder::from(sdk)), table }))
@@ -45,7 +45,7 @@ impl Subscriptions {
     ///
     /// # Errors
     ///
-    /// DynamoDB did not do what was asked.
+    /// The DynamoDB call failed.
     pub async fn page(&self, session: &SessionId, from: Option<Item>) -> Result<Page, Failure> {
         let query = self.client.query().table_name(&self.table).consistent_read(true);
         let output = recipients(query, session, from).await;
@@ -56,7 +56,7 @@ impl Subscriptions {
     ///
     /// # Errors
     ///
-    /// DynamoDB did not write all of them; each may be there.
+    /// DynamoDB did not write all of them. Any of them may exist.
     pub async fn add(
         &self,
         connection_id: &str,
@@ -73,7 +73,7 @@ impl Subscriptions {
         .await
     }
 
-    /// Deletes the row of each of the sessions. One that is not there is no error.
+    /// Deletes the row of each of the sessions. A row that does not exist is no error.
     ///
     /// # Errors
     ///
@@ -86,18 +86,18 @@ impl Subscriptions {
         .await
     }
 
-    /// Deletes the row of a connection that is gone, unless that is too young. Tries once.
+    /// Deletes the row of a connection that is gone, unless the row is too young. Makes one attempt.
     ///
     /// # Errors
     ///
-    /// DynamoDB did not do what was asked.
+    /// The DynamoDB call failed.
     pub async fn prune(&self, session: &SessionId, connection_id: &str) -> Result<Prune, Failure> {
         let row = self.client.delete_item().table_name(&self.table);
         let row = row.set_key(Some(key(session, connection_id)));
         prune(row).await.map_err(|error| failed("delete from", error))
     }
 
-    /// Ends when no request is under way any more, whatever has failed.
+    /// Returns only when no request is under way, even if one has failed.
     async fn write<E>(
         &self,
         sessions: &BTreeSet<SessionId>,
@@ -128,14 +128,14 @@ impl Subscriptions {
             if requests.is_empty() {
                 return Ok(());
             }
-            // No error says so.
+            // DynamoDB reports this throttling without an error.
             metrics::count(TABLE_THROTTLED);
             if attempt < table::ATTEMPTS {
                 table::pause(attempt).await;
             }
         }
         let text = format!(
-            "DynamoDB left {} writes to the table of subscriptions undone, {} times in a row: it throttles them",
+            "DynamoDB throttled {} writes to the table of subscriptions {} times in a row",
             requests.len(),
             table::ATTEMPTS
         );

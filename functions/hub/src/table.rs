@@ -1,4 +1,4 @@
-//! What the tables have in common: a client that counts throttles, names, attributes, errors and retries.
+//! The part that all tables share: a client that counts throttles, names, attributes, errors and retries.
 
 use std::{collections::HashMap, error::Error as StdError, time::Duration};
 
@@ -19,39 +19,39 @@ use crate::{
     throttling::{CountThrottled, THROTTLES},
 };
 
-/// An item: attributes by name.
+/// An item: its attributes by name.
 pub(crate) type Item = HashMap<String, AttributeValue>;
 
-/// Attempts at a call that is repeated by us, as many as the SDK makes at the others.
+/// The attempts that [`repeated`] makes, as many as the SDK makes at other calls.
 pub(crate) const ATTEMPTS: u32 = 5;
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 
-/// The name or ARN of a table, or of an index, in a variable.
+/// The name or ARN of a table or an index that a variable holds.
 pub(crate) fn name(variables: &Variables, name: &'static str) -> Result<Option<String>, ConfigError> {
     let Some(value) = variables.get(name) else { return Ok(None) };
     let allowed = |c: char| c.is_ascii_alphanumeric() || "_.-:/".contains(c);
     if value.len() >= 3 && value.chars().all(allowed) {
         return Ok(Some(value));
     }
-    let problem = format!("is {value:?}: DynamoDB's names are 3 or more of the characters A-Z a-z 0-9 _ . -");
+    let problem = format!("is {value:?}: a DynamoDB name has 3 or more of the characters A-Z a-z 0-9 _ . -");
     Err(ConfigError::new(name, problem))
 }
 
 /// A client that counts each attempt that is throttled.
 pub(crate) fn client(mut conf: Builder) -> Client {
-    // Permanent, or each of a call's hooks would look up whether it is disabled.
+    // Permanent, so that the SDK does not look up for each hook whether the interceptor is disabled.
     conf.push_interceptor(SharedInterceptor::permanent(CountThrottled));
     Client::from_conf(conf.build())
 }
 
-/// For a call that the SDK attempts once.
+/// The settings of a call that the SDK attempts once.
 pub(crate) fn once() -> Builder {
     Builder::default()
         .retry_config(RetryConfig::disabled().with_reconnect_mode(ReconnectMode::ReuseAllConnections))
 }
 
-/// Makes a call that the SDK attempts once, and makes it again where that may help, with full jitter between the attempts.
-/// Its answer may have been lost after it was done: the call must be able to tell.
+/// Makes a call that the SDK attempts once, and repeats it after transient errors, with full jitter between the
+/// attempts. An answer may be lost after the call took effect: the call must be able to detect that.
 pub(crate) async fn repeated<T, E, F>(call: impl Fn() -> F) -> Result<T, SdkError<E, HttpResponse>>
 where
     E: ProvideErrorMetadata,
@@ -68,7 +68,7 @@ where
     Box::pin(call()).await
 }
 
-/// Waits after the attempt of this number, the first being 1.
+/// Waits after the attempt with this number, from 1.
 pub(crate) async fn pause(attempt: u32) {
     sleep((FIRST_PAUSE * 2_u32.pow(attempt - 1)).mul_f64(fastrand::f64())).await;
 }
@@ -84,7 +84,7 @@ fn is_transient<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) -> b
     }
 }
 
-/// The item that a conditional update was refused by, empty where there is none; `None` if something else is wrong.
+/// The item that made a conditional update fail, empty if there was none; `None` for any other error.
 pub(crate) fn refused_update(error: &SdkError<UpdateItemError, HttpResponse>) -> Option<Item> {
     match error.as_service_error()? {
         UpdateItemError::ConditionalCheckFailedException(refusal) => {
@@ -94,7 +94,7 @@ pub(crate) fn refused_update(error: &SdkError<UpdateItemError, HttpResponse>) ->
     }
 }
 
-/// The same of a conditional delete.
+/// The same for a conditional delete.
 pub(crate) fn refused_delete(error: &SdkError<DeleteItemError, HttpResponse>) -> Option<Item> {
     match error.as_service_error()? {
         DeleteItemError::ConditionalCheckFailedException(refusal) => {
@@ -104,7 +104,7 @@ pub(crate) fn refused_delete(error: &SdkError<DeleteItemError, HttpResponse>) ->
     }
 }
 
-/// A failure of a call at the table that holds `what`, such as "connections".
+/// The failure of a call to the table of `what`, such as "connections".
 pub(crate) fn failed<E>(action: &'static str, what: &'static str, source: E) -> Failure
 where
     E: StdError + Send + Sync + 'static,
@@ -116,7 +116,7 @@ pub(crate) fn text<'a>(item: &'a Item, name: &str) -> Option<&'a str> {
     item.get(name)?.as_s().ok().map(String::as_str)
 }
 
-/// The members of a set of strings; none where there is no set.
+/// The members of a set of strings; none if there is no set.
 pub(crate) fn members<'a>(item: &'a Item, name: &str) -> &'a [String] {
     item.get(name).and_then(|value| value.as_ss().ok()).map_or(&[], Vec::as_slice)
 }
@@ -125,17 +125,17 @@ pub(crate) fn number(item: &Item, name: &str) -> Option<i64> {
     item.get(name)?.as_n().ok()?.parse().ok()
 }
 
-/// An attribute that is text.
+/// A string attribute.
 pub(crate) fn s(text: impl Into<String>) -> AttributeValue {
     AttributeValue::S(text.into())
 }
 
-/// An attribute that is a set of strings, of which there must be one at least.
+/// A string set attribute, which must not be empty.
 pub(crate) fn ss<'a>(members: impl IntoIterator<Item = &'a str>) -> AttributeValue {
     AttributeValue::Ss(members.into_iter().map(str::to_owned).collect())
 }
 
-/// An attribute that is a number.
+/// A number attribute.
 pub(crate) fn n(number: impl ToString + Copy) -> AttributeValue {
     AttributeValue::N(number.to_string())
 }

@@ -1,4 +1,4 @@
-//! Log lines: one JSON object a line, at the level and in the format that Lambda's own variables ask for.
+//! Logging: one JSON object per line, at the level and in the format that Lambda's own variables set.
 
 use std::{io::Write, time::Instant};
 
@@ -8,28 +8,29 @@ use tracing_subscriber::{Layer, Registry, filter::Targets, fmt::MakeWriter, laye
 use crate::{
     failure::{Failure, chain},
     metrics::{self, HANDLER_ERRORS},
+    protocol::Code,
 };
 
-/// Starts logging to standard output, which Lambda passes on to CloudWatch, and makes a panic a log line too.
+/// Starts logging to standard output, which Lambda forwards to CloudWatch. Panics are logged in the same way.
 pub fn init() {
     let (level, format) = settings(|name: &str| std::env::var(name).ok());
-    // A second call, as a test might make, keeps the first subscriber.
+    // A second call, as in a test, keeps the first subscriber.
     let _ = tracing::subscriber::set_global_default(subscriber(level, format, std::io::stdout));
     std::panic::set_hook(Box::new(|panic| {
         let location = panic.location().map(ToString::to_string);
-        // Only a text that stands in the source: a formatted one may quote a message.
+        // Only a literal from the source: a formatted text may quote a message.
         let text = panic.payload().downcast_ref::<&str>().copied();
         tracing::error!(cause = "panic", location, text, "panicked");
     }));
 }
 
-/// Logs that a function is ready for events, and its `RELEASE` where Terraform has set one.
+/// Logs that a function is ready for events, with its `RELEASE` if Terraform has set one.
 pub(crate) fn started(lookup: impl Fn(&str) -> Option<String>) {
     let release = lookup("RELEASE").filter(|release| !release.is_empty());
     tracing::info!(release, "started");
 }
 
-/// Logs a failure of ours with all its causes, and counts it. `connection_id` is empty where none is known.
+/// Logs and counts a failure, with its cause chain. `connection_id` is empty if none is known.
 pub fn failed(route: &str, connection_id: &str, failure: &Failure, started: Instant) {
     metrics::count(HANDLER_ERRORS);
     tracing::error!(
@@ -40,6 +41,13 @@ pub fn failed(route: &str, connection_id: &str, failure: &Failure, started: Inst
         duration_ms = millis_since(started),
         "failed"
     );
+}
+
+/// Logs that a frame was refused. `connection_id` is empty if none is known. The refusal's text is left out: it may
+/// quote the caller.
+pub fn refused(route: &str, connection_id: &str, code: Code, started: Instant) {
+    let duration_ms = millis_since(started);
+    tracing::info!(route, connection_id, code = code.as_str(), duration_ms, "refused");
 }
 
 /// Milliseconds since `started`, to two decimals.
@@ -54,7 +62,7 @@ enum Format {
     Text,
 }
 
-/// `AWS_LAMBDA_LOG_LEVEL` (default INFO) and `AWS_LAMBDA_LOG_FORMAT` (`Text`, else JSON).
+/// Reads `AWS_LAMBDA_LOG_LEVEL` (default INFO) and `AWS_LAMBDA_LOG_FORMAT` (`Text`, or else JSON).
 fn settings(lookup: impl Fn(&str) -> Option<String>) -> (Level, Format) {
     let level = match lookup("AWS_LAMBDA_LOG_LEVEL").unwrap_or_default().to_uppercase().as_str() {
         "TRACE" => Level::TRACE,
@@ -79,14 +87,14 @@ where
     Registry::default().with(layer.with_filter(targets(level)))
 }
 
-/// The level is for the hub's own lines. What the libraries say below WARN is left out at every level: the
-/// runtime logs whole payloads at TRACE and the SDK whole requests, and no message may reach a log. The one
-/// thing taken from the runtime is its span, which carries the request id.
+/// The level applies to the hub's own lines. Lines of libraries below WARN are dropped at every level: at TRACE, the
+/// runtime logs whole payloads and the SDK whole requests, and no message may reach the log. The runtime's span is kept
+/// for its request id.
 fn targets(level: Level) -> Targets {
     Targets::new()
         .with_default(LevelFilter::from_level(level.min(Level::WARN)))
         .with_target("lambda_runtime::layers::trace", Level::INFO)
-        // It logs a second time what a handler returns and what panics, in a form that is hard to read.
+        // It would log errors and panics a second time, in a form that is hard to read.
         .with_target("lambda_runtime::layers::panic", LevelFilter::OFF)
         .with_targets(
             [

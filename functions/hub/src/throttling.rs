@@ -1,4 +1,4 @@
-//! Counts the attempts that DynamoDB throttles: where the SDK's next attempt succeeds, nothing else shows them.
+//! Counts the attempts that DynamoDB throttles: if the SDK's next attempt succeeds, nothing else shows them.
 
 use aws_smithy_runtime_api::{
     box_error::BoxError,
@@ -12,14 +12,14 @@ use serde::Deserialize;
 
 use crate::metrics::{self, Metric};
 
-/// Attempts at a DynamoDB call, or at a part of one, that DynamoDB throttled, whatever became of the call.
+/// Attempts at a DynamoDB call, or at a part of one, that DynamoDB throttled, whether or not the call succeeded.
 pub(crate) const TABLE_THROTTLED: Metric = Metric::count("TableThrottled");
 
-/// What DynamoDB calls a request that was too much for a table, for its partition or index, or for the account.
+/// DynamoDB's error types for requests beyond the capacity of a table, a partition, an index or the account.
 pub(crate) const THROTTLES: [&str; 3] =
     ["ProvisionedThroughputExceededException", "RequestLimitExceeded", "ThrottlingException"];
 
-/// Counts as `TableThrottled` each attempt of the client it is given to that was throttled.
+/// Counts each throttled attempt of its client as `TableThrottled`.
 #[derive(Debug)]
 pub(crate) struct CountThrottled;
 
@@ -42,7 +42,7 @@ impl Intercept for CountThrottled {
     }
 }
 
-/// Whether an error's body is that of a throttle: `{"__type":"com.amazonaws.dynamodb.v20120810#ThrottlingException",…}`.
+/// Whether an error's body names a throttle: `{"__type":"com.amazonaws.dynamodb.v20120810#ThrottlingException",…}`.
 fn is_throttle(body: &[u8]) -> bool {
     #[derive(Deserialize)]
     struct Body {
@@ -58,7 +58,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_throttle_is_known_by_its_name_in_any_namespace() {
+    fn a_throttle_is_recognised_by_its_name_in_any_namespace() {
         for (body, expected) in [
             (r#"{"__type":"com.amazonaws.dynamodb.v20120810#ProvisionedThroughputExceededException"}"#, true),
             (r#"{"__type":"com.amazonaws.dynamodb.v20120810#RequestLimitExceeded","message":"x"}"#, true),

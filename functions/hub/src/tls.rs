@@ -1,4 +1,4 @@
-//! TLS, and which certificate authorities it trusts.
+//! TLS, and its trust anchors.
 
 use std::sync::{Arc, LazyLock};
 
@@ -12,18 +12,19 @@ use rustls::{
 
 use crate::{config::Variables, endpoint::dns_suffix};
 
-/// TLS as it is configured, for any number of connections.
+/// A TLS configuration, for any number of connections.
 pub type Tls = Arc<ClientConfig>;
 
-/// Amazon Trust Services' roots, all five that it asks clients with a store of their own to hold. Reading a
-/// machine's whole store costs a cold start more than all the rest of it.
+/// The five roots of Amazon Trust Services, which AWS asks clients with their own store to include. Reading the
+/// machine's whole store would take longer than the rest of a cold start.
 static AMAZON_ROOTS: LazyLock<anyhow::Result<RootCertStore>> =
     LazyLock::new(|| from_pem(include_bytes!("amazon-roots.pem")));
 
-/// TLS for calls to these addresses; `None` is one that the SDK chooses.
+/// TLS for calls to these addresses; `None` is an address that the SDK chooses.
 ///
-/// Trusted are the authorities of the PEM file `AWS_CA_BUNDLE`; without one Amazon's for addresses of AWS, and else the
-/// machine's: a custom domain's certificate may come from anyone, and not every partition is said to use Amazon's.
+/// The trust anchors are those of the PEM file `AWS_CA_BUNDLE`. Without one they are Amazon's roots if all addresses
+/// are AWS's, and otherwise the machine's store: a custom domain may have a certificate of any authority, and not every
+/// partition is known to use Amazon's roots.
 ///
 /// # Errors
 ///
@@ -44,7 +45,7 @@ fn roots(addresses: &[Option<String>], variables: &Variables) -> anyhow::Result<
             url.parse().is_ok_and(|url: Uri| url.host().is_some_and(|host| host.ends_with(".amazonaws.com")))
         }
     };
-    // A bundle that nothing needs is not read.
+    // Plain HTTP needs no bundle, so it is not read.
     let bundle = variables.get("AWS_CA_BUNDLE").filter(|_| !addresses.iter().all(is_plain));
     if let Some(file) = bundle {
         let read = || from_pem(&std::fs::read(&file)?);
@@ -57,7 +58,7 @@ fn roots(addresses: &[Option<String>], variables: &Variables) -> anyhow::Result<
     }
     let mut roots = RootCertStore::empty();
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    ensure!(!roots.is_empty(), "this machine has no certificates to check a server's against");
+    ensure!(!roots.is_empty(), "this machine has no trust anchors to check a server's certificate with");
     Ok(roots)
 }
 
@@ -86,13 +87,13 @@ mod tests {
     }
 
     #[test]
-    fn amazons_roots_are_the_five_and_do_for_tls() {
+    fn amazons_five_roots_are_usable_for_tls() {
         assert_eq!(AMAZON_ROOTS.as_ref().unwrap().len(), 5);
         config(&[None], &Variables::of(&[("AWS_REGION", "eu-west-1")])).unwrap();
     }
 
     #[test]
-    fn a_bundle_comes_before_all_others_and_a_bad_one_is_named() {
+    fn a_bundle_takes_precedence_and_a_bad_one_is_named() {
         const OF_AMAZON: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/src/amazon-roots.pem");
         let remote = Some("https://chat.example.com/live");
         let bundle = |file| trusted(&[None, remote], &[("AWS_CA_BUNDLE", file)]);
@@ -106,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn trust_follows_the_addresses_that_are_called() {
+    fn the_trust_anchors_depend_on_the_addresses() {
         let local = Some("http://127.0.0.1:4566");
         for (region, expected) in [
             ("us-east-1", true),

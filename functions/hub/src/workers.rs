@@ -1,4 +1,4 @@
-//! The function `deliver`, to which a large fan-out hands some of its recipients, by synchronous invocation.
+//! Invokes the function deliver, to which a large fan-out hands over some of its recipients, and reads its settings.
 
 use std::{sync::LazyLock, time::Duration};
 
@@ -10,46 +10,47 @@ use tokio::time::timeout;
 
 use crate::{
     aws,
-    chunk::{Chunk, Outcome},
+    chunk::{Chunk, ChunkReport},
     config::{ConfigError, Variables},
     endpoint,
-    signed::{self, Payload, Service},
+    signing::{self, Payload, Service},
     tls,
 };
 
-/// The most connections in one chunk: some 100 KB, and a second's work or so.
+/// The most connections in one chunk: some 100 KB, and about a second's work.
 const LARGEST_CHUNK: usize = 2_000;
-/// A list of places in a chunk, and two texts.
+/// In bytes: a list of indices in a chunk, and two texts.
 const LARGEST_ANSWER: usize = 256 * 1024;
-/// How long after the end of its time a function's answer may come.
+/// How long after the end of its budget a worker's answer may come.
 pub(crate) const ANSWER_PATIENCE: Duration = Duration::from_secs(1);
 
-/// When a fan-out hands out recipients, and to whom.
+/// The workers of a fan-out: when they are used, how many, and at which rate.
 pub struct Workers {
-    /// Made when the first chunk is handed out: most messages never do, and reading certificates costs a start.
+    /// Built when the first chunk is handed over: reading certificates slows down a start, and most messages need no
+    /// workers.
     lambda: LazyLock<anyhow::Result<Service>, Box<dyn FnOnce() -> anyhow::Result<Service> + Send>>,
     path: String,
-    /// Recipients that the fan-out posts to itself, before it hands out any.
+    /// How many recipients a fan-out posts to itself before it hands any over.
     pub(crate) split: usize,
-    /// Chunks under way at once.
+    /// The most chunks under way at once.
     pub(crate) at_once: usize,
-    /// The most posts per second of one fan-out, over all functions; 0 is any number.
+    /// The most posts per second of one fan-out, by all functions together; 0 is no limit.
     total_rate: u32,
-    /// The share of each function.
+    /// Each function's share of that.
     pub(crate) rate: u32,
 }
 
-/// Why a chunk is back.
+/// Why a chunk came back undelivered.
 #[derive(Debug)]
-pub(crate) struct Returned {
+pub(crate) struct HandOverError {
     pub(crate) cause: String,
-    /// Whether the function may be posting all the same.
-    pub(crate) may_run: bool,
+    /// Whether the worker may be posting all the same.
+    pub(crate) may_still_run: bool,
 }
 
 impl Workers {
-    /// Reads `DELIVER_FUNCTION`, the name or the ARN of deliver's alias, `FANOUT_SPLIT`, `FANOUT_WORKERS` and `FANOUT_RATE`.
-    /// `None` where nothing is handed out.
+    /// Reads `DELIVER_FUNCTION`, the name or the ARN of deliver's alias, `FANOUT_SPLIT`, `FANOUT_WORKERS` and
+    /// `FANOUT_RATE`. `None` if the settings allow no workers.
     ///
     /// # Errors
     ///
@@ -61,7 +62,7 @@ impl Workers {
         let posters = u32::try_from(at_once)? + 1;
         if (1..posters).contains(&rate) {
             let problem = format!(
-                "is {rate}: it must be 0, for no bound, or at least FANOUT_WORKERS + 1, which is {posters}"
+                "is {rate}: it must be 0, for no limit, or at least FANOUT_WORKERS + 1, which is {posters}"
             );
             return Err(ConfigError::new("FANOUT_RATE", problem).into());
         }
@@ -69,20 +70,20 @@ impl Workers {
         let is_name = |byte: u8| byte.is_ascii_alphanumeric() || b"-_:".contains(&byte);
         if !function.bytes().all(is_name) {
             let problem =
-                format!("is {function:?}: it must be the name or the ARN of a function or its alias");
+                format!("is {function:?}: it must be the name or the ARN of a function or of its alias");
             return Err(ConfigError::new("DELIVER_FUNCTION", problem).into());
         }
         let url = endpoint::of_lambda(variables)?;
         let uri: http::Uri = url.parse().with_context(|| {
-            format!("AWS_ENDPOINT_URL_LAMBDA or AWS_ENDPOINT_URL is {url:?}, which is no URL")
+            format!("AWS_ENDPOINT_URL_LAMBDA or AWS_ENDPOINT_URL is {url:?}, which is not a URL")
         })?;
         let base = uri.path().trim_end_matches('/');
-        let path = format!("{base}/2015-03-31/functions/{}/invocations", signed::segment(&function));
+        let path = format!("{base}/2015-03-31/functions/{}/invocations", signing::segment(&function));
         let (region, credentials) = (variables.region()?, aws::credentials(variables)?);
         let variables = variables.clone();
         let lambda = move || {
             let tls = tls::config(&[Some(uri.to_string())], &variables)?;
-            // A connection for each chunk: one that died while it was idle would take the whole chunk's time.
+            // A new connection for each chunk: one that died while idle would use up the whole chunk's time.
             Service::new("lambda", &uri, tls, Duration::ZERO, region, credentials)
         };
         Ok(Some(Self {
@@ -95,29 +96,33 @@ impl Workers {
         }))
     }
 
-    /// How many connections a chunk has.
+    /// How many connections a full chunk has.
     pub(crate) fn chunk_size(&self) -> usize {
         self.split.min(LARGEST_CHUNK)
     }
 
-    /// How long a function takes for a chunk, at the least.
+    /// The least time that a worker takes for a chunk at its rate.
     pub(crate) fn chunk_time(&self) -> Duration {
         let size = u32::try_from(self.chunk_size()).unwrap_or(u32::MAX);
         (Duration::from_secs(1) * size).checked_div(self.rate).unwrap_or_default()
     }
 
-    /// What so many functions at work leave of the rate; 0 is any number.
+    /// What `at_work` workers leave of the rate, in posts per second; 0 is no limit.
     pub(crate) fn rate_beside(&self, at_work: usize) -> u32 {
         self.total_rate - self.rate * u32::try_from(at_work.min(self.at_once)).unwrap_or_default()
     }
 
-    /// Has another function deliver a chunk of so many recipients.
+    /// Has a worker deliver a chunk of so many recipients.
     ///
     /// # Errors
     ///
-    /// No answer that accounts for each of them.
-    pub(crate) async fn deliver(&self, chunk: &Chunk<'_>, recipients: usize) -> Result<Outcome, Returned> {
-        let ended = |cause: String| Returned { cause, may_run: false };
+    /// There is no answer that accounts for each of them.
+    pub(crate) async fn deliver(
+        &self,
+        chunk: &Chunk<'_>,
+        recipients: usize,
+    ) -> Result<ChunkReport, HandOverError> {
+        let ended = |cause: String| HandOverError { cause, may_still_run: false };
         let lambda = self.lambda.as_ref().map_err(|error| ended(format!("{error:#}")))?;
         let payload = serde_json::to_vec(chunk).map_err(|error| ended(error.to_string()))?;
         let payload = Payload::new(payload);
@@ -127,19 +132,19 @@ impl Workers {
             .await
             .map_err(|_| ended(format!("no answer within {patience:?}")))?;
         let answer = answer.map_err(|error| match error {
-            signed::Error::Unsent(cause) => ended(cause),
-            signed::Error::Lost { cause, was_sent } => Returned { cause, may_run: was_sent },
+            signing::Error::Unsent(cause) => ended(cause),
+            signing::Error::Lost { cause, was_sent } => HandOverError { cause, may_still_run: was_sent },
         })?;
-        let may_run = answer.status().is_server_error();
-        outcome(&answer, recipients).map_err(|cause| Returned { cause, may_run })
+        let may_still_run = answer.status().is_server_error();
+        chunk_report(&answer, recipients).map_err(|cause| HandOverError { cause, may_still_run })
     }
 }
 
-fn outcome(answer: &Response<Bytes>, recipients: usize) -> Result<Outcome, String> {
+fn chunk_report(answer: &Response<Bytes>, recipients: usize) -> Result<ChunkReport, String> {
     if !answer.status().is_success() {
-        return Err(signed::cause(answer));
+        return Err(signing::cause(answer));
     }
-    // Neither a function's own text nor serde's: they may quote the message.
+    // Neither the function's own text nor serde's is used: both may quote the message.
     if answer.headers().contains_key("x-amz-function-error") {
         #[derive(Deserialize)]
         #[serde(rename_all = "camelCase")]
@@ -149,12 +154,16 @@ fn outcome(answer: &Response<Bytes>, recipients: usize) -> Result<Outcome, Strin
         let error = serde_json::from_slice(answer.body());
         let kind = error.map_or_else(|_| String::new(), |FunctionError { error_type }| error_type);
         let kind: String = kind.chars().filter(char::is_ascii_graphic).take(100).collect();
-        return Err(format!("the function failed ({kind}), and its own log says why"));
+        return Err(format!("deliver failed ({kind}): its own log says why"));
     }
-    let outcome: Outcome = serde_json::from_slice(answer.body()).map_err(|error| {
-        format!("the function's answer is not one of this release's, at column {}", error.column())
+    let report: ChunkReport = serde_json::from_slice(answer.body()).map_err(|error| {
+        format!("the answer of deliver is not one that this release knows, at column {}", error.column())
     })?;
-    if outcome.is_of(recipients) { Ok(outcome) } else { Err("the function's answer does not add up".into()) }
+    if report.accounts_for(recipients) {
+        Ok(report)
+    } else {
+        Err("the counts in the answer of deliver do not add up".into())
+    }
 }
 
 #[cfg(test)]
@@ -170,14 +179,14 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_handed_out_without_a_function_or_a_limit() {
+    fn nothing_is_handed_over_without_a_function_or_a_split() {
         assert!(workers(&[]).unwrap().is_none());
         assert!(workers(&[("DELIVER_FUNCTION", "")]).unwrap().is_none());
         assert!(workers(&[("DELIVER_FUNCTION", ALIAS), ("FANOUT_SPLIT", "0")]).unwrap().is_none());
     }
 
     #[test]
-    fn the_rate_is_shared_with_the_function_that_hands_out() {
+    fn the_rate_is_shared_with_the_function_that_hands_over() {
         let found = workers(&[("DELIVER_FUNCTION", ALIAS)]).unwrap().unwrap();
         assert_eq!((found.split, found.chunk_size(), found.at_once, found.rate), (4_000, 2_000, 4, 1_600));
         let path = "/2015-03-31/functions/arn%3Aaws%3Alambda%3Aeu-west-1%3A123456789012%3Afunction%3Ahub-deliver%3Alive/invocations";
@@ -197,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_is_refused_by_name() {
+    fn each_bad_value_is_refused_by_name() {
         for (name, value) in [
             ("FANOUT_SPLIT", "-1"),
             ("FANOUT_WORKERS", "0"),
@@ -217,23 +226,23 @@ mod tests {
     }
 
     #[test]
-    fn only_an_answer_that_adds_up_is_one() {
+    fn only_an_answer_that_adds_up_is_accepted() {
         let answer = |status: u16, headers: &[(&str, &str)], body: &str| {
             let builder =
                 headers.iter().fold(Response::builder().status(status), |builder, (name, value)| {
                     builder.header(*name, *value)
                 });
-            outcome(&builder.body(Bytes::copy_from_slice(body.as_bytes())).unwrap(), 3)
+            chunk_report(&builder.body(Bytes::copy_from_slice(body.as_bytes())).unwrap(), 3)
         };
         let good = r#"{"delivered":1,"gone":1,"failed":0,"left":[2],"retries":0,"throttled":0,
             "pruned":1,"delivery_failures":{"count":0,"first_cause":null},"prune_failures":{"count":0,"first_cause":null},"new":1}"#;
         assert_eq!(answer(200, &[], good).unwrap().left, [2]);
         for (status, headers, body, expected) in [
-            (200, vec![], "{}", "not one of this release's"),
-            (200, vec![], "", "not one of this release's"),
-            (200, vec![], &*good.replace("[2]", "[]"), "does not add up"),
-            (200, vec![], &*good.replace("[2]", "[3]"), "does not add up"),
-            (200, vec![("x-amz-function-error", "Unhandled")], good, "the function failed ("),
+            (200, vec![], "{}", "not one that this release knows"),
+            (200, vec![], "", "not one that this release knows"),
+            (200, vec![], &*good.replace("[2]", "[]"), "do not add up"),
+            (200, vec![], &*good.replace("[2]", "[3]"), "do not add up"),
+            (200, vec![("x-amz-function-error", "Unhandled")], good, "deliver failed ("),
             (
                 429,
                 vec![("x-amzn-errortype", "TooManyRequestsException")],

@@ -1,4 +1,4 @@
-//! Whatever arrives, the frame parser and the event edge answer with one of their own errors and never panic.
+//! The parsers of frames and events never panic, and answer any input with an error of their own.
 
 mod edge;
 
@@ -12,7 +12,7 @@ use hub::{
 use proptest::prelude::*;
 use serde_json::{Value, json, value::RawValue};
 
-/// Any JSON, of some depth, with the strings that trip parsers up.
+/// Nested JSON with strings that are hard to parse.
 fn any_json() -> impl Strategy<Value = Value> {
     let leaf = prop_oneof![
         Just(Value::Null),
@@ -31,7 +31,7 @@ fn any_json() -> impl Strategy<Value = Value> {
     })
 }
 
-/// Keys that mean something, and others.
+/// Keys of the protocol, and others.
 fn key() -> impl Strategy<Value = String> {
     prop_oneof![
         prop::sample::select(vec![
@@ -66,7 +66,7 @@ fn key() -> impl Strategy<Value = String> {
     ]
 }
 
-/// A frame that may be good, or bad in one or more of its parts.
+/// A frame that is valid, or malformed in one or more parts.
 fn frame() -> impl Strategy<Value = String> {
     let names = prop_oneof![
         prop::collection::vec("[a-z0-9]{1,4}", 0..150).prop_map(|names| json!(names)),
@@ -142,8 +142,8 @@ proptest! {
     }
 
     #[test]
-    fn any_json_is_an_event_or_an_event_failure_that_quotes_nothing(mut event in any_json(), secret in "[a-z]{24}") {
-        // Somewhere in the event there is a text that no log may show.
+    fn any_json_is_an_event_or_a_failure_that_quotes_nothing(mut event in any_json(), secret in "[a-z]{24}") {
+        // The event holds a text that no log may show.
         match &mut event {
             Value::Object(map) => { map.insert("body".into(), json!({ "not": secret })); }
             other => *other = json!([secret]),
@@ -163,7 +163,7 @@ proptest! {
 }
 
 #[test]
-fn extremes_are_answered_and_not_choked_on() {
+fn extreme_inputs_are_answered() {
     let deep = format!("{}{}", "[".repeat(50_000), "]".repeat(50_000));
     let frame = format!(r#"{{"sessions":["a"],"message":{deep}}}"#);
     assert_eq!(
@@ -194,10 +194,10 @@ fn extremes_are_answered_and_not_choked_on() {
     assert_eq!(Message::parse_frame(lone_surrogate).unwrap().content.get(), r#""\ud800""#);
 }
 
-/// The fuzz target's questions, asked of every sample event in thousands of damaged forms: cut off, with bytes
-/// overwritten, removed and doubled. Seeded, so that a failure comes again.
+/// The checks of the fuzz target, on every sample event in thousands of damaged forms: cut off, and with bytes
+/// overwritten, removed and doubled. Seeded, so that a failure can be reproduced.
 #[test]
-fn damaged_sample_events_are_answered_like_any_other_bytes() {
+fn damaged_sample_events_are_answered() {
     let rounds = env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(200);
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../events");
     let mut samples = 0;

@@ -1,4 +1,4 @@
-//! Answers the frames of the routes `subscribe`, `unsubscribe` and `hello`.
+//! Handles `subscribe`, `unsubscribe` and `hello`.
 
 use std::{collections::BTreeSet, time::Instant};
 
@@ -11,7 +11,7 @@ use hub::{
     event::{GatewayAnswer, SocketFrame},
     failure::Failure,
     history::History,
-    invocation::{Origin, Stop},
+    invocation::{Invocation, RequestError},
     metrics::{self, Metric},
     protocol::{Position, SessionId},
     responder::{Request, Responder},
@@ -28,26 +28,26 @@ use crate::{
     subscribing::Subscribing,
 };
 
-/// Heads that are read at once.
+/// The most heads of histories that are read at once.
 const READERS: usize = 16;
 
-/// Sessions that were subscribed to, known ones too.
+/// Sessions subscribed to, including those subscribed to before.
 const SUBSCRIBED: Metric = Metric::count("Subscribed");
-/// Sessions that were unsubscribed from.
+/// Sessions unsubscribed from.
 const UNSUBSCRIBED: Metric = Metric::count("Unsubscribed");
-/// Connections that asked what the hub knows of them.
+/// `hello` frames answered.
 const HELLOS: Metric = Metric::count("Hellos");
 
-/// What outlives an invocation.
+/// Lives as long as the process.
 pub(crate) struct Handler {
     responder: Responder,
     subscriptions: Subscriptions,
     history: Option<History>,
 }
 
-/// A session, and where it stands if the hub keeps a history.
+/// A session, and its position if the hub has histories.
 #[derive(Serialize)]
-struct Standing {
+struct SessionPosition {
     session: SessionId,
     #[serde(flatten)]
     position: Option<Position>,
@@ -58,7 +58,7 @@ struct Standing {
 enum Answer<'a> {
     Subscribed {
         id: &'a str,
-        sessions: Vec<Standing>,
+        sessions: Vec<SessionPosition>,
     },
     Unsubscribed {
         id: &'a str,
@@ -73,12 +73,12 @@ enum Answer<'a> {
         expires_in: Option<i64>,
         subscriptions: &'a BTreeSet<SessionId>,
         #[serde(skip_serializing_if = "Option::is_none")]
-        positions: Option<Vec<Standing>>,
+        positions: Option<Vec<SessionPosition>>,
     },
 }
 
 impl Handler {
-    /// Reads what the tables and the responder need.
+    /// Reads the settings of the tables and the responder.
     pub(crate) fn new(variables: &Variables, sdk: &SdkConfig) -> anyhow::Result<Self> {
         let subscriptions = Subscriptions::new(variables, sdk)?;
         Ok(Self {
@@ -92,7 +92,7 @@ impl Handler {
 
     /// # Errors
     ///
-    /// The event is not that of a frame on one of the routes.
+    /// The event is not a frame's, on one of these routes.
     pub(crate) async fn handle(
         &self,
         payload: &RawValue,
@@ -109,45 +109,52 @@ impl Handler {
         Ok(self.responder.respond(route.key(), &frame, context, parse, answer).await)
     }
 
-    async fn subscribe(&self, request: Request<'_>, sessions: Vec<SessionId>) -> Result<GatewayAnswer, Stop> {
-        let (id, origin) = (request.id, request.origin);
+    async fn subscribe(
+        &self,
+        request: Request<'_>,
+        sessions: Vec<SessionId>,
+    ) -> Result<GatewayAnswer, RequestError> {
+        let (id, invocation) = (request.id, request.invocation);
         let subscribing =
             Subscribing { registry: &self.responder.registry, subscriptions: &self.subscriptions, request };
         subscribing.subscribe(&sessions).await?;
-        // Only now: whatever is numbered later is posted to this connection.
-        let sessions = self.standings(sessions).await?;
-        log(origin, SUBSCRIBED, "subscribed", sessions.len());
+        // Read only now: every message with a later number is posted to this connection.
+        let sessions = self.positions(sessions).await?;
+        log(invocation, SUBSCRIBED, "subscribed", sessions.len());
         Ok(GatewayAnswer::frame(&Answer::Subscribed { id, sessions }))
     }
 
-    /// The rows first: the set holds at least those that are there.
+    /// Deletes the rows first, since the set must name at least the sessions that have a row.
     async fn unsubscribe(
         &self,
-        Request { sender, id, origin }: Request<'_>,
+        Request { sender, id, invocation }: Request<'_>,
         sessions: Vec<SessionId>,
-    ) -> Result<GatewayAnswer, Stop> {
+    ) -> Result<GatewayAnswer, RequestError> {
         let gone = sessions.iter().cloned().collect();
         self.subscriptions.remove(&sender.connection_id, &gone).await?;
         if !self.responder.registry.take_subscriptions(&sender.connection_id, &gone).await? {
             return Err(not_connected(id).into());
         }
-        log(origin, UNSUBSCRIBED, "unsubscribed", sessions.len());
+        log(invocation, UNSUBSCRIBED, "unsubscribed", sessions.len());
         Ok(GatewayAnswer::frame(&Answer::Unsubscribed { id, sessions: &sessions }))
     }
 
-    async fn hello(&self, Request { sender, id, origin }: Request<'_>) -> Result<GatewayAnswer, Stop> {
+    async fn hello(
+        &self,
+        Request { sender, id, invocation }: Request<'_>,
+    ) -> Result<GatewayAnswer, RequestError> {
         let connection = sender.connection(&self.responder.registry, id).await?;
         let (session, subscriptions) = (&connection.session, &connection.subscriptions);
         let positions = match self.history {
             None => None,
             Some(_) => {
                 let own = std::iter::once(session).chain(subscriptions).cloned().collect();
-                Some(self.standings(own).await?)
+                Some(self.positions(own).await?)
             }
         };
         let expires_at = connection.expires_at;
         let expires_in = expires_at.map(|at| (at - now_seconds()).max(0));
-        log(origin, HELLOS, "hello", subscriptions.len());
+        log(invocation, HELLOS, "hello", subscriptions.len());
         Ok(GatewayAnswer::frame(&Answer::Hello {
             id,
             session,
@@ -158,17 +165,17 @@ impl Handler {
         }))
     }
 
-    /// Where each of the sessions stands, in their order.
-    async fn standings(&self, sessions: Vec<SessionId>) -> Result<Vec<Standing>, Failure> {
-        let standing = async |session: SessionId| {
+    /// The position of each session, in the order given.
+    async fn positions(&self, sessions: Vec<SessionId>) -> Result<Vec<SessionPosition>, Failure> {
+        let position_of = async |session: SessionId| {
             let position = match &self.history {
                 None => None,
                 Some(history) => Some(history.position(&session).await?),
             };
-            Ok(Standing { session, position })
+            Ok(SessionPosition { session, position })
         };
         stream::iter(sessions)
-            .map(|session| Box::pin(standing(session)))
+            .map(|session| Box::pin(position_of(session)))
             .buffered(READERS)
             .try_collect()
             .await
@@ -180,20 +187,20 @@ fn read(payload: &RawValue) -> Result<(Route, SocketFrame), Failure> {
     let route = Route::ALL.into_iter().find(|route| frame.route.as_deref() == Some(route.key()));
     let route = route.ok_or_else(|| {
         let text =
-            "requestContext.routeKey is none of subscribe, unsubscribe and hello, which are this function's";
+            "requestContext.routeKey is not one of this function's routes: subscribe, unsubscribe and hello";
         Failure::Event(text.into())
     })?;
     Ok((route, frame))
 }
 
-fn log(origin: &Origin<'_>, metric: Metric, message: &str, sessions: usize) {
+fn log(invocation: &Invocation<'_>, metric: Metric, message: &str, sessions: usize) {
     let counted = if metric == HELLOS { 1 } else { sessions };
     metrics::add(metric, u32::try_from(counted).unwrap_or(u32::MAX).into());
     tracing::info!(
-        route = origin.route,
-        connection_id = origin.id(),
+        route = invocation.route,
+        connection_id = invocation.id(),
         sessions,
-        duration_ms = telemetry::millis_since(origin.started),
+        duration_ms = telemetry::millis_since(invocation.started),
         "{message}"
     );
 }

@@ -1,4 +1,4 @@
-//! What a client asks of its subscriptions.
+//! The frames `subscribe`, `unsubscribe` and `hello`.
 
 use hub::protocol::{
     Code, MAX_SUBSCRIPTIONS, Refusal, SessionId, bad, parse_id, parse_object, parse_sessions, present,
@@ -9,18 +9,18 @@ use serde_json::value::RawValue;
 /// One of this function's routes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Route {
-    /// To hear some sessions from now on.
+    /// Receives the messages of some sessions from now on.
     Subscribe,
-    /// To hear them no more.
+    /// Stops receiving them.
     Unsubscribe,
-    /// What the hub knows of the connection.
+    /// Asks what the hub knows of the connection.
     Hello,
 }
 
 impl Route {
     pub(crate) const ALL: [Self; 3] = [Self::Subscribe, Self::Unsubscribe, Self::Hello];
 
-    /// Its key, the action of its frames.
+    /// Its key, which is the action of its frames.
     pub(crate) fn key(self) -> &'static str {
         match self {
             Self::Subscribe => "subscribe",
@@ -30,7 +30,7 @@ impl Route {
     }
 }
 
-/// The frame with each part still unread, so that one bad part does not hide the other.
+/// The frame with each value still unparsed, so that one bad value does not hide the other.
 #[derive(Deserialize)]
 struct Parts<'a> {
     #[serde(borrow, default, deserialize_with = "present")]
@@ -39,7 +39,8 @@ struct Parts<'a> {
     id: Option<&'a RawValue>,
 }
 
-/// Reads a frame's id, and the sessions that it names: 1 to 100, or none for [`Route::Hello`]. Unknown keys are ignored.
+/// Reads a frame's id, and the sessions that it names: 1 to 100, or none for [`Route::Hello`]. Unknown keys are
+/// ignored.
 pub(crate) fn parse(route: Route, text: &str) -> Result<(Option<String>, Vec<SessionId>), Refusal> {
     let keys = if route == Route::Hello { "`action`" } else { "`sessions`" };
     let parts: Parts<'_> = parse_object(text, keys)?;
@@ -59,7 +60,7 @@ pub(crate) fn parse(route: Route, text: &str) -> Result<(Option<String>, Vec<Ses
     }
 }
 
-/// The refusal of a frame that asks for more than a connection may have.
+/// The refusal of a frame with which the connection would have too many subscriptions.
 pub(crate) fn too_many(id: Option<String>) -> Refusal {
     let text = format!(
         "a connection may be subscribed to {MAX_SUBSCRIPTIONS} sessions besides its own: unsubscribe from some first, or open another connection; nothing has changed"

@@ -1,10 +1,10 @@
-//! The steps of a subscription, in an order in which nothing that fails or races leaves an orphaned row.
+//! The steps of `subscribe`, in an order in which no failure and no race leaves an orphaned row.
 
 use std::collections::BTreeSet;
 
 use hub::{
     failure::{Failure, chain},
-    invocation::Stop,
+    invocation::RequestError,
     protocol::{Code, MAX_SUBSCRIPTIONS, Refusal, SessionId},
     registry::{Added, Connection, Registry},
     responder::Request,
@@ -23,8 +23,8 @@ pub(crate) struct Subscribing<'a> {
 }
 
 impl Subscribing<'_> {
-    /// Subscribes to all of the sessions, or to none: from then on each message to them is posted to the connection.
-    pub(crate) async fn subscribe(&self, sessions: &[SessionId]) -> Result<(), Stop> {
+    /// Subscribes to all of the sessions, or to none. From then on, each message to them is posted to the connection.
+    pub(crate) async fn subscribe(&self, sessions: &[SessionId]) -> Result<(), RequestError> {
         self.check_grant(sessions)?;
         let Request { sender, id, .. } = self.request;
         let connection = sender.connection(self.registry, id).await?;
@@ -34,34 +34,38 @@ impl Subscribing<'_> {
             return Ok(());
         }
         let new = &others - &connection.subscriptions;
-        // First the set, then the rows: a disconnect that comes in between knows of them.
+        // The set first, then the rows: a disconnect in between removes both.
         self.reserve(&new, connection.clone()).await?;
         let writing = async {
             self.subscriptions.add(&sender.connection_id, &connection, &others).await?;
-            // A disconnect may have come before the rows.
+            // A disconnect may have come before the rows were written.
             self.registry.connection(&sender.connection_id).await
         };
-        // What is left of the time is for taking it back.
-        match timeout_at(self.request.origin.deadline.post_until, Box::pin(writing)).await {
+        // The rest of the time is reserved for undoing.
+        match timeout_at(self.request.invocation.deadline.post_until, Box::pin(writing)).await {
             Ok(Ok(Some(_))) => Ok(()),
             Ok(Ok(None)) => {
-                self.warn_of(self.subscriptions.remove(&sender.connection_id, &others)).await;
+                self.warn_if_failed(self.subscriptions.remove(&sender.connection_id, &others)).await;
                 Err(not_connected(id).into())
             }
             Ok(Err(failure)) => {
-                self.warn_of(self.undo(&new, &others)).await;
+                self.warn_if_failed(self.undo(&new, &others)).await;
                 Err(failure.into())
             }
             Err(_) => {
-                // A row may still come, so its name stays in the set.
-                self.warn_of(self.subscriptions.remove(&sender.connection_id, &new)).await;
+                // A row may still be written, so its name stays in the set.
+                self.warn_if_failed(self.subscriptions.remove(&sender.connection_id, &new)).await;
                 Err(Failure::OutOfTime.into())
             }
         }
     }
 
-    /// Puts what is new into the set, if there is room for all of it.
-    async fn reserve(&self, new: &BTreeSet<SessionId>, mut connection: Connection) -> Result<(), Stop> {
+    /// Adds the new names to the set, if it has room for all of them.
+    async fn reserve(
+        &self,
+        new: &BTreeSet<SessionId>,
+        mut connection: Connection,
+    ) -> Result<(), RequestError> {
         let Request { sender, id, .. } = self.request;
         let mut missing = new.clone();
         while !missing.is_empty() {
@@ -76,8 +80,9 @@ impl Subscribing<'_> {
                     connection = now;
                 }
                 Err(failure) => {
-                    // It may have been done, and the answer lost.
-                    self.warn_of(self.registry.take_subscriptions(&sender.connection_id, &missing)).await;
+                    // The update may have been made, and its answer lost.
+                    self.warn_if_failed(self.registry.take_subscriptions(&sender.connection_id, &missing))
+                        .await;
                     return Err(failure.into());
                 }
             }
@@ -85,7 +90,8 @@ impl Subscribing<'_> {
         Ok(())
     }
 
-    /// Takes back what could not be completed: what is `new` of all the `others` that the frame names.
+    /// Undoes a subscription that could not be completed: the `new` ones among `others`, which are all that the frame
+    /// names.
     async fn undo(&self, new: &BTreeSet<SessionId>, others: &BTreeSet<SessionId>) -> Result<(), Failure> {
         let id = &self.request.sender.connection_id;
         let is_live = if new.is_empty() {
@@ -94,15 +100,15 @@ impl Subscribing<'_> {
             self.subscriptions.remove(id, new).await?;
             self.registry.take_subscriptions(id, new).await?
         };
-        // A disconnect has removed the rows of known names, and this frame may have written them again.
+        // A disconnect has removed the rows of earlier subscriptions, and this frame may have written them again.
         if is_live { Ok(()) } else { self.subscriptions.remove(id, others).await }
     }
 
-    /// Logs what could not be taken back: it ends with the connection, or when the client unsubscribes.
-    async fn warn_of<T>(&self, undoing: impl Future<Output = Result<T, Failure>>) {
+    /// Logs a subscription that could not be undone. It ends with the connection, or when the client unsubscribes.
+    async fn warn_if_failed<T>(&self, undoing: impl Future<Output = Result<T, Failure>>) {
         if let Err(failure) = undoing.await {
-            let origin = self.request.origin;
-            let (route, connection_id) = (origin.route, origin.id());
+            let invocation = self.request.invocation;
+            let (route, connection_id) = (invocation.route, invocation.id());
             tracing::warn!(route, connection_id, error = chain(&failure), "subscriptions not undone");
         }
     }

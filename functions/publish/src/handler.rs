@@ -1,4 +1,4 @@
-//! Sends a backend's message and answers with its receipt.
+//! Sends a backend's message, and answers with its receipt.
 
 use std::{collections::HashMap, sync::Arc, time::Instant};
 
@@ -6,9 +6,9 @@ use hub::{
     aws::SdkConfig,
     config::Variables,
     deadline::Deadline,
-    invocation::{Origin, Stop},
+    gateway::{Connections, Gateway},
+    invocation::{Invocation, RequestError},
     messenger::{self, Messenger},
-    posts::{Connections, Gateway},
     protocol::{Code, Message, Receipt, Refusal},
 };
 use lambda_runtime::Context;
@@ -17,34 +17,39 @@ use serde_json::value::RawValue;
 
 const ROUTE: &str = "publish";
 
-/// What outlives an invocation.
+/// Lives as long as the process.
 pub(crate) struct Handler {
     messenger: Messenger,
     connections: Arc<Connections>,
 }
 
 impl Handler {
-    /// Reads what the messenger and the gateway need. No event says where the connections are: a variable must.
+    /// Reads the settings of the messenger and the gateway. A variable must name the API and its stage, since no event
+    /// does.
     pub(crate) fn new(variables: &Variables, sdk: &SdkConfig) -> anyhow::Result<Self> {
         let connections = Gateway::new(variables, sdk)?.connections(None)?;
         Ok(Self { messenger: Messenger::new(variables, sdk)?, connections })
     }
 
-    /// Refusals are errors too. An invocation that is queued or sent asynchronously has no other way to tell a message
-    /// that was refused from one that was delivered.
-    pub(crate) async fn handle(&self, payload: &RawValue, context: &Context) -> Result<Receipt, Stop> {
+    /// A refusal is an error too: only so can the caller of a queued or asynchronous invocation tell a refused message
+    /// from a delivered one.
+    pub(crate) async fn handle(
+        &self,
+        payload: &RawValue,
+        context: &Context,
+    ) -> Result<Receipt, RequestError> {
         let deadline = Deadline::of_invocation(context.deadline());
-        let origin = Origin { route: ROUTE, connection_id: None, deadline, started: Instant::now() };
+        let invocation = Invocation { route: ROUTE, connection_id: None, deadline, started: Instant::now() };
         let sending = async {
             let message = read(payload.get())?;
             let id = message.id_or(&context.request_id);
-            self.messenger.send(&origin, &self.connections, message, id, async { Ok(None) }).await
+            self.messenger.send(&invocation, &self.connections, message, id, async { Ok(None) }).await
         };
         let result = sending.await;
         match &result {
             Ok(_) => {}
-            Err(Stop::Refused(refusal)) => messenger::refuse(&origin, refusal),
-            Err(Stop::Failed(failure)) => origin.log_failure(failure),
+            Err(RequestError::Refused(refusal)) => messenger::refuse(&invocation, refusal),
+            Err(RequestError::Failed(failure)) => invocation.log_failure(failure),
         }
         result
     }
@@ -52,14 +57,14 @@ impl Handler {
 
 const WANTED: &str = r#"{"sessions":["…"],"message":…}"#;
 
-/// The request, or a refusal that says what to send in its place.
+/// Parses the request. Events of other AWS services get a refusal that says what to send instead.
 fn read(payload: &str) -> Result<Message<'_>, Refusal> {
-    // What is no object at all is for the parser to say.
+    // If this is no object, the parser below refuses it.
     let keys: HashMap<String, IgnoredAny> = serde_json::from_str(payload).unwrap_or_default();
     let has = |key| keys.contains_key(key);
     if has("requestContext") {
         let text = format!(
-            "`requestContext` is not accepted: publish speaks in no connection's name and unpacks no event; send {WANTED} \
+            "`requestContext` is not accepted: publish does not send on behalf of a connection, and unpacks no event; send {WANTED} \
              itself as the payload"
         );
         return Err(Refusal::new(Code::BadRequest, text, None));

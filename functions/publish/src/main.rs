@@ -1,4 +1,4 @@
-//! What a backend invokes to send a message: wiring.
+//! The function publish, which a backend invokes to send a message: wiring.
 
 mod handler;
 

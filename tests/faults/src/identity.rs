@@ -343,7 +343,7 @@ async fn each_word_for_a_refusal_is_explained_in_the_document() {
     let document = include_str!("../../../docs/identity-providers.md");
     let sources = [
         include_str!("../../../functions/authorizer/src/handler.rs"),
-        include_str!("../../../functions/authorizer/src/token.rs"),
+        include_str!("../../../functions/authorizer/src/bearer.rs"),
         include_str!("../../../functions/authorizer/src/verify.rs"),
     ];
     let (_, table) = document.split_once("| `why` |").expect("there is a table");
@@ -379,7 +379,7 @@ async fn an_issuer_without_a_usable_key_is_a_failure_and_a_warning_that_says_why
         (json!({ "keys": [] }), "is empty"),
         (json!({ "keys": [{ "kty": "oct", "k": "c2VjcmV0" }, encryption("e")] }), r#"its kty is "oct""#),
         (json!({ "keys": [{ "kty": "EC", "crv": "P-521", "x": "AA", "y": "AA" }] }), "P-521"),
-        (json!({}), "not such a document"),
+        (json!({}), "not the expected JSON"),
     ] {
         let server = Issuer::start(&[]).await;
         server.set(Issuer::KEYS, jwks);

@@ -1,4 +1,4 @@
-//! Each sample handshake, with a token in the place that it shows.
+//! The sample handshakes, each with a real token in place of the sample's.
 
 use std::{
     io,
@@ -13,12 +13,12 @@ use serde_json::json;
 use super::*;
 use crate::keys::tests::{later, settings, tls};
 
-struct Door {
+struct Setup {
     server: Server,
     authorizer: Authorizer,
 }
 
-impl Door {
+impl Setup {
     async fn new() -> Self {
         let server = Server::start(&[("rsa", &RSA)]).await;
         let issuer = settings(&server, &json!({}));
@@ -39,8 +39,8 @@ impl Door {
         Ok(serde_json::to_value(self.authorizer.handle(&payload, deadline).await?).unwrap())
     }
 
-    /// What becomes of a bearer of these claims who asks for this session, or for none.
-    async fn knock(&self, claims: &Value, session: Option<&str>) -> Value {
+    /// The answer to a handshake with these claims that asks for this session, or for none.
+    async fn connect(&self, claims: &Value, session: Option<&str>) -> Value {
         let mut event = event(include_str!("../../../../events/authorizer.json"), &self.token(claims));
         event["queryStringParameters"] = session.map_or(Value::Null, |name| json!({ "session_id": name }));
         event["multiValueQueryStringParameters"] = Value::Null;
@@ -48,7 +48,7 @@ impl Door {
     }
 }
 
-/// A sample with the token that its text stands for.
+/// A sample event with this token.
 fn event(sample: &str, token: &str) -> Value {
     let event = sample.replace("header.claims.signature", token);
     serde_json::from_str(&event).unwrap()
@@ -69,8 +69,8 @@ fn denied() -> Value {
 
 #[tokio::test]
 async fn a_token_admits_from_each_place() {
-    let door = Door::new().await;
-    let token = door.token(&json!({ "session_id": "alice", "send_to": ["bob", "room-*"] }));
+    let setup = Setup::new().await;
+    let token = setup.token(&json!({ "session_id": "alice", "send_to": ["bob", "room-*"] }));
     let expected = json!({
         "principalId": "alice",
         "policyDocument": policy("Allow"),
@@ -83,27 +83,27 @@ async fn a_token_admits_from_each_place() {
         include_str!("../../../../events/authorizer-query.json"),
         include_str!("../../../../events/authorizer-subprotocol.json"),
     ] {
-        assert_eq!(door.answer(&event(sample, &token)).await.unwrap(), expected, "{sample}");
+        assert_eq!(setup.answer(&event(sample, &token)).await.unwrap(), expected, "{sample}");
     }
 }
 
 #[tokio::test]
-async fn without_one_good_token_nobody_is_admitted() {
-    let door = Door::new().await;
-    let token = door.token(&json!({ "session_id": "alice" }));
+async fn without_one_valid_token_a_handshake_is_denied() {
+    let setup = Setup::new().await;
+    let token = setup.token(&json!({ "session_id": "alice" }));
     for sample in [
         include_str!("../../../../events/authorizer-no-token.json"),
         include_str!("../../../../events/authorizer-two-tokens.json"),
     ] {
-        assert_eq!(door.answer(&event(sample, &token)).await.unwrap(), denied(), "{sample}");
+        assert_eq!(setup.answer(&event(sample, &token)).await.unwrap(), denied(), "{sample}");
     }
     let forged = event(include_str!("../../../../events/authorizer.json"), "header.claims.signature");
-    assert_eq!(door.answer(&forged).await.unwrap(), denied());
+    assert_eq!(setup.answer(&forged).await.unwrap(), denied());
 }
 
 #[tokio::test]
 async fn the_session_is_one_that_the_token_covers() {
-    let door = Door::new().await;
+    let setup = Setup::new().await;
     for (claim, asked, granted) in [
         (json!("alice"), None, Some("alice")),
         (json!("alice"), Some("alice"), Some("alice")),
@@ -111,7 +111,7 @@ async fn the_session_is_one_that_the_token_covers() {
         (json!(["alice", "bob"]), Some("bob"), Some("bob")),
         (json!("a*"), Some("a"), Some("a")),
         (json!("*"), Some("Any:1"), Some("Any:1")),
-        // Somebody else's session, put into the query string of a link.
+        // Another user's session, as in a link with a forged query string.
         (json!("alice"), Some("bob"), None),
         (json!("alice"), Some("Alice"), None),
         (json!("a*"), Some("Alice"), None),
@@ -123,7 +123,7 @@ async fn the_session_is_one_that_the_token_covers() {
         (json!([]), Some("alice"), None),
         (json!([]), None, None),
     ] {
-        let answer = door.knock(&json!({ "session_id": claim }), asked).await;
+        let answer = setup.connect(&json!({ "session_id": claim }), asked).await;
         match granted {
             Some(session) => assert_eq!(answer["context"]["session_id"], session, "{claim} {asked:?}"),
             None => assert_eq!(answer, denied(), "{claim} {asked:?}"),
@@ -132,28 +132,28 @@ async fn the_session_is_one_that_the_token_covers() {
 }
 
 #[tokio::test]
-async fn who_names_nobody_to_send_to_may_send_to_the_session_it_joins_and_to_no_other_it_might() {
-    let door = Door::new().await;
+async fn a_token_without_send_to_allows_sending_to_the_joined_session_only() {
+    let setup = Setup::new().await;
     for claim in [json!("a1"), json!(["a1", "a2"]), json!("a*"), json!("*")] {
-        let answer = door.knock(&json!({ "session_id": claim }), Some("a1")).await;
+        let answer = setup.connect(&json!({ "session_id": claim }), Some("a1")).await;
         assert_eq!(answer["context"]["send_to"], "[\"a1\"]", "{claim}");
         assert_eq!(answer["context"]["subscribe_to"], "[\"a1\"]", "{claim}");
     }
 }
 
 #[tokio::test]
-async fn a_session_that_is_named_twice_is_refused_even_to_who_may_join_any() {
-    let door = Door::new().await;
-    let token = door.token(&json!({ "session_id": "*" }));
+async fn a_session_that_is_given_twice_is_denied_even_to_a_token_for_all_sessions() {
+    let setup = Setup::new().await;
+    let token = setup.token(&json!({ "session_id": "*" }));
     let mut event = event(include_str!("../../../../events/authorizer.json"), &token);
     event["multiValueQueryStringParameters"] = json!({ "session_id": ["alice", "alice"] });
-    assert_eq!(door.answer(&event).await.unwrap(), denied());
+    assert_eq!(setup.answer(&event).await.unwrap(), denied());
 }
 
 #[tokio::test]
-async fn what_is_granted_is_what_the_connection_gets() {
-    let door = Door::new().await;
-    let answer = door.knock(&json!({ "session_id": "a*", "send_to": [] }), Some("alice")).await;
+async fn connect_reads_the_grant_that_the_authorizer_writes() {
+    let setup = Setup::new().await;
+    let answer = setup.connect(&json!({ "session_id": "a*", "send_to": [] }), Some("alice")).await;
     let mut connect: Value = serde_json::from_str(include_str!("../../../../events/connect.json")).unwrap();
     connect["requestContext"]["authorizer"] = answer["context"].clone();
     let connect: Box<RawValue> = serde_json::from_str(&connect.to_string()).unwrap();
@@ -164,25 +164,25 @@ async fn what_is_granted_is_what_the_connection_gets() {
 }
 
 #[tokio::test]
-async fn a_grant_that_the_gateway_would_not_carry_is_refused() {
-    let door = Door::new().await;
+async fn a_grant_too_large_for_the_gateway_is_denied() {
+    let setup = Setup::new().await;
     let claims = |count| json!({ "session_id": "alice", "send_to": vec!["a"; count] });
-    assert_eq!(door.knock(&claims(1200), None).await["principalId"], "alice");
-    // Within the size of a token, but the gateway's form of it is longer.
-    assert!(door.token(&claims(1350)).len() < 8192);
-    assert_eq!(door.knock(&claims(1350), None).await, denied());
+    assert_eq!(setup.connect(&claims(1200), None).await["principalId"], "alice");
+    // The token is within its limit, but the grant in the context is longer.
+    assert!(setup.token(&claims(1350)).len() < 8192);
+    assert_eq!(setup.connect(&claims(1350), None).await, denied());
 }
 
 #[tokio::test]
-async fn an_issuer_out_of_reach_is_a_failure_only_where_its_key_is_not_known() {
-    let door = Door::new().await;
-    door.server.set(Server::KEYS, Document::Text(500, String::new()));
+async fn an_unreachable_issuer_is_a_failure_only_if_its_key_is_not_known() {
+    let setup = Setup::new().await;
+    setup.server.set(Server::KEYS, Document::Text(500, String::new()));
     later(Duration::from_secs(3600)).await;
-    assert_eq!(door.knock(&json!({ "session_id": "alice" }), None).await["principalId"], "alice");
+    assert_eq!(setup.connect(&json!({ "session_id": "alice" }), None).await["principalId"], "alice");
 
-    let unknown = RSA.token(&json!({ "alg": "RS256", "kid": "new" }), &json!({ "iss": door.server.url }));
+    let unknown = RSA.token(&json!({ "alg": "RS256", "kid": "new" }), &json!({ "iss": setup.server.url }));
     let event = event(include_str!("../../../../events/authorizer.json"), &unknown);
-    assert!(matches!(door.answer(&event).await, Err(Failure::Other { cause: "keys", .. })));
+    assert!(matches!(setup.answer(&event).await, Err(Failure::Other { cause: "keys", .. })));
 }
 
 #[derive(Clone, Default)]
@@ -197,21 +197,22 @@ impl io::Write for Log {
     }
 }
 
-/// Of the libraries beneath neither, which the functions' own logs leave out.
+/// That includes the lines of libraries, which the functions' own logging drops.
 #[tokio::test]
-async fn at_the_most_talkative_level_no_line_holds_any_part_of_a_token() {
+async fn at_trace_level_no_line_holds_any_part_of_a_token() {
     let log = Log::default();
     let writer = log.clone();
     let everything = tracing_subscriber::fmt()
         .with_max_level(tracing::Level::TRACE)
         .with_writer(move || writer.clone())
         .finish();
-    // For the whole process: a line that another thread was first to pass, without a subscriber, would stay silent here.
+    // For the whole process: a line that another thread was first to pass, without a subscriber, would stay silent
+    // here.
     tracing::subscriber::set_global_default(everything).unwrap();
-    let door = Door::new().await;
-    let good = door.token(&json!({ "session_id": "alice", "send_to": ["bob"] }));
+    let setup = Setup::new().await;
+    let good = setup.token(&json!({ "session_id": "alice", "send_to": ["bob"] }));
     let bad = format!("{good}A");
-    let claims = json!({ "iss": door.server.url, "sub": "somebody" });
+    let claims = json!({ "iss": setup.server.url, "sub": "somebody" });
     let unknown = RSA.token(&json!({ "alg": "RS256", "kid": "unheard-of" }), &claims);
     for token in [&good, &bad, &unknown] {
         for sample in [
@@ -220,9 +221,9 @@ async fn at_the_most_talkative_level_no_line_holds_any_part_of_a_token() {
             include_str!("../../../../events/authorizer-subprotocol.json"),
             include_str!("../../../../events/authorizer-two-tokens.json"),
         ] {
-            door.answer(&event(sample, token)).await.unwrap();
+            setup.answer(&event(sample, token)).await.unwrap();
         }
-        door.answer(&json!({ "explain": { "token": token } })).await.unwrap();
+        setup.answer(&json!({ "explain": { "token": token } })).await.unwrap();
     }
     let lines = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
     for word in ["admitted", "bad_signature", "unknown_key", "more_than_one_token", "explained"] {
@@ -236,10 +237,10 @@ async fn at_the_most_talkative_level_no_line_holds_any_part_of_a_token() {
 
 #[tokio::test]
 async fn an_event_of_another_kind_is_a_failure() {
-    let door = Door::new().await;
+    let setup = Setup::new().await;
     let connect = serde_json::from_str(include_str!("../../../../events/connect.json")).unwrap();
-    assert!(matches!(door.answer(&connect).await, Err(Failure::Event(_))));
-    assert!(matches!(door.answer(&json!({ "methodArn": ARN })).await, Err(Failure::Event(_))));
+    assert!(matches!(setup.answer(&connect).await, Err(Failure::Event(_))));
+    assert!(matches!(setup.answer(&json!({ "methodArn": ARN })).await, Err(Failure::Event(_))));
 }
 
 #[tokio::test]
@@ -249,52 +250,49 @@ async fn of_several_issuers_each_has_its_own_keys_and_settings_and_is_asked_only
     let issuers = [settings(&servers[0], &json!({})), settings(&servers[1], &second)];
     let issuers = issuers.map(|issuer| (issuer.clone(), Keys::new(&issuer, tls()))).into();
     let [first, second] = servers;
-    let door = Door { server: first, authorizer: Authorizer { issuers } };
-    door.authorizer.prepare().await;
-    assert_eq!(
-        door.server.asked(Server::KEYS) + second.asked(Server::KEYS),
-        0,
-        "whose token comes is not known yet"
-    );
+    let setup = Setup { server: first, authorizer: Authorizer { issuers } };
+    setup.authorizer.prepare().await;
+    assert_eq!(setup.server.asked(Server::KEYS) + second.asked(Server::KEYS), 0, "no token has arrived yet");
 
     let answer = async |token: String| {
-        door.answer(&event(include_str!("../../../../events/authorizer-subprotocol.json"), &token))
+        setup
+            .answer(&event(include_str!("../../../../events/authorizer-subprotocol.json"), &token))
             .await
             .unwrap()
     };
     let of_first =
-        json!({ "iss": door.server.url, "aud": "hub", "exp": 4_102_448_400_u64, "session_id": "alice" });
+        json!({ "iss": setup.server.url, "aud": "hub", "exp": 4_102_448_400_u64, "session_id": "alice" });
     let of_second = json!({ "iss": second.url, "azp": "mobile", "exp": 4_102_448_400_u64, "sub": "alice" });
     let rsa = json!({ "alg": "RS256", "kid": "one" });
     let ed = json!({ "alg": "EdDSA", "kid": "one" });
     assert_eq!(answer(RSA.token(&rsa, &of_first)).await["principalId"], "alice");
-    assert_eq!((door.server.asked(Server::KEYS), second.asked(Server::KEYS)), (1, 0));
+    assert_eq!((setup.server.asked(Server::KEYS), second.asked(Server::KEYS)), (1, 0));
     assert_eq!(answer(ED25519.token(&ed, &of_second)).await["principalId"], "alice");
-    // Neither speaks for the other.
+    // Neither key is accepted for the other issuer.
     for (key, header, claims) in [(&*RSA, &rsa, &of_second), (&ED25519, &ed, &of_first)] {
         assert_eq!(answer(key.token(header, claims)).await, denied(), "{claims}");
     }
-    // What one may say, the other may not.
+    // The second issuer's settings allow no patterns.
     let mut star = of_second;
     star["sub"] = json!("*");
     assert_eq!(answer(ED25519.token(&ed, &star)).await, denied());
-    // An issuer that fails is a trouble to its own tokens only.
+    // An issuer that fails affects only its own tokens.
     second.set(Server::KEYS, Document::Text(500, String::new()));
     assert_eq!(answer(RSA.token(&rsa, &of_first)).await["principalId"], "alice");
 }
 
 #[tokio::test]
-async fn a_token_is_explained_without_being_told() {
-    let door = Door::new().await;
-    let explain = async |question: Value| door.answer(&json!({ "explain": question })).await.unwrap();
+async fn a_token_is_explained_without_being_quoted() {
+    let setup = Setup::new().await;
+    let explain = async |about: Value| setup.answer(&json!({ "explain": about })).await.unwrap();
     let refused = |why: &str, issuer: Value| {
         json!({
             "admitted": false, "why": why, "issuer": issuer, "session": null, "send_to": null, "subscribe_to": null,
             "expires_at": null,
         })
     };
-    let url = json!(door.server.url);
-    let good = door.token(&json!({ "session_id": "a*", "send_to": ["bob"] }));
+    let url = json!(setup.server.url);
+    let good = setup.token(&json!({ "session_id": "a*", "send_to": ["bob"] }));
     assert_eq!(
         explain(json!({ "token": good, "session_id": "bob|1" })).await,
         refused("session_not_allowed", url.clone())
@@ -313,8 +311,8 @@ async fn a_token_is_explained_without_being_told() {
             refused("malformed_session", url.clone())
         );
     }
-    let stranger = door.token(&json!({ "session_id": "alice", "iss": "https://other.example" }));
-    let nameless = door.token(&json!({ "session_id": "alice", "iss": null }));
+    let stranger = setup.token(&json!({ "session_id": "alice", "iss": "https://other.example" }));
+    let nameless = setup.token(&json!({ "session_id": "alice", "iss": null }));
     for (token, why) in [
         (json!(null), "no_token"),
         (json!(7), "no_token"),
@@ -325,23 +323,23 @@ async fn a_token_is_explained_without_being_told() {
     ] {
         assert_eq!(explain(json!({ "token": token })).await, refused(why, Value::Null));
     }
-    for question in [json!({}), json!(""), json!([]), json!(true)] {
-        assert_eq!(explain(question).await, refused("no_token", Value::Null));
+    for about in [json!({}), json!(""), json!([]), json!(true)] {
+        assert_eq!(explain(about).await, refused("no_token", Value::Null));
     }
 
-    door.server.set(Server::KEYS, Document::Text(500, String::new()));
+    setup.server.set(Server::KEYS, Document::Text(500, String::new()));
     later(Duration::from_secs(30)).await;
-    let unknown = RSA.token(&json!({ "alg": "RS256", "kid": "new" }), &json!({ "iss": door.server.url }));
+    let unknown = RSA.token(&json!({ "alg": "RS256", "kid": "new" }), &json!({ "iss": setup.server.url }));
     assert_eq!(explain(json!({ "token": unknown })).await, refused("keys", url));
 }
 
-/// A client's handshake cannot ask: its event has a key of its own making nowhere at the top.
+/// A client cannot ask for an explanation: it cannot add a key to the top level of its event.
 #[tokio::test]
-async fn no_handshake_is_a_question() {
-    let door = Door::new().await;
+async fn no_handshake_is_a_request_to_explain() {
+    let setup = Setup::new().await;
     let mut handshake = event(include_str!("../../../../events/authorizer-query.json"), "x.y.z");
     handshake["queryStringParameters"]["explain"] = json!("{}");
     handshake["headers"]["explain"] = json!("{}");
     handshake["explain"] = Value::Null;
-    assert_eq!(door.answer(&handshake).await.unwrap(), denied());
+    assert_eq!(setup.answer(&handshake).await.unwrap(), denied());
 }

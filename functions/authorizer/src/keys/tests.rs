@@ -1,4 +1,4 @@
-//! An issuer that rotates its keys, fails and misbehaves.
+//! Issuers that rotate their keys, fail and misbehave.
 
 use harness::issuer::{Document, ED25519, Issuer as Server, P256, RSA, STRANGER, SigningKey};
 use hub::config::Variables;
@@ -8,12 +8,12 @@ use tokio::time::{self, Instant};
 use super::*;
 use crate::config;
 
-/// For addresses on loopback, which need none.
+/// The TLS configuration for addresses on loopback, which do not use it.
 pub(crate) fn tls() -> Tls {
     hub::tls::config(&[], &Variables::of::<&str>(&[])).unwrap()
 }
 
-/// The settings for an issuer on loopback, and these besides.
+/// The settings of an issuer on loopback, with these added.
 pub(crate) fn settings(server: &Server, more: &Value) -> Issuer {
     let mut issuer = json!({ "issuer": server.url, "audiences": ["hub"], "patterns": true });
     issuer.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
@@ -25,28 +25,28 @@ fn keys_of(server: &Server) -> Keys {
     Keys::new(&settings(server, &json!({})), tls())
 }
 
-/// Lets the time pass without waiting for it, and without hurrying what waits for a socket.
+/// Advances the clock without waiting, and without delaying tasks that wait for a socket.
 pub(crate) async fn later(duration: Duration) {
     time::pause();
     time::advance(duration).await;
     time::resume();
 }
 
-/// Long enough for whatever jitter there is.
+/// A pause with the largest jitter.
 fn jittered(pause: u64) -> Duration {
     Duration::from_millis(pause * 1250)
 }
 
-/// What becomes of a signature by `key` in a token whose header names `id`.
-async fn check(keys: &Keys, key: &SigningKey, id: Option<&str>) -> Result<Verdict, Failure> {
+/// Checks a signature by `key` in a token whose header names `id`.
+async fn check(keys: &Keys, key: &SigningKey, id: Option<&str>) -> Result<SignatureCheck, Failure> {
     let signature = key.sign(key.algorithm(), "message");
     let algorithm = Algorithm::named(key.algorithm()).unwrap();
-    keys.check(Signed { key_id: id, algorithm, message: b"message", signature: &signature }).await
+    keys.check(SignedMessage { key_id: id, algorithm, message: b"message", signature: &signature }).await
 }
 
-/// Whether the RSA key is known by this id.
+/// Whether the RSA key is known under this id.
 async fn has(keys: &Keys, id: &str) -> Result<bool, Failure> {
-    Ok(check(keys, &RSA, Some(id)).await? == Verdict::Good)
+    Ok(check(keys, &RSA, Some(id)).await? == SignatureCheck::Valid)
 }
 
 #[tokio::test]
@@ -85,21 +85,22 @@ async fn a_key_is_chosen_by_its_id_and_else_by_its_kind() {
         server.set(Server::KEYS, json!({ "keys": jwks }));
         check(&keys_of(&server), key, id).await.unwrap()
     };
-    use Verdict::{Bad, Good};
-    let (unknown, none_made_it) = (Verdict::Unknown { tried: false }, Verdict::Unknown { tried: true });
+    use SignatureCheck::{Invalid, Valid};
+    let (unknown, none_made_it) =
+        (SignatureCheck::UnknownKey { tried: false }, SignatureCheck::UnknownKey { tried: true });
     for (jwks, id, verdict) in [
-        (json!([RSA.jwk("one")]), Some("one"), Good),
+        (json!([RSA.jwk("one")]), Some("one"), Valid),
         (json!([RSA.jwk("one")]), Some("ONE"), unknown),
-        (json!([RSA.jwk("one")]), None, Good),
-        (json!([bare(&RSA)]), None, Good),
-        (json!([bare(&RSA)]), Some("one"), Good),
-        (json!([bare(&STRANGER), bare(&RSA)]), Some("one"), Good),
-        (json!([STRANGER.jwk("one"), RSA.jwk("one")]), Some("one"), Good),
-        (json!([STRANGER.jwk("one"), RSA.jwk("two")]), None, Good),
-        // Where the id is that of a key, no other will do.
-        (json!([STRANGER.jwk("one"), bare(&RSA)]), Some("one"), Bad),
+        (json!([RSA.jwk("one")]), None, Valid),
+        (json!([bare(&RSA)]), None, Valid),
+        (json!([bare(&RSA)]), Some("one"), Valid),
+        (json!([bare(&STRANGER), bare(&RSA)]), Some("one"), Valid),
+        (json!([STRANGER.jwk("one"), RSA.jwk("one")]), Some("one"), Valid),
+        (json!([STRANGER.jwk("one"), RSA.jwk("two")]), None, Valid),
+        // If a key has the id, no other key is used.
+        (json!([STRANGER.jwk("one"), bare(&RSA)]), Some("one"), Invalid),
         (json!([P256.jwk("one"), bare(&RSA)]), Some("one"), unknown),
-        (json!([STRANGER.jwk("one"), RSA.jwk("two")]), Some("one"), Bad),
+        (json!([STRANGER.jwk("one"), RSA.jwk("two")]), Some("one"), Invalid),
         (json!([bare(&STRANGER)]), None, none_made_it),
         (json!([bare(&STRANGER)]), Some("one"), none_made_it),
         (json!([P256.jwk("one"), ED25519.jwk("two")]), None, unknown),
@@ -108,7 +109,7 @@ async fn a_key_is_chosen_by_its_id_and_else_by_its_kind() {
     }
     let mut crowd = vec![STRANGER.jwk("one"); MOST_TRIED - 1];
     crowd.push(RSA.jwk("two"));
-    assert_eq!(of(json!(crowd), &RSA, None).await, Good);
+    assert_eq!(of(json!(crowd), &RSA, None).await, Valid);
     crowd.insert(0, STRANGER.jwk("one"));
     assert_eq!(
         of(json!(crowd), &RSA, None).await,
@@ -118,7 +119,7 @@ async fn a_key_is_chosen_by_its_id_and_else_by_its_kind() {
 }
 
 #[tokio::test]
-async fn an_unknown_key_is_asked_for_at_most_every_thirty_seconds() {
+async fn unknown_keys_make_the_function_ask_at_most_every_thirty_seconds() {
     let server = Server::start(&[("old", &RSA)]).await;
     let keys = keys_of(&server);
     assert!(has(&keys, "old").await.unwrap());
@@ -136,7 +137,7 @@ async fn an_unknown_key_is_asked_for_at_most_every_thirty_seconds() {
 }
 
 #[tokio::test]
-async fn a_key_that_is_replaced_is_asked_for_though_its_id_does_not_say_so() {
+async fn a_key_replaced_under_the_same_id_is_fetched() {
     for kid in [Value::Null, json!("one")] {
         let server = Server::start(&[]).await;
         let set = |key: &SigningKey| {
@@ -145,40 +146,41 @@ async fn a_key_that_is_replaced_is_asked_for_though_its_id_does_not_say_so() {
         set(&STRANGER);
         let keys = keys_of(&server);
         for id in [None, Some("one")] {
-            assert_eq!(check(&keys, &STRANGER, id).await.unwrap(), Verdict::Good);
+            assert_eq!(check(&keys, &STRANGER, id).await.unwrap(), SignatureCheck::Valid);
         }
         set(&RSA);
         for id in [None, Some("one")] {
-            assert_ne!(check(&keys, &RSA, id).await.unwrap(), Verdict::Good, "it is too early");
+            assert_ne!(check(&keys, &RSA, id).await.unwrap(), SignatureCheck::Valid, "it is too early");
         }
         later(REFRESH_EVERY).await;
         for id in [Some("one"), None] {
-            assert_eq!(check(&keys, &RSA, id).await.unwrap(), Verdict::Good, "{kid} {id:?}");
+            assert_eq!(check(&keys, &RSA, id).await.unwrap(), SignatureCheck::Valid, "{kid} {id:?}");
         }
         assert_eq!(server.asked(Server::KEYS), 2);
     }
 }
 
-/// A signature that no key without an id has made may be that of its successor; one that a named key has not made is bad.
+/// A signature that no key without an id has made may be by its successor. A signature that the named key has not made
+/// is invalid.
 #[tokio::test]
-async fn while_an_issuer_is_out_of_reach_what_may_be_good_is_a_failure() {
+async fn while_an_issuer_is_unreachable_a_signature_that_may_be_valid_is_a_failure() {
     let server = Server::start(&[]).await;
     server.set(Server::KEYS, json!({ "keys": [bare(&STRANGER), STRANGER.jwk("one")] }));
     let keys = keys_of(&server);
-    assert_eq!(check(&keys, &STRANGER, None).await.unwrap(), Verdict::Good);
+    assert_eq!(check(&keys, &STRANGER, None).await.unwrap(), SignatureCheck::Valid);
     server.set(Server::KEYS, Document::Text(500, String::new()));
     later(REFRESH_EVERY).await;
     for id in [None, Some("two")] {
         assert!(matches!(check(&keys, &RSA, id).await, Err(Failure::Other { cause: "keys", .. })), "{id:?}");
     }
-    assert_eq!(check(&keys, &RSA, Some("one")).await.unwrap(), Verdict::Bad);
+    assert_eq!(check(&keys, &RSA, Some("one")).await.unwrap(), SignatureCheck::Invalid);
     for id in [None, Some("one"), Some("two")] {
-        assert_eq!(check(&keys, &STRANGER, id).await.unwrap(), Verdict::Good, "{id:?}");
+        assert_eq!(check(&keys, &STRANGER, id).await.unwrap(), SignatureCheck::Valid, "{id:?}");
     }
 }
 
 #[tokio::test]
-async fn a_withdrawn_key_serves_for_ten_minutes_at_most() {
+async fn a_withdrawn_key_is_used_for_ten_minutes_at_most() {
     let server = Server::start(&[("old", &RSA)]).await;
     let keys = keys_of(&server);
     assert!(has(&keys, "old").await.unwrap());
@@ -190,7 +192,7 @@ async fn a_withdrawn_key_serves_for_ten_minutes_at_most() {
 }
 
 #[tokio::test]
-async fn a_set_without_a_usable_key_is_a_failure_that_says_why_and_withdraws_the_former_keys() {
+async fn a_set_without_a_usable_key_is_a_failure_with_a_reason_and_withdraws_the_earlier_keys() {
     let server = Server::start(&[("one", &RSA)]).await;
     let keys = keys_of(&server);
     assert!(has(&keys, "one").await.unwrap());
@@ -227,9 +229,9 @@ async fn a_known_key_outlives_its_issuer_and_an_unknown_one_is_then_a_failure() 
     assert_eq!(server.asked(Server::KEYS), 4, "once in each round: the second question had its answer");
 }
 
-/// A freeze between two invocations: an hour that only the wall clock has counted.
+/// A freeze between two invocations: an hour by the wall clock alone.
 #[tokio::test]
-async fn the_time_that_lambda_has_the_function_frozen_counts_too() {
+async fn the_time_of_a_freeze_counts() {
     let server = Server::start(&[("old", &RSA)]).await;
     let keys = keys_of(&server);
     assert!(has(&keys, "old").await.unwrap());
@@ -253,7 +255,7 @@ async fn the_time_that_lambda_has_the_function_frozen_counts_too() {
 }
 
 #[tokio::test]
-async fn a_question_that_is_cut_short_counts_as_one() {
+async fn an_attempt_that_is_cut_short_counts() {
     let server = Server::start(&[("one", &RSA)]).await;
     let keys = keys_of(&server);
     assert!(has(&keys, "one").await.unwrap());
@@ -267,7 +269,7 @@ async fn a_question_that_is_cut_short_counts_as_one() {
 }
 
 #[tokio::test]
-async fn who_has_a_known_key_does_not_wait_for_a_slow_issuer() {
+async fn a_token_with_a_known_key_does_not_wait_for_a_slow_issuer() {
     let server = Server::start(&[("one", &RSA)]).await;
     let keys = keys_of(&server);
     assert!(has(&keys, "one").await.unwrap());
@@ -282,9 +284,9 @@ async fn who_has_a_known_key_does_not_wait_for_a_slow_issuer() {
     assert_eq!(started.elapsed(), first, "not a second time");
 }
 
-/// Else whoever has a known key would cut each attempt short, and no new key would ever be heard of.
+/// Otherwise every token with a known key would cut an attempt short, and no new key would ever be fetched.
 #[tokio::test]
-async fn an_issuer_that_is_always_slow_is_heard_at_the_second_attempt() {
+async fn the_second_attempt_waits_for_a_slow_issuer() {
     let server = Server::start(&[("old", &RSA)]).await;
     let keys = keys_of(&server);
     assert!(has(&keys, "old").await.unwrap());
@@ -300,16 +302,16 @@ async fn an_issuer_that_is_always_slow_is_heard_at_the_second_attempt() {
     assert_eq!(server.asked(Server::KEYS), 3);
 }
 
-/// How long the newest attempt keeps others off, which a busy machine cannot blur.
+/// The pause after the last attempt, which does not depend on the speed of the machine.
 fn pause_of(keys: &Keys) -> Duration {
     keys.state.borrow().pause
 }
 
-/// What a machine may need for a few lines of a test.
+/// The time that a busy machine may need for a few lines of a test.
 const BUSY: Duration = Duration::from_millis(400);
 
 #[tokio::test]
-async fn an_issuer_that_fails_is_asked_again_after_twice_as_long_each_time() {
+async fn the_pause_doubles_with_each_failure_of_the_issuer() {
     let server = Server::start(&[("one", &RSA)]).await;
     server.set(Server::DISCOVERY, Document::Text(500, String::new()));
     let keys = keys_of(&server);
@@ -342,7 +344,7 @@ async fn an_issuer_that_fails_is_asked_again_after_twice_as_long_each_time() {
 }
 
 #[tokio::test]
-async fn an_issuer_that_asks_for_patience_gets_it() {
+async fn retry_after_is_respected() {
     for (retry_after, heeded) in [
         (Some("120"), 120),
         (None, 120),
@@ -385,21 +387,21 @@ async fn keys_that_have_moved_are_found_again() {
 }
 
 #[tokio::test]
-async fn an_answer_that_is_not_what_it_should_be_is_a_failure_and_says_which() {
+async fn each_unusable_answer_is_a_failure_with_its_reason() {
     let answer = |body: &str| Document::Text(200, body.to_owned());
     let other = answer(r#"{"issuer":"https://other.example","jwks_uri":"x"}"#);
     for (path, document, says) in [
         (Server::DISCOVERY, other, "https://other.example"),
-        (Server::DISCOVERY, answer("{}"), "not such a document"),
-        (Server::DISCOVERY, answer("<html>"), "not such a document"),
+        (Server::DISCOVERY, answer("{}"), "not the expected JSON"),
+        (Server::DISCOVERY, answer("<html>"), "not the expected JSON"),
         (Server::DISCOVERY, Document::Redirect("/keys"), "302"),
         (Server::KEYS, Document::Text(404, String::new()), "404"),
         (Server::KEYS, Document::Redirect("/moved"), "302"),
-        (Server::KEYS, answer("{\"keys\":{}}"), "not such a document"),
+        (Server::KEYS, answer("{\"keys\":{}}"), "not the expected JSON"),
         (
             Server::KEYS,
             answer(&format!("{{\"keys\":[]}}{}", " ".repeat(MAX_ANSWER_BYTES))),
-            "did not come whole",
+            "is incomplete or too long",
         ),
     ] {
         let server = Server::start(&[("one", &RSA)]).await;
@@ -435,7 +437,7 @@ fn only_an_issuer_on_this_machine_may_point_to_this_machine() {
 }
 
 #[tokio::test]
-async fn of_an_issuers_own_text_a_failure_holds_no_more_than_a_little() {
+async fn a_failure_quotes_an_issuers_text_only_in_part() {
     let server = Server::start(&[]).await;
     let long = "ü".repeat(MAX_ANSWER_BYTES / 4);
     for document in [
@@ -454,7 +456,7 @@ async fn of_an_issuers_own_text_a_failure_holds_no_more_than_a_little() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_issuer_that_keeps_silent_is_not_waited_for() {
+async fn an_issuer_that_does_not_answer_is_a_failure_in_time() {
     let server = Server::start(&[]).await;
     server.set(Server::DISCOVERY, Document::Silence);
     let started = Instant::now();
@@ -463,7 +465,7 @@ async fn an_issuer_that_keeps_silent_is_not_waited_for() {
 }
 
 #[tokio::test]
-async fn nobody_at_the_issuers_address_is_a_failure() {
+async fn an_address_without_a_server_is_a_failure() {
     let server = Server::start(&[]).await;
     let keys = keys_of(&server);
     drop(server);

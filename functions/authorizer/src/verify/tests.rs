@@ -1,4 +1,4 @@
-//! What passes for a token and what does not: claim by claim, and by every trick that is known.
+//! Valid and invalid tokens: claim by claim, and by all known attacks.
 
 use harness::issuer::{ED25519, Issuer as Server, P256, P384, RSA, STRANGER, SigningKey, base64};
 use hub::protocol::SessionId;
@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::*;
 use crate::keys::{
-    Keys, Verdict,
+    Keys, SignatureCheck,
     tests::{settings, tls},
 };
 
@@ -49,13 +49,13 @@ impl Door {
     async fn verify(&self, token: &str) -> Result<Claims, &'static str> {
         let token = Token::parse(token)?;
         match self.keys.check(token.signed()).await.unwrap() {
-            Verdict::Good => token.read(&self.issuer).map_err(|refusal| refusal.why),
-            Verdict::Bad | Verdict::Unknown { tried: true } => Err("bad_signature"),
-            Verdict::Unknown { tried: false } => Err("unknown_key"),
+            SignatureCheck::Valid => token.read(&self.issuer).map_err(|refusal| refusal.why),
+            SignatureCheck::Invalid | SignatureCheck::UnknownKey { tried: true } => Err("bad_signature"),
+            SignatureCheck::UnknownKey { tried: false } => Err("unknown_key"),
         }
     }
 
-    /// What becomes of these claims, properly signed.
+    /// The result for these claims with a valid signature.
     async fn read(&self, claims: &Value) -> Result<Claims, &'static str> {
         self.verify(&RSA.token(&header(), claims)).await
     }
@@ -129,7 +129,7 @@ async fn each_registered_claim_must_be_there_and_right() {
 }
 
 #[test]
-fn its_issuer_is_what_it_says_and_nothing_that_only_looks_like_it() {
+fn the_issuer_is_read_only_from_a_string() {
     let issuer = |claims: Value| {
         let token = RSA.token(&header(), &claims);
         Token::parse(&token).unwrap().issuer().map(str::to_owned)
@@ -141,7 +141,7 @@ fn its_issuer_is_what_it_says_and_nothing_that_only_looks_like_it() {
 }
 
 #[tokio::test]
-async fn the_end_is_the_tokens() {
+async fn the_expiry_is_the_tokens() {
     let door = Door::new().await;
     let start = now_seconds();
     let end = async |exp: Value| door.read(&door.with("exp", exp)).await.unwrap().expires_at;
@@ -199,9 +199,9 @@ async fn the_sessions_are_those_of_the_claim() {
     }
 }
 
-/// `42.0`, `1e3` and a number beyond 64 bits are other texts in other hands: they are no names.
+/// `42.0`, `1e3` and numbers beyond 64 bits have several spellings, so they are not names.
 #[tokio::test]
-async fn a_number_that_is_not_its_own_digits_is_no_name() {
+async fn a_number_with_several_spellings_is_not_a_name() {
     let door = Door::new().await;
     for number in ["42.0", "1e3", "18446744073709551616", "-9223372036854775809", "-0", "1E400"] {
         let claims = door.claims().to_string().replace("\"alice\"", number);
@@ -216,7 +216,7 @@ async fn a_number_that_is_not_its_own_digits_is_no_name() {
 }
 
 #[tokio::test]
-async fn whom_to_send_and_to_subscribe_to_are_claims_of_their_own() {
+async fn send_to_and_subscribe_to_have_their_own_claims() {
     let door = Door::new().await;
     for (name, word) in [("send_to", "bad_send_claim"), ("subscribe_to", "bad_subscribe_claim")] {
         for claim in [json!(null), json!(7.5), json!(["a", "b c"])] {
@@ -235,9 +235,9 @@ async fn whom_to_send_and_to_subscribe_to_are_claims_of_their_own() {
     assert!(!nobody.covers(&id("alice")));
 }
 
-/// A user who signs up as `*` must not be everybody.
+/// A user who signs up as `*` must not get every session.
 #[tokio::test]
-async fn without_patterns_a_star_refuses_the_token_wherever_it_stands() {
+async fn without_patterns_a_star_in_any_claim_denies_the_token() {
     let door = Door::with_settings(&json!({ "patterns": null, "session_claim": "sub" })).await;
     let with = |name: &str, claim: Value| {
         let mut claims = door.with("sub", json!("alice"));
@@ -316,7 +316,7 @@ async fn the_header_cannot_choose_another_algorithm_or_another_key() {
     let door = Door::new().await;
     let claims = door.claims();
     let signed = |header: Value| RSA.token(&header, &claims);
-    // The public key as the secret of an HMAC, in each form in which a careless library might use it.
+    // The public key as the secret of an HMAC, in each form that a careless library might use.
     let public = RSA.jwk("rsa");
     let hmac = |secret: &[u8], alg: &str| {
         let message = format!(
@@ -348,7 +348,7 @@ async fn the_header_cannot_choose_another_algorithm_or_another_key() {
         (signed(json!({ "kid": "rsa" })), "malformed_token"),
         (signed(json!({ "alg": "RS256", "kid": "rsa", "crit": ["b64"], "b64": false })), "critical_header"),
         (signed(json!({ "alg": "RS256", "kid": "rsa", "crit": null })), "critical_header"),
-        // A key that the token brings along, and one that it says where to find.
+        // A key in the token itself, and the address of a key.
         (
             STRANGER.token(&json!({ "alg": "RS256", "kid": "rsa", "jwk": strangers }), &claims),
             "bad_signature",
@@ -368,7 +368,7 @@ async fn the_header_cannot_choose_another_algorithm_or_another_key() {
 }
 
 #[tokio::test]
-async fn a_key_for_another_use_cannot_take_the_place_of_one_with_its_id() {
+async fn a_key_for_another_use_does_not_hide_one_with_the_same_id() {
     for encryption_first in [true, false] {
         let door = Door::new().await;
         let mut encryption = STRANGER.jwk("rsa");
@@ -385,7 +385,7 @@ async fn a_key_for_another_use_cannot_take_the_place_of_one_with_its_id() {
 }
 
 #[tokio::test]
-async fn a_token_of_any_size_is_answered_at_once() {
+async fn a_token_of_any_size_is_checked_quickly() {
     let door = Door::new().await;
     let claims: String = (0..1_000_000).map(|n| format!("\"c{n}\":{n},")).collect();
     let million =
@@ -406,7 +406,7 @@ async fn a_token_of_any_size_is_answered_at_once() {
 }
 
 #[tokio::test]
-async fn claims_that_choke_a_parser_are_refused() {
+async fn claims_that_are_hard_to_parse_are_refused() {
     let door = Door::new().await;
     let text = |claims: &str| {
         let message = format!("{}.{}", base64(header().to_string()), base64(claims));
@@ -430,7 +430,7 @@ async fn claims_that_choke_a_parser_are_refused() {
 }
 
 #[test]
-fn no_text_at_all_makes_it_panic_or_passes() {
+fn no_text_causes_a_panic_or_is_accepted() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let door = runtime.block_on(Door::new());
     let part = prop_oneof![
@@ -452,9 +452,9 @@ fn no_text_at_all_makes_it_panic_or_passes() {
         .unwrap();
 }
 
-/// One byte of a good token at a time.
+/// Changes one byte of a valid token at a time.
 #[tokio::test]
-async fn no_change_to_a_good_token_goes_unnoticed() {
+async fn every_change_to_a_valid_token_is_detected() {
     let door = Door::new().await;
     for (key, kid) in [(&*RSA as &SigningKey, "rsa"), (&P256, "p256"), (&P384, "p384"), (&ED25519, "ed")] {
         let token = key.token(&json!({ "alg": key.algorithm(), "kid": kid }), &door.claims());

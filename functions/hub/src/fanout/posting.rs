@@ -1,4 +1,4 @@
-//! Posts a fan-out's recipients as they are read, or has other functions do so, until all are settled.
+//! The loop of a fan-out: posts to recipients as they are read, or hands them over to workers, until all are settled.
 
 use std::{pin::pin, time::Duration};
 
@@ -9,42 +9,29 @@ use tokio::{
 };
 
 use super::{
-    Fanout, Report,
-    handing::Part,
-    pace::Pace,
+    Fanout,
+    delivery::{AttemptResult, Delivery},
+    handover::Batch,
     progress::Progress,
+    queue::Queue,
+    rate_limit::RateLimit,
     reading::{Read, Reads},
-    waiting::{Delivery, Waiting, Window},
+    window::Window,
 };
 use crate::{
-    chunk::{self, Chunk},
+    chunk::{Chunk, ChunkReport},
     failure::Failure,
-    posts::Verdict,
-    registry::{Prune, Recipient},
-    workers::{ANSWER_PATIENCE, Returned, Workers},
+    gateway::PostResult,
+    registry::Recipient,
+    report::Report,
+    workers::{ANSWER_PATIENCE, HandOverError, Workers},
 };
 
-/// What became of an attempt.
-pub(super) enum Outcome {
-    Delivered,
-    Gone(Result<Prune, Failure>),
-    /// 410, which is asked about once more.
-    PerhapsGone,
-    /// Worth another attempt: whether it was throttled, and the cause.
-    Again(bool, String),
-    Failed(String),
-    /// 403, which may be the answer to all.
-    Forbidden(String),
-    /// No request can be sent at all.
-    Unsent(String),
-    /// The fan-out ended first.
-    Interrupted,
-}
-
 impl Fanout<'_> {
-    /// Posts to every recipient that is read until all are settled, the time for posting is up, or none is settled any
-    /// more. It makes at most `rate` posts per second until it hands any out; 0 is any number. Returns what has expired, and of
-    /// a worker what is not settled, too, with its session's place.
+    /// Posts to every recipient that is read until all are settled, the time for posting is up, or the last recipients
+    /// are given up. Makes at most `rate` posts per second (0 is no limit) until a chunk is handed over, and its share
+    /// of the workers' rate from then on. Returns the recipients whose row has expired, and a worker's unsettled ones,
+    /// each with the index of its session.
     pub(super) async fn post(
         &self,
         mut reads: Reads,
@@ -52,35 +39,35 @@ impl Fanout<'_> {
         report: &mut Report,
     ) -> Result<Vec<(usize, Recipient)>, Failure> {
         let stop = Notify::new();
-        let (mut calls, mut chunks) = (FuturesUnordered::new(), FuturesUnordered::new());
+        let (mut attempts, mut chunks) = (FuturesUnordered::new(), FuturesUnordered::new());
         let mut alarm = pin!(sleep_until(self.deadline.post_until));
-        let mut window = Window::new(self.connections.open(), self.concurrency);
-        let mut pace = Pace::new(rate);
-        let mut waiting = Waiting::new(self);
+        let mut window = Window::new(self.connections.idle_connections(), self.concurrency);
+        let mut rate_limit = RateLimit::new(rate);
+        let mut queue = Queue::new(self);
         let mut progress = Progress::new(report, self.stragglers);
         let gave_up = loop {
             let now = Instant::now();
             window.grow(now);
-            while calls.len() < window.size()
-                && pace.is_free(now)
-                && let Some(delivery) = waiting.next(now)
+            while attempts.len() < window.size()
+                && rate_limit.is_free(now)
+                && let Some(delivery) = queue.next(now)
             {
-                pace.take(now);
+                rate_limit.take(now);
                 progress.begin(delivery.attempts == 0, now);
-                calls.push(self.attempt(delivery, &stop));
+                attempts.push(self.attempt(delivery, &stop));
             }
             if let Some(workers) = self.role.workers() {
-                while let Some((part, budget)) = waiting.hand_out(chunks.len(), now) {
+                while let Some((batch, budget)) = queue.hand_over(chunks.len(), now) {
                     progress.hand_over();
-                    chunks.push(self.hand_over(workers, part, budget, &stop));
+                    chunks.push(self.hand_over(workers, batch, budget, &stop));
                 }
-                if let Some(rate) = waiting.own_rate(chunks.len()) {
-                    pace.hold_to(rate, now);
+                if let Some(rate) = queue.own_rate(chunks.len()) {
+                    rate_limit.set_rate(rate, now);
                 }
             }
-            let more = progress.reads() || waiting.has_new();
+            let more = progress.reads() || queue.has_new();
             if progress.is_hopeless()
-                || (!more && calls.is_empty() && chunks.is_empty() && waiting.is_empty())
+                || (!more && attempts.is_empty() && chunks.is_empty() && queue.is_empty())
             {
                 break false;
             }
@@ -91,146 +78,148 @@ impl Fanout<'_> {
             if now >= end {
                 break end < self.deadline.post_until;
             }
-            let wake = if calls.len() < window.size() {
-                waiting.due(now).map(|due| pace.free_at().map_or(due, |free| due.max(free)))
+            let wake = if attempts.len() < window.size() {
+                queue.due(now).map(|due| rate_limit.free_at().map_or(due, |free| due.max(free)))
             } else {
                 window.grows_at()
             };
-            let wake = [wake, waiting.chunk_due(now)].into_iter().flatten().fold(end, Instant::min);
+            let wake = [wake, queue.chunk_due(now)].into_iter().flatten().fold(end, Instant::min);
             if alarm.deadline() != wake {
                 alarm.as_mut().reset(wake);
             }
             tokio::select! {
-                Some((delivery, outcome)) = calls.next() => {
-                    window.adapt(delivery.is_new(), &outcome);
-                    waiting.parked.extend(progress.settle(delivery, outcome));
+                Some((delivery, result)) = attempts.next() => {
+                    window.adapt(delivery.is_first_attempt(), &result);
+                    queue.park(progress.settle(delivery, result));
                 }
-                Some((part, handed)) = chunks.next() => take_back(part, handed, &mut progress, &mut waiting),
-                Some((session, read)) = reads.recv(), if progress.reads() && waiting.wants_more() => match read {
+                Some((batch, result)) = chunks.next() => take_back(batch, result, &mut progress, &mut queue),
+                Some((session, read)) = reads.recv(), if progress.reads() && queue.wants_more() => match read {
                     Read::Page(frame, recipients) => {
                         progress.page();
-                        waiting.add(Part { session, frame, recipients });
+                        queue.add(Batch { session, frame, recipients });
                     }
                     Read::End(end) => {
                         progress.end(session, end);
-                        waiting.end(session);
+                        queue.end(session);
                     }
                 },
                 () = &mut alarm => {}
             }
         };
         stop.notify_waiters();
-        while let Some((delivery, outcome)) = calls.next().await {
-            waiting.parked.extend(progress.settle(delivery, outcome));
+        while let Some((delivery, result)) = attempts.next().await {
+            queue.park(progress.settle(delivery, result));
         }
-        while let Some((part, handed)) = chunks.next().await {
-            take_back(part, handed, &mut progress, &mut waiting);
+        while let Some((batch, result)) = chunks.next().await {
+            take_back(batch, result, &mut progress, &mut queue);
         }
-        let rest = waiting.drain();
-        let mut left = waiting.expired;
+        let rest = queue.drain();
+        let mut left = queue.expired;
         if self.role.is_worker() {
             left.extend(rest.into_iter().map(|delivery| (delivery.session, delivery.recipient)));
         } else {
-            progress.leave(rest, gave_up);
+            progress.fail_rest(rest, gave_up);
         }
         progress.finish()?;
         Ok(left)
     }
 
-    /// One attempt, and what follows from its answer; given up when `stop` is notified.
+    /// Makes one attempt, until its answer comes or `stop` is notified.
     fn attempt<'a>(
         &'a self,
         mut delivery: Delivery,
         stop: &'a Notify,
-    ) -> impl Future<Output = (Delivery, Outcome)> + 'a {
-        // From now on, and not from the first poll, which may come after the notification.
+    ) -> impl Future<Output = (Delivery, AttemptResult)> + 'a {
+        // Listens from now on: the first poll may come after the notification.
         let stopped = stop.notified();
         async move {
             delivery.attempts += 1;
-            let outcome = tokio::select! {
+            let result = tokio::select! {
                 biased;
-                outcome = self.outcome(&delivery) => outcome,
-                () = stopped => Outcome::Interrupted,
+                result = self.result(&delivery) => result,
+                () = stopped => AttemptResult::Interrupted,
             };
-            (delivery, outcome)
+            (delivery, result)
         }
     }
 
-    async fn outcome(&self, delivery: &Delivery) -> Outcome {
+    async fn result(&self, delivery: &Delivery) -> AttemptResult {
         match self.connections.post(&delivery.recipient.connection_id, &delivery.frame).await {
-            Verdict::Delivered => Outcome::Delivered,
-            Verdict::Gone if delivery.was_gone => {
-                // Boxed: it is rare, and its size would be every recipient's.
-                Outcome::Gone(Box::pin(self.prune(delivery.session, &delivery.recipient)).await)
+            PostResult::Delivered => AttemptResult::Delivered,
+            PostResult::Gone if delivery.was_gone => {
+                // Boxed: it is rare, and every attempt would have its size.
+                AttemptResult::Gone(Box::pin(self.prune(delivery.session, &delivery.recipient)).await)
             }
-            Verdict::Gone => Outcome::PerhapsGone,
-            Verdict::Throttled(cause) => Outcome::Again(true, cause),
-            Verdict::Transient(cause) => Outcome::Again(false, cause),
-            Verdict::Refused(cause) => Outcome::Failed(cause),
-            Verdict::Forbidden(cause) => Outcome::Forbidden(cause),
-            Verdict::Unsent(cause) => Outcome::Unsent(cause),
+            PostResult::Gone => AttemptResult::PerhapsGone,
+            PostResult::Throttled(cause) => AttemptResult::Retry { throttled: true, cause },
+            PostResult::Transient(cause) => AttemptResult::Retry { throttled: false, cause },
+            PostResult::Refused(cause) => AttemptResult::Failed(cause),
+            PostResult::Forbidden(cause) => AttemptResult::Forbidden(cause),
+            PostResult::Unsent(cause) => AttemptResult::Unsent(cause),
         }
     }
 
-    /// Has another function deliver to a part of the recipients, until its answer is there or `stop` is notified.
+    /// Hands a batch over to a worker, and waits until its answer comes or `stop` is notified.
     fn hand_over<'a>(
         &'a self,
         workers: &'a Workers,
-        part: Part,
+        batch: Batch,
         budget: Duration,
         stop: &'a Notify,
-    ) -> impl Future<Output = (Part, Handed)> + 'a {
-        // From now on, as with an attempt.
+    ) -> impl Future<Output = (Batch, HandOverResult)> + 'a {
+        // Listens from now on, as above.
         let stopped = stop.notified();
         async move {
-            let Some(session) = self.sessions.get(part.session) else { return (part, Handed::Interrupted) };
+            let Some(session) = self.sessions.get(batch.session) else {
+                return (batch, HandOverResult::Interrupted);
+            };
             let until = Instant::now() + budget + ANSWER_PATIENCE;
-            let text = part.frame.text();
-            let chunk = Chunk::new(session, text, self.sender, &part.recipients, budget, workers.rate);
-            let delivering = Box::pin(workers.deliver(&chunk, part.recipients.len()));
-            let handed = tokio::select! {
+            let text = batch.frame.text();
+            let chunk = Chunk::new(session, text, self.sender, &batch.recipients, budget, workers.rate);
+            let delivering = Box::pin(workers.deliver(&chunk, batch.recipients.len()));
+            let result = tokio::select! {
                 biased;
                 answer = delivering => match answer {
-                    Ok(outcome) => Handed::Settled(outcome),
-                    Err(Returned { cause, may_run }) => {
-                        Handed::Returned { cause, lost_until: may_run.then_some(until) }
+                    Ok(report) => HandOverResult::Delivered(report),
+                    Err(HandOverError { cause, may_still_run }) => {
+                        HandOverResult::Failed { cause, lost_until: may_still_run.then_some(until) }
                     }
                 },
-                () = stopped => Handed::Interrupted,
+                () = stopped => HandOverResult::Interrupted,
             };
             drop(chunk);
-            (part, handed)
+            (batch, result)
         }
     }
 }
 
-/// What became of a part that was handed over.
-enum Handed {
-    Settled(chunk::Outcome),
-    Returned {
+/// What became of a batch that was handed over.
+enum HandOverResult {
+    Delivered(ChunkReport),
+    Failed {
         cause: String,
-        /// Until when the function may be at work all the same.
+        /// Until when the worker may be posting all the same.
         lost_until: Option<Instant>,
     },
-    /// The fan-out ended first.
+    /// The fan-out ended before the answer came.
     Interrupted,
 }
 
-/// Counts a part that was handed over; what is not settled by it waits again.
-fn take_back(mut part: Part, handed: Handed, progress: &mut Progress<'_>, waiting: &mut Waiting<'_>) {
+/// Counts a batch that was handed over, and queues those of its recipients that are not settled.
+fn take_back(mut batch: Batch, result: HandOverResult, progress: &mut Progress<'_>, queue: &mut Queue<'_>) {
     let mut lost = None;
-    match handed {
-        Handed::Settled(outcome) => {
-            part.recipients = progress.settle_chunk(part.session, part.recipients, outcome);
-            waiting.chunk_back(None);
-            return waiting.put_last(part);
+    match result {
+        HandOverResult::Delivered(report) => {
+            batch.recipients = progress.settle_chunk(batch.session, batch.recipients, report);
+            queue.chunk_back(None);
+            return queue.put_last(batch);
         }
-        Handed::Returned { cause, lost_until } => {
+        HandOverResult::Failed { cause, lost_until } => {
             lost = lost_until;
             progress.chunk_returned(cause);
         }
-        Handed::Interrupted => progress.chunk_returned("no answer before the fan-out ended".into()),
+        HandOverResult::Interrupted => progress.chunk_returned("no answer before the fan-out ended".into()),
     }
-    waiting.chunk_back(lost);
-    waiting.put_back(part);
+    queue.chunk_back(lost);
+    queue.put_back(batch);
 }

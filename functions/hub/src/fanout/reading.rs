@@ -1,4 +1,4 @@
-//! Reads a fan-out's recipients, session by session, while the message is written for each.
+//! Reads the recipients of a fan-out, session by session, while the message is written to each session's history.
 
 use std::{cell::Cell, sync::Arc};
 
@@ -10,26 +10,26 @@ use crate::{
     failure::Failure,
     protocol::SessionId,
     registry::{Page, Recipient},
-    signed::Payload,
+    signing::Payload,
     table::Item,
 };
 
-/// How many sessions are written and read at once.
+/// The most sessions that are written and read at once.
 const READERS: usize = 8;
 
-/// What serving a session has to tell.
+/// What was read of a session.
 pub(super) enum Read {
     /// Recipients, and the frame for them.
     Page(Arc<Payload>, Vec<Recipient>),
-    /// Nothing more comes.
+    /// All of it has been read, or an error ended that.
     End(Result<(), Failure>),
 }
 
-/// With the session's place in the list.
+/// Each with the index of its session.
 pub(super) type Reads = mpsc::Receiver<(usize, Read)>;
 
-/// Hands on a session's recipients from their `first` page to the last, once the message for them is `written`: it is kept
-/// even where they cannot be read.
+/// Sends the pages of a session's recipients, beginning with the `first`, once the session's frame is `written`. The
+/// message is written to the history even if its recipients cannot be read.
 async fn pages(
     first: Result<Page, Failure>,
     page: impl AsyncFn(Option<Item>) -> Result<Page, Failure>,
@@ -47,21 +47,21 @@ async fn pages(
     }
 }
 
-/// How often a session's message was given a number: more than once where readers seal the first ones.
+/// How often a session's message was given a number in the history: more than once if readers seal the first ones.
 #[derive(Debug, Default)]
-pub struct Numbers {
+pub struct Numbering {
     taken: Cell<u32>,
     changed: Notify,
 }
 
-impl Numbers {
-    /// The message has a place in its session's order, or needs none.
-    pub fn take(&self) {
+impl Numbering {
+    /// Notes that the message was given a number, or needs none.
+    pub fn number_taken(&self) {
         self.taken.set(self.taken.get() + 1);
         self.changed.notify_one();
     }
 
-    /// What `read` gives after the last number was taken.
+    /// The result of a `read` that began after the last number was taken.
     async fn after_last<T>(
         &self,
         written: &SetOnce<Arc<Payload>>,
@@ -80,10 +80,10 @@ impl Numbers {
 }
 
 impl Fanout<'_> {
-    /// Reads all sessions, once each has its `frame`.
+    /// Reads the recipients of all sessions, and sends each session's once it has its `frame`.
     pub(super) async fn read_all(
         &self,
-        frame: impl AsyncFn(usize, &SessionId, &Numbers) -> Result<Payload, Failure>,
+        frame: impl AsyncFn(usize, &SessionId, &Numbering) -> Result<Payload, Failure>,
         reads: mpsc::Sender<(usize, Read)>,
     ) {
         let sessions = stream::iter(self.sessions.iter().enumerate());
@@ -95,16 +95,16 @@ impl Fanout<'_> {
         &self,
         index: usize,
         session: &SessionId,
-        frame: impl AsyncFn(usize, &SessionId, &Numbers) -> Result<Payload, Failure>,
+        frame: impl AsyncFn(usize, &SessionId, &Numbering) -> Result<Payload, Failure>,
         reads: mpsc::Sender<(usize, Read)>,
     ) {
-        // Posting ends first only when nothing more is wanted.
+        // The receiver is dropped first only when nothing more is needed.
         let send = async |read| drop(reads.send((index, read)).await);
-        let numbers = Numbers::default();
+        let numbering = Numbering::default();
         let written = SetOnce::new();
         let write = async {
-            let frame = frame(index, session, &numbers).await?;
-            // There is one writer.
+            let frame = frame(index, session, &numbering).await?;
+            // Set once: there is a single writer.
             let _ = written.set(Arc::new(frame));
             Ok(())
         };
@@ -114,8 +114,9 @@ impl Fanout<'_> {
         let subscribers = async {
             let Some(subscriptions) = self.subscriptions else { return Ok(()) };
             let subscribed = async |from| Box::pin(subscriptions.page(session, from)).await;
-            let first = numbers.after_last(&written, async || subscribed(None).await).await;
-            // None is no sign that the session could be served: its own connections may be unreadable.
+            let first = numbering.after_last(&written, async || subscribed(None).await).await;
+            // An empty page must not count as a sign that the session could be served: its connections may be
+            // unreadable.
             let some = async |read| match read {
                 Read::Page(_, recipients) if recipients.is_empty() => {}
                 read => send(read).await,

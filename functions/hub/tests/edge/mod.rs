@@ -1,4 +1,4 @@
-//! What must hold for any bytes at all; the fuzz target asks the same.
+//! The properties of the parsers that must hold for any bytes. The fuzz target checks the same ones.
 
 use hub::{
     event::{Admission, Connect, Disconnect, SocketFrame},
@@ -7,11 +7,11 @@ use hub::{
 };
 use serde_json::value::RawValue;
 
-/// Parses the bytes as each kind of input that the functions take.
+/// Parses the bytes as each kind of input of the functions.
 ///
 /// # Panics
 ///
-/// If a parser does, or answers with an error that is not one of its own.
+/// A parser panics, or returns an error that is not one of its own.
 pub(crate) fn check(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     let check_message = |text: &str| {

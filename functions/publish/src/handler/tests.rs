@@ -1,4 +1,4 @@
-//! What backends send, and what reaches publish by mistake, with a table and a gateway on loopback.
+//! Requests of backends, and events sent to publish by mistake, with a table and a gateway on loopback.
 
 use harness::{Operation, Row, World};
 use hub::{aws::sdk_config, protocol::Code};
@@ -47,7 +47,7 @@ macro_rules! event {
 }
 
 #[tokio::test]
-async fn a_receipt_is_the_result_and_the_message_is_in_nobodys_name() {
+async fn the_result_is_a_receipt_and_the_message_has_no_sender() {
     let hub = hub().await;
     let one = |session| json!({ "session": session, "delivered": 1, "gone": 0, "failed": 0 });
     assert_eq!(
@@ -80,7 +80,7 @@ async fn an_invocation_that_lambda_repeats_keeps_its_message_id() {
 }
 
 #[tokio::test]
-async fn the_key_that_spares_a_client_its_receipt_is_none_of_a_backends() {
+async fn the_key_receipt_of_clients_is_ignored_in_a_backends_request() {
     let hub = hub().await;
     for receipt in ["false", "null", r#"false,"receipt":7"#] {
         let payload = format!(r#"{{"sessions":["bob"],"message":1,"receipt":{receipt}}}"#);
@@ -111,7 +111,7 @@ async fn a_refusal_is_a_function_error_whose_type_is_its_code() {
 }
 
 #[tokio::test]
-async fn what_speaks_in_a_connections_name_or_wraps_a_message_is_refused_with_what_to_send() {
+async fn a_request_context_and_events_of_other_services_are_refused_with_what_to_send() {
     let escaped = r#"{"sessions":["bob"],"message":1,"request\u0043ontext":{"connectionId":"alices"}}"#;
     for (payload, text) in [
         (event!("send-message"), "`requestContext` is not accepted"),

@@ -1,4 +1,4 @@
-//! Each sample event, with a table and a gateway on loopback.
+//! The sample events, with a table and a gateway on loopback.
 
 use harness::{Answer, Operation, Row, World};
 use hub::aws::sdk_config;
@@ -8,7 +8,7 @@ use super::*;
 
 const ALICE: &str = "Q3xWdcTzDoECHtA=";
 
-/// The sender of the samples is Alice, whose row is there; `bob` has one connection.
+/// A hub with a row for Alice, who sends the samples, and one connection of `bob`.
 struct Hub {
     world: World,
     handler: Handler,
@@ -33,14 +33,14 @@ impl Hub {
         Ok(serde_json::to_value(answer).unwrap())
     }
 
-    /// The frame that a socket's client would read.
+    /// The frame that the client gets.
     async fn frame(&self, event: &str) -> Value {
         let answer = self.answer(event).await.unwrap();
         assert_eq!(answer["statusCode"], 200);
         serde_json::from_str(answer["body"].as_str().unwrap()).unwrap()
     }
 
-    /// (connection, frame) in the order posted.
+    /// The posts in their order, each with its connection.
     fn posts(&self) -> Vec<(String, Value)> {
         let posts = self.world.gateway.posts();
         let frame = |post: &harness::Post| serde_json::from_slice(&post.frame).unwrap();
@@ -91,7 +91,7 @@ async fn a_sender_who_wants_no_receipt_gets_no_answer_and_the_recipients_the_sam
 }
 
 #[tokio::test]
-async fn no_answer_follows_where_nobody_is_there_or_can_be_reached_either() {
+async fn a_sender_who_wants_no_receipt_gets_none_for_gone_and_failed_recipients() {
     let hub = hub().await;
     hub.world.gateway.script(|_, _| Answer::Error(413, "PayloadTooLargeException"));
     for sessions in [json!(["nobody"]), json!(["bob"])] {
@@ -101,10 +101,10 @@ async fn no_answer_follows_where_nobody_is_there_or_can_be_reached_either() {
     assert_eq!(hub.frame(event!("")).await["failed"], 2, "and the next message has its receipt");
 }
 
-/// What spares the sender its receipt.
+/// The key with which a sender does without the receipt.
 const SILENT: (&str, &Value) = ("receipt", &Value::Bool(false));
 
-/// The event with these keys in its frame.
+/// The event with these keys added to its frame.
 fn changed(event: &str, keys: &[(&str, &Value)]) -> String {
     let mut event: Value = serde_json::from_str(event).unwrap();
     let mut frame: Value = serde_json::from_str(event["body"].as_str().unwrap()).unwrap();
@@ -137,7 +137,7 @@ async fn a_sender_who_wants_no_receipt_gets_every_error() {
 }
 
 #[tokio::test]
-async fn each_fault_of_the_caller_is_an_error_frame_and_nothing_is_delivered() {
+async fn each_error_of_the_caller_is_an_error_frame_and_nothing_is_delivered() {
     for (event, code) in [
         (event!("-not-json"), "bad_request"),
         (event!("-no-sessions"), "bad_request"),
@@ -163,7 +163,7 @@ async fn a_binary_frame_is_refused() {
 }
 
 #[tokio::test]
-async fn a_failure_of_ours_is_an_error_and_the_sender_is_told_no_internals() {
+async fn a_failure_of_the_hub_is_an_error_and_the_sender_gets_no_internals() {
     for event in [event!(""), event!("-no-receipt")] {
         let hub = hub().await;
         hub.world.table.script(|operation, _| match operation {
@@ -177,7 +177,7 @@ async fn a_failure_of_ours_is_an_error_and_the_sender_is_told_no_internals() {
     }
 }
 
-/// The sample message with what the hub's authorizer adds to it.
+/// The sample message with a grant of the hub's authorizer.
 fn granted(send_to: &str, exp: u64) -> String {
     let mut event: Value = serde_json::from_str(event!("")).unwrap();
     event["requestContext"]["authorizer"] = json!({
@@ -200,7 +200,7 @@ async fn a_token_that_allows_it_changes_nothing() {
 }
 
 #[tokio::test]
-async fn a_session_that_the_token_does_not_cover_is_forbidden_and_nobody_hears_of_it() {
+async fn a_session_that_the_token_does_not_cover_is_forbidden_and_nothing_is_delivered() {
     for (send_to, named) in
         [(r#"["bob"]"#, "alice"), (r#"["a*"]"#, "bob"), (r#"["A*","B*"]"#, "alice"), ("[]", "alice")]
     {
@@ -213,7 +213,7 @@ async fn a_session_that_the_token_does_not_cover_is_forbidden_and_nobody_hears_o
 }
 
 #[tokio::test]
-async fn a_sender_whose_token_has_ended_is_told_so_and_then_disconnected() {
+async fn a_sender_whose_token_has_expired_is_notified_and_then_disconnected() {
     let ended = granted(r#"["*"]"#, 1);
     for event in [&ended, &changed(&ended, &[SILENT])] {
         let hub = hub().await;
@@ -226,7 +226,7 @@ async fn a_sender_whose_token_has_ended_is_told_so_and_then_disconnected() {
 }
 
 #[tokio::test]
-async fn a_socket_that_was_opened_before_tokens_were_asked_for_cannot_send_afterwards() {
+async fn a_connection_from_before_tokens_were_required_cannot_send() {
     let mut hub = hub().await;
     hub.handler.messenger.require_grant = true;
     let answer = hub.answer(event!("")).await.unwrap();
@@ -237,15 +237,15 @@ async fn a_socket_that_was_opened_before_tokens_were_asked_for_cannot_send_after
 }
 
 #[tokio::test]
-async fn where_tokens_are_asked_for_a_token_may_send() {
+async fn where_tokens_are_required_a_connection_with_one_can_send() {
     let mut hub = hub().await;
     hub.handler.messenger.require_grant = true;
     assert_eq!(hub.frame(&granted(r#"["*"]"#, LATER)).await["delivered"], 2);
 }
 
-/// Else a client that sends nothing but nonsense would keep its connection.
+/// Otherwise a client that sends only malformed frames would keep its connection.
 #[tokio::test]
-async fn a_connection_whose_token_has_ended_is_closed_whatever_it_sends() {
+async fn a_connection_whose_token_has_expired_is_closed_whatever_it_sends() {
     let ended = granted(r#"["*"]"#, 1);
     let mut no_json: Value = serde_json::from_str(&ended).unwrap();
     no_json["body"] = json!("{");
@@ -260,7 +260,7 @@ async fn a_connection_whose_token_has_ended_is_closed_whatever_it_sends() {
 }
 
 #[tokio::test]
-async fn a_sender_who_could_not_be_told_is_answered_all_the_same() {
+async fn a_sender_that_could_not_be_notified_still_gets_an_answer() {
     let hub = hub().await;
     hub.world.gateway.script(|_, _| Answer::Error(403, "ForbiddenException"));
     assert_eq!(hub.frame(&granted(r#"["*"]"#, 1)).await["code"], "not_connected");
@@ -268,7 +268,7 @@ async fn a_sender_who_could_not_be_told_is_answered_all_the_same() {
 }
 
 #[tokio::test]
-async fn half_a_grant_is_a_failure_and_delivers_nothing() {
+async fn an_incomplete_grant_is_a_failure_and_delivers_nothing() {
     let hub = hub().await;
     let event = granted(r#"["*"]"#, LATER).replace("send_to", "sendTo");
     assert!(matches!(hub.answer(&event).await, Err(Failure::Event(_))));
@@ -276,7 +276,7 @@ async fn half_a_grant_is_a_failure_and_delivers_nothing() {
 }
 
 #[tokio::test]
-async fn only_a_frames_event_is_taken_and_so_nobody_is_spoken_for() {
+async fn only_a_frames_event_is_accepted() {
     let of_type = |event_type: Value| {
         let mut event: Value = serde_json::from_str(event!("")).unwrap();
         event["requestContext"]["eventType"] = event_type;

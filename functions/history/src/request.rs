@@ -1,4 +1,4 @@
-//! A client's question for messages of a session.
+//! The request for messages of a session's history: the frame `history`.
 
 use std::ops::RangeInclusive;
 
@@ -11,21 +11,21 @@ use serde_json::value::RawValue;
 
 /// How many messages one answer may have.
 const COUNTS: RangeInclusive<usize> = 1..=100;
-/// JavaScript counts exactly as far as this.
+/// JavaScript's numbers are exact up to here.
 const OFFSETS: RangeInclusive<u64> = 0..=(1 << 53) - 1;
 
-/// A well-formed question.
+/// A well-formed request.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Question {
-    /// The session asked about.
+pub(crate) struct HistoryRequest {
+    /// The session.
     pub(crate) session: SessionId,
-    /// Which of its messages.
+    /// The messages to read.
     pub(crate) range: Range,
-    /// The client's own id for the question: 1 to 128 characters.
+    /// The client's own id for the request: 1 to 128 characters.
     pub(crate) id: Option<String>,
 }
 
-/// The frame with each part still unread, so that one bad part does not hide the others.
+/// The frame with each value still unparsed, so that one bad value does not hide the others.
 #[derive(Deserialize)]
 struct Parts<'a> {
     #[serde(borrow, default, deserialize_with = "present")]
@@ -42,7 +42,7 @@ struct Parts<'a> {
     id: Option<&'a RawValue>,
 }
 
-impl Question {
+impl HistoryRequest {
     /// Reads a `history` frame. Unknown keys are ignored.
     pub(crate) fn parse(text: &str) -> Result<Self, Refusal> {
         let parts: Parts<'_> = parse_object(text, "`session`")?;
@@ -67,7 +67,7 @@ fn read(parts: &Parts<'_>) -> Result<(SessionId, Range), String> {
     let limit = number("limit", parts.limit, &COUNTS)?;
     let range = match (after, epoch, last) {
         (Some(_), _, Some(_)) => {
-            return Err("`after` and `last` are two questions: ask one of them".into());
+            return Err("`after` and `last` exclude each other: give one of them".into());
         }
         (Some(_), None, _) => {
             return Err(
@@ -83,7 +83,7 @@ fn read(parts: &Parts<'_>) -> Result<(SessionId, Range), String> {
     Ok((session, range))
 }
 
-/// The value of a key, if it is there; `None` where it is something else.
+/// The value of a key, if the key is there; `None` if the value has another type.
 fn value<T: DeserializeOwned>(raw: Option<&RawValue>) -> Option<Option<T>> {
     raw.map(|raw| serde_json::from_str(raw.get()).ok()).map_or(Some(None), |value| value.map(Some))
 }
@@ -105,7 +105,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_question_is_read() {
+    fn each_request_is_read() {
         let position = |offset| Position { epoch: "k3f9q2xa".into(), offset };
         for (frame, range) in [
             (r#"{"session":"a"}"#, Range::Nothing),
@@ -117,20 +117,20 @@ mod tests {
             ),
             (r#"{"session":"a","last":100,"id":null}"#, Range::Last(100)),
         ] {
-            let question = Question::parse(frame).unwrap();
-            assert_eq!((question.session.as_str(), question.range), ("a", range), "{frame}");
+            let request = HistoryRequest::parse(frame).unwrap();
+            assert_eq!((request.session.as_str(), request.range), ("a", range), "{frame}");
         }
     }
 
     #[test]
-    fn each_malformed_question_is_a_bad_request_that_names_the_part_and_has_the_id() {
+    fn each_malformed_request_is_refused_with_the_name_of_the_part_and_the_id() {
         for (rest, part) in [
             (r#""x":1"#, "`session` must be there"),
             (r#""session":1"#, "`session` must be there"),
             (r#""session":null"#, "`session` must be there"),
             (r#""session":"a*""#, "`session` is not"),
             (r#""session":"a","after":1"#, "needs `epoch`"),
-            (r#""session":"a","epoch":"e","after":1,"last":1"#, "two questions"),
+            (r#""session":"a","epoch":"e","after":1,"last":1"#, "exclude each other"),
             (
                 r#""session":"a","epoch":"e","after":-1"#,
                 "`after` must be a whole number from 0 to 9007199254740991",
@@ -146,13 +146,14 @@ mod tests {
             (r#""session":"a","limit":101"#, "`limit` must be"),
             (r#""session":"a","session":"b""#, "duplicate"),
         ] {
-            let refusal = Question::parse(&format!(r#"{{"id":"q","action":"history",{rest}}}"#)).unwrap_err();
+            let refusal =
+                HistoryRequest::parse(&format!(r#"{{"id":"q","action":"history",{rest}}}"#)).unwrap_err();
             assert_eq!(refusal.code, Code::BadRequest, "{rest}");
             assert!(refusal.message.contains(part), "{rest}: {}", refusal.message);
             assert!(part == "duplicate" || refusal.id.as_deref() == Some("q"), "{rest}");
         }
         for frame in ["", "[]", r#""text""#] {
-            assert!(Question::parse(frame).unwrap_err().message.contains("JSON object"), "{frame}");
+            assert!(HistoryRequest::parse(frame).unwrap_err().message.contains("JSON object"), "{frame}");
         }
     }
 }

@@ -1,18 +1,18 @@
-//! How many posts per second.
+//! The most posts per second that a fan-out may make.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// A poster that a timer wakes too late catches up on this much.
+/// A fan-out whose timer fires late may catch up on this much.
 const CATCHES_UP: Duration = Duration::from_millis(10);
-/// Posts that left one after another may arrive closer together, by this much of a second.
+/// Posts may arrive closer together than they left, by so much of each second.
 const ARRIVES_CLOSER: Duration = Duration::from_millis(30);
 
-/// A bound on posts per second, or none.
+/// A limit, or none.
 #[derive(Debug)]
-pub(super) struct Pace {
-    /// 0 is no bound.
+pub(super) struct RateLimit {
+    /// 0 is no limit.
     rate: u32,
     /// From one post to the next.
     interval: Duration,
@@ -20,28 +20,28 @@ pub(super) struct Pace {
     due: Instant,
 }
 
-impl Pace {
-    /// At most `rate` posts in any second; 0 is any number.
+impl RateLimit {
+    /// At most `rate` posts in any second; 0 is no limit.
     pub(super) fn new(rate: u32) -> Self {
-        let mut pace = Self { rate: 0, interval: Duration::ZERO, due: Instant::now() };
-        pace.hold_to(rate, pace.due);
-        pace
+        let mut rate_limit = Self { rate: 0, interval: Duration::ZERO, due: Instant::now() };
+        rate_limit.set_rate(rate, rate_limit.due);
+        rate_limit
     }
 
-    /// Another rate from now on.
-    pub(super) fn hold_to(&mut self, rate: u32, now: Instant) {
+    /// Changes the rate from now on.
+    pub(super) fn set_rate(&mut self, rate: u32, now: Instant) {
         if rate != self.rate {
-            // Where there was no bound, nothing is to be caught up on.
+            // Without a limit there was nothing to catch up on.
             self.due = if self.rate == 0 { now } else { self.due };
             self.rate = rate;
-            // A little longer, so that neither exceeds the rate.
+            // A little longer than a second, so that neither allowance exceeds the rate.
             let second = Duration::from_secs(1) + CATCHES_UP + ARRIVES_CLOSER;
             self.interval =
                 second.checked_div(rate).map_or(Duration::ZERO, |even| even + Duration::from_nanos(1));
         }
     }
 
-    /// When the next post may be made, if there is a bound.
+    /// When the next post may be made, if there is a limit.
     pub(super) fn free_at(&self) -> Option<Instant> {
         (self.rate > 0).then(|| self.due - CATCHES_UP)
     }
@@ -50,7 +50,7 @@ impl Pace {
         self.free_at().is_none_or(|at| at <= now)
     }
 
-    /// A post is made.
+    /// Notes that a post is made.
     pub(super) fn take(&mut self, now: Instant) {
         self.due = now.max(self.due) + self.interval;
     }
@@ -60,15 +60,15 @@ impl Pace {
 mod tests {
     use super::*;
 
-    /// When posts are made in the first 5 s by a poster that is awake `every` so often.
+    /// When posts are made in the first 5 s by a fan-out that wakes up `every` so often.
     fn posts(rate: u32, every: Duration) -> Vec<Duration> {
         let start = Instant::now();
-        let mut pace = Pace::new(rate);
+        let mut rate_limit = RateLimit::new(rate);
         let mut posts = Vec::new();
         let mut now = start;
         while now < start + Duration::from_secs(5) {
-            while pace.is_free(now) {
-                pace.take(now);
+            while rate_limit.is_free(now) {
+                rate_limit.take(now);
                 posts.push(now - start);
             }
             now += every;
@@ -100,27 +100,27 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_poster_that_was_idle_has_saved_nothing_up() {
+    async fn an_idle_fan_out_saves_nothing_up() {
         let start = Instant::now();
-        let mut pace = Pace::new(100);
+        let mut rate_limit = RateLimit::new(100);
         let later = start + Duration::from_secs(60);
         let mut at_once = 0;
-        while pace.is_free(later) {
-            pace.take(later);
+        while rate_limit.is_free(later) {
+            rate_limit.take(later);
             at_once += 1;
         }
-        assert_eq!(at_once, 1, "10 ms are no second post");
-        assert_eq!(Pace::new(0).free_at(), None, "0 is no bound");
+        assert_eq!(at_once, 1, "10 ms do not earn a second post");
+        assert_eq!(RateLimit::new(0).free_at(), None, "0 is no limit");
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_rate_that_changes_often_adds_nothing() {
         let start = Instant::now();
-        let (mut pace, mut posts, mut now) = (Pace::new(1_000), 0, start);
+        let (mut rate_limit, mut posts, mut now) = (RateLimit::new(1_000), 0, start);
         while now < start + Duration::from_secs(1) {
-            pace.hold_to(if posts % 2 == 0 { 1_000 } else { 999 }, now);
-            while pace.is_free(now) {
-                pace.take(now);
+            rate_limit.set_rate(if posts % 2 == 0 { 1_000 } else { 999 }, now);
+            while rate_limit.is_free(now) {
+                rate_limit.take(now);
                 posts += 1;
             }
             now += Duration::from_millis(3);

@@ -1,4 +1,4 @@
-//! Signed requests to a service of AWS's: with its own signer over the hub's HTTP client, and without the rest of the SDK.
+//! Signed requests to an AWS service: with AWS's own signer over the hub's HTTP client, without the rest of the SDK.
 
 use std::{
     fmt::Write,
@@ -28,13 +28,13 @@ use crate::{
 };
 
 const CONTENT_TYPE: (&str, &str) = ("content-type", "application/octet-stream");
-/// What a path segment keeps as it is.
+/// The characters that a path segment keeps as they are.
 const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
-/// By how many seconds AWS's clock is ahead of this machine's, as far as it is known.
+/// By how many seconds AWS's clock is ahead of this machine's, as last seen.
 static CLOCK_AHEAD: AtomicI64 = AtomicI64::new(0);
 
-/// A request's body and its hash, which every signature needs. Many bodies may share their beginning.
+/// The body of a request, and its hash, which every signature needs. Many bodies may share their beginning.
 #[derive(Debug)]
 pub struct Payload {
     start: Bytes,
@@ -43,13 +43,13 @@ pub struct Payload {
 }
 
 impl Payload {
-    /// These bytes.
+    /// A body of these bytes.
     #[must_use]
     pub fn new(bytes: Vec<u8>) -> Self {
         PayloadStart::new(bytes).payload(String::new())
     }
 
-    /// All of it, which is text.
+    /// The whole body, which is text.
     #[must_use]
     pub(crate) fn text(&self) -> String {
         let mut text = String::from_utf8_lossy(&self.start).into_owned();
@@ -58,14 +58,14 @@ impl Payload {
     }
 }
 
-/// How some payloads begin: kept and hashed once.
+/// The beginning of several payloads, stored and hashed once.
 pub struct PayloadStart {
     bytes: Bytes,
     hash: digest::Context,
 }
 
 impl PayloadStart {
-    /// The beginning of payloads.
+    /// A beginning of these bytes.
     #[must_use]
     pub fn new(bytes: impl Into<Bytes>) -> Self {
         let bytes = bytes.into();
@@ -74,7 +74,7 @@ impl PayloadStart {
         Self { bytes, hash }
     }
 
-    /// The payload that goes on with `end`.
+    /// The payload that continues with `end`.
     #[must_use]
     pub fn payload(&self, end: String) -> Payload {
         let mut context = self.hash.clone();
@@ -91,44 +91,45 @@ impl PayloadStart {
 /// Why a request has no answer.
 #[derive(Debug)]
 pub(crate) enum Error {
-    /// It could not be made, or the server is not trusted: no other attempt will end differently. Holds the cause.
+    /// It could not be made, or the server is not trusted: another attempt would end the same way. Holds the cause.
     Unsent(String),
-    /// No connection, or one that broke.
+    /// There was no connection, or it broke.
     Lost {
         cause: String,
-        /// Whether the server may have had the request.
+        /// Whether the server may have received the request.
         was_sent: bool,
     },
 }
 
-/// One of AWS's services, and how requests to it are signed.
+/// An AWS service, and what signs requests to it.
 pub(crate) struct Service {
     pub(crate) host: Arc<Host>,
-    /// `https://{host}`, which only the signature needs.
+    /// `https://{host}`, needed for the signature alone.
     base: String,
-    /// As signatures name it.
+    /// The service's name in signatures.
     name: &'static str,
     region: String,
     identity: Identity,
 }
 
 impl Service {
-    /// The service `name`, at the server of an address. A connection that has been idle for `longest_rest` is not used again.
+    /// The service `name`, at the server that `url` names. A connection that has been idle for `longest_idle` is not
+    /// used again.
     pub(crate) fn new(
         name: &'static str,
         url: &Uri,
         tls: Tls,
-        longest_rest: Duration,
+        longest_idle: Duration,
         region: String,
         credentials: Credentials,
     ) -> anyhow::Result<Self> {
-        let host = Arc::new(Host::new(url, tls, longest_rest)?);
+        let host = Arc::new(Host::new(url, tls, longest_idle)?);
         let base = format!("{}://{}", url.scheme_str().unwrap_or("https"), host.authority());
         Ok(Self { host, base, name, region, identity: credentials.into() })
     }
 
-    /// Posts `payload` to a path once; a second time only where this machine's clock turns out to be wrong. The answer may
-    /// have `largest` bytes.
+    /// Posts `payload` to a path once, and a second time only if this machine's clock turns out to be wrong. The answer
+    /// may have up to `largest` bytes.
     pub(crate) async fn post(
         &self,
         path: &str,
@@ -142,7 +143,7 @@ impl Service {
         }
         match clock_ahead(answer.headers()) {
             Some(seen) if seen.abs_diff(ahead) > 60 => {
-                // Requests that were under way together find the same.
+                // Other requests under way find the same difference: only the first logs it.
                 if CLOCK_AHEAD.swap(seen, Ordering::Relaxed).abs_diff(seen) > 60 {
                     tracing::warn!(seconds_ahead = seen, "clock corrected");
                 }
@@ -196,13 +197,13 @@ pub(crate) fn segment(text: &str) -> impl std::fmt::Display {
     utf8_percent_encode(text, UNRESERVED)
 }
 
-/// The error type that an answer names; empty where it names none.
+/// The error type that an answer names, or an empty string.
 pub(crate) fn error_type(answer: &Response<Bytes>) -> &str {
     let kind = answer.headers().get("x-amzn-errortype").and_then(|kind| kind.to_str().ok());
     kind.unwrap_or_default().split(':').next().unwrap_or_default()
 }
 
-/// What an answer says is wrong: `403 Forbidden (AccessDeniedException): User … is not authorized …`.
+/// The error that an answer describes: `403 Forbidden (AccessDeniedException): User … is not authorized …`.
 pub(crate) fn cause(answer: &Response<Bytes>) -> String {
     #[derive(Deserialize)]
     struct Body {
@@ -221,7 +222,7 @@ pub(crate) fn cause(answer: &Response<Bytes>) -> String {
     cause
 }
 
-/// By how many seconds AWS's clock is ahead of this machine's, to go by the date of its answer.
+/// By how many seconds AWS's clock is ahead of this machine's, by the date of its answer.
 fn clock_ahead(answer: &HeaderMap) -> Option<i64> {
     let theirs = httpdate::parse_http_date(answer.get(DATE)?.to_str().ok()?).ok()?;
     let seconds = |distance: Duration| i64::try_from(distance.as_secs()).unwrap_or(i64::MAX);

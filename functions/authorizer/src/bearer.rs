@@ -1,14 +1,14 @@
-//! Where a handshake carries its token.
+//! Finds the bearer token of a handshake, in one of three places.
 
 use hub::event::Admission;
 
-/// What the token's subprotocol begins with.
+/// The prefix of the subprotocol that carries the token.
 const SUBPROTOCOL_PREFIX: &str = "bearer.";
 
-/// The one token of a handshake, or why there is none.
+/// The token of a handshake, or the reason why there is none.
 ///
-/// It may stand in any of three places, but in one of them only: a proxy that checks the first of two tokens
-/// and a hub that takes the second would disagree on who this is.
+/// It may be in the header `Authorization`, the query parameter `token` or a subprotocol, but in one of them only: if
+/// there were two, a proxy might check one and the hub use the other.
 pub(crate) fn find(admission: &Admission) -> Result<&str, &'static str> {
     let headers = admission.authorization.iter().map(|value| bearer(value).ok_or("not_a_bearer_token"));
     let parameters = admission.query_tokens.iter().map(|value| Ok(value.as_str()));
@@ -22,7 +22,7 @@ pub(crate) fn find(admission: &Admission) -> Result<&str, &'static str> {
     token
 }
 
-/// `Bearer {token}`, the scheme in any case.
+/// The token of `Bearer {token}`. The scheme is not case-sensitive.
 fn bearer(value: &str) -> Option<&str> {
     let (scheme, token) = value.trim().split_once(' ')?;
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim_start())
@@ -58,7 +58,7 @@ mod tests {
     }
 
     #[test]
-    fn no_token_and_what_is_not_one_are_told_apart() {
+    fn a_missing_token_and_another_scheme_have_different_reasons() {
         assert_eq!(found(&[], &[], &["hub.v1", "Bearer.x", "bearer"]).unwrap_err(), "no_token");
         for authorization in ["Basic dTpw", "x.y.z", "Bearer", ""] {
             assert_eq!(
@@ -70,7 +70,7 @@ mod tests {
     }
 
     #[test]
-    fn two_tokens_are_refused_wherever_they_stand_and_even_if_they_are_the_same() {
+    fn two_tokens_are_refused_in_any_places_even_if_they_are_equal() {
         for (authorization, query, subprotocols) in [
             (&["Bearer x", "Bearer x"][..], &[][..], &[][..]),
             (&[], &["x", "x"], &[]),

@@ -1,5 +1,5 @@
-//! The set of a connection's subscriptions, which stands on its own row: it holds at least those that have a row in the
-//! table of subscriptions, so that what removes the connection knows what else to remove.
+//! The set of subscriptions in a connection's row. It names at least the sessions for which the table of subscriptions
+//! has a row, so that the connection can be removed together with those rows.
 
 use std::collections::BTreeSet;
 
@@ -31,20 +31,20 @@ pub struct Connection {
     pub session: SessionId,
     /// The sessions that it is subscribed to.
     pub subscriptions: BTreeSet<SessionId>,
-    /// When it connected, in milliseconds since 1970; `None` in a row that the hub did not write.
+    /// When it connected, in milliseconds since 1970; `None` if the hub did not write the row.
     pub connected_at: Option<i64>,
-    /// Until when it counts as there, in seconds since 1970; `None` in a row that the hub did not write, for ever.
+    /// When its row expires, in seconds since 1970; `None`, for never, if the hub did not write the row.
     pub expires_at: Option<i64>,
 }
 
-/// What became of an addition to the set.
+/// The result of an addition to the set.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Added {
-    /// It is done.
+    /// The names were added.
     Done,
-    /// There was no room in the set, which has changed since it was read. Nothing was added.
+    /// The set, which has changed since it was read, had no room. Nothing was added.
     Full(Connection),
-    /// There is no live connection.
+    /// The connection is not live.
     NotConnected,
 }
 
@@ -64,20 +64,20 @@ impl Connection {
 }
 
 impl Registry {
-    /// A live connection, read consistently: its `$connect` may be a moment old.
+    /// A live connection, read consistently, since its `$connect` may be a moment old.
     ///
     /// # Errors
     ///
-    /// DynamoDB did not do what was asked.
+    /// The DynamoDB call failed.
     pub async fn connection(&self, connection_id: &str) -> Result<Option<Connection>, Failure> {
         self.read(connection_id, None).await
     }
 
-    /// The session of a live connection, read consistently, without its subscriptions: a hundred names may have 13 KB.
+    /// The session of a live connection, read consistently, without its subscriptions, which may take 13 KB.
     ///
     /// # Errors
     ///
-    /// DynamoDB did not do what was asked.
+    /// The DynamoDB call failed.
     pub async fn session_of(&self, connection_id: &str) -> Result<Option<SessionId>, Failure> {
         let connection = self.read(connection_id, Some("session_id, expires_at")).await?;
         Ok(connection.map(|connection| connection.session))
@@ -101,11 +101,11 @@ impl Registry {
         Ok(output.item.as_ref().and_then(Connection::read))
     }
 
-    /// Adds `new`, none of which is there yet, to the set of a live connection, if that has room for all of them.
+    /// Adds `new` names, none of which is in the set, to the set of a live connection if it has room for all of them.
     ///
     /// # Errors
     ///
-    /// DynamoDB did not do what was asked. They may be in the set.
+    /// The DynamoDB call failed. The names may be in the set.
     pub async fn add_subscriptions(
         &self,
         connection_id: &str,
@@ -124,11 +124,11 @@ impl Registry {
         })
     }
 
-    /// Takes names out of the set of a connection. Whether that is live.
+    /// Removes names from the set of a connection. Returns whether the connection is live.
     ///
     /// # Errors
     ///
-    /// DynamoDB did not do what was asked.
+    /// The DynamoDB call failed.
     pub async fn take_subscriptions(
         &self,
         connection_id: &str,
@@ -139,7 +139,7 @@ impl Registry {
         Ok(refused(update).await?.is_none())
     }
 
-    /// An update of a connection's set with these names, to be given a condition.
+    /// An update of a connection's set with these names. The caller adds a condition.
     fn update(
         &self,
         connection_id: &str,
@@ -155,12 +155,12 @@ impl Registry {
             .expression_attribute_values(":names", ss(names.iter().map(SessionId::as_str)))
     }
 
-    /// Removes a connection and returns what it was subscribed to, also where the answer to a first attempt was lost: a row
-    /// with subscriptions is deleted only once they have been read. A connection that is not there is no error.
+    /// Removes a connection and returns its subscriptions, even if the answer to a first attempt was lost: a row with
+    /// subscriptions is deleted only after they have been read. A connection that does not exist is no error.
     ///
     /// # Errors
     ///
-    /// DynamoDB did not do what was asked.
+    /// The DynamoDB call failed.
     pub async fn remove_subscribed(&self, connection_id: &str) -> Result<BTreeSet<SessionId>, Failure> {
         let mut seen = BTreeSet::new();
         let mut as_seen = None;
@@ -178,7 +178,7 @@ impl Registry {
         }
     }
 
-    /// Deletes a row whose set is `as_seen`, none at first.
+    /// Deletes a row if its set is `as_seen`; `None` is no set.
     async fn remove_if(
         &self,
         connection_id: &str,
@@ -206,7 +206,7 @@ fn subscriptions(row: &Item) -> BTreeSet<SessionId> {
     members(row, "subscriptions").iter().filter_map(|name| SessionId::parse(name)).collect()
 }
 
-/// Makes an update, unless its condition refuses that: then this is what was met, empty where nothing was.
+/// Makes a conditional update. If the condition fails, returns the item that it met, empty if there was none.
 async fn refused(update: UpdateItemFluentBuilder) -> Result<Option<Item>, Failure> {
     match table::repeated(|| update.clone().customize().config_override(table::once()).send()).await {
         Ok(_) => Ok(None),

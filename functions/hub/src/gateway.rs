@@ -1,7 +1,7 @@
-//! Posts to connections through `@connections`: signed, sent, and what the answer means.
+//! API Gateway's `@connections`: posts frames to connections, and closes sockets.
 //!
-//! The hub's hot path: with AWS's signer over a small HTTP client, and without the rest of the SDK. Closing a socket is
-//! rare, and the SDK's.
+//! Posting is the hub's hot path. It uses AWS's signer over a small HTTP client, without the rest of the SDK. Closing a
+//! socket is rare, and goes through the SDK.
 
 use std::{
     sync::{Arc, LazyLock, Mutex, PoisonError},
@@ -24,69 +24,69 @@ use crate::{
     config::Variables,
     endpoint::{Endpoint, cannot_post},
     failure::{Failure, chain},
-    http::{LONGEST_REST, for_sdk},
-    signed::{self, Payload, Service},
+    http::{LONGEST_IDLE, sdk},
+    signing::{self, Payload, Service},
     tls::{self, Tls},
 };
 
-/// An answer that takes longer is not waited for: the post is tried again. Usual answers take 10 to 50 ms.
+/// An attempt without an answer after so long counts as failed, and is repeated. Answers usually take 10 to 50 ms.
 pub(crate) const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(2);
-/// Answers are empty, or say in a sentence what is wrong.
+/// In bytes. Answers are empty, or say in a sentence what is wrong.
 const LARGEST_ANSWER: usize = 64 * 1024;
 
-/// What the gateway's answer to a post means.
+/// The result of one post. The texts are causes for the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Verdict {
+pub enum PostResult {
     /// The gateway took the frame.
     Delivered,
-    /// 410, by its type or by the bare status.
+    /// 410, or an answer of that type: the connection no longer exists.
     Gone,
-    /// Too many requests in the account, or to this connection: worth another attempt. Holds the cause.
+    /// 429: too many requests in the account, or to this connection. Worth another attempt.
     Throttled(String),
-    /// An error of the gateway's, or no answer at all: worth another attempt. Holds the cause.
+    /// An error of the gateway, or no answer. Worth another attempt.
     Transient(String),
-    /// 403: this function may not post here. Holds the cause.
+    /// 403: this function may not post here.
     Forbidden(String),
-    /// No other attempt will end differently. Holds the cause.
+    /// Another refusal. Another attempt would end the same way.
     Refused(String),
-    /// The request could not even be made: a fault in the hub's configuration. Holds the cause.
+    /// The request could not be sent, because of the hub's configuration.
     Unsent(String),
 }
 
-/// The connections of one API's stage.
+/// The connections of one stage of one API.
 pub struct Connections {
     url: String,
     gateway: Service,
-    /// The path of `@connections`, with a slash at its end.
+    /// The path of `@connections`, with a trailing slash.
     path: String,
-    /// Made when the first socket is closed: that costs a start, and most functions close none.
+    /// Built when the first socket is closed: building it slows down a start, and most functions close none.
     sdk: LazyLock<Client, Box<dyn FnOnce() -> Client + Send>>,
 }
 
 impl Connections {
-    /// Posts `frame` once; a second time only where this machine's clock turns out to be wrong.
-    pub async fn post(&self, connection_id: &str, frame: &Payload) -> Verdict {
-        let path = format!("{}{}", self.path, signed::segment(connection_id));
+    /// Posts `frame` once, and a second time only if this machine's clock turns out to be wrong.
+    pub async fn post(&self, connection_id: &str, frame: &Payload) -> PostResult {
+        let path = format!("{}{}", self.path, signing::segment(connection_id));
         match timeout(ATTEMPT_TIMEOUT, self.gateway.post(&path, frame, LARGEST_ANSWER)).await {
-            Ok(Ok(answer)) => verdict(&answer),
-            Ok(Err(signed::Error::Unsent(cause))) => Verdict::Unsent(cause),
-            Ok(Err(signed::Error::Lost { cause, .. })) => Verdict::Transient(cause),
-            Err(_) => Verdict::Transient(format!("no answer within {ATTEMPT_TIMEOUT:?}")),
+            Ok(Ok(answer)) => post_result(&answer),
+            Ok(Err(signing::Error::Unsent(cause))) => PostResult::Unsent(cause),
+            Ok(Err(signing::Error::Lost { cause, .. })) => PostResult::Transient(cause),
+            Err(_) => PostResult::Transient(format!("no answer within {ATTEMPT_TIMEOUT:?}")),
         }
     }
 
     /// How many connections to the gateway are open and idle.
-    pub(crate) fn open(&self) -> usize {
-        self.gateway.host.open()
+    pub(crate) fn idle_connections(&self) -> usize {
+        self.gateway.host.idle_connections()
     }
 
-    /// Closes the socket, once, and says whether there was one, or why it cannot be closed.
+    /// Attempts once to close a socket. Returns whether there was one.
     ///
     /// # Errors
     ///
     /// The cause chain, for the log.
     pub async fn close(&self, connection_id: &str) -> Result<bool, String> {
-        // Boxed: the SDK's futures are large.
+        // Boxed, because the SDK's futures are large.
         let closing = Box::pin(self.sdk.delete_connection().connection_id(connection_id).send());
         let Err(error) = closing.await else { return Ok(true) };
         let gone = error.raw_response().is_some_and(|response| response.status().as_u16() == 410)
@@ -95,15 +95,15 @@ impl Connections {
     }
 }
 
-fn verdict(answer: &Response<Bytes>) -> Verdict {
+fn post_result(answer: &Response<Bytes>) -> PostResult {
     match answer.status().as_u16() {
-        200..300 => Verdict::Delivered,
-        410 => Verdict::Gone,
-        _ if signed::error_type(answer) == "GoneException" => Verdict::Gone,
-        429 => Verdict::Throttled(signed::cause(answer)),
-        403 => Verdict::Forbidden(signed::cause(answer)),
-        408 | 500.. => Verdict::Transient(signed::cause(answer)),
-        _ => Verdict::Refused(signed::cause(answer)),
+        200..300 => PostResult::Delivered,
+        410 => PostResult::Gone,
+        _ if signing::error_type(answer) == "GoneException" => PostResult::Gone,
+        429 => PostResult::Throttled(signing::cause(answer)),
+        403 => PostResult::Forbidden(signing::cause(answer)),
+        408 | 500.. => PostResult::Transient(signing::cause(answer)),
+        _ => PostResult::Refused(signing::cause(answer)),
     }
 }
 
@@ -114,37 +114,36 @@ pub struct Gateway {
     region: String,
     credentials: Credentials,
     sdk: Builder,
-    /// One function serves one stage, so the last event's is nearly always the right one.
+    /// A function serves one stage, so these are nearly always the right ones.
     last: Mutex<Option<Arc<Connections>>>,
 }
 
 impl Gateway {
-    /// A gateway that signs with the credentials in the environment, as Lambda sets them. `sdk` is for what is not
-    /// posted.
+    /// A gateway that signs with the credentials that Lambda sets in the environment. Sockets are closed with `sdk`.
     ///
     /// # Errors
     ///
-    /// A variable is missing or cannot be used, or the certificates to trust cannot be read.
+    /// A variable is missing or cannot be used, or the trust anchors cannot be read.
     pub fn new(variables: &Variables, sdk: &SdkConfig) -> anyhow::Result<Self> {
         let endpoint = Endpoint::read(variables)?;
         let tls = tls::config(&[endpoint.known().map(str::to_owned)], variables)?;
         let credentials = aws::credentials(variables)?;
         let sdk = Builder::from(sdk)
-            // The address is whole: the SDK must not look for another kind of it.
+            // The address is complete: the SDK must not look for a variant of it.
             .use_fips(false)
             .use_dual_stack(false)
-            // A socket that is not closed now is closed with the next message.
+            // A socket that is not closed now is closed by the next message.
             .retry_config(RetryConfig::disabled().with_reconnect_mode(ReconnectMode::ReuseAllConnections))
             .timeout_config(TimeoutConfig::builder().operation_timeout(ATTEMPT_TIMEOUT).build());
         let region = variables.region()?;
         Ok(Self { endpoint, tls, region, credentials, sdk, last: Mutex::default() })
     }
 
-    /// The connections that can be reached when `origin`, the API id and stage of an event, is known or not.
+    /// The connections of the stage that `origin` names, by the API id and stage of an event, or of the configured one.
     ///
     /// # Errors
     ///
-    /// Nothing says where they are, or the address cannot be used.
+    /// Neither names a stage, or the address cannot be used.
     pub fn connections(&self, origin: Option<(&str, &str)>) -> Result<Arc<Connections>, Failure> {
         let url = self.endpoint.url(origin)?;
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
@@ -158,8 +157,8 @@ impl Gateway {
     fn build(&self, url: String) -> anyhow::Result<Connections> {
         let uri: http::Uri = url.parse().with_context(|| format!("{url} is no URL"))?;
         let (region, credentials) = (self.region.clone(), self.credentials.clone());
-        let gateway = Service::new("execute-api", &uri, self.tls.clone(), LONGEST_REST, region, credentials)?;
-        let client = for_sdk(self.tls.clone(), Some(gateway.host.clone()));
+        let gateway = Service::new("execute-api", &uri, self.tls.clone(), LONGEST_IDLE, region, credentials)?;
+        let client = sdk::client(self.tls.clone(), Some(gateway.host.clone()));
         let sdk = self.sdk.clone().http_client(client).endpoint_url(&url);
         Ok(Connections {
             path: format!("{}/@connections/", uri.path().trim_end_matches('/')),
@@ -175,22 +174,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_answer_is_known_by_its_status_and_its_type() {
+    fn an_answer_is_classified_by_its_status_and_its_type() {
         let answered = |status: u16, kind: &str, body: &'static str| {
             let answer = Response::builder().status(status).header("x-amzn-errortype", kind);
-            verdict(&answer.body(Bytes::from_static(body.as_bytes())).unwrap())
+            post_result(&answer.body(Bytes::from_static(body.as_bytes())).unwrap())
         };
-        assert_eq!(answered(200, "", ""), Verdict::Delivered);
-        assert_eq!(answered(410, "", ""), Verdict::Gone);
-        assert_eq!(answered(400, "GoneException", ""), Verdict::Gone);
+        assert_eq!(answered(200, "", ""), PostResult::Delivered);
+        assert_eq!(answered(410, "", ""), PostResult::Gone);
+        assert_eq!(answered(400, "GoneException", ""), PostResult::Gone);
         let throttled = "429 Too Many Requests (LimitExceededException): slow down";
         assert_eq!(
             answered(429, "LimitExceededException:http://x/", r#"{"message":"slow down"}"#),
-            Verdict::Throttled(throttled.into())
+            PostResult::Throttled(throttled.into())
         );
-        assert!(matches!(answered(403, "", ""), Verdict::Forbidden(_)));
-        assert!(matches!(answered(503, "", "<html>"), Verdict::Transient(_)));
-        assert!(matches!(answered(408, "", ""), Verdict::Transient(_)));
-        assert!(matches!(answered(413, "", ""), Verdict::Refused(_)));
+        assert!(matches!(answered(403, "", ""), PostResult::Forbidden(_)));
+        assert!(matches!(answered(503, "", "<html>"), PostResult::Transient(_)));
+        assert!(matches!(answered(408, "", ""), PostResult::Transient(_)));
+        assert!(matches!(answered(413, "", ""), PostResult::Refused(_)));
     }
 }
