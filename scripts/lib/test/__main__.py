@@ -144,12 +144,18 @@ def functions() -> "list[Step]":
     return [prepare("functions build, with SBOMs", f"scripts/build.sh --arch host --profile local --sbom && {PY} tests/sboms.py")]
 
 
-def rust_tests() -> "list[Step]":
+def unit_tests() -> "list[Step]":
+    return [rust("unit tests", "unit", "--workspace --exclude system-tests --exclude fault-tests")]
+
+
+def fault_tests() -> "list[Step]":
+    return [rust("fault tests", "faults", "--package fault-tests", "functions build, with SBOMs")]
+
+
+def measurements() -> "list[Step]":
     return [
-        rust("unit tests", "unit", "--workspace --exclude system-tests --exclude fault-tests"),
-        check("fuzzing", "mkdir -p fuzz/corpus && cargo +nightly fuzz run edge fuzz/corpus events -- -max_total_time=60", "time", "cargo-fuzz"),
-        rust("fault tests", "faults", "--package fault-tests", "functions build, with SBOMs"),
         check("instruction counts", "scripts/bench.sh --check", "valgrind", "functions build, with SBOMs"),
+        check("fuzzing", "mkdir -p fuzz/corpus && cargo +nightly fuzz run edge fuzz/corpus events -- -max_total_time=60", "time", "cargo-fuzz"),
     ]
 
 
@@ -200,18 +206,18 @@ def deployment() -> "list[Step]":
     return [*on_stack(up, steps), *on_stack(auth, steps_with_tokens), end]
 
 
-# Each list with the parts that it belongs to. Lists that others wait for come first.
-LISTS = (
-    ("web rust system", packages),
-    ("rust", functions),
-    ("system", system),
-    ("system", deployment),
-    ("web", web),
-    ("infra", infra),
-    ("rust", rust_tests),
-    ("lint", lint),
-    ("python", python),
-    ("infra", module),
+def protocol() -> "list[Step]":
+    return [node("protocol as documented", "protocol")]
+
+
+# The lists of a phase, each with the parts that it belongs to, run side by side; the phases run one after the other.
+PHASES = (
+    (("web rust system", packages), ("rust", functions), ("rust", unit_tests), ("lint", lint), ("python", python)),
+    # They measure times, which another step would disturb.
+    (("rust", fault_tests),),
+    (("system", system), ("system", deployment), ("web", web), ("infra", infra), ("infra", module), ("rust", measurements)),
+    # It reads the frames that the others have recorded.
+    (("web rust system", protocol),),
 )
 
 
@@ -223,12 +229,10 @@ def main() -> bool:
     environment = {**os.environ, "HUB_FRAMES": f"{WORK}/frames", **({"PROPTEST_CASES": "10000"} if LONG else {})}
     run = runner.Runner(logs, MISSING, may_be_empty=bool(FILTER))
     try:
-        for parts, steps in LISTS:
-            if not set(parts.split()).isdisjoint(ASKED_FOR):
-                run.add(steps(), {**environment, "HUB_STATE_DIR": f"{states}.{steps.__name__}"})
-        run.wait()
-        if not {"web", "rust", "system"}.isdisjoint(ASKED_FOR):
-            run.add([node("protocol as documented", "protocol")], environment)
+        for phase in PHASES:
+            for parts, steps in phase:
+                if not set(parts.split()).isdisjoint(ASKED_FOR):
+                    run.add(steps(), {**environment, "HUB_STATE_DIR": f"{states}.{steps.__name__}"})
             run.wait()
         shutil.rmtree(LOGS, ignore_errors=True)
         shutil.move(logs, LOGS)
