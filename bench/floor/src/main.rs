@@ -1,9 +1,9 @@
 //! A minimal program that does what the send-message function does: it takes an event from Lambda's Runtime API,
 //! finds the connections of its sessions with DynamoDB's Query, and posts to each through `@connections`.
 //!
-//! It speaks the three protocols by hand, over hyper and aws-sigv4, and promises nothing: no retry, no timeout, no
-//! pruning, no receipt. What the real function costs above this is the price of the AWS SDK, Lambda's runtime crate,
-//! and what `docs/delivery.md` promises.
+//! It implements the three protocols itself, over hyper and aws-sigv4, and promises nothing: no retry, no timeout, no
+//! pruning, no receipt. The real function's extra cost is that of the AWS SDK, Lambda's runtime crate, and the promises
+//! of `docs/delivery.md`.
 
 use std::{cell::RefCell, env, error::Error, fs, sync::Arc, time::SystemTime};
 
@@ -35,7 +35,7 @@ use tokio_rustls::{
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
-/// What is read of an event.
+/// The part of an event that is read.
 #[derive(Deserialize)]
 struct Event {
     body: String,
@@ -66,7 +66,7 @@ struct Text {
     text: String,
 }
 
-/// A server, and the connections to it that are not in use.
+/// A server, and the idle connections to it.
 struct Host {
     tls: Option<TlsConnector>,
     authority: String,
@@ -74,7 +74,7 @@ struct Host {
 }
 
 impl Host {
-    /// The server of `url` and the path that `url` has there.
+    /// The server of `url`, and the path in `url`.
     fn of(url: &str) -> Result<(Self, String)> {
         let (scheme, rest) = url.split_once("://").ok_or("an endpoint is no URL")?;
         let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
@@ -105,7 +105,7 @@ impl Host {
         };
         let (head, body): (_, Incoming) = sender.send_request(request).await?.into_parts();
         let body = body.collect().await?.to_bytes();
-        // hyper takes the next request once its own task has seen the end of this answer.
+        // hyper accepts the next request only after its own task has seen the end of this answer.
         sender.ready().await?;
         self.idle.borrow_mut().push(sender);
         Ok(Response::from_parts(head, body))
@@ -200,7 +200,7 @@ impl Floor {
             "ExpressionAttributeValues": { ":session": { "S": session } },
             "ProjectionExpression": "connection_id",
             "Limit": 1000,
-            // DynamoDB takes null for a key that is left out.
+            // DynamoDB treats null as a missing key.
             "ExclusiveStartKey": from,
         });
         let headers =

@@ -9,14 +9,14 @@ use std::{
 /// The memory size, in MB, at which Lambda gives one whole processor.
 const ONE_CPU_MB: u32 = 1769;
 const PERIOD_US: u32 = 20_000;
-/// How many were made: each has a name of its own.
+/// How many were made, for a unique name.
 static MADE: AtomicU32 = AtomicU32::new(0);
 
 /// A control group with a quota, removed when it is dropped.
 pub(crate) struct Quota(PathBuf);
 
 impl Quota {
-    /// The share of a function with `memory_mb`; an error where this user or system cannot set one.
+    /// The share of a function with `memory_mb`; an error if this user or system cannot set one.
     pub(crate) fn of_memory(memory_mb: u32) -> io::Result<Self> {
         let quota_us = PERIOD_US * memory_mb / ONE_CPU_MB;
         let name = format!("hub-bench-{}-{}", std::process::id(), MADE.fetch_add(1, Ordering::Relaxed));
@@ -32,7 +32,7 @@ impl Quota {
         Ok(quota)
     }
 
-    /// Holds a process to the quota from now on.
+    /// Applies the quota to a process from now on.
     pub(crate) fn hold(&self, pid: u32) -> io::Result<()> {
         fs::write(self.0.join("cgroup.procs"), pid.to_string())
     }
@@ -40,7 +40,7 @@ impl Quota {
 
 impl Drop for Quota {
     fn drop(&mut self) {
-        // Not while a process is in it; the caller ends the process first.
+        // Impossible while it has a process: the caller ends that first.
         if let Err(error) = fs::remove_dir(&self.0) {
             eprintln!("remove {} by hand: {error}", self.0.display());
         }

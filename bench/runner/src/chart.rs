@@ -1,4 +1,4 @@
-//! The figures that matter most, drawn in SVGs that read on light and dark pages.
+//! Draws the most important figures as SVGs that are readable on light and dark pages.
 
 use std::fmt::Write;
 
@@ -20,7 +20,7 @@ const LEFT: f64 = 70.0;
 const LONGEST: f64 = 540.0;
 const BAR: f64 = 16.0;
 
-/// A group of bars a figure, each group on a scale of its own. Figures that were not measured are left out.
+/// A group of bars for each figure, each group with its own scale. Figures that were not measured are left out.
 pub(crate) fn draw(figures: &[Figure], when: &str) -> String {
     let mut body = String::new();
     let mut y = 8.0;
@@ -48,9 +48,8 @@ pub(crate) fn draw(figures: &[Figure], when: &str) -> String {
     picture(y + 8.0, "The hub, the floor, Python and Node.js, measured side by side", &body)
 }
 
-/// How long one message takes against how many functions post it: what was measured without a bound and with one, and the
-/// lines that the quota and the bound draw. Both scales are logarithmic, so that twice as many in half the time is a straight
-/// line.
+/// The time of one message against the number of functions that post it: measured without and with a rate limit, and
+/// the lines of the quota and the limit. Both scales are logarithmic, so that proportional scaling is a straight line.
 pub(crate) fn draw_scale(samples: &[Sample], when: &str) -> Option<String> {
     const TOP: f64 = 40.0;
     const BOTTOM: f64 = 340.0;
@@ -59,7 +58,7 @@ pub(crate) fn draw_scale(samples: &[Sample], when: &str) -> Option<String> {
     let first = samples.first()?.case;
     let (recipients, quota) = (first.recipients, ACCOUNTS[0]);
     let (left, right) = (LEFT, LEFT + LONGEST + 60.0);
-    // Without workers, it stands where half a one would.
+    // Zero workers are drawn where half a worker would be.
     let x = |workers: f64| left + 30.0 + (workers.max(0.5).log2() + 1.0) / 5.0 * (right - left - 80.0);
     let y = |seconds: f64| BOTTOM - (seconds / SECONDS[0]).log2() / 4.0 * (BOTTOM - TOP);
 

@@ -1,4 +1,4 @@
-//! What a million messages cost at AWS's list prices, with the durations that were measured.
+//! The cost of a million messages at AWS's list prices, with the measured durations.
 
 use crate::{
     measure::grouped,
@@ -6,25 +6,26 @@ use crate::{
     scale::{ACCOUNTS, DEFAULT_MB, Estimate, default_rate, number},
 };
 
-/// Dollars for a million, us-east-1, without free tiers; `docs/performance.md` says where they are from.
+/// Dollars per million in us-east-1, without free tiers. `docs/performance.md` names the sources.
 const GATEWAY_MESSAGE: f64 = 1.00;
 const LAMBDA_REQUEST: f64 = 0.20;
 const LAMBDA_GB_SECOND: f64 = 16.6667;
 const READ_UNIT: f64 = 0.125;
-/// A gigabyte of logs: a message writes about one kilobyte, Lambda's own lines included.
+/// Dollars per gigabyte of logs: a message writes about one kilobyte, including Lambda's own lines.
 const LOG_GB: f64 = 0.50;
 const APPSYNC_OPERATION: f64 = 1.00;
 const IOT_MESSAGE: f64 = 1.00;
 
 /// The default size of send-message.
 const MEMORY_MB: u32 = 512;
-/// A message's time apart from its posts: two reads of the table, each 5 to 10 ms, and the first answers.
+/// The time of a message besides its posts: two reads of the table, each 5 to 10 ms, and the first answers.
 const BASE_SECONDS: f64 = 0.03;
-/// An item of the index, and what half a read unit covers, since the index is read eventually consistently.
+/// The bytes of an item of the index, and those that half a read unit covers, since the index is read eventually
+/// consistently.
 const ROW_BYTES: f64 = 120.0;
 const HALF_UNIT_BYTES: f64 = 4096.0;
 
-/// A line for each number of recipients. `python_post` is how long the proof of concept takes for one, in seconds.
+/// A line for each number of recipients. `python_post` is the time of a post in Python, in seconds.
 pub(crate) fn table(points: &[Point], concurrency: usize, python_post: Option<f64>) -> Option<String> {
     let measured = points.iter().find(|point| {
         (point.latency_ms, point.memory_mb, point.concurrency) == (10, MEMORY_MB, concurrency)
@@ -64,8 +65,8 @@ pub(crate) fn table(points: &[Point], concurrency: usize, python_post: Option<f6
     Some(markdown(head.map(String::from).to_vec(), [1, 10, 100, 1_000].map(row).to_vec()))
 }
 
-/// One message from a backend to very many, by arithmetic: a line for each number of recipients, without and with workers, where
-/// one function posts `post_rate` times per second.
+/// One message from a backend to a very large session, calculated: a line for each number of recipients, without and
+/// with workers, if one function makes `post_rate` posts per second.
 pub(crate) fn large(post_rate: f64) -> String {
     const MILLION: f64 = 1e6;
     let head = [

@@ -1,5 +1,5 @@
-//! Measures this project's functions, the floor, the Python proof of concept and one in Node.js; `scripts/bench.sh` makes
-//! all of them and runs this.
+//! Measures this project's functions, the floor, and the programs in Python and Node.js. `scripts/bench.sh` builds all
+//! of them and runs this.
 #![allow(
     clippy::expect_used,
     clippy::panic,
@@ -12,6 +12,7 @@
 mod cgroup;
 mod chart;
 mod cost;
+mod instructions;
 mod measure;
 mod program;
 mod report;
@@ -33,7 +34,7 @@ use crate::{
     scale::Sample,
 };
 
-/// What the counts of instructions may grow by before the guard objects.
+/// The growth of instruction counts at which the guard fails.
 const SLACK: f64 = 1.2;
 
 #[tokio::main(flavor = "current_thread")]
@@ -66,7 +67,7 @@ async fn main() -> ExitCode {
     if wanted("size") {
         figures.extend(bench.sizes());
     }
-    // It takes as long as all the rest together.
+    // It takes as long as everything else together.
     let samples = if only.is_some() && wanted("scale") { bench.scale(recipients).await } else { Vec::new() };
     let points = if wanted("concurrency") { bench.concurrency().await } else { Vec::new() };
 
@@ -129,7 +130,7 @@ async fn main() -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// Counts instructions and compares them with those that were accepted before.
+/// Counts instructions, and compares them with the accepted baseline.
 async fn guard(mut bench: Bench, baseline: &Path, accept: bool) -> ExitCode {
     if !accept {
         let accepted: BTreeMap<String, f64> =
@@ -154,7 +155,7 @@ async fn guard(mut bench: Bench, baseline: &Path, accept: bool) -> ExitCode {
     if good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// `text` with what stands between the page's two marks of that name exchanged.
+/// Replaces the part of a page between the two marks of this name.
 fn replaced(text: &str, name: &str, by: &str) -> String {
     let (open, close) = (format!("<!-- {name} -->\n"), format!("<!-- end of {name} -->"));
     let (before, rest) = text.split_once(&open).unwrap_or_else(|| panic!("the page has no line {open}"));
@@ -162,7 +163,7 @@ fn replaced(text: &str, name: &str, by: &str) -> String {
     format!("{before}{open}\n{by}\n{close}{after}")
 }
 
-/// How often per second one function of the default size posts, to go by the table of that on the page.
+/// The posts per second of one function of the default size, from the page's table of concurrency.
 fn post_rate() -> f64 {
     let page = read(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/performance.md"));
     let row = page.lines().find(|line| line.starts_with("| 10 ms") && line.contains("| 512 MB"));
@@ -192,7 +193,7 @@ impl Options {
             [name, value] if name.starts_with("--") => {
                 (name.trim_start_matches("--").to_owned(), value.clone())
             }
-            _ => panic!("{pair:?} is no option with its value: run scripts/bench.sh, see its --help"),
+            _ => panic!("{pair:?} is not an option with its value: run scripts/bench.sh, see its --help"),
         });
         Self(pairs.collect())
     }

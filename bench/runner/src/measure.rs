@@ -1,9 +1,10 @@
-//! The measurements. Each compares programs within one run, taking turns, so that a busy machine is busy for all.
+//! The measurements of time and memory. The programs take turns within one run, so that a busy machine affects all of
+//! them.
 
 use std::{
     collections::BTreeMap,
     fs,
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::{Arc, mpsc},
     thread,
     time::{Duration, Instant},
@@ -15,43 +16,33 @@ use tokio::sync::Semaphore;
 
 use crate::{
     cgroup::Quota,
-    program::{self, CROWD, ONE, Process, Program, Setting, event, ungranted},
+    program::{self, CROWD, ONE, Process, Program, Setting},
     report::{Figure, Point, Target, Unit},
 };
 
-/// The functions beside send-message, which nothing is compared with. The authorizer is not among them: without an
-/// issuer of tokens it does not start.
-const OTHERS: [&str; 3] = ["connect", "disconnect", "publish"];
-/// Posts whose instructions are counted, beyond the first.
-const COUNTED: usize = 1_000;
-/// Posts of a fan-out whose processor time is taken.
+/// The posts of a fan-out whose processor time is measured.
 const TIMED: usize = 2_000;
-/// How often the instructions of a start are counted, for the least of it.
-const COUNTS: u32 = 3;
-/// How often they are counted at most, where one count fails or is above its limit.
-const MOST_COUNTS: u32 = 8;
-/// How long `@connections` takes for a post at best.
+/// The shortest time in which `@connections` answers a post.
 pub(crate) const POST: Duration = Duration::from_millis(10);
-
-/// How long DynamoDB takes for a call.
+/// The time in which DynamoDB answers a call.
 pub(crate) const TABLE_CALL: Duration = Duration::from_millis(5);
 
-/// What is measured, and where what comes of it lies.
+/// The programs to measure, and the settings of a run.
 pub(crate) struct Bench {
-    /// The functions' folders.
+    /// The folder of the functions.
     pub(crate) functions: PathBuf,
-    /// This project's send-message, then, unless it is only guarded, the floor, the Python proof of concept and the same
-    /// in Node.js.
+    /// This project's send-message, followed by the floor, the program in Python and the one in Node.js unless only the
+    /// guard runs.
     pub(crate) programs: Vec<Program>,
     /// The folder for results and certificates.
     pub(crate) out: PathBuf,
-    /// The authorities to trust, beside the certificate and key of the world.
+    /// The trust anchors. The world's certificate and key are in the same folder.
     pub(crate) trusted: PathBuf,
     /// `FANOUT_CONCURRENCY`.
     pub(crate) concurrency: usize,
-    /// How often what is measured in time is repeated, for the least of it.
+    /// How often times are measured. The lowest is the result.
     pub(crate) rounds: usize,
-    /// By a figure's key: instructions that are few enough, so that they are not counted again.
+    /// By a figure's key: a count of instructions that is low enough to stop counting.
     pub(crate) limits: BTreeMap<String, f64>,
 }
 
@@ -64,99 +55,11 @@ impl Bench {
         program::world(self.trusted.parent().expect("it is in a folder"), crowd).await
     }
 
-    /// Counts the instructions of a whole process that hands `event` to `handle`.
-    async fn count(&self, program: &Program, label: &str, job: Job) -> f64 {
-        let mut world = self.world(if matches!(job, Job::Fanout) { COUNTED + 1 } else { 0 }).await;
-        world = match job {
-            Job::Kept => world.with_history(),
-            Job::Subscribed => world.with_subscriptions(),
-            _ => world,
-        };
-        let file = self.out.join(format!("callgrind/{}-{label}.out", program.name));
-        let setting = Setting { callgrind: Some(&file), ..self.setting() };
-        let key = if matches!(job, Job::Sample) { program.name } else { label };
-        let limit = self.limits.get(&format!("instructions_{key}"));
-        let (mut problem, mut least, mut counts) = (String::new(), f64::INFINITY, 0);
-        // Under callgrind all is some 50 times slower, and the hub's timeouts are not: on a busy machine it connects or asks
-        // again, which is counted too. Among a thousand posts that does not matter.
-        for _ in 0..MOST_COUNTS {
-            let process = program.start(&world, setting).await;
-            let done = match job {
-                Job::First | Job::Kept | Job::Subscribed => process.try_send(ONE, 1).await,
-                Job::Ungranted => process.invoke(ungranted(ONE), 1).await,
-                Job::Fanout => process.try_send(CROWD, COUNTED + 1).await,
-                Job::Sample => process.invoke(event(program.name).to_string(), 0).await,
-            };
-            process.terminate().await;
-            match done {
-                Ok(_) => (least, counts) = (least.min(total(&file)), counts + 1),
-                Err(error) => problem = error,
-            }
-            let is_enough = limit.map_or(counts == COUNTS, |limit| least <= *limit);
-            if is_enough || (counts > 0 && matches!(job, Job::Fanout)) {
-                break;
-            }
-        }
-        assert!(least.is_finite(), "{problem}");
-        least
-    }
-
-    /// Instructions, by callgrind.
-    pub(crate) async fn instructions(&self) -> Vec<Figure> {
-        fs::create_dir_all(self.out.join("callgrind")).expect("the results' folder can be written");
-        let (mut start, mut post) = ([None; 4], [None; 4]);
-        // Not Python's: an interpreter under callgrind takes minutes, and says nothing that its time does not.
-        for (index, program) in self.programs.iter().enumerate().take(2) {
-            eprintln!("instructions of {}", program.name);
-            let first = self.count(program, "start", Job::First).await;
-            let fan_out = self.count(program, "fan-out", Job::Fanout).await;
-            start[index] = Some(first);
-            #[allow(clippy::cast_precision_loss, reason = "a small number")]
-            let counted = COUNTED as f64;
-            post[index] = Some((fan_out - first) / counted);
-        }
-        let mut figures = vec![
-            Figure::new("instructions_start", "instructions, start and first message", Unit::Count, start)
-                .target(Target::OfFloor(1.4)),
-            Figure::new("instructions_post", "instructions per further post", Unit::Count, post)
-                .target(Target::OfFloor(1.3)),
-        ];
-        for (index, (name, label, job)) in [
-            ("ungranted", "instructions of that without a grant: the sender's row is read", Job::Ungranted),
-            ("history", "instructions of that with history: the message is written first", Job::Kept),
-            (
-                "subscriptions",
-                "instructions of that with subscriptions: two tables are read",
-                Job::Subscribed,
-            ),
-        ]
-        .into_iter()
-        .enumerate()
-        {
-            let count = self.count(&self.programs[0], name, job).await;
-            let values = [Some(count), None, None, None];
-            let key = format!("instructions_{name}");
-            figures.insert(index + 1, Figure::new(&key, label, Unit::Count, values));
-        }
-        for name in OTHERS {
-            let program = self.other(name);
-            let count = self.count(&program, "start", Job::Sample).await;
-            let label = format!("instructions, {name}: start and first event");
-            figures.push(Figure::new(
-                &format!("instructions_{name}"),
-                &label,
-                Unit::Count,
-                [Some(count), None, None, None],
-            ));
-        }
-        figures
-    }
-
     pub(crate) fn other(&self, name: &'static str) -> Program {
         Program::new(name, self.functions.join(name).join("bootstrap"))
     }
 
-    /// Time and processor time of a start and of a post.
+    /// Wall time and processor time of a start and of a post.
     pub(crate) async fn times(&self) -> Vec<Figure> {
         let world = self.world(TIMED).await;
         let mut least = [[f64::INFINITY; 4]; 5];
@@ -196,8 +99,8 @@ impl Bench {
         ]
     }
 
-    /// How long a sender waits for the receipt of a message to one connection, without and with the other tables, where
-    /// DynamoDB and the gateway take the time that they do on AWS.
+    /// How long a sender waits for the receipt of a message to one connection, without and with the other tables, if
+    /// DynamoDB and the gateway are as fast as on AWS.
     pub(crate) async fn tables(&self) -> Vec<Figure> {
         let mut figures = Vec::new();
         for (key, label, history, subscriptions) in [
@@ -233,7 +136,7 @@ impl Bench {
         figures
     }
 
-    /// Peak memory of a process that delivers one message to that many connections.
+    /// The peak memory of a process that delivers one message to so many connections.
     pub(crate) async fn memory(&self) -> Vec<Figure> {
         let mut figures = Vec::new();
         let mut at_1000 = f64::NAN;
@@ -262,14 +165,14 @@ impl Bench {
         figures
     }
 
-    /// How long a fan-out takes when the gateway, and not the processor, is what it waits for.
+    /// The time of a fan-out that waits for the gateway and not for the processor.
     pub(crate) async fn fan_out(&self) -> Vec<Figure> {
         const CROWD_SIZE: usize = 10_000;
         let mut least = [f64::INFINITY; 4];
         for round in 1..=3 {
             eprintln!("fan-out, round {round} of 3");
             for (index, program) in self.programs.iter().enumerate() {
-                // One post after another, 10,000 would take two minutes: a tenth of them takes a tenth of it.
+                // 10,000 posts one after another would take two minutes: a tenth of them is measured and multiplied.
                 let scale = if program.concurrent { 1 } else { 10 };
                 let world = self.world(CROWD_SIZE / scale).await;
                 slow_gateway(&world, POST);
@@ -298,8 +201,8 @@ impl Bench {
         ]
     }
 
-    /// Seconds for a message to `crowd` connections with the processor that Lambda gives at 1,769 MB, of five the least;
-    /// `None` where no control group can be made.
+    /// The least of five times, in seconds, for a message to `crowd` connections with the processor of 1,769 MB; `None`
+    /// if no control group can be made.
     async fn one_processor(&self, crowd: usize) -> Option<f64> {
         let world = self.world(crowd).await;
         slow_gateway(&world, POST);
@@ -318,7 +221,7 @@ impl Bench {
         least
     }
 
-    /// The functions' zips.
+    /// The sizes of the functions' zips.
     pub(crate) fn sizes(&self) -> Vec<Figure> {
         let folders = fs::read_dir(&self.functions).expect("the functions' folder can be read");
         let size = |folder: fs::DirEntry| {
@@ -334,7 +237,7 @@ impl Bench {
         figures
     }
 
-    /// Fan-outs at several concurrencies, on the share of a processor that Lambda gives at several memory sizes.
+    /// Fan-outs at several concurrencies, with the share of a processor that Lambda gives at several memory sizes.
     pub(crate) async fn concurrency(&self) -> Vec<Point> {
         const CROWD_SIZE: usize = 2_000;
         let mut points = Vec::new();
@@ -373,8 +276,9 @@ impl Bench {
     }
 }
 
-/// A gateway that takes every frame, and this long for it. Not with tokio's timer, which counts whole milliseconds: all
-/// posts of a millisecond would be answered together, and the processor would idle and be overrun by turns.
+/// Makes the gateway accept every frame after `latency`. It does not use tokio's timer, which has a resolution of a
+/// millisecond: all posts of one millisecond would be answered together, so that the processor would be idle and
+/// overloaded in turn.
 pub(crate) fn slow_gateway(world: &World, latency: Duration) {
     let (waiting, queue) = mpsc::channel::<(Instant, Arc<Semaphore>)>();
     thread::spawn(move || {
@@ -390,24 +294,7 @@ pub(crate) fn slow_gateway(world: &World, latency: Duration) {
     });
 }
 
-/// What a process does whose instructions are counted.
-#[derive(Clone, Copy)]
-enum Job {
-    /// A message to one connection.
-    First,
-    /// The same without a grant.
-    Ungranted,
-    /// The same as the first, in a hub with history.
-    Kept,
-    /// The same as the first, in a hub with subscriptions.
-    Subscribed,
-    /// A message to many.
-    Fanout,
-    /// The function's own sample event.
-    Sample,
-}
-
-/// Starts a program whose first event waits for it, as at a cold start.
+/// Starts a program, and measures the time to its first answer.
 async fn first_answer<'a>(
     program: &Program,
     world: &'a World,
@@ -420,15 +307,7 @@ async fn first_answer<'a>(
     process
 }
 
-/// The sum that callgrind wrote.
-fn total(file: &Path) -> f64 {
-    let text = fs::read_to_string(file).expect("callgrind writes its file when the process ends");
-    let total =
-        text.lines().find_map(|line| line.strip_prefix("totals: ").or(line.strip_prefix("summary: ")));
-    total.and_then(|number| number.trim().parse().ok()).expect("callgrind's file has a total")
-}
-
-/// A number with its thousands apart.
+/// A number with thousands separators.
 pub(crate) fn grouped(number: usize) -> String {
     let digits = number.to_string();
     let mut text = String::new();

@@ -1,4 +1,4 @@
-//! The programs that are measured, and what one of their processes has cost so far.
+//! The programs that are measured, and their running processes.
 
 use std::{
     env, fs,
@@ -10,14 +10,14 @@ use std::{
 use harness::{Ending, Function, Outcome, Row, World, granted, over_socket};
 use serde_json::{Value, json};
 
-/// Whose frame is delivered, in a session of its own.
+/// The sender's connection, in its own session.
 const SENDER: &str = "sender=";
-/// A session with one connection, for a process's first message.
+/// A session with one connection, for the first message of a process.
 pub(crate) const ONE: &str = "one";
-/// A session with all the others.
+/// A session with all other connections.
 pub(crate) const CROWD: &str = "crowd";
 
-/// Lambda's longest time for an invocation.
+/// The longest timeout of a Lambda function.
 const LONGEST: Duration = Duration::from_secs(900);
 
 /// A program that does what send-message does.
@@ -26,9 +26,9 @@ pub(crate) struct Program {
     pub(crate) name: &'static str,
     /// The executable and its arguments.
     pub(crate) command: Vec<PathBuf>,
-    /// What its environment holds besides Lambda's.
+    /// Its environment variables besides Lambda's.
     pub(crate) variables: Vec<(String, PathBuf)>,
-    /// Whether it posts to many connections at once, and not to one after another.
+    /// Whether it makes several posts at once.
     pub(crate) concurrent: bool,
 }
 
@@ -39,12 +39,12 @@ pub(crate) struct Setting<'a> {
     pub(crate) concurrency: usize,
     /// Counts instructions into this file.
     pub(crate) callgrind: Option<&'a Path>,
-    /// The authorities that it trusts, those of the world and as many more as on AWS.
+    /// The trust anchors: the world's, and as many more as on AWS.
     pub(crate) trusted: &'a Path,
 }
 
 impl Setting<'_> {
-    /// What it says to any program.
+    /// The variables for any program.
     pub(crate) fn environment(&self) -> [(&'static str, PathBuf); 4] {
         let concurrency = self.concurrency.to_string().into();
         let trusted = |name| (name, self.trusted.to_owned());
@@ -63,7 +63,7 @@ pub(crate) struct Process<'a> {
 }
 
 impl Program {
-    /// An executable that needs nothing else.
+    /// An executable without arguments.
     pub(crate) fn new(name: &'static str, executable: PathBuf) -> Self {
         Self { name, command: vec![executable], variables: Vec::new(), concurrent: true }
     }
@@ -73,7 +73,7 @@ impl Program {
         let arguments = ["-m", "awslambdaric", "app.send_message"].map(PathBuf::from);
         let mut variables =
             ["PYTHONPATH", "LAMBDA_TASK_ROOT"].map(|name| (name.into(), app.to_owned())).to_vec();
-        // boto3 reads no other; Lambda sets both.
+        // boto3 reads only this one; Lambda sets both.
         variables.push(("AWS_DEFAULT_REGION".into(), "eu-west-1".into()));
         Self {
             name: "python",
@@ -83,7 +83,7 @@ impl Program {
         }
     }
 
-    /// The same in Node.js, from a folder that has its packages.
+    /// The program in Node.js, from a folder with its packages.
     pub(crate) fn node(folder: &Path) -> Self {
         let command = vec!["node".into(), folder.join("app.mjs")];
         Self { name: "node", command, variables: Vec::new(), concurrent: true }
@@ -98,7 +98,8 @@ impl Program {
         }
         let adjust = |command: &mut Command| {
             if let Some(file) = setting.callgrind {
-                // First of all, where that is allowed: it is so slow as it is that it may outlast the program's timeouts.
+                // With the highest priority, if that is allowed: callgrind is so slow that the program's timeouts may
+                // pass.
                 command.args(["-n", "-20", "/usr/bin/valgrind", "--quiet", "--tool=callgrind"]);
                 command.arg(format!("--callgrind-out-file={}", file.display())).arg(&self.command[0]);
             }
@@ -115,7 +116,7 @@ impl Program {
 pub(crate) async fn world(folder: &Path, crowd: usize) -> World {
     let world = World::start_over_tls(folder).await;
     world.signatures.uncheck();
-    // As many rows of this table as there are in the 1 MB at which DynamoDB ends a page.
+    // As many rows as DynamoDB's pages of 1 MB have.
     world.table.page_rows(10_000);
     world.table.put(SENDER, Row::aged("senders", 60));
     world.table.put("Q3xWdcTzDoECHtA=", Row::aged(ONE, 60));
@@ -134,18 +135,18 @@ impl Process<'_> {
         }
     }
 
-    /// Sends a message with a grant, as in a hub with `auth`, to a session with `recipients` connections, and checks that
-    /// each got it, once.
+    /// Sends a message with a grant, as in a hub with `auth`, to a session with `recipients` connections. Checks that
+    /// each got it once.
     pub(crate) async fn send(&self, session: &str, recipients: usize) -> Outcome {
         self.try_send(session, recipients).await.unwrap_or_else(|problem| panic!("{problem}"))
     }
 
-    /// The same, where a process that is slowed down may run out of time.
+    /// The same, but a process that is slowed down may run out of time.
     pub(crate) async fn try_send(&self, session: &str, recipients: usize) -> Result<Outcome, String> {
         self.invoke(granted(SENDER, "senders", &frame(session)), recipients).await
     }
 
-    /// Has publish send a message to a session, in as much time as a backend can give it.
+    /// Has publish send a message to a session, with the longest timeout.
     pub(crate) async fn publish(&self, session: &str) -> Outcome {
         let message = json!({ "sessions": [session], "message": { "text": "Hello, hub" }, "id": "m-1" });
         let outcome = self.function.invoke(message.to_string(), LONGEST).await;
@@ -153,7 +154,7 @@ impl Process<'_> {
         outcome
     }
 
-    /// Hands over an event and checks how many posts came of it.
+    /// Invokes the program with an event, and checks the number of posts.
     pub(crate) async fn invoke(&self, payload: String, posts: usize) -> Result<Outcome, String> {
         let before = self.world.gateway.posts().len();
         let outcome = self.function.invoke(payload, LONGEST).await;
@@ -172,7 +173,7 @@ impl Process<'_> {
         self.function.cpu_time()
     }
 
-    /// The most memory that it ever used, in bytes.
+    /// Its peak memory, in bytes.
     pub(crate) fn peak_memory(&self) -> u64 {
         self.function.peak_memory()
     }
@@ -187,7 +188,8 @@ impl Process<'_> {
     }
 }
 
-/// A message to a session, without a grant: whose it is says the sender's row, which only the hub reads.
+/// A message to a session, without a grant. The hub then reads the sender's session from its row; the other programs do
+/// not.
 pub(crate) fn ungranted(session: &str) -> String {
     over_socket(SENDER, &frame(session))
 }

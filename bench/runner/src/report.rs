@@ -1,10 +1,10 @@
-//! What was measured, as a table, as JSON, and against the targets.
+//! The results: as tables, as JSON, and compared with the targets.
 
 use std::{process::Command, time::Duration};
 
 use serde_json::{Value, json};
 
-/// What a figure is a number of.
+/// The unit of a figure.
 #[derive(Clone, Copy)]
 pub(crate) enum Unit {
     Count,
@@ -12,7 +12,7 @@ pub(crate) enum Unit {
     Bytes,
 }
 
-/// What a figure of this project's should not exceed.
+/// An upper limit for a figure of the hub.
 #[derive(Clone, Copy)]
 pub(crate) enum Target {
     AtMost(f64),
@@ -20,7 +20,7 @@ pub(crate) enum Target {
     OfPython(f64),
 }
 
-/// This project's value, the floor's, Python's and Node's.
+/// The values of the hub, the floor, Python and Node.
 pub(crate) type Values = [Option<f64>; 4];
 
 /// One line of the table.
@@ -42,12 +42,12 @@ impl Figure {
         self
     }
 
-    /// How many times `of` the hub's value is.
+    /// The hub's value divided by `of`.
     fn ratio(&self, of: Option<f64>) -> Option<f64> {
         Some(self.values[0]? / of?)
     }
 
-    /// A target in words, and whether it is met, where that can be said.
+    /// A target in words, and whether it is met, if that is known.
     fn verdict(&self, target: Target) -> (String, Option<bool>) {
         let [hub, floor, python, _] = self.values;
         let met = |limit: Option<f64>| Some(hub? <= limit?);
@@ -114,7 +114,7 @@ impl Unit {
         }
     }
 
-    /// The value at a size that people read.
+    /// The value with a readable unit.
     pub(crate) fn text(self, value: f64) -> String {
         match self {
             Self::Count if value >= 1e6 => format!("{:.2} M", value / 1e6),
@@ -127,7 +127,7 @@ impl Unit {
     }
 }
 
-/// A fan-out at one concurrency on one share of a processor.
+/// A fan-out at one concurrency, with one share of a processor.
 pub(crate) struct Point {
     pub(crate) latency_ms: u64,
     pub(crate) memory_mb: u32,
@@ -156,7 +156,7 @@ impl Point {
     }
 }
 
-/// The keys of the figures that the page begins with, as a table and as a drawing, and what both call them.
+/// The keys and the labels of the figures that the page begins with, as a table and as a drawing.
 pub(crate) const HEADLINE: [(&str, &str); 5] = [
     ("post_cpu", "CPU per post"),
     ("answer_cpu", "CPU of a cold start, to its first answer"),
@@ -181,7 +181,7 @@ pub(crate) fn table(figures: &[Figure]) -> String {
     markdown(head.map(String::from).to_vec(), figures.iter().map(Figure::row).collect())
 }
 
-/// Posts a second, one row a memory size and one column a concurrency, with the processor time of a post beside it.
+/// Posts per second and processor time per post: one row per memory size, one column per concurrency.
 pub(crate) fn concurrency_table(points: &[Point]) -> String {
     let mut columns: Vec<usize> = points.iter().map(|point| point.concurrency).collect();
     columns.sort_unstable();
@@ -202,7 +202,7 @@ pub(crate) fn concurrency_table(points: &[Point]) -> String {
     markdown(head, rows.collect())
 }
 
-/// A table whose columns line up as text, too.
+/// A Markdown table whose columns are aligned.
 pub(crate) fn markdown(head: Vec<String>, rows: Vec<Vec<String>>) -> String {
     let rule = vec!["---".to_owned(); head.len()];
     let lines: Vec<Vec<String>> = [head, rule].into_iter().chain(rows).collect();
@@ -225,7 +225,7 @@ pub(crate) fn markdown(head: Vec<String>, rows: Vec<Vec<String>>) -> String {
     lines.iter().map(render).collect()
 }
 
-/// When and on what this was measured.
+/// The date and the machine of the measurement.
 pub(crate) fn circumstances() -> String {
     let date = Command::new("date").args(["-u", "+%F"]).output();
     let date =

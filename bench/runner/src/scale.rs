@@ -1,4 +1,4 @@
-//! One message to very many, posted by one function and by several: how long it takes, and what it takes.
+//! One message to a very large session, posted by one function and by several: time, processor time and memory.
 
 use std::{
     convert::Infallible,
@@ -21,48 +21,49 @@ use crate::{
 
 /// The default of `FANOUT_SPLIT`.
 pub(crate) const SPLIT: usize = 4_000;
-/// Fewer than a small account's burst.
+/// A split below a small account's burst.
 const LOW_SPLIT: usize = 1_000;
 /// The connections of a chunk.
 pub(crate) const CHUNK: usize = 2_000;
-/// Lambda's smallest size, so that one machine is large enough for many such functions.
+/// Lambda's smallest size, so that one machine can run many functions.
 pub(crate) const SMALL_MB: u32 = 128;
 /// The default size.
 pub(crate) const DEFAULT_MB: u32 = 512;
-/// What an account may ask of API Gateway per second, in most regions and in some. Half as many are its burst.
+/// The quota of an account on API Gateway in requests per second, in most regions and in some. Its burst is half of
+/// that.
 pub(crate) const ACCOUNTS: [usize; 2] = [10_000, 2_500];
-/// The longer time for a post of the page's table of concurrency.
+/// The longer of the two times of a post in the page's table of concurrency.
 const SLOW_POST: Duration = Duration::from_millis(50);
-/// How often what nothing but the machine bounds is repeated, for the least of it.
+/// How often measurements that only the machine limits are repeated. The lowest is the result.
 const ROUNDS: usize = 3;
 /// Clients that connect meanwhile, per second.
 const HANDSHAKES: u32 = 50;
 
-/// A message to many, and what bounds its posts.
+/// A message to a large session, and the limits of its posts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Case {
     pub(crate) recipients: usize,
-    /// How long `@connections` takes for a post.
+    /// The time in which `@connections` answers a post.
     pub(crate) post: Duration,
-    /// Of each function.
+    /// The memory size of each function.
     pub(crate) memory_mb: u32,
     /// `FANOUT_SPLIT`.
     split: usize,
-    /// `FANOUT_WORKERS`; 0 where nothing is handed out.
+    /// `FANOUT_WORKERS`; 0 if nothing is handed over.
     pub(crate) workers: usize,
-    /// `FANOUT_RATE`; 0 is any number.
+    /// `FANOUT_RATE`; 0 is no limit.
     pub(crate) rate: usize,
-    /// What the account may ask of API Gateway, if there is a bound. Clients then connect meanwhile.
+    /// The account's quota on API Gateway, if there is one. Clients then connect meanwhile.
     pub(crate) account: Option<usize>,
 }
 
-/// How it went.
+/// The result.
 pub(crate) struct Sample {
     pub(crate) case: Case,
     wall: Duration,
-    /// Of the function that has the message, and of all others.
+    /// The processor time of the planner, and of all workers.
     cpu: [Duration; 2],
-    /// The most memory of the function that has the message, and of any other.
+    /// The peak memory of the planner, and of any worker.
     peaks: [Option<u64>; 2],
     chunks: usize,
     /// Posts that the account's quota refused.
@@ -73,7 +74,7 @@ pub(crate) struct Sample {
     busy: f64,
 }
 
-/// A process and what holds it to its share of a processor.
+/// A process, and the quota that limits it to its share of a processor.
 type Held = (Arc<Function>, Quota);
 
 /// Clients that connected while the message was posted.
@@ -89,7 +90,8 @@ pub(crate) fn default_rate(account: usize) -> usize {
 }
 
 impl Bench {
-    /// A message to so many, one to ten times as many and one to a tenth, with and without workers and a bound.
+    /// A message to so many connections, one to ten times as many and one to a tenth, with and without workers and a
+    /// rate limit.
     pub(crate) async fn scale(&self, recipients: usize) -> Vec<Sample> {
         let free = |workers| Case {
             recipients,
@@ -169,7 +171,7 @@ impl Bench {
         for (function, _) in others.lock().expect("nothing panics with the lock").iter() {
             cpu += function.cpu_time();
             largest = largest.max(Some(function.peak_memory()));
-            // Only then can its control group be removed.
+            // Its control group can only be removed afterwards.
             function.kill();
         }
         let cpu = [publish.cpu() - before, cpu];
@@ -190,7 +192,7 @@ impl Bench {
         sample
     }
 
-    /// The functions that will be invoked, each held to the share of a processor of its size.
+    /// The workers that will be invoked, each limited to the share of a processor of its size.
     fn workers(&self, world: &World, memory_mb: u32) -> Arc<Mutex<Vec<Held>>> {
         let environment = self.setting().environment();
         world.lambda.adjust(move |command| {
@@ -222,8 +224,8 @@ impl Handshakes {
     }
 }
 
-/// The processor time of this program, which is all of AWS here. Not from `/proc/stat`: that is sampled, and misses functions that run
-/// for a moment in each period of their control group.
+/// The processor time of this program, which plays the part of AWS. `/proc/stat` would not do: it is sampled, and
+/// misses functions that run only for a moment in each period of their control group.
 fn own_cpu() -> Duration {
     let threads = fs::read_dir("/proc/self/task").expect("Linux has this folder");
     let used = threads.filter_map(|thread| {
@@ -238,10 +240,10 @@ pub(crate) fn number(count: impl TryInto<u64>) -> f64 {
     count.try_into().unwrap_or_default() as f64
 }
 
-/// How long a message takes by arithmetic, in seconds, where one function posts `post_rate` times per second.
+/// The calculated time of a message, in seconds, if one function makes `post_rate` posts per second.
 pub(crate) struct Estimate {
     pub(crate) seconds: f64,
-    /// Of all functions that chunks are handed to.
+    /// The time of all workers together.
     pub(crate) worker_seconds: f64,
     pub(crate) chunks: usize,
 }
@@ -255,7 +257,7 @@ impl Estimate {
         }
         let paced = if rate == 0 { post_rate } else { post_rate.min(number(rate / (workers + 1))) };
         let rounds = chunks.div_ceil(workers);
-        // What fills no chunk is posted meanwhile.
+        // The planner posts recipients that fill no chunk meanwhile.
         let seconds = number(SPLIT) / post_rate + number(rounds * CHUNK) / paced;
         Self { seconds, worker_seconds: number(chunks * CHUNK) / paced, chunks }
     }
@@ -270,7 +272,7 @@ impl Sample {
         self.wall.as_secs_f64()
     }
 
-    /// Processor time for each recipient that the function with the message handed out; nothing where it handed out none.
+    /// The planner's processor time for each recipient that it handed over; `None` if it handed over none.
     fn hand_over_cpu(&self) -> Option<f64> {
         let handed = number(self.chunks * CHUNK.min(self.case.split));
         let others = self.cpu[1].as_secs_f64();
@@ -305,7 +307,7 @@ impl Sample {
     }
 }
 
-/// What nothing but the machine bounds.
+/// The measurements that only the machine limits.
 pub(crate) fn free_table(samples: &[Sample]) -> String {
     let head = [
         "connections",
@@ -340,7 +342,7 @@ pub(crate) fn free_table(samples: &[Sample]) -> String {
     markdown(head.map(String::from).to_vec(), free.map(row).collect())
 }
 
-/// What an account's quota bounds.
+/// The measurements that an account's quota limits.
 pub(crate) fn account_table(samples: &[Sample]) -> String {
     let head = [
         "quota",
@@ -380,7 +382,7 @@ fn or_none(number: usize) -> String {
     if number == 0 { "none".into() } else { grouped(number) }
 }
 
-/// How long messages take by arithmetic, where one function posts `post_rate` times per second.
+/// The calculated times of messages, if one function makes `post_rate` posts per second.
 pub(crate) fn estimates(post_rate: f64) -> String {
     let sizes = [10_000, 100_000, 1_000_000];
     let mut head = ["quota", "`rate`", "workers"].map(String::from).to_vec();
