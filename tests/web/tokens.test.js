@@ -78,7 +78,7 @@ test("a client whose tokens end stays connected, and hears each message once", {
 const noBrowser = skip || (!findBrowser() && "there is no browser: install Chromium, or name one with CHROMIUM");
 
 test(
-  "a browser brings its token in the subprotocol, and the page says when it is turned away",
+  "a browser brings its token in the subprotocol, and the page says when it is refused",
   { skip: noBrowser },
   async (t) => {
     const site = await servePage();
@@ -115,7 +115,7 @@ test(
     }
 
     await join(await token(name("somebody-else")));
-    await page.getByText("turned this token away").waitFor();
+    await page.getByText("refused this token").waitFor();
     await page.getByRole("button", { name: "Leave" }).click();
 
     await join("x".repeat(8_001));
@@ -132,14 +132,14 @@ test(
     const isFocused = () => page.waitForFunction(() => document.activeElement.id === "new-token");
     const link = `${site.url}?${new URLSearchParams({ url: HUB_URL, session, to: session })}`;
     await page.goto(link);
-    await page.getByText("does not let us in").waitFor();
+    await page.getByText("refuses the connection").waitFor();
     await isFocused();
     await enter(await token(session, "--expires-in", "6"));
     await isState("Connected");
     await page.getByRole("textbox", { name: "Message" }).fill("before");
     await page.keyboard.press("Enter");
     await page.locator(".log .out .status").filter({ hasText: "Delivered to" }).waitFor();
-    await page.getByText("The token has ended.").waitFor();
+    await page.getByText("The token has expired.").waitFor();
     await page.getByRole("textbox", { name: "Message" }).fill("meanwhile");
     await page.keyboard.press("Enter");
     await enter(await token(session));

@@ -1,4 +1,4 @@
-// What a handshake presents: the address and the token, and when that token ends.
+// The address and the token for a handshake, and when the token expires.
 
 import { HubError } from "./errors.js";
 import { MINUTE } from "./limits.js";
@@ -6,14 +6,14 @@ import { readUrl } from "./options.js";
 
 /**
  * Returns a function that resolves with the arguments of a link's socket: the address, and the subprotocols if one carries
- * the token. It notes on the link whether it presents a token, and when that ends: `expires` as it says itself, `endsAt` by
- * the stopwatch.
+ * the token. The link notes whether it presents a token, and when that expires: `expires` by its own claim, `endsAt` by the
+ * stopwatch.
  */
 export function readCredentials({ url, token, session, tokenIn, tokenTimeout, clock }, stopwatch) {
-  let asked; // The call of the functions that is under way.
-  let last = {}; // When the last token ends.
+  let asked; // The pending call of the functions.
+  let last = {}; // When the last token expires.
 
-  /** What the functions return. A call that is under way is not made a second time, unless it takes for ever. */
+  /** What the functions return. While a call is pending there is no second one, unless it takes too long. */
   async function ask(signal, request) {
     const now = stopwatch();
     if (!asked || now - asked.at >= 2 * tokenTimeout) {
@@ -28,11 +28,11 @@ export function readCredentials({ url, token, session, tokenIn, tokenTimeout, cl
     } finally {
       if (asked === awaited) asked = null;
     }
-    // Where it was told to stop, and did, it is asked anew.
+    // The call was aborted for another link: this link needs one of its own.
     return ask(signal, request);
   }
 
-  /** The token, if there is one. When it ends is noted on the link. */
+  /** The token, if there is one. Its expiry is noted on the link. */
   function read(link, given) {
     const { token, expiresAt } = Object(given) === given && "token" in given ? given : { token: given };
     if (!token) return null;
@@ -46,7 +46,7 @@ export function readCredentials({ url, token, session, tokenIn, tokenTimeout, cl
     if (claims.expires !== last.expires) {
       last = { expires: claims.expires, endsAt: now + timeLeft(claims, clock.now()) };
     } else if (now >= last.endsAt) {
-      // The same token after its end. If the hub still accepts it, then not for long.
+      // The same token after its expiry. If the hub still accepts it, then not for long.
       last.endsAt = now + MINUTE;
     }
     Object.assign(link, last, { presented: true });
@@ -62,14 +62,14 @@ export function readCredentials({ url, token, session, tokenIn, tokenTimeout, cl
     if (!token) return [url];
     // The hub refuses a handshake with two tokens.
     url = withParameter(url, "token", inQuery && token);
-    // Beyond about these sizes, something on the way to the hub rejects the handshake without saying why.
+    // Beyond about these sizes, a proxy or the gateway rejects the handshake without a reason.
     const [size, limit] = inQuery ? [url.length, 4_000] : [token.length, 8_000];
     if (size > limit) {
       const text = `tokenIn: "${tokenIn}" makes ${size} characters of ${limit}: issue tokens with fewer claims`;
       throw new HubError("token_too_large", text);
     }
     if (inQuery) return [url];
-    // What RFC 9110 calls a token.
+    // The characters of a token in RFC 9110.
     if (!/^[\w!#$%&'*+.^`|~-]+$/.test(token)) {
       throw new TypeError('a subprotocol cannot carry this token: use tokenIn: "query"');
     }
@@ -85,7 +85,7 @@ function withParameter(url, name, value) {
   return parameters.length ? `${path}?${parameters.join("&")}` : path;
 }
 
-/** When a JWT ends, and was issued, in milliseconds. One that does not say so readably has no known end. */
+/** When a JWT expires and was issued, in milliseconds. Without a readable `exp`, its expiry is unknown. */
 function readJwt(token) {
   try {
     const { exp, iat } = JSON.parse(atob(token.split(".")[1].replace(/-/g, "+").replace(/_/g, "/")));
@@ -94,10 +94,13 @@ function readJwt(token) {
   return { expires: Infinity };
 }
 
-/** How long a token is still good. The hub accepts none that has ended, so if it seems to have, this clock is wrong. */
+/**
+ * How long a token remains valid. The hub accepts no expired token, so if this one seems to have expired, this clock
+ * is wrong.
+ */
 function timeLeft({ expires, issued = 0 }, now) {
   const left = expires - Math.max(now, issued);
-  // Never so little that this clock could not tell it from nothing.
+  // Clocks differ, so a shorter time would mean nothing.
   if (left > 0) return Math.max(left, 5_000);
   return issued ? expires - issued : MINUTE;
 }

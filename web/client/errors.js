@@ -1,8 +1,8 @@
-// What can go wrong, as errors.
+// The errors that programs see.
 
 const RETRYABLE = /^(internal|not_connected|timeout|gateway)$|_(lost|full|failed)$/;
 
-/** Why a send failed, or what went wrong meanwhile. `code` is the hub's, or the client's own. */
+/** Why a send failed, or what an `error` event is about. `code` is the hub's or the client's own. */
 export class HubError extends Error {
   name = "HubError";
 
@@ -12,14 +12,14 @@ export class HubError extends Error {
   }
 }
 
-/** Thrown by `token()`, it ends the client: there will be no further token. */
+/** Thrown by `token()` if there will be no further token. It ends the client. */
 export class SignedOut extends Error {
   name = "SignedOut";
 }
 
-const UNKNOWN = "the runtime does not say why";
+const UNKNOWN = "the runtime gives no reason";
 
-/** The reason, and the error behind it; but neither if they name the address with the token, as in some runtimes. */
+/** The reason, and the error behind it. In some runtimes they hold the address with the token: then neither is shown. */
 export function explain(error, reason) {
   const text = String(reason || error?.message || UNKNOWN);
   return /[?&]token=/.test(text + error?.message) ? [UNKNOWN] : [text, error];

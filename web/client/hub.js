@@ -1,4 +1,4 @@
-// A client for the hub, for browsers and programs: a connection that comes back by itself, and sends that always end.
+// The client: a connection that reconnects by itself, and sends that always end with a receipt or an error.
 
 import { readCredentials } from "./credentials.js";
 import { HubError, SignedOut, explain } from "./errors.js";
@@ -16,6 +16,7 @@ import {
   WATCH_INTERVAL,
 } from "./limits.js";
 import { Link } from "./link.js";
+import { createListeners } from "./listeners.js";
 import { watchMachine } from "./machine.js";
 import { checkSession, isPosition, readOptions } from "./options.js";
 import { Order } from "./order.js";
@@ -28,7 +29,7 @@ import { createTimers, stopwatch } from "./timers.js";
 
 export { HubError, SignedOut };
 
-// What no further attempt can change.
+// Errors that no further attempt can fix.
 const HOPELESS = /^(token_too_large|cannot_connect)$/;
 
 const EVENTS = ["message", "state", "duplicate", "gap", "lost", "refused", "error", "frame"];
@@ -54,20 +55,20 @@ export class HubClient {
   #hasCome;
   #timers;
   #unwatch;
-  #listeners = new Set();
-  #events = []; // Are being told, in their order.
+  #on;
+  #emit;
 
   #state = {};
-  #over = null; // Why nothing is sent any more: the client is closed, or has failed.
+  #over = null; // Why the client has ended: it is closed, or has failed.
   #halted = new Set(); // Who has paused it.
   #draining = null; // The wait of close(), and what ends it.
   #drained = null;
   #link = null; // Carries the sends.
-  #dialing = null; // Is being opened: the first, the one after a loss, or the one that takes over.
-  #retiring = new Set(); // Have been taken over from, and stay until what they carry has been answered.
+  #dialing = null; // The connection being opened: the first, one after a loss, or a replacement.
+  #retiring = new Set(); // Replaced connections, open until their sends are answered.
   #attempt = 0;
   #refusals = 0; // In a row.
-  #checkedUntil = -Infinity; // The time by which the dials that check() asked for would be one a second.
+  #checkedUntil = -Infinity; // Limits check() to one attempt per second, after a few at once.
   #dials = 0;
   #serves = new Set(); // What the hub has answered questions about.
   #stats = { connections: 0, handovers: 0, resent: 0, duplicates: 0, dropped: 0 };
@@ -77,6 +78,7 @@ export class HubClient {
     const { clock, dedupeLimit, autoConnect } = this.#options;
     this.#stopwatch = stopwatch(clock);
     this.#timers = createTimers(clock);
+    [this.#on, this.#emit] = createListeners();
     this.#credentials = readCredentials(this.#options, this.#stopwatch);
     this.#hasCome = rememberRecent(dedupeLimit);
     this.#outbox = new Outbox(
@@ -130,7 +132,10 @@ export class HubClient {
     return this.#ready(this, "state", () => this.#state.name === "open", options);
   }
 
-  /** Without a connection it waits for one; if one is lost before the answer, it is sent again with the same id. */
+  /**
+   * Waits for a connection if there is none. A message whose connection is lost before the receipt is sent again with
+   * the same id.
+   */
   async send(sessions, message, options) {
     return this.#outbox.send(sessions, message, options);
   }
@@ -260,34 +265,6 @@ export class HubClient {
     return new Date(this.#options.clock.now() + ms);
   }
 
-  #on(events, type, listener, isWanted = () => true) {
-    if (!events.includes(type) || typeof listener !== "function") {
-      throw new TypeError(`on() takes ${events.join(" or ")}, and a function`);
-    }
-    const entry = { type, listener, isWanted };
-    this.#listeners.add(entry);
-    return () => void this.#listeners.delete(entry);
-  }
-
-  /** What a listener sets off is told after what it was told. */
-  #emit(...event) {
-    if (this.#events.push(event) > 1) return;
-    for (; this.#events.length; this.#events.shift()) {
-      const [type, ...args] = this.#events[0];
-      for (const entry of [...this.#listeners]) {
-        if (type !== entry.type || !this.#listeners.has(entry) || !entry.isWanted(...args)) continue;
-        try {
-          entry.listener(...args);
-        } catch (error) {
-          // A listener's fault is its owner's to see, and none of the client's.
-          setTimeout(() => {
-            throw error;
-          });
-        }
-      }
-    }
-  }
-
   #end(name, error) {
     if (this.#over) return;
     this.#over = error;
@@ -328,7 +305,7 @@ export class HubClient {
 
   // Connections
 
-  /** From the first attempt on: a client that never makes one leaves nothing behind. */
+  /** Begins with the first attempt, so that a client that never connects adds no listeners to the page. */
   #watchMachine() {
     this.#unwatch ??= watchMachine({
       wake: () => {
@@ -339,18 +316,18 @@ export class HubClient {
       offline: () => {
         const link = this.#link;
         if (!link) return;
-        // Sends wait until the link has answered once more.
+        // Sends wait until the link has answered the ping.
         this.#outbox.use(null);
         this.#become("waiting", { reason: "the network is gone" });
         link.ping(WAKE_TIMEOUT);
       },
-      // With an open socket, browsers keep no page in their cache.
+      // Browsers do not cache a page that has an open socket.
       hide: () => this.#halt("page", "the page is cached"),
       show: () => this.#proceed("page"),
     });
   }
 
-  /** Without a connection: dials. With one: asks whether it still works, unless it was heard `lately`. */
+  /** Without a connection: dials. With one: pings, unless the last frame came less than `lately` ms ago. */
   #check(lately, within) {
     if (this.#link) this.#watch(this.#link);
     if (this.#isStopped) return;
@@ -359,7 +336,7 @@ export class HubClient {
     if (this.#link) {
       if (now - this.#link.heardAt >= lately) this.#link.ping(within);
     } else if (dialing) {
-      // It may hang in a network that is gone.
+      // The attempt may hang in a network that no longer exists.
       dialing.timers.set("redial", Math.max(0, dialing.dialedAt + STALE_DIAL - now), () => {
         dialing.end(true);
         this.#dial();
@@ -376,7 +353,7 @@ export class HubClient {
         const { reason, error } = this.#state;
         if (this.#state.retryAt - retryAt > 1_000) this.#become("waiting", { reason, error, retryAt });
       } else {
-        // Not for one that is called again and again.
+        // Calls in close succession do not reset the backoff.
         if (at - this.#checkedUntil > CHECKED) this.#attempt = 0;
         dial();
       }
@@ -399,7 +376,7 @@ export class HubClient {
     }
     link.expect("tokenTimeout");
     try {
-      // A client that is closed in the same breath asks for nothing.
+      // A client that is closed at once requests no token.
       await null;
       if (link.ended) return;
       const target = await this.#credentials(link, { attempt: this.#attempt, refused: this.#refusals });
@@ -416,7 +393,7 @@ export class HubClient {
     }
   }
 
-  /** Whether a hand-over would only bring the same token again. Then the next attempt comes before its end. */
+  /** Whether a hand-over would only present the same token again. The next attempt is then halfway to its expiry. */
   #gainsNothing(link) {
     const current = this.#link;
     const now = this.#stopwatch();
@@ -428,12 +405,12 @@ export class HubClient {
     return true;
   }
 
-  /** Hands over when the connection's age or its token calls for it. */
+  /** Starts a hand-over when the connection's age or its token requires one. */
   #watch(link) {
     const now = this.#stopwatch();
     const up = this.#options.clock.uptime();
     const passed = now - link.watchedAt;
-    // Where the timers stood still, the machine has slept. In a hidden tab they run once a minute.
+    // If the timers stood still, the machine was asleep. In a hidden tab they run once per minute.
     const hasSlept = passed - (up - link.watchedUp) > WATCH_INTERVAL || passed > 3 * WATCH_INTERVAL;
     Object.assign(link, { watchedAt: now, watchedUp: up });
     if (hasSlept) {
@@ -444,7 +421,7 @@ export class HubClient {
     const dueAt = Math.min(link.replaceAt, link.renewAt);
     if (now >= dueAt && !this.#dialing && !this.#timers.has("retry")) this.#dial();
     if (link.ended) return;
-    if (now >= link.endsAt) return this.#lost(link, { reason: "the token has ended" });
+    if (now >= link.endsAt) return this.#lost(link, { reason: "the token has expired" });
     const next = Math.min(now < dueAt ? dueAt : Infinity, link.endsAt, now + WATCH_INTERVAL);
     link.timers.set("watch", next - now, () => this.#watch(link));
   }
@@ -463,7 +440,7 @@ export class HubClient {
       if (this.#state.attempt && this.#state.name === "open") this.#becomeOpen();
     });
     this.#stats.connections++;
-    // Up to a tenth early, so that clients which came together do not all hand over together.
+    // Up to a tenth early, so that clients that connected together do not hand over together.
     const left = link.endsAt - now;
     const early = Math.min(MINUTE, left / 4) + Math.random() * Math.min(MINUTE, left / 10);
     link.replaceAt = now + handoverAfter * (1 - Math.random() / 10);
@@ -472,7 +449,7 @@ export class HubClient {
       this.#stats.handovers++;
       this.#retiring.add(previous);
       previous.timers.clear("watch");
-      // Once its token has ended, it is told nothing any more.
+      // The hub sends nothing to a connection whose token has expired.
       const left = Math.max(0, previous.endsAt - now);
       const settle = () => {
         previous.isOverlapped = true;
@@ -484,7 +461,7 @@ export class HubClient {
     this.#watch(link);
   }
 
-  /** A send is over or no longer carried by this link, or what takes over from it is subscribed. */
+  /** A send has ended or left this link, or the link that replaces it is subscribed: it may no longer be needed. */
   #settled(link) {
     if (!this.#outbox.size) this.#drained?.();
     const isNeeded = () =>
@@ -493,13 +470,13 @@ export class HubClient {
     this.#outbox.flush();
   }
 
-  /** A link has ended, or never came to be. What it carried without an answer goes to the next one. */
+  /** A link has ended, or failed to open. Its unanswered sends go to the next one. */
   #lost(link, { code, reason, cause }) {
     if (link.ended) return;
-    // Without a code it was the client that gave up.
+    // Without a close code, it was the client that gave up.
     const isSilent = code === undefined;
     link.end(isSilent);
-    // Whoever listens to the signal may have closed the client.
+    // A listener to the signal may have closed the client.
     if (this.#isStopped) return;
     [reason, cause] = explain(cause, reason);
     const why = code ? `${code} ${reason}` : reason;
@@ -520,15 +497,15 @@ export class HubClient {
     const retryAt = this.#retryLater(isRare);
     const problem = wasCurrent ? null : this.#problem(link.socket ? "connect_failed" : "token_failed", why, { cause });
     if (problem) this.#outbox.trouble = problem;
-    // Whoever was told may have done something about it.
+    // A listener may have acted on the error.
     const isWaiting = () => this.#timers.has("retry");
     if (!this.#link && isWaiting()) this.#become("waiting", { reason: why, retryAt, error: problem });
     if (isRare && isWaiting()) this.#emit("refused", { refused: this.#refusals, retryAt, reason: why });
   }
 
   /**
-   * Full jitter: any time up to the exponential bound, so that a crowd that was cut together spreads out. After refusals
-   * it is minutes in the end, but not at once: in a browser, a hub that is out of reach for a moment looks the same.
+   * Full jitter: a random time up to the exponential bound, so that clients that were cut together spread out. After many
+   * refusals it grows to minutes; not sooner, since in a browser a hub that is unreachable for a moment looks the same.
    */
   #retryLater(isRare) {
     const { backoffBase, backoffMax, refusedRetry } = this.#options;
@@ -545,7 +522,7 @@ export class HubClient {
     let frame;
     try {
       if (typeof data !== "string") data = new TextDecoder().decode(data);
-      // API Gateway may answer so where a function answers nothing.
+      // API Gateway may send an empty frame if a function returns nothing.
       if (!data) return;
       frame = JSON.parse(data);
     } catch (cause) {
@@ -559,14 +536,15 @@ export class HubClient {
     if (typeof type === "string") {
       link.heardAt = this.#stopwatch();
     } else if (typeof rest.message === "string" && !(isNew && rest.message === "Forbidden")) {
-      // The gateway's own: {"message":"Too Many Requests",…}. It has no id, so it may be the answer to anything.
+      // The gateway's own answer, such as {"message":"Too Many Requests",…}. It has no id, so any frame may have caused
+      // it.
       this.#outbox.suspect(link);
       if (link === this.#link) this.#subscriptions.suspect();
       link.pingLater(() => this.#outbox.repeat(link));
       this.#problem("gateway", rest.message);
       return;
     } else if (isNew) {
-      return this.#lost(link, { reason: rest.message ?? "the other end is no hub" });
+      return this.#lost(link, { reason: rest.message ?? "this is not a hub" });
     }
     if (isNew) this.#opened(link);
     if (link === this.#link && (isNew || this.#state.name !== "open")) {
@@ -581,7 +559,7 @@ export class HubClient {
     else if (type === "history") this.#answered(link, "history", rest);
     else if (/^((un)?subscribed|hello)$/.test(type)) this.#answered(link, "subscriptions", rest);
     else if (type === "error") this.#refused(link, rest);
-    // What crossed a send is no answer to it.
+    // This frame may have crossed the sends, so it does not show that the hub received them.
     if (!link.ended && this.#outbox.carriedBy(link).length) link.doubt();
   }
 
@@ -593,7 +571,7 @@ export class HubClient {
   #message(frame, isMissed) {
     const message = this.#read(frame, isMissed);
     const { session, from, id } = message;
-    // The id is the sender's own choice, so it tells repetitions apart only together with the sender.
+    // Senders choose their ids, so an id is unique only together with its sender.
     if (this.#hasCome(JSON.stringify([session, from, id]), this.#stopwatch())) this.#repeated(message);
     else this.#emit("message", message);
   }
@@ -615,7 +593,7 @@ export class HubClient {
     if (link.unknown) this.#judge(link);
   }
 
-  /** What the hub may turn out not to have: rather what it has never answered. */
+  /** The features with an unanswered request; if possible, only those that the hub has never answered. */
   #unanswered({ asked }) {
     const all = Object.keys(asked).filter((about) => asked[about] > 0);
     const never = all.filter((about) => !this.#serves.has(about));
@@ -623,8 +601,8 @@ export class HubClient {
   }
 
   /**
-   * A hub without history or without subscriptions does not know the question, and its gateway does not repeat the id. If
-   * both were asked about, the next answer tells which of them it was.
+   * Without history or subscriptions, the gateway refuses the request and does not repeat its id. If requests about both are
+   * unanswered, the next answer tells which feature is missing.
    */
   #judge(link) {
     const { asked, unknown } = link;
@@ -645,13 +623,13 @@ export class HubClient {
       link.unknown++;
       return this.#judge(link);
     }
-    // The same question again would have the same answer.
+    // The same question would have the same answer.
     const doubtful = /^(bad_request|forbidden)$/.test(code) && this.#order.refuse(id);
     if (doubtful) this.#subscriptions.doubt(doubtful);
-    const isSeenTo = this.#subscriptions.refuse(id, code, message);
-    if (isSeenTo !== undefined) this.#served(link, "subscriptions");
-    const isKnown = doubtful || isSeenTo || this.#outbox.refuse(code, message, id);
-    // The hub has lost sight of this connection, so no message reaches it any more: a new one is known again.
+    const isHandled = this.#subscriptions.refuse(id, code, message);
+    if (isHandled !== undefined) this.#served(link, "subscriptions");
+    const isKnown = doubtful || isHandled || this.#outbox.refuse(code, message, id);
+    // The hub no longer knows this connection and sends it nothing. It will know a new one.
     if (code === "not_connected") this.#lost(link, { reason: message });
     else if (!isKnown) this.#problem(code, message, { id });
   }
@@ -669,7 +647,7 @@ export class HubClient {
   }
 }
 
-/** Beside what the hub says, and not part of it as JSON. */
+/** Adds `reachedAll`, which JSON.stringify() leaves out. */
 function withReachedAll(receipt) {
   const isReached = ({ delivered, failed, complete = true }) => complete && delivered > 0 && !failed;
   const value = [receipt].concat(receipt.sessions).every((count) => isReached(Object(count)));

@@ -1,24 +1,24 @@
-// One socket: what is written and heard on it, whether the other end still answers, and how it ends.
+// One socket: what is written to it and read from it, whether the hub still answers, and how it ends.
 
 import { explain, HubError } from "./errors.js";
 import { REFUSALS_PASS } from "./limits.js";
 import { openSocket } from "./runtimes.js";
 import { createTimers } from "./timers.js";
 
-/** Once it has ended, whatever its socket still says is ignored. */
+/** Once it has ended, it ignores its socket. */
 export class Link {
   ended = false;
   socket = null;
   dial = new AbortController(); // Aborted if the link is given up before it has opened.
   presented = false; // With a token.
   isAdmitted = false; // The handshake has succeeded.
-  // When its token ends: as it says itself, and by the stopwatch.
+  // When its token expires: by its own claim, and by the stopwatch.
   expires = Infinity;
   endsAt = Infinity;
   heardAt = -Infinity;
-  rtt = null; // From the last ping to what was heard next.
-  asked = { history: 0, subscriptions: 0 }; // Without an answer.
-  unknown = 0; // Of them, what the hub does not know.
+  rtt = null; // From the last ping to the next frame.
+  asked = { history: 0, subscriptions: 0 }; // Requests without an answer.
+  unknown = 0; // How many of them were answered by `unknown_action`.
   #options;
   #on;
   #endSocket;
@@ -43,13 +43,13 @@ export class Link {
       this.#endSocket = end;
     } catch (error) {
       const [text, cause] = explain(error);
-      throw new HubError("cannot_connect", `there is no connecting to this address: ${text}`, { cause });
+      throw new HubError("cannot_connect", `cannot connect to this address: ${text}`, { cause });
     }
     this.socket.binaryType = "arraybuffer";
     const on = (type, listener) => this.socket.addEventListener(type, (event) => this.ended || listener(event));
     on("open", () => {
       this.isAdmitted = true;
-      // A gateway may let us in while the hub behind it is still being set up: only the hub's answer counts.
+      // A gateway may accept connections while the hub behind it is being deployed: only the hub's answer counts.
       this.expect("connectTimeout");
       this.ping();
     });
@@ -66,7 +66,7 @@ export class Link {
     this.#on.wrote(data);
   }
 
-  /** Writes what the other end has to answer: silence after it is the first sign of a dead peer. */
+  /** Writes a request: if no answer follows, the connection may be dead. */
   ask(data, about) {
     if (about) this.asked[about]++;
     this.doubt();
@@ -84,7 +84,7 @@ export class Link {
     this.#pingInTime();
     if (isPending && this.#pongAt <= now + within) return;
     this.#pongAt = now + within;
-    this.timers.set("pong", within, () => this.#on.lost({ reason: "the other end is silent" }));
+    this.timers.set("pong", within, () => this.#on.lost({ reason: "the hub does not answer" }));
     if (isPending) return;
     this.#pingedAt = now;
     this.write('{"action":"ping"}');
@@ -94,7 +94,7 @@ export class Link {
     this.timers.set("ping", this.#options.pingInterval, () => this.ping());
   }
 
-  /** The gateway has refused something, perhaps a ping: that and what was written is `repeat`ed after a while. */
+  /** The gateway has refused a frame, perhaps a ping. After a while, the ping and what was written are `repeat`ed. */
   pingLater(repeat) {
     if (this.timers.has("again")) return;
     const now = this.#options.clock.uptime();
@@ -106,7 +106,7 @@ export class Link {
     });
   }
 
-  /** A peer that `isSilent` would not answer a closing handshake either. */
+  /** If the hub `isSilent`, it would not answer a closing handshake either. */
   end(isSilent) {
     this.ended = true;
     this.timers.clearAll();

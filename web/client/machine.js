@@ -1,10 +1,10 @@
-// What a browser tells of its machine: the network, sleep, the page cache. Other runtimes tell nothing.
+// A browser's events about the network, sleep and the page cache. Other runtimes have none.
 
-/** Calls `on`'s functions as the events come, until the function that it returns is called. */
+/** Calls the functions of `on` until the function that it returns is called. */
 export function watchMachine(on) {
   const { document, navigator } = globalThis;
   const connection = navigator?.connection;
-  // Its estimates change all the time, which is no other network.
+  // Its estimates change all the time, without a change of the network.
   const getKind = () => connection?.type ?? connection?.effectiveType ?? {};
   let kind = getKind();
   const changed = () => {

@@ -1,4 +1,4 @@
-// The client's options: their defaults and bounds, and what is refused at once.
+// The client's options: their defaults, their bounds and their checks.
 
 // Default, least value (1,000), and whether `false` or Infinity switches it off.
 const NUMBERS = {
@@ -7,7 +7,7 @@ const NUMBERS = {
   bufferLimit: [1_000, 1],
   // API Gateway closes the socket on a larger frame, and a browser cannot split one.
   maxFrameBytes: [32 * 1024, 128],
-  // API Gateway closes a socket after 10 idle minutes; many a router on the way forgets one after about 5.
+  // API Gateway closes a socket after 10 idle minutes; many routers forget one after about 5.
   pingInterval: [4 * 60_000, 10_000, true],
   pongTimeout: [10_000],
   connectTimeout: [15_000],
@@ -17,7 +17,7 @@ const NUMBERS = {
   refusedRetry: [5 * 60_000],
   // API Gateway closes every socket after 2 hours.
   handoverAfter: [115 * 60_000, 60_000, true],
-  // A fan-out that has read the index just before may post to the old connection for 29 s.
+  // A fan-out that read the index just before may post to the old connection for 29 s.
   handoverOverlap: [35_000, 0],
   dedupeLimit: [10_000, 1],
 };
@@ -55,7 +55,7 @@ export function readOptions({
   history = true,
   positions,
   clock = systemClock,
-  // A server that renders a page has none, and needs none.
+  // A server that renders a page may have none; it does not connect.
   WebSocket = globalThis.WebSocket,
   ...numbers
 } = {}) {
@@ -65,19 +65,16 @@ export function readOptions({
   check(/^(protocol|query)$/.test(tokenIn), 'tokenIn must be "protocol" or "query"');
   check(typeof ordered === "boolean", "ordered must be true or false");
   check(typeof history === "boolean", "history must be true or false");
-  check(
-    typeof WebSocket === "function" || !autoConnect,
-    "there is no WebSocket here: pass one as the option WebSocket",
-  );
+  check(typeof WebSocket === "function" || !autoConnect, "this runtime has no WebSocket: pass one");
   for (const name of Object.keys({ ...NUMBERS, ...numbers })) {
-    check(Object.keys(NUMBERS).includes(name), `there is no option ${name}`);
+    check(Object.keys(NUMBERS).includes(name), `unknown option ${name}`);
     numbers[name] = readNumber(name, numbers[name]);
   }
   positions = readPositions(positions ?? {});
   return { url, session, token, tokenIn, autoConnect, ordered, history, positions, clock, WebSocket, ...numbers };
 }
 
-/** As a map. Those that are not known yet are left out. */
+/** As a map, without the sessions whose position is not known yet. */
 function readPositions(given) {
   const positions = new Map();
   for (const [session, position] of Object.entries(given)) {
@@ -92,14 +89,14 @@ export function isPosition({ epoch, offset }) {
   return typeof epoch === "string" && Number.isSafeInteger(offset) && offset >= 0;
 }
 
-/** The address without a fragment, which a socket's may not have. */
+/** The address without its fragment, which a socket's address may not have. */
 export function readUrl(url) {
   const text = String(url).replace(/#.*/s, "");
   check(/^wss?:\/\/[^\s/?]+(\/|\?|$)/i.test(text), "url must look like wss://host/stage, or ws:// on this machine");
   return text;
 }
 
-// Looked up at each call, so that a test's own timers are used.
+// Looked up at each call, so that a test's fake timers are used.
 const systemClock = {
   now: () => Date.now(),
   uptime: () => (globalThis.performance ?? Date).now(),

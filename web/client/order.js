@@ -1,4 +1,4 @@
-// Each session's messages in their order: what is early waits, what is missing is asked for, what comes again is dropped.
+// Puts each session's messages in order: early ones wait, missing ones are requested, repeated ones are dropped.
 
 import { EARLY_LIMIT, GAP_AFTER, INDEX_LAG, MINUTE, SECOND, UNDER_WAY } from "./limits.js";
 import { isPosition } from "./options.js";
@@ -6,12 +6,12 @@ import { newId } from "./outbox.js";
 import { createTimers } from "./timers.js";
 
 /**
- * `on` has `tell(frame, isMissed)` for the next message, `repeated(frame)`, `emit(type, details)`, `isStopped()`, whether
- * nothing more is to be told, `isSubscription(session)`, `isPending(session)`, and `link()`, the one that counts.
+ * `on` has `tell(frame, isMissed)`, which passes on the next message, `repeated(frame)`, `emit(type, details)`, `isStopped()`,
+ * whether to pass on nothing more, `isSubscription(session)`, `isPending(session)`, and `link()`, the open connection.
  */
 export class Order {
-  isOff; // The hub keeps no history, or it is not wanted: messages are told as they come.
-  joined; // The client's own session: as it was asked for, or as the hub has said.
+  isOff; // The hub has no history, or the option is off: messages are passed on as they arrive.
+  joined; // The client's own session, from the options or from the hub.
   #options;
   #on;
   #sequences = new Map(); // By session.
@@ -23,11 +23,11 @@ export class Order {
     this.joined = session;
     this.#options = options;
     this.#on = on;
-    // Where the token alone names the session, the positions may name it too.
+    // If only the token names the session, it may be one of those with a position.
     if (history) for (const name of session ? [session] : positions.keys()) this.#sequence(name);
   }
 
-  /** The client's own session, for all that is known. */
+  /** The client's own session, as far as it is known. */
   get own() {
     const isOwn = ({ session, isRefused }) => !isRefused && !this.#on.isSubscription(session);
     return this.joined ?? [...this.#sequences.values()].find(isOwn)?.session;
@@ -43,19 +43,19 @@ export class Order {
     return this.#sequences.get(session)?.position;
   }
 
-  /** From now on, this link carries the questions, beginning with what was missed. Without one, nothing is asked. */
+  /** From now on, requests go over this link, first those for missed messages. Without a link there are none. */
   use(link) {
     this.#link = link;
     for (const sequence of this.#sequences.values()) {
-      // Whoever listens to frames may have ended it meanwhile.
+      // A listener to frames may have ended the link.
       if (this.#link !== link) return;
       const isSubscription = this.#on.isSubscription(sequence.session);
-      // Until this connection is subscribed, the one that it takes over from answers.
+      // Until this connection is subscribed, the one that it replaces answers.
       if (!link || !isSubscription || !sequence.hasLink) sequence.use(link, !isSubscription);
     }
   }
 
-  /** The hub has said, beside other things, where a session stands. */
+  /** The hub has reported a session's newest offset, in an answer about something else. */
   stands(session, position, isSubscribed) {
     if (this.isOff || !isPosition(position)) return;
     if (session !== this.joined && !this.#on.isSubscription(session)) return;
@@ -64,7 +64,7 @@ export class Order {
     sequence.stands(position, isSubscribed);
   }
 
-  /** Nothing of this session is to be told any more. */
+  /** No more messages of this session are passed on. */
   end(session) {
     this.#sequences.get(session)?.use(null);
     this.#sequences.delete(session);
@@ -72,21 +72,24 @@ export class Order {
 
   message(frame) {
     const { session, epoch, offset } = frame;
-    // One that was under way when it was unsubscribed from is in no order any more.
+    // A message that was under way when its session was unsubscribed has no place in an order.
     const isKnown = !this.joined || session === this.joined || this.#on.isSubscription(session);
     const isOrdered = !this.isOff && isKnown && isPosition({ epoch, offset });
     if (isOrdered) this.#sequence(session).message(frame);
     else this.#on.tell(frame);
   }
 
-  /** Returns whether the answer is to a question of these. */
+  /** Returns whether this is the answer to a request of a sequence. */
   answer(frame) {
     const found = this.#asking(frame.id);
     found?.answer(frame);
     return Boolean(found);
   }
 
-  /** The hub will not answer this question, nor the same one again over this link. Returns the subscription it is about. */
+  /**
+   * The hub refuses this request, and will refuse it again over this link. If it is about a subscription, returns the
+   * session.
+   */
   refuse(id) {
     const sequence = this.#asking(id);
     if (!sequence) return;
@@ -94,7 +97,7 @@ export class Order {
     sequence.refuse();
   }
 
-  /** The hub will not answer questions about this session. */
+  /** The hub will refuse requests about this session. */
   reject(session) {
     this.#sequences.get(session)?.refuse();
   }
@@ -123,32 +126,32 @@ export class Order {
 }
 
 class Sequence {
-  question = null; // The id of what was asked, until it is answered.
-  isRefused = false; // This link brings no answers, so nothing waits for any.
+  question = null; // The id of the pending request.
+  isRefused = false; // This link brings no answers, so no message waits.
   #clock;
   #on;
   #timers;
   #link = null;
-  #early = new Map(); // Waits for messages before it: by offset, in the order of arrival, all of one epoch.
+  #early = new Map(); // Messages that wait for earlier ones: by offset, in order of arrival, all of one epoch.
   #hubAt = 0; // The hub has messages up to this offset; Infinity: perhaps.
-  #told; // The last offset that was told: what is between it and the position may still be under way.
-  #lostTo = null; // Up to here, what is missing has been told as lost.
-  #asksFrom; // The position that the question is about.
-  #askedAt; // When it was asked first.
+  #told; // The last offset that was passed on: messages between it and the position may still be under way.
+  #lostTo = null; // Up to here, missing messages have been reported as lost.
+  #asksFrom; // The position in the pending request.
+  #askedAt; // When that was first sent.
   #answeredAt = -Infinity;
-  #asked = 0; // How often, since an answer has last moved the position.
+  #asked = 0; // Requests since an answer last moved the position.
   #helpedAt; // When that was.
 
   constructor(session, { positions, clock }, on) {
     this.session = session;
-    this.position = positions.get(session); // Nothing up to it is to come, or it was told.
+    this.position = positions.get(session); // All messages up to it have been passed on, or will not come.
     this.#told = this.position?.offset ?? 0;
     this.#clock = clock;
     this.#on = on;
     this.#timers = createTimers(clock);
   }
 
-  /** Asks for what was missed, unless the hub is about to say where the session stands, as it does with a subscription. */
+  /** Requests missed messages, unless the hub is about to report the newest offset, as it does for a subscription. */
   use(link, isToAsk) {
     this.#link = link;
     this.#timers.clearAll();
@@ -158,14 +161,14 @@ class Sequence {
     this.question = null;
     this.isRefused = false;
     if (isToAsk) {
-      // A fan-out that has read the index just before may not have seen this connection.
+      // A fan-out that read the index just before does not know this connection.
       this.#timers.set("again", INDEX_LAG, () => this.#catchUp());
       this.#catchUp();
     }
     this.#next();
   }
 
-  /** Of what the hub has besides, nothing is under way to one that has just subscribed; to others it may be. */
+  /** Newer messages may be under way, but not if the connection has just subscribed: then they are requested. */
   stands({ epoch, offset }, isSubscribed) {
     const { position } = this;
     if (!position) return this.answer({ epoch, offset, messages: [] });
@@ -191,18 +194,18 @@ class Sequence {
     const { epoch, offset } = frame;
     if (this.position?.epoch === epoch && offset <= this.position.offset) {
       if (offset <= this.#told) return this.#on.repeated(frame);
-      // It was under way while the hub said where the session stands, or that it is lost.
+      // It was under way when the hub reported the newest offset, or when it was reported as lost.
       this.position = { epoch, offset: offset - 1 };
       this.question = null;
     }
     if (this.#isOther(epoch)) {
-      // Only the hub knows which of the two epochs is over.
+      // Only the hub knows which of the two epochs is current.
       if (this.#early.size) this.#hubAt = Infinity;
       this.#early.clear();
       this.question = null;
     }
     if (this.#early.has(offset)) return this.#on.repeated(frame);
-    // Any more are fetched later.
+    // Messages beyond the limit are requested later.
     const hasRoom = this.#early.size < EARLY_LIMIT || offset === this.position?.offset + 1;
     if (hasRoom) this.#early.set(offset, { frame, at: this.#clock.uptime() });
     else this.#hubAt = Infinity;
@@ -218,7 +221,7 @@ class Sequence {
     if (!before) {
       this.position = { epoch, offset };
       this.#told = Math.max(0, offset - UNDER_WAY);
-      // Messages that have arrived from before this position move it back.
+      // Messages from before this position that have already arrived move it back.
       this.#release(0);
     } else if (messages.length || !more) {
       this.#fill(answer);
@@ -231,13 +234,13 @@ class Sequence {
     this.#hubAt = more ? Infinity : offset;
     if (more && this.#link) {
       if (hasHelped) this.#ask();
-      // The next offset may still get its message.
+      // The message of the next offset may still be written.
       else this.#askIn(SECOND);
     }
     this.#next();
   }
 
-  /** Takes from an answer what is missing, and tells it, with what has waited for it. */
+  /** Takes the missing messages from an answer, and passes them on with those that waited for them. */
   #fill({ epoch, offset, more, complete, messages }) {
     const before = this.position;
     const isAnew = epoch !== before.epoch || (complete === false && offset < this.#asksFrom?.offset);
@@ -253,7 +256,7 @@ class Sequence {
     const known = Math.max(before.offset, this.#lostTo?.epoch === epoch ? this.#lostTo.offset : 0);
     if (complete === false && (isAnew || to.offset > known)) {
       this.#lostTo = to;
-      // A client that goes on from the position as it is now is not told of this loss again.
+      // The position moves past the loss, so that a client that continues from here does not report it again.
       const least = Math.min(to.offset, this.#first - 1);
       if (least > this.position.offset) this.position = { epoch, offset: least };
       this.#on.emit("lost", { session: this.session, from: before, to });
@@ -271,7 +274,7 @@ class Sequence {
     return known && known.epoch !== epoch;
   }
 
-  /** Tells what is next, for as long as nothing before it is missing; up to an offset, whatever is missing. */
+  /** Passes on the next messages until one is missing; up to the offset `to`, whatever is missing. */
   #release(to) {
     for (;;) {
       const { epoch, offset } = this.position ?? { offset: 0 };
@@ -290,7 +293,7 @@ class Sequence {
     }
   }
 
-  /** Tells what is next; then sees to it that what is missing is asked for, and that nothing waits for it too long. */
+  /** Passes on the next messages, and sets the timers to request missing ones and to stop waiting for them. */
   #next() {
     if (this.isRefused) while (this.#early.size && !this.#on.isStopped()) this.#skip();
     if (!this.#isOther(this.position?.epoch)) this.#release(0);
@@ -299,7 +302,7 @@ class Sequence {
     if (!early) this.#timers.clear("gap");
     if (!early && !(this.#hubAt > (this.position?.offset ?? 0))) return this.#timers.clear("ask");
     if (early) {
-      // A new gap. All clients of the session may see it, and should not ask at the same moment.
+      // A new gap. All clients of the session may see it, so each requests it after a random wait.
       if (!this.#timers.has("gap")) {
         this.#asked = 0;
         this.#timers.clear("ask");
@@ -313,10 +316,10 @@ class Sequence {
   #giveUp() {
     const [early] = this.#early.values();
     const now = this.#clock.uptime();
-    // Until it is subscribed, the hub answers no question.
+    // Until the session is subscribed, the hub refuses requests.
     if (this.#on.isPending(this.session)) return this.#timers.set("gap", SECOND, () => this.#giveUp());
     const waited = this.question ? now - this.#askedAt : 0;
-    // Where timers were late, as in a page that was frozen, the hub has not had the time to answer.
+    // If timers were late, as in a page that was frozen, the hub has had no time to answer.
     if (this.#answeredAt <= early.at && waited < 2 * SECOND) {
       this.#timers.set("gap", 2 * SECOND - waited, () => this.#giveUp());
       if (!this.question) this.#ask();
@@ -327,7 +330,7 @@ class Sequence {
     this.#next();
   }
 
-  /** Goes on with what has waited longest, or is before that, whatever is missing. */
+  /** Continues with the message that has waited longest, or with one before it, whatever is missing. */
   #skip() {
     const [{ frame }] = this.#early.values();
     const from = this.position ?? null;
@@ -348,7 +351,7 @@ class Sequence {
   }
 
   #ask() {
-    // The one before has ended first.
+    // The replaced link has ended before the new one was subscribed.
     if (!this.hasLink) this.#link = this.#on.link();
     const { epoch, offset: after } = this.position ?? {};
     if (!this.question) {

@@ -1,4 +1,4 @@
-// Sends that have no answer yet: how many are written at once, which are written again, and when one is given up.
+// Sends without an answer: when they are written, written again, and given up.
 
 import { HubError } from "./errors.js";
 import { ANSWERED_WITHIN, LOSSES, REFUSED_WITHIN, SLICE, WINDOW } from "./limits.js";
@@ -8,7 +8,7 @@ import { createTimers } from "./timers.js";
 const TOO_LARGE = "message_too_large";
 
 export class Outbox {
-  over = null; // Why nothing more is taken.
+  over = null; // Why it accepts no more sends.
   trouble; // Why there is no connection.
   #sends = new Map(); // By id, oldest first. One without a link waits for it.
   #link = null; // Carries what is written.
@@ -21,8 +21,8 @@ export class Outbox {
   #isPending;
 
   /**
-   * Calls `onSettled` with the link that carried a send, or null, when it no longer does. A question about a session waits
-   * while that `isPending`.
+   * Calls `onSettled` when a send has ended or left its link, with that link, or null. Requests about the history of a
+   * session wait while that `isPending`.
    */
   constructor(options, stopwatch, stats, onSettled, isPending) {
     this.#timers = createTimers(options.clock);
@@ -64,14 +64,14 @@ export class Outbox {
     return this.#add((id) => this.encode({ sessions, message, id, store }), undefined, options);
   }
 
-  /** Asks for what the hub has kept. Resolves with the answer. */
+  /** Requests messages from the history. Resolves with the answer. */
   ask(question, options) {
     return this.#add((id) => JSON.stringify({ action: "history", ...question, id }), question, options);
   }
 
   #add(encode, question, { id = newId(), ttl = this.#options.ttl, signal, ...rest }) {
     return new Promise((resolve, reject) => {
-      for (const name of Object.keys(rest)) refuse(id, "bad_request", `there is no option ${name}`);
+      for (const name of Object.keys(rest)) refuse(id, "bad_request", `unknown option ${name}`);
       if (typeof id !== "string" || !/^.{1,128}$/su.test(id)) {
         refuse(id, "bad_request", "id must be a string of 1 to 128 characters");
       }
@@ -109,14 +109,14 @@ export class Outbox {
     });
   }
 
-  /** From now on, this link carries what is written; without one, everything waits. */
+  /** From now on, sends are written to this link; without one they wait. */
   use(link) {
     this.#link = link;
     this.trouble = undefined;
     this.flush();
   }
 
-  /** A receipt, or what was asked for. */
+  /** A receipt, or messages from the history. */
   answer(frame) {
     this.#sends.get(frame.id)?.succeed(frame);
   }
@@ -125,30 +125,30 @@ export class Outbox {
     for (const send of [...this.#sends.values()]) if (send.question) send.fail(code, text);
   }
 
-  /** Returns whether the hub's error was about one of these. */
+  /** Returns whether the hub's error was about a send. */
   refuse(code, text, id) {
     const send = this.#sends.get(id);
-    // Its connection's loss comes next, for this reason.
+    // Its connection is lost next, for this reason.
     if (send && code === "not_connected") send.refusal = [code, text];
-    // One that was written before may have arrived then.
+    // If it was written before, it may have arrived then.
     else send?.fail(code, text, { mayHaveArrived: code === "internal" || send.writes > 1 });
     return Boolean(send);
   }
 
-  /** The link is gone, and what it carried waits for the next one. */
+  /** The link has ended. Its sends wait for the next one. */
   lost(link, code) {
     if (this.#link === link) this.#link = null;
     const carried = this.carriedBy(link);
     for (const send of carried) send.link = null;
     this.#answers.clear(...carried);
-    // 1009 says that a frame was too large. It was the largest; sent again, it would close the next connection too.
+    // Code 1009 says that a frame was too large. The largest would close the next connection too.
     if (code === 1009) {
       carried.sort((a, b) => bytes(a.frame) - bytes(b.frame));
       const largest = carried.pop();
       const text = "the gateway refused a frame of this size: send a link, or split it";
       largest?.fail(TOO_LARGE, text, { mayHaveArrived: largest.writes > 1 || carried.length > 0 });
     }
-    // Without a code nobody but the client itself has ended it.
+    // With the code null, the client itself has ended the link.
     for (const send of code === null ? [] : carried) {
       if (++send.losses < LOSSES) continue;
       const text = `${LOSSES} connections were lost with this message: something on the way may reject it`;
@@ -157,13 +157,13 @@ export class Outbox {
     this.flush();
   }
 
-  /** The gateway has refused a frame without saying which: any that was written lately. */
+  /** The gateway has refused a frame without saying which: any recent one. */
   suspect(link) {
     const since = this.#stopwatch() - REFUSED_WITHIN;
     for (const send of this.carriedBy(link)) send.isSuspect ||= send.writtenAt >= since;
   }
 
-  /** What may have been refused, and is still carried, is written again. */
+  /** Writes again the sends that may have been refused. */
   repeat(link) {
     this.#release(link, ({ isSuspect }) => isSuspect);
   }
@@ -173,7 +173,7 @@ export class Outbox {
     this.#onSettled(link);
   }
 
-  /** A backlog is written in slices with pauses, so that a crowd that comes back does not come all at once. */
+  /** A backlog is written in slices with pauses, so that clients that reconnect together do not overload the hub. */
   flush() {
     if (this.#timers.has("flush")) return;
     let slice = SLICE;
@@ -182,11 +182,11 @@ export class Outbox {
       const { question } = send;
       if (send.link || (question ? this.#isPending(question.session) : this.#options.ordered && send !== first))
         continue;
-      // Whoever listens to frames may have ended the link.
+      // A listener to frames may have ended the link.
       if (!this.#link) return;
       const carried = this.carriedBy(this.#link);
       if (carried.length >= WINDOW) return;
-      // What has gone down with all but the last of its connections may be the reason, and goes alone.
+      // A send that is about to be given up may be what closes the connections: it is written alone.
       if (carried.length && [send, ...carried].some(({ losses }) => losses === LOSSES - 1)) return;
       if (!slice--) return this.#timers.set("flush", 50 + 100 * Math.random(), () => this.flush());
       // Timers stand still while a machine sleeps.
@@ -197,9 +197,9 @@ export class Outbox {
       }
       const link = this.#link;
       Object.assign(send, { link, writtenAt: now, isSuspect: false });
-      // Where no answer can come any more, it is written again.
+      // When an answer can no longer come, the send is written again.
       this.#answers.set(send, ANSWERED_WITHIN, () => {
-        // After all others, which may have more luck.
+        // Behind all others, which may be more successful.
         if (!this.#options.ordered) {
           this.#sends.delete(send.id);
           this.#sends.set(send.id, send);
@@ -211,7 +211,7 @@ export class Outbox {
     }
   }
 
-  /** Ends every send, and takes no more. */
+  /** Ends every send, and accepts no more. */
   end(error) {
     this.over = error;
     for (const { fail } of [...this.#sends.values()]) fail(error.code, error.message, { cause: error.cause });
@@ -219,7 +219,7 @@ export class Outbox {
   }
 }
 
-/** In UTF-8. Of characters that are escaped, each byte is written as three. */
+/** The length in UTF-8. encodeURIComponent() writes each escaped byte as three characters. */
 function bytes(text) {
   return encodeURIComponent(text).replace(/%../g, "x").length;
 }

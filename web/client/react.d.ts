@@ -13,7 +13,10 @@ export interface Hub<T = any> {
   client: HubClient<T>;
   /** Renders the component again when it changes. On a server, and until the client starts, it is `connecting`. */
   state: HubState;
-  /** The client's `send`. The same function at each render, as is `post`, so that either can be a dependency of an effect. */
+  /**
+   * The client's `send`. The same function at each render, as is `post`, so that either can be a dependency of an
+   * effect.
+   */
   send: HubClient<T>["send"];
   post: HubClient<T>["post"];
 }
@@ -47,7 +50,7 @@ export function useSession<T = any>(name: string | null | undefined, client?: Hu
 export interface SessionStatus<T = any, S = Session<T> | null> {
   /** To send to it, and for its `history()` and `position()`. The same object at each render. */
   session: S;
-  /** Whether every message to it that is sent from now on arrives. */
+  /** Whether it receives messages: the connection is subscribed, or the session is the client's own. */
   isReady: boolean;
   /** Why the hub refuses the subscription, or null. */
   error: HubError | null;

@@ -102,7 +102,8 @@ export function useConnect(options, deps = []) {
   const { url, session, token } = options;
   const [generation, setGeneration] = useState(0);
 
-  // A paused client costs nothing, so it may be made while rendering, even in a render that React discards: a child can use
+  // A paused client costs nothing, so it may be made while rendering, even in a render that React discards: a child can
+  // use
   // it in its first effect, and there is never a `null` to check for.
   const client = useMemo(() => {
     const current = { ...options, autoConnect: false };

@@ -1,10 +1,10 @@
-// Which messages have come before, so that repetitions are dropped.
+// Remembers recent messages, so that repetitions are dropped.
 
 import { REMEMBERED } from "./limits.js";
 
 /**
- * Returns a function that tells whether a key has come within the last ten minutes, counted from the first time. The keys
- * are in two maps that take turns: an old one is dropped as a whole.
+ * Returns a function that tells whether a key was first seen within the last ten minutes. The keys are in two maps, of
+ * which the older one is dropped as a whole.
  */
 export function rememberRecent(limit) {
   let current = new Map();

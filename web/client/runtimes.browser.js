@@ -1,4 +1,4 @@
-// The browsers' part of runtimes.js: they let a page go, whatever its sockets wait for, and tell nothing of a failure.
+// runtimes.js for browsers: their sockets do not keep a page open, and give no reason for a failure.
 
 export function openSocket(WebSocket, url, protocols, timers, lost) {
   const socket = new WebSocket(url, protocols);

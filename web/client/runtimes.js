@@ -1,19 +1,19 @@
-// Opening and ending a socket: what every runtime can do, and no standard describes.
+// Opening and ending a socket, where runtimes differ.
 
-// How long the other end may take to answer a closing handshake.
+// How long the hub may take to answer a closing handshake.
 const CLOSE_TIMEOUT = 1_000;
 
 /**
- * Opens a socket, and calls `lost({ code, reason, cause })` when it is. Returns it with a function that ends it; one whose
- * peer does not answer is cut, as that would not answer a closing handshake either.
+ * Opens a socket, and calls `lost({ code, reason, cause })` when it is lost. Returns it with a function that ends it. If the
+ * hub is silent, the socket is cut, since a closing handshake would not be answered.
  */
 export function openSocket(WebSocket, url, protocols, timers, lost) {
   const { socket, cut } = open(WebSocket, url, protocols);
   let isEnded = false;
-  let cause; // Comes in an error event, before the close event that tells the rest.
+  let cause; // From the error event, which precedes the close event.
   socket.addEventListener("error", ({ error, message }) => {
     cause = error;
-    // Node 22 leaves out the close event where a handshake fails.
+    // Node 22 emits no close event if a handshake fails.
     if (!isEnded) timers.set("fault", 0, () => lost({ code: 1006, reason: message, cause }));
   });
   socket.addEventListener("close", ({ code, reason }) => {
@@ -35,9 +35,9 @@ export function mayBeRefusal(error) {
   return !/server response: (?!40[13]$)/.test(error?.message);
 }
 
-/** The socket, and a way to cut it if the runtime has one. Without, a process lives on until the other end has answered. */
+/** The socket, and a way to cut it if the runtime has one. Otherwise a process lives on until the hub has answered. */
 function open(WebSocket, url, protocols = []) {
-  // Node's own comes from undici, whose dispatcher is there once it has been looked at. Tests like to replace the global one.
+  // Node's own is from undici, whose dispatcher exists once `WebSocket` has been read. Tests may replace the global one.
   const isUndici = `${WebSocket}${Object.getPrototypeOf(WebSocket)}`.includes("WebSocketInit");
   const undici = globalThis[Symbol.for("undici.globalDispatcher.1")];
   if (isUndici && undici) {
@@ -63,6 +63,6 @@ function open(WebSocket, url, protocols = []) {
   const { Deno } = globalThis;
   if (!Deno) return { socket };
   const resource = Object.getOwnPropertySymbols(socket).find((key) => key.description === "[[rid]]");
-  // Until it is connected, it has none.
+  // A socket has no resource until it is connected.
   return { socket, cut: () => socket[resource] >= 0 && Deno[Deno.internal]?.core?.tryClose?.(socket[resource]) };
 }

@@ -1,6 +1,6 @@
 // Messages as an asynchronous iterator, for `for await`.
 
-/** Calls `look` at each such event of the source, and when the signal is aborted. Returns a function that ends this. */
+/** Calls `look` at each event of this type, and when the signal is aborted. Returns a function that stops it. */
 export function watch(source, type, signal, look) {
   const off = source.on(type, look);
   signal?.addEventListener("abort", look);

@@ -1,4 +1,5 @@
-// Sessions that are listened to beside the client's own: subscribed to on each connection, and compared with what the hub has.
+// The sessions with listeners, beside the client's own: subscribes each connection to them, and compares them with the
+// hub's.
 
 import { HubError } from "./errors.js";
 import {
@@ -20,7 +21,7 @@ const TOO_MANY = `a client has at most ${SUBSCRIPTIONS} subscriptions`;
 
 export class Subscriptions {
   #entries = new Map(); // By session: what is listened to, and what the hub may still have.
-  #requests = new Map(); // Without an answer, by id. No session is in two that change something.
+  #requests = new Map(); // Without an answer, by id. A session is in at most one that changes its subscription.
   #order;
   #on;
   #clock;
@@ -32,7 +33,7 @@ export class Subscriptions {
   #isDue = false;
   #isOver = false;
 
-  /** `on` has `changed(session)`, `refused(error)`, and `proceeded()` for what waits for any of these. */
+  /** `on` has `changed(session)`, `refused(error)`, and `proceeded()`, called after any change. */
   constructor({ clock }, order, on) {
     this.#clock = clock;
     this.#order = order;
@@ -45,17 +46,17 @@ export class Subscriptions {
     return session !== this.#order.joined && this.#entries.get(session)?.isLeft === false;
   }
 
-  /** What is known of a session: `isReady` and `error`. */
+  /** A session's `isReady` and `error`. */
   get(session) {
     return this.#entries.get(session);
   }
 
-  /** Whether this connection is still to be subscribed to a session, or to any. */
+  /** Whether this connection is not yet subscribed to the session, or to any. */
   isPending(session) {
     return this.#others.some((entry) => isPending(entry) && (session ?? entry.name) === entry.name);
   }
 
-  /** Returns a function that ends this listener. */
+  /** Adds a listener. Returns a function that removes it. */
   listen(session) {
     if (this.#isOver) return () => {};
     const entry = this.#entry(session);
@@ -73,9 +74,9 @@ export class Subscriptions {
     };
   }
 
-  /** From now on, this link counts. It has no subscriptions yet. */
+  /** From now on, this link is the connection. It has no subscriptions yet. */
   use(link) {
-    // Until the hub has answered, the connection that is taken over from has them.
+    // Until the hub has answered, the replaced connection has them.
     this.#reset(link && this.#link);
     this.#link = link;
     this.#isOff = this.#isAsked = false;
@@ -92,7 +93,7 @@ export class Subscriptions {
     this.#entries.clear();
   }
 
-  /** The hub has subscribed, or unsubscribed, or said what it knows. */
+  /** An answer to subscribe, unsubscribe or hello. */
   answer({ id, session, sessions = [], subscriptions = [], positions = sessions }) {
     const request = this.#requests.get(id);
     if (!request) return;
@@ -101,7 +102,7 @@ export class Subscriptions {
     this.#forget(request);
     if (action === "hello") {
       this.#order.join(session);
-      // What has been asked for since is not in the answer.
+      // Requests sent since are not in the answer.
       for (const entry of entries) if (!subscriptions.includes(entry.name)) turn(entry, false);
       for (const name of subscriptions) if (!this.#entries.has(name)) this.#entry(name).isOn = true;
     } else for (const entry of entries) turn(entry, isSubscribed);
@@ -109,7 +110,7 @@ export class Subscriptions {
     this.#proceed();
   }
 
-  /** Returns whether the error has been seen to; undefined where it is about none of these. */
+  /** Returns whether the error is handled; undefined if it is not about a request of this class. */
   refuse(id, code, text) {
     const request = this.#requests.get(id);
     if (!request) return;
@@ -120,7 +121,7 @@ export class Subscriptions {
       return false;
     }
     this.#forget(request);
-    // The hub refuses a frame as a whole, and perhaps for one session in it.
+    // The hub refuses the whole frame, perhaps for a single session.
     const wanted = entries.filter(({ listeners }) => listeners);
     const half = Math.ceil(wanted.length / 2);
     if (entries.length > 1) for (const part of [wanted.slice(0, half), wanted.slice(half)]) this.#ask(action, part);
@@ -129,14 +130,14 @@ export class Subscriptions {
     return true;
   }
 
-  /** The hub has none. */
+  /** The hub has no subscriptions. */
   off() {
     this.#isOff = true;
     this.#reset();
     this.#proceed();
   }
 
-  /** The hub has refused a question about a session as if this connection were not subscribed to it. */
+  /** The hub has refused a request for history, so the connection may not be subscribed to the session. */
   doubt(session) {
     const entry = this.#entries.get(session);
     if (!isSteady(entry)) return;
@@ -144,13 +145,13 @@ export class Subscriptions {
     this.#again((entry.request = { entries: [entry] }));
   }
 
-  /** The gateway has refused a frame without saying which: any that was written lately. */
+  /** The gateway has refused a frame without saying which: any recent one. */
   suspect() {
     const since = this.#clock.uptime() - REFUSED_WITHIN;
     for (const request of this.#requests.values()) if (request.askedAt >= since) this.#again(request);
   }
 
-  /** Asks what the hub knows of this connection. */
+  /** Sends a hello: the answer says what the hub knows of this connection. */
   hello() {
     if (!this.#link || this.#isOff || this.#timers.has("asked")) return;
     this.#timers.set("asked", NAMED_WITHIN, () => this.#proceed());
@@ -173,7 +174,7 @@ export class Subscriptions {
     return entry;
   }
 
-  /** Who ends a listener may begin the next one at once, as React does. */
+  /** A listener that ends may be replaced at once, as React does. */
   #isLingering({ listeners, leftAt }) {
     return !listeners && this.#clock.uptime() - leftAt < LINGER - TOGETHER;
   }
@@ -191,7 +192,7 @@ export class Subscriptions {
     this.#timers.set("hello", HELLO_INTERVAL * (0.9 + Math.random() / 5), () => this.hello());
   }
 
-  /** What is asked for in one breath is asked in one frame. */
+  /** Requests made in one task go in one frame. */
   async #proceedSoon() {
     if (this.#isDue) return;
     this.#isDue = true;
@@ -207,7 +208,7 @@ export class Subscriptions {
       for (const entry of joining) this.#refuse(entry, "unknown_action", NONE);
       return;
     }
-    // To be told of one's own session takes no subscription.
+    // The client's own session needs no subscription, but which one that is may not be known yet.
     if (joining.length && this.#order.joined === undefined) {
       if (!this.#isAsked) this.hello();
       if (this.#timers.has("asked")) return;
@@ -217,7 +218,7 @@ export class Subscriptions {
     for (const entry of joining.splice(SUBSCRIPTIONS - wanted.length)) {
       this.#refuse(entry, "too_many_subscriptions", TOO_MANY);
     }
-    // What lingers makes room.
+    // If there is no room, lingering sessions go at once.
     const room = Math.max(0, SUBSCRIPTIONS - taken.length);
     const isLeaving = (entry) => joining.length > room || !this.#isLingering(entry);
     const leaving = taken.filter((entry) => !entry.listeners && !entry.request && isLeaving(entry));
@@ -226,7 +227,7 @@ export class Subscriptions {
       this.#order.end(entry.name);
     }
     this.#ask("unsubscribe", leaving);
-    // What was refused before goes alone, or the rest would be refused with it.
+    // A session that was refused before goes alone: the others would be refused with it.
     const next = joining.slice(0, room);
     const doubtful = next.filter(({ isDoubtful }) => isDoubtful).map((entry) => [entry]);
     for (const part of [next.filter(({ isDoubtful }) => !isDoubtful), ...doubtful]) this.#ask("subscribe", part);
@@ -234,7 +235,7 @@ export class Subscriptions {
 
   #ask(action, entries) {
     const names = entries.map(({ name }) => name);
-    // Whoever listens to frames or errors may have ended it meanwhile.
+    // A listener to frames or errors may have ended the link.
     if (entries.length && this.#link) this.#write(action, entries, names);
   }
 
@@ -253,7 +254,10 @@ export class Subscriptions {
     this.#timers.set(request, wait, () => this.#release(request));
   }
 
-  /** It was done or not. What is wanted now is asked for, in case it was not. */
+  /**
+   * The hub may have acted on the request or not. Assumes the opposite of what is wanted now, so that it is requested
+   * again.
+   */
   #release(request) {
     this.#forget(request);
     if (request.action === "hello") return;
@@ -286,7 +290,7 @@ export class Subscriptions {
     this.#flush();
     for (const entry of this.#all) {
       const { name, listeners, isOn, request } = entry;
-      // Nothing of it is left.
+      // Neither side uses it any more.
       if (!listeners && !isOn && !request && !this.#isLingering(entry)) {
         this.#entries.delete(name);
         if (name !== this.#order.joined) this.#order.end(name);
@@ -302,7 +306,7 @@ function turn(entry, isOn) {
   if (isOn) entry.isDoubtful = false;
 }
 
-/** Nothing is asked about it. */
+/** Subscribed, without a pending request. */
 function isSteady(entry) {
   return entry?.isOn && !entry.request;
 }

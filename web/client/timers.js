@@ -1,6 +1,6 @@
-// Time: timers with names, and a clock that only goes forward.
+// Named timers, and a stopwatch that only goes forward.
 
-/** None is started twice, and all can be stopped at once. */
+/** Setting a timer again replaces it. All can be stopped at once. */
 export function createTimers(clock) {
   const handles = new Map();
   const has = (name) => handles.has(name);
@@ -24,7 +24,7 @@ export function createTimers(clock) {
   return { has, set, clear, clearAll };
 }
 
-/** Returns a function that tells how many milliseconds have passed: those that the machine slept too, and none twice. */
+/** Returns a function that counts milliseconds, including those in which the machine slept. It never goes back. */
 export function stopwatch(clock) {
   let passed = 0;
   let last = [clock.now(), clock.uptime()];

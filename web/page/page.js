@@ -243,13 +243,13 @@ function describe({ name, error, reason }) {
   if (!reason) return [brief];
   if (turnedAway) {
     const why = "it may have expired, or not cover this session. Or the hub is out of reach.";
-    return [brief, `The hub has turned this token away ${turnedAway} times:`, why];
+    return [brief, `The hub has refused this token ${turnedAway} times:`, why];
   }
-  if (hasTokenEnded) return [brief, "The token has ended.", "Enter a new one."];
+  if (hasTokenEnded) return [brief, "The token has expired.", "Enter a new one."];
   if (!asksForToken && wasOpen) {
     return [brief, "The connection is lost.", "What you write now is sent when it is back."];
   }
-  const what = `${$("host").textContent} does not let us in, or cannot be reached.`;
+  const what = `${$("host").textContent} refuses the connection, or cannot be reached.`;
   const hint = asksForToken ? " If the hub asks for a token, enter one." : "";
   // 1006 is all that a browser tells of most failures.
   const cause = /^1006\b/.test(reason) ? "" : ` (${reason})`;

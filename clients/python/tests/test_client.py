@@ -195,7 +195,7 @@ class Connecting(unittest.TestCase):
         net.last.mute = True
         hub.check()
         await asyncio.sleep(10.1)
-        self.assertEqual((hub.state.name, hub.state.reason), ("waiting", "the other end is silent"))
+        self.assertEqual((hub.state.name, hub.state.reason), ("waiting", "the hub does not answer"))
         hub.check()
         await asyncio.sleep(0.1)
         self.assertEqual((hub.state.name, len(net.sockets)), ("open", 2))

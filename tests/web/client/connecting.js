@@ -91,7 +91,7 @@ test("what can never work is refused at once", async (t) => {
   for (const token of [42, true, {}, Promise.resolve("t")]) refused({ token }, /token must be/);
   refused({ tokenIn: "header" }, /tokenIn must be/);
   refused({ WebSocket: 7 }, /no WebSocket/);
-  refused({ sendTimeOut: 1 }, /no option sendTimeOut/);
+  refused({ sendTimeOut: 1 }, /unknown option sendTimeOut/);
   assert.throws(() => connectClient(), TypeError);
 });
 
@@ -195,7 +195,7 @@ test("a peer that does not answer a ping is given up, and what was sent to it is
   assert.equal(alice.state.name, "open");
   await wind(1);
   assert.equal(alice.state.name, "waiting");
-  assert.match(alice.state.reason, /silent/);
+  assert.match(alice.state.reason, /does not answer/);
   await wind(500);
   assert.equal((await send).delivered, 1);
   await settle();
@@ -445,7 +445,7 @@ test("a gateway that lets in, and has no hub behind it yet, is no connection", a
   assert.deepEqual(
     alice.heard("error").map(({ code, message }) => [code, message]),
     [
-      ["connect_failed", "the other end is silent"],
+      ["connect_failed", "the hub does not answer"],
       ["connect_failed", "Forbidden"],
     ],
   );

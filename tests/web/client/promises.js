@@ -601,7 +601,7 @@ test("every numeric option at 0, null, '5', Infinity … is off or a TypeError, 
       value: 5,
       enumerable: true,
     });
-    assert.throws(() => connectClient(options), new RegExp(`^TypeError: there is no option ${name}$`));
+    assert.throws(() => connectClient(options), new RegExp(`^TypeError: unknown option ${name}$`));
   }
 });
 

@@ -171,9 +171,9 @@ test("with a clock that is ahead, and a token used until its end, no connection 
   clock.skew = 2 * SECOND;
   const tokens = [issue(clock, 10 * MINUTE)];
   const alice = await connect("alice", { token: () => tokens[0] });
-  // By this clock the token has ended, and the hub takes it once more.
+  // By this clock the token has expired, and the hub takes it once more.
   await wind(10 * MINUTE - SECOND);
-  assert.ok(alice.heard("state").some(({ reason }) => reason === "the token has ended"));
+  assert.ok(alice.heard("state").some(({ reason }) => reason === "the token has expired"));
   assert.deepEqual([alice.state.name, hub.handshakes.length], ["open", 2]);
   tokens[0] = issue(clock, HOUR);
   await wind(MINUTE);
@@ -200,7 +200,7 @@ for (const [how, wake] of Object.entries({
     assert.equal(asked, 2);
     assert.deepEqual(alice.states(), ["open", "connecting", "open"]);
     const { reason, attempt } = alice.heard("state")[1];
-    assert.deepEqual([reason, attempt], ["the token has ended", 0]);
+    assert.deepEqual([reason, attempt], ["the token has expired", 0]);
     assert.equal(hub.open.size, 1, "the deaf one is gone");
     assert.equal(hub.deliver(null, { id: "1", sessions: ["alice"], message: 1 }).delivered, 1);
     assert.deepEqual(alice.heard("error"), []);
@@ -271,7 +271,7 @@ test("a token that is cached until its end is asked for again and again, and ope
   assert.deepEqual([alice.state.name, hub.attempts.length], ["open", 1]);
   await wind(SECOND);
   assert.deepEqual([alice.state.name, hub.attempts.length], ["open", 2]);
-  assert.equal(alice.heard("state").filter(({ reason }) => reason === "the token has ended").length > 0, true);
+  assert.equal(alice.heard("state").filter(({ reason }) => reason === "the token has expired").length > 0, true);
   assert.deepEqual(alice.heard("error"), []);
 
   // One that is renewed a while before its end is handed over to without a gap.
@@ -292,7 +292,7 @@ test("a token that is a string serves until its end, and is refused after it", a
   assertSmooth(alice);
   assert.equal(hub.attempts.length, 1);
   await wind(1);
-  assert.deepEqual([alice.state.name, alice.state.reason], ["waiting", "the token has ended"]);
+  assert.deepEqual([alice.state.name, alice.state.reason], ["waiting", "the token has expired"]);
   assert.ok(alice.delay() > 0);
   await wind(10 * SECOND);
   assert.deepEqual([hub.attempts.length, alice.heard("refused").length], [6, 1]);
@@ -326,7 +326,7 @@ test("a token that cannot be had leaves the connection open until the end of the
   fails = true;
   await wind(10 * MINUTE);
   assert.equal(alice.state.name, "waiting");
-  assert.ok(alice.heard("state").some(({ reason }) => reason === "the token has ended"));
+  assert.ok(alice.heard("state").some(({ reason }) => reason === "the token has expired"));
   fails = false;
   await wind(30 * SECOND);
   assert.equal(alice.state.name, "open");

@@ -442,7 +442,7 @@ test("an option of send() that does not exist is an error, and what is wrong is 
   const { hub, start, wind } = await setUp(t);
   hub.refuse = 503;
   const alice = start("alice");
-  await assert.rejects(alice.send("bob", 1, { timeout: 5 }), /no option timeout/);
+  await assert.rejects(alice.send("bob", 1, { timeout: 5 }), /unknown option timeout/);
   const late = alice.send("bob", 1, { ttl: 2 * SECOND }).catch((error) => error);
   await wind(2 * SECOND);
   const { message, cause } = await late;

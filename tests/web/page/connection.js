@@ -173,7 +173,7 @@ test("an unreachable hub is named, and Try now connects at once", async (t) => {
   // A long wait, so that only the button can have caused the next attempt.
   await page.addInitScript(() => (Math.random = () => 9));
   await page.goto(address("alice", "", way.url));
-  await page.getByText(`${new URL(way.url).host} does not let us in, or cannot be reached.`).waitFor();
+  await page.getByText(`${new URL(way.url).host} refuses the connection, or cannot be reached.`).waitFor();
   await page.getByText("Next attempt in 9 s.").waitFor();
   way.restore();
   await page.getByRole("button", { name: "Try now" }).click();

@@ -122,19 +122,19 @@ test("a token that the hub keeps refusing is named as the reason", async (t) => 
   const page = await context.newPage();
   await page.addInitScript(() => (Math.random = () => 0));
   await joinWith(page, way.url, name("alice"), "s3cret");
-  await page.getByText("The hub has turned this token away 5 times:").waitFor();
+  await page.getByText("The hub has refused this token 5 times:").waitFor();
   await page.getByText("it may have expired, or not cover this session.").waitFor();
   await page.getByText(/Next attempt in (2\d|30) s\./).waitFor();
   await isState(page, "Connecting");
   assert.match(way.refused.at(-1), /^sec-websocket-protocol: hub\.v1, bearer\.s3cret\r$/im);
   await page.getByRole("button", { name: "Try now" }).click();
-  await page.getByText("The hub has turned this token away 6 times:").waitFor();
+  await page.getByText("The hub has refused this token 6 times:").waitFor();
   // The page asks for another token, and uses it at once.
   way.restore();
   await token(page).fill("token-2");
   await page.keyboard.press("Enter");
   await isState(page, "Connected");
-  assert.equal(await page.getByText("turned this token away").isVisible(), false);
+  assert.equal(await page.getByText("refused this token").isVisible(), false);
   assert.equal(await token(page).isVisible(), false);
   await isFocused(page, "to");
 });

@@ -106,7 +106,10 @@ export async function joinWith(page, url, session, secret) {
   await page.getByRole("button", { name: "Join" }).click();
 }
 
-/** A hub without history for one page, which answers each send with a receipt. Returns a function that sends the page a frame. */
+/**
+ * A hub without history for one page, which answers each send with a receipt. Returns a function that sends the page a
+ * frame.
+ */
 export async function simulate(page, answer) {
   let send;
   await page.routeWebSocket(/^ws:\/\/simulated\//, (socket) => {

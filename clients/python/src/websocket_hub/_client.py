@@ -1,4 +1,4 @@
-"""A client for the hub: a connection that comes back by itself, and sends that always end."""
+"""The client: a connection that reconnects by itself, and sends that always end with a receipt or an error."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ NO_HISTORY = "this hub keeps no history, or the client has the option history=Fa
 
 
 class HubClient:
-    """A connection to a hub that comes back by itself. `connect()` makes one."""
+    """A connection to a hub that reconnects by itself. `connect()` makes one."""
 
     def __init__(self, options: Options) -> None:
         self._options = options
@@ -45,21 +45,21 @@ class HubClient:
         self._outbox = Outbox(options, self._stopwatch, self.stats, self._settled, self.pending)
         self._order = Order(options, self)
         self._subscriptions = Subscriptions(self._order, self)
-        self._serves: set[str] = set()  # What the hub has answered questions about.
+        self._serves: set[str] = set()  # The features that the hub has shown to have, by an answer.
         self._timers = Timers()
         self._listeners = Listeners()
         self._emit = self._listeners.emit
         self._streams: weakref.WeakSet[Messages] = weakref.WeakSet()
         self._state = State("connecting", date_in())
         self._started = False
-        self._over: HubError | None = None  # Why nothing is sent any more: the client is closed, or has failed.
+        self._over: HubError | None = None  # Why the client has ended: it is closed, or has failed.
         self._changed: list[asyncio.Future[None]] = []  # Wait for another state, or another number of sends.
-        self._link: Link | None = None  # Carries the sends.
-        self._dialing: Link | None = None  # Is being opened: the first, the one after a loss, or the one that takes over.
-        self._retiring: set[Link] = set()  # Have been taken over from, and stay until what they carry has been answered.
+        self._link: Link | None = None  # The open connection, which carries the sends.
+        self._dialing: Link | None = None  # The connection being opened: the first, one after a loss, or a replacement.
+        self._retiring: set[Link] = set()  # Replaced connections, open until their sends are answered.
         self._tasks: set[asyncio.Task[None]] = set()
         self._attempt = 0
-        self._refusals = 0  # In a row.
+        self._refusals = 0  # Handshakes refused in a row.
         self._checked_at = -FOREVER
         self._dials = 0
 
@@ -97,7 +97,7 @@ class HubClient:
 
     @property
     def rtt(self) -> float | None:
-        """Seconds from the last ping to what was heard next."""
+        """Seconds from the last ping to the next frame."""
         return self._link.rtt if self._link else None
 
     @overload
@@ -115,19 +115,19 @@ class HubClient:
         return self._listeners.on(event, listener)
 
     def messages(self) -> Messages:
-        """The messages of all its sessions as they come, from now on."""
+        """The messages of all its sessions, from now on."""
         return self._stream(None)
 
     def session(self, name: str) -> Session:
-        """One session: its messages, and sends to it. What listens to it subscribes, for as long as it listens."""
+        """One session: its messages, and sends to it. The client is subscribed while the session has listeners."""
         return Session(self, name)
 
     def subscribe(self, name: str) -> Subscription:
-        """For `async with`: within, the session is subscribed to, and the subscription an iterator of its messages."""
+        """For `async with`: within it, the client is subscribed, and the subscription is an iterator over the session's messages."""
         return Subscription(self, name)
 
     async def ready(self) -> None:
-        """Until the client is open. Raises the HubError of one that has ended."""
+        """Waits until the client is open. Raises the HubError of a client that has ended."""
         while self._state.name != "open":
             if self._over:
                 raise self._over
@@ -144,7 +144,7 @@ class HubClient:
     ) -> Receipt:
         """Sends `message`, any JSON, to every connection of the sessions, and returns the hub's receipt.
 
-        Without a connection it waits for one; if one is lost before the answer, it is sent again with the same id."""
+        Waits for a connection if there is none. A message whose connection is lost before the receipt is sent again with the same id."""
 
         def encode(id: str) -> str:
             return self._outbox.encode(sessions, message, id, store=None if store else False)
@@ -162,8 +162,8 @@ class HubClient:
         return True
 
     def position(self, session: str | None = None) -> Position | None:
-        """Every message of the session (default: its own) up to this position has been handed on, but for those that `gap` and
-        `lost` were about. None until the hub has said where the session stands, and without history."""
+        """Listeners have received every message of the session (default: its own) up to this position, except those that `gap` and
+        `lost` reported. None until the hub has reported a position, and without history."""
         return self._order.position(session)
 
     async def history(
@@ -175,7 +175,7 @@ class HubClient:
         limit: int | None = None,
         ttl: float | Standard | None = "standard",
     ) -> History:
-        """Messages that the hub has kept: the newest, or those after a position. No listener is told, and no position moves."""
+        """Messages from the history: the newest, or those after a position. Listeners do not receive them, and the position stays."""
         if self._order.off:
             raise HubError("unknown_action", NO_HISTORY)
         session = check_session(session if session is not None else self.name)
@@ -198,7 +198,7 @@ class HubClient:
         return read_history(answer)
 
     def check(self) -> None:
-        """Without a connection: connects at once. With one: finds out whether it still works."""
+        """Without a connection: connects at once. With one: checks that it still works."""
         if self._over or not self._started:
             return
         now = self._stopwatch()
@@ -212,7 +212,7 @@ class HubClient:
             self._dial()
 
     async def close(self, *, drain: float = 0) -> None:
-        """Ends the client for good. With `drain`, it first waits that many seconds for what is unanswered."""
+        """Ends the client. With `drain`, first waits up to that many seconds for unanswered sends."""
         closed = HubError("closed", "the client is closed: make a new one to send")
         if drain > 0 and len(self._outbox) and not self._over:
             self._outbox.over = closed
@@ -276,7 +276,7 @@ class HubClient:
 
     def _stream(self, session: str | None) -> Messages:
         def overflow() -> None:
-            self._problem("overflow", "messages are read too slowly: the oldest are dropped (buffer_limit)")
+            self._problem("overflow", "messages() is read too slowly: the oldest are dropped (buffer_limit)")
 
         stream = Messages(self._options.buffer_limit, overflow)
         if self._over:
@@ -346,7 +346,7 @@ class HubClient:
         except HubError as error:
             self._fail(error, None)
             return
-        except Exception as error:  # Whatever the program's own function raises.
+        except Exception as error:  # The program's own function may raise anything.
             self.lost(link, Loss(str(error) or type(error).__name__, None, error))
             return
         if link.ended or self._gains_nothing(link):
@@ -361,7 +361,7 @@ class HubClient:
         self._end("failed", error)
 
     def _gains_nothing(self, link: Link) -> bool:
-        """Whether a hand-over would only bring the same token again. Then the next attempt comes before its end."""
+        """Whether a hand-over would only present the same token again. The next attempt is then halfway to its expiry."""
         current = self._link
         now = self._stopwatch()
         if not current or now >= current.replace_at or link.expires > current.expires:
@@ -373,7 +373,7 @@ class HubClient:
         return True
 
     def _watch(self, link: Link) -> None:
-        """Hands over when the connection's age or its token calls for it."""
+        """Starts a hand-over when the connection's age or its token requires one."""
         now, up = self._stopwatch(), uptime()
         passed, ran = now - link.watched[0], up - link.watched[1]
         link.watched = (now, up)
@@ -389,7 +389,7 @@ class HubClient:
         if link.ended:
             return
         if now >= link.ends_at:
-            self.lost(link, Loss("the token has ended"))
+            self.lost(link, Loss("the token has expired"))
             return
         following = min(due_at if now < due_at else FOREVER, link.ends_at, now + WATCH_INTERVAL)
         link.timers.set("watch", following - now, lambda: self._watch(link))
@@ -402,7 +402,7 @@ class HubClient:
         self._refusals = 0
         link.timers.set("stable", STABLE_AFTER, self._stable)
         self.stats.connections += 1
-        # Up to a tenth early, so that clients which came together do not all hand over together.
+        # Up to a tenth early, so that clients that connected together do not hand over together.
         left = link.ends_at - now
         early = min(MINUTE, left / 4) + random.random() * min(MINUTE, left / 10)
         link.replace_at = now + (self._options.handover_after or FOREVER) * (1 - random.random() / 10)
@@ -425,7 +425,7 @@ class HubClient:
         link.timers.set("overlap", at - self._stopwatch(), overlapped)
 
     def _hears(self, link: Link) -> bool:
-        """Once its token has ended, it is told nothing any more."""
+        """Whether the hub still sends it messages: not once its token has expired."""
         return not link.ended and self._stopwatch() < link.ends_at
 
     def _stable(self) -> None:
@@ -434,7 +434,7 @@ class HubClient:
             self._become_open()
 
     def _settled(self, link: Link | None) -> None:
-        """A send is over or no longer carried by this link, or what takes over from it is subscribed."""
+        """A send has ended or left this link, or the link that replaces it is subscribed: it may no longer be needed."""
         self._has_changed()
         if link and link.overlapped and link in self._retiring:
             needed = self._outbox.carried_by(link) or (self._hears(link) and self._subscriptions.pending())
@@ -444,10 +444,10 @@ class HubClient:
         self._outbox.flush()
 
     def lost(self, link: Link, loss: Loss) -> None:
-        """A link has ended, or never came to be. What it carried without an answer goes to the next one."""
+        """A link has ended, or failed to open. Its unanswered sends go to the next one."""
         if link.ended:
             return
-        # Without a code it was the client that gave up.
+        # Without a close code, it was the client that gave up.
         silent = loss.code is None
         dialed = link.dialed_at is not None
         link.end(silent)
@@ -463,7 +463,7 @@ class HubClient:
         if was_retiring or self._over:
             return
         if isinstance(loss.cause, InvalidURI):
-            self._fail(HubError("cannot_connect", f"there is no connecting to this address: {loss.reason}"), loss.cause)
+            self._fail(HubError("cannot_connect", f"cannot connect to this address: {loss.reason}"), loss.cause)
             return
         if was_current and self._dialing:
             self._become("connecting", reason=loss.reason)
@@ -476,12 +476,12 @@ class HubClient:
         if not was_current:
             problem = self._problem("connect_failed" if dialed else "token_failed", loss.reason, loss.cause)
             self._outbox.trouble = problem
-        # Whoever was told may have done something about it.
+        # A listener may have acted on the error.
         if not self._link and "retry" in self._timers:
             self._become("waiting", reason=loss.reason, retry_at=retry_at, error=problem)
 
     def _retry_later(self, rare: bool) -> datetime:
-        """Full jitter: any time up to the exponential bound, so that a crowd that was cut together spreads out."""
+        """Full jitter: a random time up to the exponential bound, so that clients that were cut together spread out."""
         options = self._options
         delay = random.random() * min(options.backoff_max, options.backoff_base * 2**self._attempt)
         self._attempt = min(self._attempt + 1, 1_000)
@@ -497,7 +497,7 @@ class HubClient:
 
     def heard(self, link: Link, data: str | bytes) -> None:
         text = data if isinstance(data, str) else data.decode(errors="replace")
-        # API Gateway may answer so where a function answers nothing.
+        # API Gateway may send an empty frame if a function returns nothing.
         if not text:
             return
         try:
@@ -513,7 +513,7 @@ class HubClient:
         if isinstance(kind, str):
             link.heard_at = self._stopwatch()
         elif isinstance(frame.get("message"), str) and not (is_new and frame["message"] == "Forbidden"):
-            # The gateway's own: {"message":"Too Many Requests",…}. It has no id, so it may be the answer to anything.
+            # The gateway's own answer, such as {"message":"Too Many Requests",…}. It has no id, so any frame may have caused it.
             self._outbox.suspect(link)
             if link is self._link:
                 self._subscriptions.suspect()
@@ -521,7 +521,7 @@ class HubClient:
             self._problem("gateway", frame["message"])
             return
         elif is_new:
-            self.lost(link, Loss(str(frame.get("message") or "the other end is no hub")))
+            self.lost(link, Loss(str(frame.get("message") or "this is not a hub")))
             return
         if is_new:
             self._opened(link)
@@ -534,7 +534,7 @@ class HubClient:
         if link.ended:
             return
         self._take(link, kind, frame)
-        # What crossed a send is no answer to it.
+        # This frame may have crossed the sends, so it does not show that the hub received them.
         if not link.ended and self._outbox.carried_by(link):
             link.doubt()
 
@@ -563,13 +563,13 @@ class HubClient:
             self._judge(link)
 
     def _unanswered(self, link: Link) -> list[str]:
-        """What the hub may turn out not to have: rather what it has never answered."""
+        """The features with an unanswered request; if possible, only those that the hub has never answered."""
         every = [about for about, count in link.asked.items() if count > 0]
         return [about for about in every if about not in self._serves] or every
 
     def _judge(self, link: Link) -> None:
-        """A hub without history or without subscriptions does not know the question, and its gateway does not repeat the id. If
-        both were asked about, the next answer tells which of them it was."""
+        """Without history or subscriptions, the gateway refuses the request and does not repeat its id. If requests about both
+        are unanswered, the next answer tells which feature is missing."""
         missing = self._unanswered(link)
         if len(missing) > 1 and link.unknown < sum(link.asked.values()):
             return
@@ -589,12 +589,12 @@ class HubClient:
             return
         if self._subscriptions.asked(id):
             self._served(link, "subscriptions")
-        # The same question again would have the same answer.
+        # The same question would have the same answer.
         doubtful = self._order.refuse(id) if code in ("bad_request", "forbidden") else None
         if doubtful:
             self._subscriptions.doubt(doubtful)
         known = doubtful or self._subscriptions.refuse(code, text, id) or self._outbox.refuse(code, text, id)
-        # The hub has lost sight of this connection, so no message reaches it any more: a new one is known again.
+        # The hub no longer knows this connection and sends it nothing. It will know a new one.
         if code == "not_connected":
             self.lost(link, Loss(text))
         elif not known:
@@ -610,7 +610,7 @@ class HubClient:
 
     def tell(self, frame: Frame, missed: bool) -> None:
         message = read_message(frame, missed)
-        # The id is the sender's own choice, so it tells repetitions apart only together with the sender.
+        # Senders choose their ids, so an id is unique only together with its sender.
         if self._recent.has_come((message.session, message.sender, message.id), self._stopwatch()):
             self.repeated(frame)
         else:

@@ -1,4 +1,4 @@
-"""What a handshake presents: the address and the token, and when that token ends."""
+"""The address and the token for a handshake, and when the token expires."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from ._options import Options, check_url
 from ._timers import Stopwatch, wall
 from ._types import Token, TokenRequest
 
-# Beyond about these sizes, something on the way to the hub rejects the handshake without saying why.
+# Beyond about these sizes, a proxy or the gateway rejects the handshake without a reason.
 LONGEST_URL = 4_000
 LONGEST_TOKEN = 8_000
 
@@ -28,12 +28,12 @@ class Credentials:
     def __init__(self, options: Options, stopwatch: Stopwatch) -> None:
         self._options = options
         self._stopwatch = stopwatch
-        # When the last token ends: as it says itself, and by the stopwatch.
+        # When the last token expires: by its own claim, and by the stopwatch.
         self._expires: float | None = None
         self._ends_at = 0.0
 
     async def read(self, link: Link, request: TokenRequest) -> tuple[str, list[str]]:
-        """The address, and the subprotocols if one carries the token. Whether and until when there is one is noted on the link."""
+        """The address, and the subprotocols if one carries the token. The link notes whether it presents a token, and its expiry."""
         address, given = await asyncio.gather(ask(self._options.url, request), ask(self._options.token, request))
         token = self._note(link, given)
         url = check_url(address)
@@ -69,7 +69,7 @@ class Credentials:
             self._expires = expires
             self._ends_at = now + time_left(expires, issued, wall())
         elif now >= self._ends_at:
-            # The same token after its end. If the hub still accepts it, then not for long.
+            # The same token after its expiry. If the hub still accepts it, then not for long.
             self._ends_at = now + MINUTE
         link.expires, link.ends_at, link.presented = expires, self._ends_at, True
         return token
@@ -80,7 +80,7 @@ def protocols_of(token: str | None) -> list[str]:
 
 
 async def ask(source: Any, request: TokenRequest) -> Any:
-    """What a function returns, given the request if it takes one, or what is no function."""
+    """Calls the source if it is a function, with the request if it takes an argument; otherwise returns it."""
     if not callable(source):
         return source
     answer = source(request) if takes_argument(source) else source()
@@ -106,7 +106,7 @@ def with_parameter(url: str, name: str, value: str | None) -> str:
 
 
 def read_jwt(token: str) -> tuple[float, float | None]:
-    """When a JWT ends, and was issued. One that does not say so readably has no known end."""
+    """When a JWT expires and was issued. Without a readable `exp`, its expiry is unknown."""
     try:
         payload = token.split(".")[1]
         claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
@@ -117,9 +117,9 @@ def read_jwt(token: str) -> tuple[float, float | None]:
 
 
 def time_left(expires: float, issued: float | None, now: float) -> float:
-    """How long a token is still good. The hub accepts none that has ended, so if it seems to have, this clock is wrong."""
+    """How long a token remains valid. The hub accepts no expired token, so if this one seems to have expired, this clock is wrong."""
     left = expires - max(now, issued or 0)
-    # Never so little that this clock could not tell it from nothing.
+    # Clocks differ, so a shorter time would mean nothing.
     if left > 0:
         return max(left, 5)
     return expires - issued if issued is not None else MINUTE

@@ -1,4 +1,4 @@
-"""What can go wrong, as exceptions."""
+"""The exceptions that programs see."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ RETRYABLE = {"internal", "not_connected", "timeout", "gateway", "connection_lost
 
 
 class HubError(Exception):
-    """Why a send or a subscription failed, or what went wrong meanwhile. `code` is the hub's, or the client's own."""
+    """Why a send or a subscription failed, or what an `error` event is about. `code` is the hub's or the client's own."""
 
     def __init__(
         self, code: str, message: str, *, id: str | None = None, session: str | None = None, may_have_arrived: bool = False
@@ -22,7 +22,7 @@ class HubError(Exception):
 
     @property
     def retryable(self) -> bool:
-        """Whether the same again may succeed later."""
+        """Whether the same request may succeed later."""
         return self.code in RETRYABLE
 
     def __str__(self) -> str:
@@ -30,4 +30,4 @@ class HubError(Exception):
 
 
 class SignedOut(Exception):
-    """Raised by the function that gets tokens, it ends the client: there will be no further token."""
+    """Raised by the function that returns tokens if there will be no further token. It ends the client."""

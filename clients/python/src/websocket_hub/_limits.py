@@ -1,4 +1,4 @@
-"""How long and how often, in seconds: the client's own limits, beside those that are options."""
+"""The client's own limits, in seconds, beside those that are options."""
 
 MINUTE = 60.0
 FOREVER = float("inf")
@@ -6,14 +6,14 @@ FOREVER = float("inf")
 # A connection that has lasted this long counts as a success, and the next loss starts the backoff from its beginning.
 STABLE_AFTER = 5.0
 
-# Timers stand still while a machine sleeps, so hand-overs go by the wall clock, which is looked at this often.
+# Timers stand still while a machine sleeps, so hand-overs follow the wall clock, which is read this often.
 WATCH_INTERVAL = 30.0
 WAKE_TIMEOUT = 3.0
 
 # What was heard this lately needs no ping when check() is called, which dials at most once in this time.
 CHECKED = 2.0
 
-# After this many refused handshakes in a row, the next one is unlikely to fare better.
+# After this many refused handshakes in a row, the wait before the next attempt grows to minutes.
 REFUSALS = 5
 
 # A post is dropped while this many bytes wait to leave the machine.
@@ -23,13 +23,13 @@ BACKED_UP = 65_536
 WINDOW = 50
 SLICE = 10
 
-# A send that has gone down with this many connections is given up.
+# A send is given up after its connection was lost this many times.
 LOSSES = 3
 
-# The hub answers within 29 s, or never.
+# The hub answers within 29 s or not at all.
 ANSWERED_WITHIN = 35.0
 
-# The gateway refuses a frame within this time of its being written. What it refuses is written again after waits that
+# The gateway refuses a frame within this time after it is written. Refused frames are written again after waits that
 # double, until it has refused nothing for this long.
 REFUSED_WITHIN = 2.0
 REFUSALS_PASS = 30.0
@@ -38,22 +38,22 @@ REFUSALS_PASS = 30.0
 GAP_AFTER = 6.0
 EARLY_LIMIT = 1_000
 
-# How far before its first position a client still takes messages, which were under way when it came.
+# How far before its first position a client accepts messages: they were under way when it connected.
 UNDER_WAY = 100
 
-# By now, fan-outs find a connection in the hub's index.
+# After this time, a fan-out finds a new connection in the hub's index.
 INDEX_LAG = 5.0
 
-# How long a message is remembered, so that it is not told again.
+# How long a message is remembered, to drop repetitions.
 REMEMBERED = 600.0
 
-# How many sessions beside its own a connection may hear. The hub has the same limit.
+# How many subscriptions a connection may have. The hub has the same limit.
 SUBSCRIPTIONS = 100
 
 # How long a session that nothing listens to any more stays subscribed, and how much less for what is left soon after another.
 LINGER = 1.0
 TOGETHER = 0.1
 
-# How often a client asks what the hub knows of it, and how long a subscription waits for the client's name.
+# How often a client sends hello, and how long a subscription waits to learn which session is the client's own.
 HELLO_INTERVAL = 15 * MINUTE
 NAMED_WITHIN = 3.0

@@ -1,4 +1,4 @@
-"""One socket: what is written and heard on it, whether the other end still answers, and how it ends."""
+"""One socket: what is written to it and read from it, whether the hub still answers, and how it ends."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from ._limits import FOREVER, REFUSALS_PASS
 from ._options import Options
 from ._timers import Timers, uptime
 
-# How long the other end may take to answer a closing handshake.
+# How long the hub may take to answer a closing handshake.
 CLOSE_TIMEOUT = 1.0
 
 
 @dataclasses.dataclass(frozen=True)
 class Loss:
-    """Why a connection has ended. Without a code it was the client that gave up."""
+    """Why a connection has ended. Without a close code, it was the client that gave up."""
 
     reason: str
     code: int | None = None
@@ -49,7 +49,7 @@ async def open_socket(url: str, protocols: list[str], options: Mapping[str, Any]
 
 
 class Link:
-    """Once it has ended, whatever its socket still says is ignored."""
+    """Once it has ended, it ignores its socket."""
 
     def __init__(self, number: int, options: Options, events: Events) -> None:
         self.number = number
@@ -57,7 +57,7 @@ class Link:
         self.ended = False
         self.presented = False  # With a token.
         self.admitted = False  # The handshake has succeeded.
-        # When its token ends: as it says itself, and by the stopwatch.
+        # When its token expires: by its own claim, and by the stopwatch.
         self.expires = self.ends_at = FOREVER
         # When it is to be replaced for its age, and for its token's end.
         self.replace_at = self.renew_at = FOREVER
@@ -67,7 +67,7 @@ class Link:
         self.overlapped = False
         self.rtt: float | None = None  # From the last ping to what was heard next.
         self.asked = {"history": 0, "subscriptions": 0}  # Questions without an answer.
-        self.unknown = 0  # Of them, what the hub does not know.
+        self.unknown = 0  # How many of them were answered by `unknown_action`.
         self.task: asyncio.Task[None] | None = None
         self._options = options
         self._events = events
@@ -75,7 +75,7 @@ class Link:
         self._outgoing: deque[str] = deque()
         self._more = asyncio.Event()
         self._pinged_at = self._pong_at = 0.0
-        self._refusals = 0  # By the gateway, lately.
+        self._refusals = 0  # Recent ones, by the gateway.
         self._refused_at = -FOREVER
 
     def open(self, url: str, protocols: list[str]) -> None:
@@ -91,7 +91,7 @@ class Link:
         self.admitted = True
         writer = asyncio.create_task(self._write_all(socket))
         try:
-            # A gateway may let us in while the hub behind it is still being set up: only the hub's answer counts.
+            # A gateway may accept connections while the hub behind it is being deployed: only the hub's answer counts.
             self.expect("connect_timeout")
             self.ping()
             while True:
@@ -140,7 +140,7 @@ class Link:
         self._events.wrote(self, data)
 
     def ask(self, data: str, about: str | None = None) -> None:
-        """Writes what the other end has to answer: silence after it is the first sign of a dead peer."""
+        """Writes a request: if no answer follows, the connection may be dead."""
         if about:
             self.asked[about] += 1
         self.doubt()
@@ -160,7 +160,7 @@ class Link:
         if pending and self._pong_at <= now + within:
             return
         self._pong_at = now + within
-        self.timers.set("pong", within, lambda: self._events.lost(self, Loss("the other end is silent")))
+        self.timers.set("pong", within, lambda: self._events.lost(self, Loss("the hub does not answer")))
         if not pending:
             self._pinged_at = now
             self.write('{"action":"ping"}')
@@ -169,7 +169,7 @@ class Link:
         self.timers.set("ping", self._options.ping_interval or FOREVER, self.ping)
 
     def ping_later(self, repeat: Callable[[], None]) -> None:
-        """The gateway has refused something, perhaps a ping: that and what was written is repeated after a while."""
+        """The gateway has refused a frame, perhaps a ping. After a while, the ping and what was written are repeated."""
         if "again" in self.timers:
             return
         now = uptime()
@@ -183,7 +183,7 @@ class Link:
         self.timers.set("again", 0.25 * 2**self._refusals * (1 + random.random()), again)
 
     def end(self, silent: bool = False) -> None:
-        """A peer that is silent would not answer a closing handshake either, and is cut."""
+        """A hub that is silent would not answer a closing handshake either: the socket is cut."""
         self.ended = True
         self.timers.clear_all()
         self._more.set()

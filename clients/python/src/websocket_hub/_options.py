@@ -1,4 +1,4 @@
-"""The client's options: their defaults and bounds, and what is refused at once."""
+"""The client's options: their defaults, their bounds and their checks."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Options:
     buffer_limit: int = 1_000
     # API Gateway closes the socket on a larger frame.
     max_frame_bytes: int = 32 * 1024
-    # API Gateway closes a socket after 10 idle minutes; many a router on the way forgets one after about 5.
+    # API Gateway closes a socket after 10 idle minutes; many routers forget one after about 5.
     ping_interval: float | None = 4 * MINUTE
     pong_timeout: float = 10
     connect_timeout: float = 15
@@ -57,7 +57,7 @@ class Options:
     refused_retry: float = 5 * MINUTE
     # API Gateway closes every socket after 2 hours.
     handover_after: float | None = 115 * MINUTE
-    # A fan-out that has read the index just before may post to the old connection for 29 s.
+    # A fan-out that read the index just before may post to the old connection for 29 s.
     handover_overlap: float = 35
     dedupe_limit: int = 10_000
     #: The positions that are known, as such.
@@ -98,7 +98,7 @@ def check_session(name: Any) -> str:
 
 
 def check_position(given: Any) -> Position:
-    """From a Position, or what became of one as JSON; the JavaScript client's too."""
+    """A Position from itself or from JSON, also that of the JavaScript client."""
     try:
         epoch, offset = (given["epoch"], given["offset"]) if isinstance(given, Mapping) else given
     except (KeyError, TypeError, ValueError):
@@ -109,7 +109,7 @@ def check_position(given: Any) -> Position:
 
 
 def check_url(url: Any) -> str:
-    """The address without a fragment, which a socket's may not have."""
+    """The address without its fragment, which a socket's address may not have."""
     text = str(url).partition("#")[0]
     if not re.match(r"wss?://[^\s/?]+(/|\?|$)", text, re.IGNORECASE):
         raise ValueError("url must look like wss://host/stage, or ws:// on this machine")

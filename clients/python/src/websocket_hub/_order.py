@@ -1,4 +1,4 @@
-"""Each session's messages in their order: what is early waits, what is missing is asked for, what comes again is dropped."""
+"""Puts each session's messages in order: early ones wait, missing ones are requested, repeated ones are dropped."""
 
 from __future__ import annotations
 
@@ -29,19 +29,19 @@ class Listener(Protocol):
 class Order:
     def __init__(self, options: Options, listener: Listener) -> None:
         self.off = not options.history  # The hub keeps no history, or it is not wanted: messages are told as they come.
-        self.joined = options.session  # The client's own session: as it was asked for, or as the hub has said.
+        self.joined = options.session  # The client's own session, from the options or from the hub.
         self._positions = dict(options.known)
         self._listener = listener
         self._sequences: dict[str, Sequence] = {}
         self._link: Link | None = None
-        # Where the token alone names the session, the positions may name it too.
+        # If only the token names the session, it may be one of those with a position.
         for name in [self.joined] if self.joined else list(self._positions):
             if not self.off:
                 self._sequences[name] = Sequence(name, self._positions.pop(name, None), listener)
 
     @property
     def own(self) -> str | None:
-        """The client's own session, for all that is known."""
+        """The client's own session, as far as it is known."""
         if self.joined is not None:
             return self.joined
         names = (name for name, one in self._sequences.items() if not one.refused and not self._listener.subscribes(name))
@@ -57,19 +57,19 @@ class Order:
         return sequence.position if sequence else None
 
     def use(self, link: Link | None) -> None:
-        """From now on, this link carries the questions, beginning with what was missed. Without one, nothing is asked."""
+        """From now on, requests go over this link, first those for missed messages. Without a link there are none."""
         self._link = link
         for sequence in list(self._sequences.values()):
-            # Whoever listens to frames may have ended it meanwhile.
+            # A listener to frames may have ended the link.
             if self._link is not link:
                 return
             subscription = self._listener.subscribes(sequence.session)
-            # Until this connection is subscribed, the one that it takes over from answers.
+            # Until this connection is subscribed, the one that it replaces answers.
             if not link or not subscription or not sequence.has_link:
                 sequence.use(link, ask=not subscription)
 
     def stands(self, session: str, position: Position, subscribed: bool = False) -> None:
-        """The hub has said, beside other things, where a session stands."""
+        """The hub has reported a session's newest offset, in an answer about something else."""
         if self.off or (session != self.joined and not self._listener.subscribes(session)):
             return
         sequence = self._sequence(session)
@@ -78,13 +78,13 @@ class Order:
         sequence.stands(position, subscribed)
 
     def end(self, session: str) -> None:
-        """Nothing of this session is to be told any more."""
+        """No more messages of this session are passed on."""
         if sequence := self._sequences.pop(session, None):
             sequence.use(None)
 
     def message(self, frame: Frame) -> None:
         session = frame["session"]
-        # One that was under way when it was unsubscribed from is in no order any more.
+        # A message that was under way when its session was unsubscribed has no place in an order.
         known = session is not None and (self.joined in (None, session) or self._listener.subscribes(session))
         if known and not self.off and position_of(frame):
             self._sequence(session).message(frame)
@@ -92,14 +92,14 @@ class Order:
             self._listener.tell(frame, False)
 
     def answer(self, frame: Frame) -> bool:
-        """Returns whether the answer is to a question of these."""
+        """Returns whether this is the answer to a request of a sequence."""
         sequence = self._asking(frame.get("id"))
         if sequence:
             sequence.answer(frame)
         return sequence is not None
 
     def refuse(self, id: Any) -> str | None:
-        """The hub will not answer this question, nor the same one again over this link. Returns the subscription it is about."""
+        """The hub refuses this request, and will refuse it again over this link. If it is about a subscription, returns the session."""
         sequence = self._asking(id)
         if sequence and self._listener.subscribes(sequence.session):
             return sequence.session
@@ -108,7 +108,7 @@ class Order:
         return None
 
     def reject(self, session: str) -> None:
-        """The hub will not answer questions about this session."""
+        """The hub will refuse requests about this session."""
         if sequence := self._sequences.get(session):
             sequence.refuse()
 
@@ -125,7 +125,7 @@ class Order:
     def _sequence(self, session: str) -> Sequence:
         sequence = self._sequences.get(session)
         if not sequence:
-            # A position is for the first time: who listens later hears what comes from then on.
+            # A stored position is used once: a later subscription begins with new messages.
             sequence = self._sequences[session] = Sequence(session, self._positions.pop(session, None), self._listener)
             if self._link:
                 sequence.use(self._link, ask=not self._listener.subscribes(session))
@@ -134,7 +134,7 @@ class Order:
 
 @dataclasses.dataclass
 class Early:
-    """Waits for messages before it."""
+    """A message that waits for earlier ones."""
 
     frame: Frame
     at: float
@@ -142,29 +142,29 @@ class Early:
 
 
 class Sequence:
-    """One session's."""
+    """The messages of one session."""
 
     def __init__(self, session: str, position: Position | None, listener: Listener) -> None:
         self.session = session
-        self.position = position  # Nothing up to it is to come, or it was told.
+        self.position = position  # All messages up to it have been passed on, or will not come.
         self.question: str | None = None  # The id of what was asked, until it is answered.
         self._listener = listener
         self._timers = Timers()
         self._link: Link | None = None
-        self.refused = False  # This link brings no answers, so nothing waits for any.
+        self.refused = False  # This link brings no answers, so no message waits.
         self._early: dict[int, Early] = {}  # By offset, in the order of arrival, all of one epoch.
         self._hub_at: float = 0  # The hub has messages up to this offset; FOREVER: perhaps.
-        # The last offset that was told: what is between it and the position may still be under way.
+        # The last offset that was passed on: messages between it and the position may still be under way.
         self._told = position.offset if position else 0
-        self._lost_to: Position | None = None  # Up to here, what is missing has been told as lost.
-        self._asks_from: Position | None = None  # The position that the question is about.
-        self._asked_at = 0.0  # When it was asked first.
+        self._lost_to: Position | None = None  # Up to here, missing messages have been reported as lost.
+        self._asks_from: Position | None = None  # The position in the pending request.
+        self._asked_at = 0.0  # When that was first sent.
         self._answered_at = -FOREVER
-        self._asked = 0  # How often, since an answer has last moved the position.
-        self._helped_at = 0.0  # When that was.
+        self._asked = 0  # Requests since an answer last moved the position.
+        self._helped_at = 0.0  # When an answer last moved the position.
 
     def use(self, link: Link | None, ask: bool = False) -> None:
-        """Asks for what was missed, unless the hub is about to say where the session stands, as it does with a subscription."""
+        """Requests missed messages, unless the hub is about to report the newest offset, as it does for a subscription."""
         self._link = link
         self._timers.clear_all()
         if not link:
@@ -174,13 +174,13 @@ class Sequence:
         self.question = None
         self.refused = False
         if ask:
-            # A fan-out that has read the index just before may not have seen this connection.
+            # A fan-out that read the index just before does not know this connection.
             self._timers.set("again", INDEX_LAG, self._catch_up)
             self._catch_up()
         self._next()
 
     def stands(self, place: Position, subscribed: bool) -> None:
-        """Of what the hub has besides, nothing is under way to a client that has just subscribed; to others it may be."""
+        """Newer messages may be under way, but not if the connection has just subscribed: then they are requested."""
         if not self.position:
             self.answer({"epoch": place.epoch, "offset": place.offset, "more": False, "messages": []})
         elif place == self.position or (place.epoch == self.position.epoch and not subscribed):
@@ -205,12 +205,12 @@ class Sequence:
             if offset <= self._told:
                 self._listener.repeated(frame)
                 return
-            # It was under way while the hub said where the session stands, or that it is lost.
+            # It was under way when the hub reported the newest offset, or when it was reported as lost.
             self._hub_at = max(self._hub_at, self.position.offset)
             self.position = Position(epoch, offset - 1)
             self.question = None
         if self._other(epoch):
-            # Only the hub knows which of the two epochs is over.
+            # Only the hub knows which of the two epochs is current.
             if self._early:
                 self._hub_at = FOREVER
             self._early.clear()
@@ -218,7 +218,7 @@ class Sequence:
         if offset in self._early:
             self._listener.repeated(frame)
             return
-        # Any more are fetched later.
+        # Messages beyond the limit are requested later.
         if len(self._early) < EARLY_LIMIT or (self.position and offset == self.position.offset + 1):
             self._early[offset] = Early(frame, uptime())
         else:
@@ -245,18 +245,18 @@ class Sequence:
             if helped:
                 self._ask()
             else:
-                # The next offset may still get its message.
+                # The message of the next offset may still be written.
                 self._ask_in(1)
         self._next()
 
     def _begin(self, place: Position) -> None:
         self.position = place
         self._told = max(0, place.offset - UNDER_WAY)
-        # Messages that have arrived from before this position move it back.
+        # Messages from before this position that have already arrived move it back.
         self._release(0)
 
     def _fill(self, stands: Position, more: bool, complete: bool | None, messages: list[Frame]) -> None:
-        """Takes from an answer what is missing, and tells it, with what has waited for it."""
+        """Takes the missing messages from an answer, and passes them on with those that waited for them."""
         before = self.position
         assert before
         anew = stands.epoch != before.epoch or (
@@ -273,7 +273,7 @@ class Sequence:
         known = max(before.offset, self._lost_to.offset if self._lost_to and self._lost_to.epoch == stands.epoch else 0)
         if complete is False and (anew or end.offset > known):
             self._lost_to = end
-            # A client that goes on from the position as it is now is not told of this loss again.
+            # The position moves past the loss, so that a client that continues from here does not report it again.
             least = min(end.offset, self._first - 1) if self._early else end.offset
             if least > self.position.offset:
                 self.position = Position(stands.epoch, least)
@@ -294,7 +294,7 @@ class Sequence:
         return known is not None and known != epoch
 
     def _release(self, to: int) -> None:
-        """Tells what is next, for as long as nothing before it is missing; up to an offset, whatever is missing."""
+        """Passes on the next messages until one is missing; up to the offset `to`, whatever is missing."""
         while True:
             epoch, offset = self.position or ("", 0)
             reached = max(to, offset)
@@ -311,7 +311,7 @@ class Sequence:
             self._listener.tell(early.frame, early.missed)
 
     def _next(self) -> None:
-        """Tells what is next; then sees to it that what is missing is asked for, and that nothing waits for it too long."""
+        """Passes on the next messages, and sets the timers to request missing ones and to stop waiting for them."""
         while self.refused and self._early and not self._listener.stopped:
             self._skip()
         if self.position and not self._other(self.position.epoch):
@@ -325,7 +325,7 @@ class Sequence:
                 self._timers.clear("ask")
                 return
         else:
-            # A new gap. All clients of the session may see it, and should not ask at the same moment.
+            # A new gap. All clients of the session may see it, so each requests it after a random wait.
             if "gap" not in self._timers:
                 self._asked = 0
                 self._timers.clear("ask")
@@ -338,7 +338,7 @@ class Sequence:
         early = self._oldest
         if not early:
             return
-        # Until it is subscribed, the hub answers no question.
+        # Until the session is subscribed, the hub refuses requests.
         if self._listener.pending(self.session):
             self._timers.set("gap", 1, self._give_up)
             return
@@ -355,7 +355,7 @@ class Sequence:
         self._next()
 
     def _skip(self) -> None:
-        """Goes on with what has waited longest, or is before that, whatever is missing."""
+        """Continues with the message that has waited longest, or with one before it, whatever is missing."""
         early = self._oldest
         assert early
         start = self.position
@@ -374,7 +374,7 @@ class Sequence:
         self._timers.set("ask", delay, self._ask)
 
     def _ask(self) -> None:
-        # The one before has ended first.
+        # The replaced link has ended before the new one was subscribed.
         if not self.has_link:
             self._link = self._listener.link
         if not self._link:

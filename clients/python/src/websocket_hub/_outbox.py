@@ -1,4 +1,4 @@
-"""Sends that have no answer yet: how many are written at once, which are written again, and when one is given up."""
+"""Sends without an answer: when they are written, written again, and given up."""
 
 from __future__ import annotations
 
@@ -18,8 +18,9 @@ from ._types import Frame, Stats
 
 
 class Send:
-    def __init__(self, id: str, frame: str, question: str | None, ends_at: float) -> None:
+    def __init__(self, id: str, frame: str, question: str | None, ttl: float, ends_at: float) -> None:
         self.id = id
+        self.ttl = ttl
         self.frame = frame
         self.question = question  # The session that it is a question about.
         self.ends_at = ends_at
@@ -48,8 +49,8 @@ class Outbox:
         settled: Callable[[Link | None], None],
         pending: Callable[[str], bool],
     ) -> None:
-        """`settled` is called with the link that carried a send, or None, when it no longer does. A question about a session
-        waits while that is `pending`."""
+        """`settled` is called when a send has ended or left its link, with that link, or None. Requests about the history of a
+        session wait while that is `pending`."""
         self.over: HubError | None = None  # Why nothing more is taken.
         self.trouble: HubError | None = None  # Why there is no connection.
         self._options = options
@@ -57,10 +58,10 @@ class Outbox:
         self._stats = stats
         self._settled = settled
         self._pending = pending
-        self._sends: dict[str, Send] = {}  # Oldest first. One without a link waits for it.
+        self._sends: dict[str, Send] = {}  # Oldest first. A send without a link waits to be written.
         self._link: Link | None = None  # Carries what is written.
         self._timers = Timers()
-        self._answers = Timers()  # Of those that are written.
+        self._answers = Timers()  # Of the sends that are written.
 
     def __len__(self) -> int:
         return len(self._sends)
@@ -83,7 +84,7 @@ class Outbox:
         return frame
 
     async def request(self, encode: Callable[[str], str], question: str | None, id: str | None, ttl: float | None) -> Frame:
-        """What the hub answers to the frame that `encode` makes of the id."""
+        """Sends the frame that `encode` returns for the id. Returns the hub's answer."""
         id = new_id() if id is None else id
         if not isinstance(id, str) or not 1 <= len(id) <= 128:
             raise HubError("bad_request", "id must be a string of 1 to 128 characters")
@@ -94,9 +95,10 @@ class Outbox:
             raise HubError("bad_request", "a send with this id is unanswered: use another id", id=id)
         if len(self) >= self._options.queue_limit:
             raise HubError("queue_full", f"{len(self)} sends are unanswered (queue_limit): wait for some", id=id)
-        send = Send(id, frame, question, self._stopwatch() + (ttl or FOREVER))
+        ttl = ttl or FOREVER
+        send = Send(id, frame, question, ttl, self._stopwatch() + ttl)
         self._sends[id] = send
-        self._timers.set(send, ttl or FOREVER, lambda: self._expire(send))
+        self._timers.set(send, ttl, lambda: self._expire(send))
         try:
             self.flush()
             return await send.future
@@ -109,16 +111,16 @@ class Outbox:
 
     def _expire(self, send: Send) -> None:
         fate = "it may have arrived" if send.writes else "it was never sent"
-        send.fail("timeout", f"no answer in time (ttl): {fate}", cause=self.trouble)
+        send.fail("timeout", f"no answer within {send.ttl:g} s (ttl): {fate}", cause=self.trouble)
 
     def use(self, link: Link | None) -> None:
-        """From now on, this link carries what is written; without one, everything waits."""
+        """From now on, sends are written to this link; without one they wait."""
         self._link = link
         self.trouble = None
         self.flush()
 
     def answer(self, frame: Frame) -> None:
-        """A receipt, or what was asked for."""
+        """A receipt, or messages from the history."""
         send = self._sends.get(frame.get("id", ""))
         if send and not send.future.done():
             send.future.set_result(frame)
@@ -129,27 +131,27 @@ class Outbox:
                 send.fail(code, text)
 
     def refuse(self, code: str, text: str, id: Any) -> bool:
-        """Returns whether the hub's error was about one of these."""
+        """Returns whether the hub's error was about a send."""
         send = self._sends.get(id)
         if not send:
             return False
         if code == "not_connected":
-            # Its connection's loss comes next, for this reason.
+            # Its connection is lost next, for this reason.
             send.refusal = (code, text)
         else:
-            # One that was written before may have arrived then.
+            # If it was written before, it may have arrived then.
             send.fail(code, text, may_have_arrived=code == "internal" or send.writes > 1)
         return True
 
     def lost(self, link: Link, code: int | None) -> None:
-        """The link is gone, and what it carried waits for the next one."""
+        """The link has ended. Its sends wait for the next one."""
         if self._link is link:
             self._link = None
         carried = self.carried_by(link)
         for send in carried:
             send.link = None
         self._answers.clear(*carried)
-        # 1009 says that a frame was too large. It was the largest; sent again, it would close the next connection too.
+        # Code 1009 says that a frame was too large. The largest would close the next connection too.
         if code == 1009 and carried:
             largest = max(carried, key=lambda send: len(send.frame.encode()))
             carried.remove(largest)
@@ -163,13 +165,13 @@ class Outbox:
         self.flush()
 
     def suspect(self, link: Link) -> None:
-        """The gateway has refused a frame without saying which: any that was written lately."""
+        """The gateway has refused a frame without saying which: any recent one."""
         since = self._stopwatch() - REFUSED_WITHIN
         for send in self.carried_by(link):
             send.suspect = send.suspect or send.written_at >= since
 
     def repeat(self, link: Link) -> None:
-        """What may have been refused, and is still carried, is written again."""
+        """Writes again the sends that may have been refused."""
         self._release(link, [send for send in self.carried_by(link) if send.suspect])
 
     def _release(self, link: Link, sends: Iterable[Send]) -> None:
@@ -178,7 +180,7 @@ class Outbox:
         self._settled(link)
 
     def flush(self) -> None:
-        """A backlog is written in slices with pauses, so that a crowd that comes back does not come all at once."""
+        """A backlog is written in slices with pauses, so that clients that reconnect together do not overload the hub."""
         if "flush" in self._timers:
             return
         slice = SLICE
@@ -188,13 +190,13 @@ class Outbox:
             if send.link or send.future.done() or waits:
                 continue
             link = self._link
-            # Whoever listens to frames may have ended the link.
+            # A listener to frames may have ended the link.
             if not link:
                 return
             carried = self.carried_by(link)
             if len(carried) >= WINDOW:
                 return
-            # What has gone down with all but the last of its connections may be the reason, and goes alone.
+            # A send that is about to be given up may be what closes the connections: it is written alone.
             if carried and any(other.losses == LOSSES - 1 for other in [send, *carried]):
                 return
             if not slice:
@@ -207,7 +209,7 @@ class Outbox:
                 self._expire(send)
                 continue
             send.link, send.written_at, send.suspect = link, now, False
-            # Where no answer can come any more, it is written again.
+            # When an answer can no longer come, the send is written again.
             self._answers.set(send, ANSWERED_WITHIN, functools.partial(self._again, send, link))
             send.writes += 1
             if send.writes > 1:
@@ -215,13 +217,13 @@ class Outbox:
             link.ask(send.frame, "history" if send.question else None)
 
     def _again(self, send: Send, link: Link) -> None:
-        # After all others, which may have more luck.
+        # Behind all others, which may be more successful.
         if not self._options.ordered:
             self._sends[send.id] = self._sends.pop(send.id)
         self._release(link, [send])
 
     def end(self, error: HubError) -> None:
-        """Ends every send, and takes no more."""
+        """Ends every send, and accepts no more."""
         self.over = error
         for send in self._sends.values():
             send.fail(error.code, str(error.args[0]), cause=error.__cause__)

@@ -1,4 +1,4 @@
-"""Which messages have come before, so that repetitions are dropped."""
+"""Remembers recent messages, so that repetitions are dropped."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from ._limits import REMEMBERED
 
 
 class Recent:
-    """Remembers keys for ten minutes from their first time, in two generations: an old one is dropped as a whole."""
+    """Remembers keys for ten minutes after they were first seen. They are in two maps, of which the older one is dropped as a whole."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
@@ -17,7 +17,7 @@ class Recent:
         self._turned_at = 0.0
 
     def has_come(self, key: Hashable, now: float) -> bool:
-        """Whether it has come within that time. From now on it has."""
+        """Whether the key was seen within that time. Notes that it is seen now."""
         came_at = self._current.get(key, self._previous.get(key))
         if came_at is not None and now - came_at < REMEMBERED:
             return True

@@ -36,7 +36,7 @@ class Session:
     @overload
     def on(self, event: Literal["error"], listener: Callable[[HubError], object]) -> Off: ...
     def on(self, event: str, listener: Callable[[Any], object]) -> Off:
-        """As HubClient.on(), for this session. A listener to messages subscribes."""
+        """As HubClient.on(), for this session. A listener to `message` subscribes."""
         if event not in ("message", "gap", "lost", "error"):
             raise TypeError("a session has the events message, gap, lost and error")
         off = self._hub._listeners.on(event, listener, self.name)
@@ -51,24 +51,24 @@ class Session:
         return end
 
     def messages(self) -> Messages:
-        """The session's messages as they come, from now on. Subscribes as long as it is used."""
+        """The session's messages, from now on. Subscribes for as long as the iterator is in use."""
         return self._hub._stream(self.name)
 
     @property
     def is_ready(self) -> bool:
-        """Whether it is subscribed to on the connection, or is the client's own and that is open."""
+        """Whether it receives messages: the connection is subscribed, or the session is the client's own."""
         if self.name == self._hub._order.joined:
             return self._hub.state.name == "open"
         return self._hub._subscriptions.ready(self.name)
 
     @property
     def error(self) -> HubError | None:
-        """Why the hub refuses it: forbidden, too_many_subscriptions, or unknown_action where it has no subscriptions."""
+        """Why the hub refuses it: forbidden, too_many_subscriptions, or unknown_action if it has no subscriptions."""
         return self._hub._subscriptions.error(self.name)
 
     async def ready(self) -> None:
-        """Subscribes while it waits, until the hub has said so: after that, every message arrives. Raises the HubError of a session
-        that the hub refuses, and of a client that has ended."""
+        """Subscribes, and waits until the hub has confirmed it. Raises the HubError of a session that the hub refuses, and of a
+        client that has ended."""
         leave = self._hub._subscriptions.listen(self.name)
         try:
             while not self.is_ready:
@@ -86,7 +86,7 @@ class Session:
 
 
 class Subscription(Session):
-    """A session that is subscribed to within `async with`, and an iterator of its messages from then on."""
+    """A session to which the client is subscribed within `async with`, and an iterator over its messages."""
 
     _messages: Messages | None = None
 

@@ -1,4 +1,4 @@
-"""Messages as they come, for `async for`."""
+"""Messages for `async for`."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from ._types import Message
 
 
 class Messages:
-    """An asynchronous iterator over messages, from when it was made. It ends with the client; a client that has failed, and a
-    session that the hub refuses, raise their HubError. At most `buffer_limit` messages wait in it; then the oldest are dropped."""
+    """An asynchronous iterator over new messages. It ends with the client; a client that has failed, and a session that the hub
+    refuses, raise their HubError. At most `buffer_limit` messages wait in it; then the oldest are dropped."""
 
     def __init__(self, limit: int, overflow: Callable[[], None]) -> None:
         self._limit = limit
@@ -26,7 +26,7 @@ class Messages:
         self._release: Callable[[], object] = lambda: None
 
     def held_until(self, release: Callable[[], object]) -> None:
-        """What is released when the iterator is closed, or no longer used: a loop that is left by `break` closes none."""
+        """Called when the iterator is closed or no longer used: leaving a loop by `break` does not close it."""
         finalizer = weakref.finalize(self, release)
         finalizer.atexit = False
         self._release = finalizer

@@ -1,4 +1,4 @@
-"""Sessions that are listened to beside the client's own: subscribed to on each connection, and compared with what the hub has."""
+"""The sessions with listeners, beside the client's own: subscribes each connection to them, and compares them with the hub's."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from ._order import Order
 from ._timers import Timers, uptime
 from ._types import Frame, position_of
 
-NONE = "this hub has no subscriptions: a client hears its own session alone"
-TOO_MANY = f"a client hears at most {SUBSCRIPTIONS} sessions beside its own"
+NONE = "this hub has no subscriptions"
+TOO_MANY = f"a client has at most {SUBSCRIPTIONS} subscriptions"
 
 
 class Listener(Protocol):
@@ -26,7 +26,7 @@ class Listener(Protocol):
 
 @dataclasses.dataclass(eq=False)
 class Entry:
-    """What is listened to, and what the hub may still have."""
+    """A session with listeners, or one to which the hub may still have the connection subscribed."""
 
     name: str
     listeners: int = 0
@@ -34,7 +34,7 @@ class Entry:
     left_at: float | None = None  # When the last listener went.
     on: bool = False  # The connection is subscribed.
     ready: bool = False  # So is it, or the one that it takes over from.
-    request: Request | None = None  # Without an answer.
+    request: Request | None = None  # The pending one.
     error: HubError | None = None  # Why the hub refuses it.
     doubtful: bool = False  # It was refused before, and is asked for alone.
     failures: int = 0
@@ -45,7 +45,7 @@ class Entry:
 
     @property
     def lingers(self) -> bool:
-        """What ends a listener may begin the next one at once."""
+        """A listener that ends may be replaced at once."""
         return not self.listeners and self.left_at is not None and uptime() - self.left_at < LINGER - TOGETHER
 
 
@@ -64,7 +64,7 @@ class Subscriptions:
         self._entries: dict[str, Entry] = {}
         self._requests: dict[str, Request] = {}  # Without an answer, by id. No session is in two of them.
         self._link: Link | None = None
-        self._off = False  # The hub has none.
+        self._off = False  # The hub has no subscriptions.
         self._unnamed = False  # The hub did not say in time which session is the client's own.
         self._hello: tuple[str, list[Entry]] | None = None  # The one without an answer, and what the hub had when it was asked.
         self._timers = Timers()  # Of this link.
@@ -80,11 +80,11 @@ class Subscriptions:
         return self._entries[session].error if session in self._entries else None
 
     def pending(self, session: str | None = None) -> bool:
-        """Whether this connection is still to be subscribed to a session, or to any."""
+        """Whether this connection is not yet subscribed to the session, or to any."""
         return any(entry.pending and session in (None, entry.name) for entry in self._others)
 
     def listen(self, session: str) -> Callable[[], None]:
-        """Returns a function that ends this listener."""
+        """Adds a listener. Returns a function that removes it."""
         if session == self._order.joined:
             return lambda: None
         entry = self._entry(session)
@@ -92,7 +92,7 @@ class Subscriptions:
         entry.error = None
         entry.left = False
         if self._link:
-            # What is asked for in one turn of the event loop is asked in one frame.
+            # Requests made in one turn of the event loop go in one frame.
             self._timers.set("flush", 0, self._flush)
         ended = False
 
@@ -110,12 +110,12 @@ class Subscriptions:
         return leave
 
     def use(self, link: Link | None) -> None:
-        """From now on, this link counts. It has no subscriptions yet."""
+        """From now on, this link is the connection. It has no subscriptions yet."""
         hand_over = link is not None and self._link is not None
         self._link = link
         self._off = False
         self._hello = None
-        # Until the hub has answered, the connection that is taken over from has them.
+        # Until the hub has answered, the replaced connection has them.
         self._reset(kept=hand_over)
         if link:
             for entry in self._entries.values():
@@ -142,7 +142,7 @@ class Subscriptions:
         return isinstance(id, str) and (id in self._requests or (self._hello is not None and id == self._hello[0]))
 
     def refuse(self, code: str, text: str, id: Any) -> bool:
-        """Returns whether the error is about a subscription, and has been seen to."""
+        """Returns whether the error is about a subscription, and handled."""
         request = self._requests.get(id) if isinstance(id, str) else None
         if not request or code == "not_connected":
             return request is not None
@@ -155,7 +155,7 @@ class Subscriptions:
             for entry in wanted:
                 self._refuse(entry, code, text)
         else:
-            # The hub refuses a frame as a whole, and perhaps for one session in it.
+            # The hub refuses the whole frame, perhaps for a single session.
             half = (len(wanted) + 1) // 2
             self._ask("subscribe", wanted[:half])
             self._ask("subscribe", wanted[half:])
@@ -163,13 +163,13 @@ class Subscriptions:
         return True
 
     def turn_off(self) -> None:
-        """The hub has none."""
+        """The hub has no subscriptions."""
         self._off = True
         self._reset()
         self._proceed()
 
     def doubt(self, session: str) -> None:
-        """The hub has refused a question about a session as if this connection were not subscribed to it."""
+        """The hub has refused a request for history, so the connection may not be subscribed to the session."""
         entry = self._entries.get(session)
         if entry and entry.on and not entry.request:
             entry.on = entry.ready = False
@@ -177,14 +177,14 @@ class Subscriptions:
             self._again(entry.request)
 
     def suspect(self) -> None:
-        """The gateway has refused a frame without saying which: any that was written lately."""
+        """The gateway has refused a frame without saying which: any recent one."""
         since = uptime() - REFUSED_WITHIN
         for request in self._requests.values():
             if request.asked_at >= since:
                 self._again(request)
 
     def hello(self) -> None:
-        """Asks what the hub knows of this connection."""
+        """Sends a hello: the answer says what the hub knows of this connection."""
         if not self._link or self._off or "asked" in self._timers:
             return
         id = new_id()
@@ -264,7 +264,7 @@ class Subscriptions:
         self._flush()
 
     def _ask(self, action: str, entries: list[Entry]) -> None:
-        # Whoever listens to frames or errors may have ended it meanwhile.
+        # A listener to frames or errors may have ended the link.
         if not entries or not self._link:
             return
         request = Request(new_id(), action, entries, uptime())
@@ -285,7 +285,7 @@ class Subscriptions:
         self._timers.set(request, wait, lambda: self._release(request))
 
     def _release(self, request: Request) -> None:
-        """It was done or not. Both are corrected by what is wanted now."""
+        """The hub may have acted on the request or not. Assumes the opposite of what is wanted now, so that it is requested again."""
         self._close(request, False)
         for entry in request.entries:
             entry.on = not entry.listeners
@@ -320,7 +320,7 @@ class Subscriptions:
         self._listener.changed()
 
     def _settle(self, entry: Entry) -> None:
-        """Forgets what is of no concern any more."""
+        """Forgets a session that neither side uses any more."""
         if entry.listeners or entry.on or entry.request or entry.lingers:
             return
         self._entries.pop(entry.name, None)

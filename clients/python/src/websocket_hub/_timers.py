@@ -1,4 +1,4 @@
-"""Time: timers with names, and a clock that only goes forward."""
+"""Named timers, and a stopwatch that only goes forward."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def date_in(seconds: float = 0) -> datetime:
 
 
 class Timers:
-    """None is started twice, and all can be stopped at once."""
+    """Setting a timer again replaces it. All can be stopped at once."""
 
     def __init__(self) -> None:
         self._handles: dict[Hashable, asyncio.TimerHandle] = {}
@@ -54,7 +54,7 @@ class Timers:
 
 
 class Stopwatch:
-    """How many seconds have passed: those that the machine slept too, and none twice."""
+    """Counts seconds, including those in which the machine slept. It never goes back."""
 
     def __init__(self) -> None:
         self._passed = 0.0

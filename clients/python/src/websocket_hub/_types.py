@@ -1,4 +1,4 @@
-"""What the client takes and hands out."""
+"""The types of the client's arguments and results."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ Frame = dict[str, Any]
 
 
 class Position(NamedTuple):
-    """A place in a session's messages. As JSON it is a list of the two. Only the hub that it came from understands it."""
+    """A place in a session's messages. As JSON it is a list of the two. Only the hub that it comes from understands it."""
 
-    #: Changes when the hub begins to count anew.
+    #: Changes when the history begins anew.
     epoch: str
-    #: 1 for a session's first message. Not every number has one.
+    #: 1 for a session's first message. Not every offset has a message.
     offset: int
 
 
@@ -34,9 +34,9 @@ class Message:
     session: str | None
     #: What was sent: any JSON.
     data: Json
-    #: Where it stands among the session's messages; None if the hub does not keep it.
+    #: Its place in the session's history; None if the hub has not stored it.
     position: Position | None
-    #: Whether it did not arrive by itself, and was fetched from the hub's history.
+    #: Whether it was not delivered, but fetched from the history.
     missed: bool
     #: When the hub sent it, by the hub's clock; None if it does not say.
     sent_at: datetime | None
@@ -46,7 +46,7 @@ class Message:
 
 @dataclasses.dataclass(frozen=True)
 class Count:
-    """What became of a message, in one of its sessions."""
+    """The outcome of a message in one of its sessions."""
 
     session: str
     delivered: int
@@ -56,7 +56,7 @@ class Count:
     failed: int
     #: False where not every connection could be reached or counted.
     complete: bool
-    #: Where the message stands among the session's, if the hub has kept it.
+    #: The message's place in the session's history, if the hub has stored it.
     position: Position | None
 
     @property
@@ -66,7 +66,7 @@ class Count:
 
 @dataclasses.dataclass(frozen=True)
 class Receipt:
-    """What became of a message. All zeros: no connection has joined those sessions."""
+    """The outcome of a message. All zeros: no connection has joined those sessions."""
 
     id: str
     delivered: int
@@ -78,21 +78,21 @@ class Receipt:
 
     @property
     def reached_all(self) -> bool:
-        """Whether each of the sessions was reached, and no connection was missed that is there."""
+        """Whether the message reached every session, and every connection of them."""
         return self.complete and all(count.reached for count in self.sessions)
 
 
 @dataclasses.dataclass(frozen=True)
 class History:
-    """What the hub has kept: at most 100 messages, and about 30 KiB."""
+    """Messages from the history: at most 100, and about 30 KiB."""
 
     session: str
-    #: Where the session stands.
+    #: The session's newest position.
     position: Position
     messages: tuple[Message, ...]
-    #: Whether there are more to be asked for, after the last of these.
+    #: Whether there are more after the last of these.
     more: bool
-    #: With `after`: whether nothing is missing between that position and the last of these.
+    #: With `after`: whether no message is missing between that position and the last of these.
     complete: bool | None
 
 
@@ -119,17 +119,17 @@ class State:
     error: HubError | None = None
     #: Attempts since the last connection that lasted for 5 s.
     attempt: int = 0
-    #: Handshakes with a token that were refused in a row.
+    #: Handshakes with a token that were refused, in a row.
     refused: int = 0
     #: When the next attempt is due, while waiting for one.
     retry_at: datetime | None = None
-    #: When the connection's token ends, if that is known and it is open.
+    #: When the token of the open connection expires, if known.
     expires_at: datetime | None = None
 
 
 @dataclasses.dataclass
 class Stats:
-    """`connections` opened, of them `handovers`, frames `resent`, `duplicates` and posts that were `dropped`, so far."""
+    """So far: `connections` opened, `handovers` among them, frames `resent`, `duplicates` dropped, and posts `dropped`."""
 
     connections: int = 0
     handovers: int = 0
@@ -139,14 +139,14 @@ class Stats:
 
 
 class Token(NamedTuple):
-    """A token whose end its text does not say."""
+    """A token that does not hold its own expiry."""
 
     token: str
     expires_at: datetime | float | None = None
 
 
 class TokenRequest(NamedTuple):
-    """What a function that gets tokens may want to know, if it takes an argument."""
+    """The argument of a function that returns tokens, if it takes one."""
 
     #: Attempts since the last stable connection; 0 for the first.
     attempt: int
