@@ -26,7 +26,6 @@ case ${1:-help} in
   token) [[ " $* " != *' --help '* ]] || python_tools auth ;;
   *) [[ ! ${2:-} =~ ^(-h|--help)$ ]] || { usage && exit; } ;;
 esac
-need_python
 if [[ $* =~ ^up( --(release|auth))*$ ]]; then
   eval "$(forget_users_settings)"
   need_linux
@@ -35,5 +34,5 @@ if [[ $* =~ ^up( --(release|auth))*$ ]]; then
   python_tools local smoke auth
 fi
 # Until the first `up` there is no .venv.
-[ -x "$PY" ] || PY=python3
+[ -x "$PY" ] || { need_python && PY=python3; }
 exec "$PY" -X utf8 "$ROOT/scripts/lib/local.py" "$@"

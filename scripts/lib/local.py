@@ -6,20 +6,19 @@ scripts/local.sh says what the commands do, prepares the tools, and starts this.
 import contextlib
 import fcntl
 import hashlib
-import inspect
 import itertools
 import json
 import os
 import platform
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import time
 import webbrowser
 from pathlib import Path
 from urllib.parse import quote
-from urllib.request import ProxyHandler, build_opener
 
 from processes import Process, die, end_at_interrupts, ignore_interrupts, run, say
 
@@ -78,10 +77,14 @@ def aws_settings() -> dict:
 
 def healthy(patience: float = 5) -> bool:
     """Whether this stack's MiniStack answers: another stack may have taken its port."""
+    # Slow to import, and most commands do without.
+    from http.client import HTTPConnection, HTTPException
+
     try:
-        with build_opener(ProxyHandler({})).open(f"{MINISTACK.address()}/_ministack/health", timeout=patience) as answer:
-            return MINISTACK.alive() and json.load(answer)["edition"] == str(STATE)
-    except (OSError, ValueError):
+        connection = HTTPConnection(MINISTACK.address().removeprefix("http://"), timeout=patience)
+        connection.request("GET", "/_ministack/health")
+        return json.load(connection.getresponse())["edition"] == str(STATE) and MINISTACK.alive()
+    except (OSError, ValueError, HTTPException):
         return False
 
 
@@ -286,7 +289,7 @@ def output(name: str = "") -> None:
     need_up()
     hub = outputs()
     if name not in hub:
-        die(f"there is no output {name}: take one of {', '.join(sorted(hub))}")
+        die(f"output takes one of these names: {', '.join(sorted(hub))}")
     print(hub[name] if isinstance(hub[name], str) else "" if hub[name] is None else json.dumps(hub[name]))
 
 
@@ -299,8 +302,11 @@ if __name__ == "__main__":
         command, rest = "output", ["websocket_url"]
     if command not in COMMANDS:
         die(f"unknown command {command}: see --help")
-    try:
-        inspect.signature(COMMANDS[command]).bind(*rest)
-    except TypeError:
+    if len(rest) > {"down": 0, "status": 0, "env": 0, "open": 1, "output": 1}.get(command, len(rest)):
         die(f"too many arguments for {command}: see --help")
-    COMMANDS[command](*rest)
+    try:
+        COMMANDS[command](*rest)
+    except BrokenPipeError:
+        # The reader, `head` say, has ended. Nothing may be written any more, not even at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        sys.exit(128 + signal.SIGPIPE)
