@@ -16,7 +16,7 @@ use serde_json::value::RawValue;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
-    serve(async {
+    serve(module_path!(), async {
         let authorizer = handler::Authorizer::new(&Variables::of_process())?;
         // Before the first handshake, while Lambda still provides a whole processor. Without keys the function starts
         // all the same: the issuer may answer later.

@@ -13,7 +13,7 @@ use serde_json::value::RawValue;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
-    serve(async {
+    serve(module_path!(), async {
         let variables = Variables::of_process();
         let sdk = aws::sdk_config(&variables)?;
         let registry = Registry::new(&variables, &sdk)?;

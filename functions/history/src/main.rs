@@ -11,7 +11,7 @@ use serde_json::value::RawValue;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
-    serve(async {
+    serve(module_path!(), async {
         let variables = Variables::of_process();
         let handler = handler::Handler::new(&variables, &aws::sdk_config(&variables)?)?;
         Ok(async move |event: LambdaEvent<Box<RawValue>>| {

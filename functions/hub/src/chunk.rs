@@ -27,7 +27,7 @@ pub struct Chunk<'a> {
     pub sender: Option<Cow<'a, str>>,
     /// Each with its `connected_at` in milliseconds and its `expires_at` in seconds since 1970.
     connections: Vec<(Cow<'a, str>, Option<i64>, Option<i64>)>,
-    /// How long to post, in milliseconds from the chunk's arrival. It is no time of day because two functions' clocks
+    /// How long to post, in milliseconds from the chunk's arrival. It is a duration, since the clocks of two functions
     /// may differ.
     budget_ms: u64,
     /// The most posts per second; 0 is no limit.

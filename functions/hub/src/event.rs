@@ -1,4 +1,4 @@
-//! Parses the events of API Gateway into small structs without optional clutter, and builds the answers to it.
+//! Parses the events of API Gateway into small structs, and builds the answers to them.
 
 use std::collections::{BTreeMap, HashMap};
 

@@ -12,15 +12,18 @@ use crate::{
     telemetry,
 };
 
-/// Prepares a handler, and has it answer events until Lambda ends the process. Logs when the handler is ready. A
-/// failure before that is logged and counted, and stops the function.
-pub async fn serve<H, T, E>(prepare: impl Future<Output = anyhow::Result<H>>) -> ExitCode
+/// Prepares a handler, and has it answer events until Lambda ends the process. `crate_name` is the function's, for its
+/// log. Logs when the handler is ready. A failure before that is logged and counted, and stops the function.
+pub async fn serve<H, T, E>(
+    crate_name: &'static str,
+    prepare: impl Future<Output = anyhow::Result<H>>,
+) -> ExitCode
 where
     H: AsyncFn(LambdaEvent<Box<RawValue>>) -> Result<T, E>,
     T: Serialize,
     E: From<Failure> + Into<Diagnostic> + Debug,
 {
-    telemetry::init();
+    telemetry::init(crate_name);
     // Boxed, because the SDK's futures are large.
     let handle = match Box::pin(prepare).await {
         Ok(handle) => handle,

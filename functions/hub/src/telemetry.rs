@@ -11,11 +11,16 @@ use crate::{
     protocol::Code,
 };
 
-/// Starts logging to standard output, which Lambda forwards to CloudWatch. Panics are logged in the same way.
-pub fn init() {
+/// Starts logging the lines of the hub and of the function's own crate to standard output, which Lambda forwards to
+/// CloudWatch. Panics are logged in the same way.
+pub(crate) fn init(crate_name: &'static str) {
     let (level, format) = settings(|name: &str| std::env::var(name).ok());
     // A second call, as in a test, keeps the first subscriber.
-    let _ = tracing::subscriber::set_global_default(subscriber(level, format, std::io::stdout));
+    let _ = tracing::subscriber::set_global_default(subscriber(
+        targets(level, crate_name),
+        format,
+        std::io::stdout,
+    ));
     std::panic::set_hook(Box::new(|panic| {
         let location = panic.location().map(ToString::to_string);
         // Only a literal from the source: a formatted text may quote a message.
@@ -75,7 +80,7 @@ fn settings(lookup: impl Fn(&str) -> Option<String>) -> (Level, Format) {
     (level, if text { Format::Text } else { Format::Json })
 }
 
-fn subscriber<W>(level: Level, format: Format, writer: W) -> impl Subscriber + Send + Sync
+fn subscriber<W>(targets: Targets, format: Format, writer: W) -> impl Subscriber + Send + Sync
 where
     W: for<'a> MakeWriter<'a, Writer: Write> + Send + Sync + 'static,
 {
@@ -84,33 +89,19 @@ where
         Format::Text => layer.with_ansi(false).boxed(),
         Format::Json => layer.json().flatten_event(true).with_span_list(false).boxed(),
     };
-    Registry::default().with(layer.with_filter(targets(level)))
+    Registry::default().with(layer.with_filter(targets))
 }
 
 /// The level applies to the hub's own lines. Lines of libraries below WARN are dropped at every level: at TRACE, the
 /// runtime logs whole payloads and the SDK whole requests, and no message may reach the log. The runtime's span is kept
 /// for its request id.
-fn targets(level: Level) -> Targets {
+fn targets(level: Level, crate_name: &'static str) -> Targets {
     Targets::new()
         .with_default(LevelFilter::from_level(level.min(Level::WARN)))
         .with_target("lambda_runtime::layers::trace", Level::INFO)
         // It would log errors and panics a second time, in a form that is hard to read.
         .with_target("lambda_runtime::layers::panic", LevelFilter::OFF)
-        .with_targets(
-            [
-                "hub",
-                "authorizer",
-                "census",
-                "connect",
-                "deliver",
-                "disconnect",
-                "history",
-                "membership",
-                "publish",
-                "send_message",
-            ]
-            .map(|target| (target, level)),
-        )
+        .with_targets(["hub", crate_name].map(|target| (target, level)))
 }
 
 #[cfg(test)]
@@ -137,7 +128,10 @@ mod tests {
         let (level, format) = settings(|name: &str| {
             variables.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned())
         });
-        tracing::subscriber::with_default(subscriber(level, format, move || writer.clone()), emit);
+        tracing::subscriber::with_default(
+            subscriber(targets(level, "connect"), format, move || writer.clone()),
+            emit,
+        );
         let bytes = sink.0.lock().unwrap().clone();
         String::from_utf8(bytes).unwrap().lines().map(str::to_owned).collect()
     }
@@ -175,13 +169,14 @@ mod tests {
     #[test]
     fn the_level_is_lambdas_and_the_libraries_stay_quiet_even_at_trace() {
         let emit = || {
-            tracing::trace!("ours");
+            tracing::trace!("the hub's");
+            tracing::trace!(target: "connect::handler", "the function's");
             tracing::trace!(target: "lambda_runtime::layers::api_response", body = "secret");
             tracing::debug!(target: "aws_smithy_runtime::client", "secret");
             tracing::warn!(target: "aws_config", "theirs");
         };
         let traced = logged(&[("AWS_LAMBDA_LOG_LEVEL", "TRACE")], emit);
-        assert_eq!(traced.len(), 2, "{traced:?}");
+        assert_eq!(traced.len(), 3, "{traced:?}");
         assert!(!traced.concat().contains("secret"));
         assert_eq!(logged(&[("AWS_LAMBDA_LOG_LEVEL", "ERROR")], emit).len(), 0);
         assert_eq!(logged(&[], emit).len(), 1);

@@ -9,7 +9,10 @@ use tokio::task::yield_now;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
-    serve(async { Ok(async |event: LambdaEvent<Box<RawValue>>| handle(&event.payload).await) }).await
+    serve(module_path!(), async {
+        Ok(async |event: LambdaEvent<Box<RawValue>>| handle(&event.payload).await)
+    })
+    .await
 }
 
 #[allow(clippy::panic, clippy::indexing_slicing, reason = "it is what this function is for")]
