@@ -114,12 +114,12 @@ impl Keys {
     ///
     /// No known key made it, and the issuer's keys cannot be fetched: it may be valid.
     pub(crate) async fn check(&self, signed: SignedMessage<'_>) -> Result<SignatureCheck, Failure> {
-        let verdict = self.check_known(signed);
+        let checked = self.check_known(signed);
         let fresh = self.state.borrow().fetched.is_some_and(|fetched| fetched.age() < MAX_AGE);
-        if fresh && verdict == SignatureCheck::Valid {
-            return Ok(verdict);
+        if fresh && checked == SignatureCheck::Valid {
+            return Ok(checked);
         }
-        let answered = !matches!(verdict, SignatureCheck::UnknownKey { .. });
+        let answered = !matches!(checked, SignatureCheck::UnknownKey { .. });
         let failure = if answered && self.state.borrow().failures == 0 {
             timeout(PATIENCE, self.refresh()).await.unwrap_or_else(|_| {
                 let error = format!("no answer within {PATIENCE:?}: the earlier keys stay in use");
@@ -131,7 +131,7 @@ impl Keys {
         };
         match (self.check_known(signed), failure) {
             (SignatureCheck::UnknownKey { .. }, Some(failure)) => Err(no_keys(&failure)),
-            (verdict, _) => Ok(verdict),
+            (checked, _) => Ok(checked),
         }
     }
 
@@ -167,9 +167,9 @@ impl Keys {
             // make another.
             state.failed("the last attempt was cut short, and it is too early for another", Duration::ZERO);
         }
-        let outcome = self.fetch().await;
+        let fetched = self.fetch().await;
         let mut state = self.state.borrow_mut();
-        let FetchError { error, throttled } = match outcome {
+        let FetchError { error, throttled } = match fetched {
             Ok(()) => {
                 state.attempt = state.fetched;
                 (state.pause, state.failures, state.failure) = (REFRESH_EVERY, 0, None);
@@ -277,10 +277,10 @@ impl Keys {
                 anyhow!("the answer is not the expected JSON (line {line}, column {column})").into()
             })
         };
-        let outcome = timeout(REQUEST_TIMEOUT, fetching)
+        let fetched = timeout(REQUEST_TIMEOUT, fetching)
             .await
             .unwrap_or_else(|_| Err(anyhow!("no answer within {REQUEST_TIMEOUT:?}").into()));
-        outcome.map_err(|problem: FetchError| FetchError {
+        fetched.map_err(|problem: FetchError| FetchError {
             error: problem.error.context(format!("cannot read {}", shown(url))),
             ..problem
         })

@@ -36,7 +36,7 @@ pub(crate) async fn handle(
     let removing = async {
         let Some(table) = subscriptions else { return registry.remove(&connection_id).await };
         // The connection's row first: a subscribe frame under way checks at its end whether that row still exists.
-        let subscribed = registry.remove_subscribed(&connection_id).await?;
+        let subscribed = registry.remove_with_subscriptions(&connection_id).await?;
         table.remove(&connection_id, &subscribed).await
     };
     deadline

@@ -47,7 +47,7 @@ struct Answer<'a> {
 impl Handler {
     /// Reads the settings of the tables and the responder.
     pub(crate) fn new(variables: &Variables, sdk: &SdkConfig) -> anyhow::Result<Self> {
-        let history = History::to_read(variables, sdk)?;
+        let history = History::read_only(variables, sdk)?;
         Ok(Self {
             responder: Responder::new(variables, sdk)?,
             history: history.context(

@@ -61,7 +61,7 @@ impl History {
     ///
     /// A variable is missing or malformed.
     pub fn new(variables: &Variables, sdk: &SdkConfig) -> Result<Option<Self>, ConfigError> {
-        let Some(history) = Self::to_read(variables, sdk)? else { return Ok(None) };
+        let Some(history) = Self::read_only(variables, sdk)? else { return Ok(None) };
         let seconds = variables.number("HISTORY_SECONDS", 0, &SECONDS)?;
         if seconds == 0 {
             let problem = "is missing: say for how many seconds the messages in MESSAGES_TABLE are kept";
@@ -75,7 +75,7 @@ impl History {
     /// # Errors
     ///
     /// `MESSAGES_TABLE` is malformed.
-    pub fn to_read(variables: &Variables, sdk: &SdkConfig) -> Result<Option<Self>, ConfigError> {
+    pub fn read_only(variables: &Variables, sdk: &SdkConfig) -> Result<Option<Self>, ConfigError> {
         let table = table::name(variables, "MESSAGES_TABLE")?;
         Ok(table.map(|table| Self { client: table::client(Builder::from(sdk)), table, seconds: 0 }))
     }
@@ -117,7 +117,7 @@ impl History {
         let mut extends = true;
         for _ in 0..CONDITIONS {
             let attempt = || self.count_up(session, [&nonce, &epoch], keep_until, extends);
-            let head = match table::repeated(attempt).await {
+            let head = match table::with_retries(attempt).await {
                 Ok(output) => output.attributes,
                 Err(error) => match refused_update(&error) {
                     Some(head) if text(&head, "taken_by") == Some(&nonce) => Some(head),
@@ -167,7 +167,7 @@ impl History {
             .return_values(ReturnValue::AllNew)
             .return_values_on_condition_check_failure(AllOld)
             .customize()
-            .config_override(table::once())
+            .config_override(table::single_attempt())
             .send()
             .await
     }
@@ -184,7 +184,9 @@ impl History {
             .put(session, position, keep_until)
             .item("frame", s(frame))
             .item("written_at", n(since_epoch().as_millis()));
-        match table::repeated(|| put.clone().customize().config_override(table::once()).send()).await {
+        match table::with_retries(|| put.clone().customize().config_override(table::single_attempt()).send())
+            .await
+        {
             Ok(_) => Ok(true),
             // An item that is no void is this message, from an attempt whose answer was lost.
             Err(error) => match refused_by_item(&error) {

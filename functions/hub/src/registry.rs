@@ -202,7 +202,7 @@ pub(crate) async fn prune(
         .expression_attribute_values(":cutoff", n(prune_cutoff()))
         .customize()
         // A failed prune does no harm, and must not use up the retry quota that it shares with reading.
-        .config_override(table::once())
+        .config_override(table::single_attempt())
         .send()
         .await;
     match pruned {

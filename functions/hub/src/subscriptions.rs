@@ -120,8 +120,10 @@ impl Subscriptions {
     async fn write_batch(&self, mut requests: Vec<WriteRequest>) -> Result<(), Failure> {
         for attempt in 1..=table::ATTEMPTS {
             let write = self.client.batch_write_item().request_items(&self.table, requests);
-            let output =
-                table::repeated(|| write.clone().customize().config_override(table::once()).send()).await;
+            let output = table::with_retries(|| {
+                write.clone().customize().config_override(table::single_attempt()).send()
+            })
+            .await;
             let output = output.map_err(|error| failed("write to", error))?;
             let left = output.unprocessed_items.unwrap_or_default();
             requests = left.into_values().flatten().collect();

@@ -22,7 +22,7 @@ use crate::{
 /// An item: its attributes by name.
 pub(crate) type Item = HashMap<String, AttributeValue>;
 
-/// The attempts that [`repeated`] makes, as many as the SDK makes at other calls.
+/// The attempts that [`with_retries`] makes, as many as the SDK makes at other calls.
 pub(crate) const ATTEMPTS: u32 = 5;
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 
@@ -45,14 +45,14 @@ pub(crate) fn client(mut conf: Builder) -> Client {
 }
 
 /// The settings of a call that the SDK attempts once.
-pub(crate) fn once() -> Builder {
+pub(crate) fn single_attempt() -> Builder {
     Builder::default()
         .retry_config(RetryConfig::disabled().with_reconnect_mode(ReconnectMode::ReuseAllConnections))
 }
 
 /// Makes a call that the SDK attempts once, and repeats it after transient errors, with full jitter between the
 /// attempts. An answer may be lost after the call took effect: the call must be able to detect that.
-pub(crate) async fn repeated<T, E, F>(call: impl Fn() -> F) -> Result<T, SdkError<E, HttpResponse>>
+pub(crate) async fn with_retries<T, E, F>(call: impl Fn() -> F) -> Result<T, SdkError<E, HttpResponse>>
 where
     E: ProvideErrorMetadata,
     F: Future<Output = Result<T, SdkError<E, HttpResponse>>>,

@@ -86,7 +86,7 @@ impl Handler {
             subscriptions: subscriptions.context(
                 "environment variable SUBSCRIPTIONS_TABLE is missing: set it to the name of the table of subscriptions",
             )?,
-            history: History::to_read(variables, sdk)?,
+            history: History::read_only(variables, sdk)?,
         })
     }
 
@@ -132,7 +132,7 @@ impl Handler {
     ) -> Result<GatewayAnswer, RequestError> {
         let gone = sessions.iter().cloned().collect();
         self.subscriptions.remove(&sender.connection_id, &gone).await?;
-        if !self.responder.registry.take_subscriptions(&sender.connection_id, &gone).await? {
+        if !self.responder.registry.remove_subscriptions(&sender.connection_id, &gone).await? {
             return Err(not_connected(id).into());
         }
         log(invocation, UNSUBSCRIBED, "unsubscribed", sessions.len());

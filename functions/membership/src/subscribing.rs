@@ -81,7 +81,7 @@ impl Subscribing<'_> {
                 }
                 Err(failure) => {
                     // The update may have been made, and its answer lost.
-                    self.warn_if_failed(self.registry.take_subscriptions(&sender.connection_id, &missing))
+                    self.warn_if_failed(self.registry.remove_subscriptions(&sender.connection_id, &missing))
                         .await;
                     return Err(failure.into());
                 }
@@ -98,7 +98,7 @@ impl Subscribing<'_> {
             self.registry.connection(id).await?.is_some()
         } else {
             self.subscriptions.remove(id, new).await?;
-            self.registry.take_subscriptions(id, new).await?
+            self.registry.remove_subscriptions(id, new).await?
         };
         // A disconnect has removed the rows of earlier subscriptions, and this frame may have written them again.
         if is_live { Ok(()) } else { self.subscriptions.remove(id, others).await }

@@ -31,8 +31,8 @@ impl Handler {
         Ok(Self { messenger: Messenger::new(variables, sdk)?, connections })
     }
 
-    /// A refusal is an error too: only so can the caller of a queued or asynchronous invocation tell a refused message
-    /// from a delivered one.
+    /// A refusal is an error, too: otherwise the caller of a queued or asynchronous invocation could not tell a refused
+    /// message from a delivered one.
     pub(crate) async fn handle(
         &self,
         payload: &RawValue,

@@ -11,13 +11,13 @@ use crate::keys::{
     tests::{settings, tls},
 };
 
-struct Door {
+struct Setup {
     server: Server,
     issuer: Issuer,
     keys: Keys,
 }
 
-impl Door {
+impl Setup {
     async fn new() -> Self {
         Self::with_settings(&json!({})).await
     }
@@ -71,7 +71,7 @@ fn id(text: &str) -> SessionId {
 
 #[tokio::test]
 async fn a_token_of_each_algorithm_is_admitted() {
-    let door = Door::new().await;
+    let setup = Setup::new().await;
     let rsa =
         ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512"].map(|algorithm| (&*RSA, "rsa", algorithm));
     let others: [(&SigningKey, _, _); 4] = [
@@ -82,7 +82,7 @@ async fn a_token_of_each_algorithm_is_admitted() {
     ];
     for (key, kid, algorithm) in rsa.into_iter().chain(others) {
         for header in [json!({ "alg": algorithm, "kid": kid }), json!({ "alg": algorithm })] {
-            let claims = door.verify(&key.token(&header, &door.claims())).await;
+            let claims = setup.verify(&key.token(&header, &setup.claims())).await;
             assert_eq!(claims.unwrap().sessions.only(), Some(&id("alice")), "{header}");
         }
     }
@@ -90,41 +90,41 @@ async fn a_token_of_each_algorithm_is_admitted() {
 
 #[tokio::test]
 async fn each_registered_claim_must_be_there_and_right() {
-    let door = Door::new().await;
+    let setup = Setup::new().await;
     let now = now_seconds();
     for (claims, why) in [
-        (door.without("aud"), "no_audience"),
-        (door.with("aud", json!(null)), "wrong_audience"),
-        (door.with("aud", json!("Hub")), "wrong_audience"),
-        (door.with("aud", json!("")), "wrong_audience"),
-        (door.with("aud", json!([])), "wrong_audience"),
-        (door.with("aud", json!(["other", "another"])), "wrong_audience"),
-        (door.with("aud", json!(["hub", 1])), "wrong_audience"),
-        (door.with("aud", json!({ "hub": true })), "wrong_audience"),
-        (door.without("exp"), "no_expiry"),
-        (door.with("exp", json!(null)), "no_expiry"),
-        (door.with("exp", json!((now + 600).to_string())), "no_expiry"),
-        (door.with("exp", json!(-1)), "no_expiry"),
-        (door.with("exp", json!(0)), "expired"),
-        (door.with("exp", json!(now)), "expired"),
-        (door.with("exp", json!(now - 10)), "expired"),
-        (door.with("nbf", json!(now + 70)), "not_yet_valid"),
-        (door.with("nbf", json!(u64::MAX)), "not_yet_valid"),
-        (door.with("nbf", json!("now")), "bad_nbf"),
+        (setup.without("aud"), "no_audience"),
+        (setup.with("aud", json!(null)), "wrong_audience"),
+        (setup.with("aud", json!("Hub")), "wrong_audience"),
+        (setup.with("aud", json!("")), "wrong_audience"),
+        (setup.with("aud", json!([])), "wrong_audience"),
+        (setup.with("aud", json!(["other", "another"])), "wrong_audience"),
+        (setup.with("aud", json!(["hub", 1])), "wrong_audience"),
+        (setup.with("aud", json!({ "hub": true })), "wrong_audience"),
+        (setup.without("exp"), "no_expiry"),
+        (setup.with("exp", json!(null)), "no_expiry"),
+        (setup.with("exp", json!((now + 600).to_string())), "no_expiry"),
+        (setup.with("exp", json!(-1)), "no_expiry"),
+        (setup.with("exp", json!(0)), "expired"),
+        (setup.with("exp", json!(now)), "expired"),
+        (setup.with("exp", json!(now - 10)), "expired"),
+        (setup.with("nbf", json!(now + 70)), "not_yet_valid"),
+        (setup.with("nbf", json!(u64::MAX)), "not_yet_valid"),
+        (setup.with("nbf", json!("now")), "bad_nbf"),
     ] {
-        assert_eq!(door.read(&claims).await, Err(why), "{claims}");
+        assert_eq!(setup.read(&claims).await, Err(why), "{claims}");
     }
     for claims in [
-        door.with("aud", json!(["other", "hub"])),
-        door.with("exp", json!(now + 5)),
-        door.with("nbf", json!(now + 50)),
-        door.with("nbf", json!(0)),
-        door.with("nbf", json!(1.5)),
-        door.with("nbf", json!(null)),
-        door.with("iat", json!(now + 9000)),
-        door.with("more", json!({ "any": "thing" })),
+        setup.with("aud", json!(["other", "hub"])),
+        setup.with("exp", json!(now + 5)),
+        setup.with("nbf", json!(now + 50)),
+        setup.with("nbf", json!(0)),
+        setup.with("nbf", json!(1.5)),
+        setup.with("nbf", json!(null)),
+        setup.with("iat", json!(now + 9000)),
+        setup.with("more", json!({ "any": "thing" })),
     ] {
-        door.read(&claims).await.unwrap_or_else(|why| panic!("{why}: {claims}"));
+        setup.read(&claims).await.unwrap_or_else(|why| panic!("{why}: {claims}"));
     }
 }
 
@@ -142,9 +142,9 @@ fn the_issuer_is_read_only_from_a_string() {
 
 #[tokio::test]
 async fn the_expiry_is_the_tokens() {
-    let door = Door::new().await;
+    let setup = Setup::new().await;
     let start = now_seconds();
-    let end = async |exp: Value| door.read(&door.with("exp", exp)).await.unwrap().expires_at;
+    let end = async |exp: Value| setup.read(&setup.with("exp", exp)).await.unwrap().expires_at;
     assert_eq!(end(json!(start + 600)).await, start + 600);
     assert_eq!(end(json!(4_102_444_800.9)).await, 4_102_444_800);
     assert_eq!(end(json!(u64::MAX)).await, i64::MAX);
@@ -153,34 +153,34 @@ async fn the_expiry_is_the_tokens() {
 #[tokio::test]
 async fn an_audience_may_be_one_of_several_and_in_another_claim() {
     let settings = json!({ "audiences": ["chat", "chat-mobile"], "audience_claim": "client_id" });
-    let door = Door::with_settings(&settings).await;
+    let setup = Setup::with_settings(&settings).await;
     for (client, aud, result) in [
         (json!("chat"), "hub", Ok(())),
         (json!("chat-mobile"), "hub", Ok(())),
         (json!(["chat-mobile"]), "hub", Ok(())),
         (json!("chat-mob"), "chat", Err("wrong_audience")),
     ] {
-        let mut claims = door.with("client_id", client.clone());
+        let mut claims = setup.with("client_id", client.clone());
         claims["aud"] = json!(aud);
-        assert_eq!(door.read(&claims).await.map(|_| ()), result, "{client}");
+        assert_eq!(setup.read(&claims).await.map(|_| ()), result, "{client}");
     }
-    assert_eq!(door.read(&door.with("aud", json!("chat"))).await, Err("no_audience"));
+    assert_eq!(setup.read(&setup.with("aud", json!("chat"))).await, Err("no_audience"));
 }
 
 #[tokio::test]
 async fn the_sessions_are_those_of_the_claim() {
-    let door = Door::new().await;
+    let setup = Setup::new().await;
     for claim in
         [json!(null), json!(""), json!("a b"), json!("a*b"), json!(["a", null]), json!(7.5), json!(true)]
     {
         assert_eq!(
-            door.read(&door.with("session_id", claim.clone())).await,
+            setup.read(&setup.with("session_id", claim.clone())).await,
             Err("bad_session_claim"),
             "{claim}"
         );
     }
-    assert_eq!(door.read(&door.without("session_id")).await, Err("no_session_claim"));
-    let sessions = async |claim| door.read(&door.with("session_id", claim)).await.unwrap().sessions;
+    assert_eq!(setup.read(&setup.without("session_id")).await, Err("no_session_claim"));
+    let sessions = async |claim| setup.read(&setup.with("session_id", claim)).await.unwrap().sessions;
     let some = sessions(json!(["a", "room-*"])).await;
     assert!(some.covers(&id("a")) && some.covers(&id("room-1")) && !some.covers(&id("A")));
     assert!(!sessions(json!([])).await.covers(&id("a")));
@@ -202,12 +202,12 @@ async fn the_sessions_are_those_of_the_claim() {
 /// `42.0`, `1e3` and numbers beyond 64 bits have several spellings, so they are not names.
 #[tokio::test]
 async fn a_number_with_several_spellings_is_not_a_name() {
-    let door = Door::new().await;
+    let setup = Setup::new().await;
     for number in ["42.0", "1e3", "18446744073709551616", "-9223372036854775809", "-0", "1E400"] {
-        let claims = door.claims().to_string().replace("\"alice\"", number);
+        let claims = setup.claims().to_string().replace("\"alice\"", number);
         let message = format!("{}.{}", base64(header().to_string()), base64(claims));
         let token = format!("{message}.{}", base64(RSA.sign("RS256", &message)));
-        let why = door.verify(&token).await.unwrap_err();
+        let why = setup.verify(&token).await.unwrap_err();
         assert!(
             why == "bad_session_claim" || (number == "1E400" && why == "malformed_token"),
             "{number}: {why}"
@@ -217,30 +217,30 @@ async fn a_number_with_several_spellings_is_not_a_name() {
 
 #[tokio::test]
 async fn send_to_and_subscribe_to_have_their_own_claims() {
-    let door = Door::new().await;
+    let setup = Setup::new().await;
     for (name, word) in [("send_to", "bad_send_claim"), ("subscribe_to", "bad_subscribe_claim")] {
         for claim in [json!(null), json!(7.5), json!(["a", "b c"])] {
-            assert_eq!(door.read(&door.with(name, claim.clone())).await, Err(word), "{claim}");
+            assert_eq!(setup.read(&setup.with(name, claim.clone())).await, Err(word), "{claim}");
         }
     }
-    let read = door.read(&door.claims()).await.unwrap();
+    let read = setup.read(&setup.claims()).await.unwrap();
     assert_eq!((read.send_to, read.subscribe_to), (None, None));
-    let read = door.read(&door.with("send_to", json!(["b*"]))).await.unwrap();
+    let read = setup.read(&setup.with("send_to", json!(["b*"]))).await.unwrap();
     let others = read.send_to.unwrap();
     assert!(others.covers(&id("bob")) && !others.covers(&id("alice")) && read.subscribe_to.is_none());
-    let read = door.read(&door.with("subscribe_to", json!(["room-*", 7]))).await.unwrap();
+    let read = setup.read(&setup.with("subscribe_to", json!(["room-*", 7]))).await.unwrap();
     let rooms = read.subscribe_to.unwrap();
     assert!(rooms.covers(&id("room-1")) && rooms.covers(&id("7")) && read.send_to.is_none());
-    let nobody = door.read(&door.with("send_to", json!([]))).await.unwrap().send_to.unwrap();
+    let nobody = setup.read(&setup.with("send_to", json!([]))).await.unwrap().send_to.unwrap();
     assert!(!nobody.covers(&id("alice")));
 }
 
 /// A user who signs up as `*` must not get every session.
 #[tokio::test]
 async fn without_patterns_a_star_in_any_claim_denies_the_token() {
-    let door = Door::with_settings(&json!({ "patterns": null, "session_claim": "sub" })).await;
+    let setup = Setup::with_settings(&json!({ "patterns": null, "session_claim": "sub" })).await;
     let with = |name: &str, claim: Value| {
-        let mut claims = door.with("sub", json!("alice"));
+        let mut claims = setup.with("sub", json!("alice"));
         claims[name] = claim;
         claims
     };
@@ -251,13 +251,13 @@ async fn without_patterns_a_star_in_any_claim_denies_the_token() {
     ] {
         for claim in [json!("*"), json!("bo*"), json!("*bob"), json!("b*b"), json!("**"), json!(["bob", "*"])]
         {
-            assert_eq!(door.read(&with(name, claim.clone())).await, Err(word), "{name} {claim}");
+            assert_eq!(setup.read(&with(name, claim.clone())).await, Err(word), "{name} {claim}");
         }
     }
     let refusal = RSA.token(&header(), &with("sub", json!("*")));
-    let refusal = Token::parse(&refusal).unwrap().read(&door.issuer).unwrap_err();
+    let refusal = Token::parse(&refusal).unwrap().read(&setup.issuer).unwrap_err();
     assert_eq!(refusal.claim.as_deref(), Some("sub"));
-    assert!(door.read(&with("send_to", json!(["bob", "carol"]))).await.is_ok());
+    assert!(setup.read(&with("send_to", json!(["bob", "carol"]))).await.is_ok());
 }
 
 #[tokio::test]
@@ -268,19 +268,19 @@ async fn claims_may_be_anywhere_in_a_token() {
         "subscribe_claim": "/resource_access/hub~1chat/rooms",
         "audience_claim": "/client/id",
     });
-    let door = Door::with_settings(&settings).await;
-    let mut claims = door.without("session_id");
+    let setup = Setup::with_settings(&settings).await;
+    let mut claims = setup.without("session_id");
     claims["app_metadata"] = json!({ "sessions": ["carol", "dave"] });
     claims["https://example.com/to"] = json!(["erin"]);
     claims["resource_access"] = json!({ "hub/chat": { "rooms": ["room-1"] } });
     claims["client"] = json!({ "id": "hub" });
-    let read = door.read(&claims).await.unwrap();
+    let read = setup.read(&claims).await.unwrap();
     assert_eq!(read.sessions.only(), Some(&id("carol")));
     assert!(read.send_to.unwrap().covers(&id("erin")) && read.subscribe_to.unwrap().covers(&id("room-1")));
 
     claims["app_metadata"] = json!({ "sessions": "carol" });
     let token = RSA.token(&header(), &claims);
-    let refusal = Token::parse(&token).unwrap().read(&door.issuer).unwrap_err();
+    let refusal = Token::parse(&token).unwrap().read(&setup.issuer).unwrap_err();
     assert_eq!(
         (refusal.why, refusal.claim.as_deref()),
         ("no_session_claim", Some("/app_metadata/sessions/0"))
@@ -289,11 +289,11 @@ async fn claims_may_be_anywhere_in_a_token() {
 
 #[tokio::test]
 async fn only_the_issuers_signature_counts() {
-    let door = Door::new().await;
-    let claims = door.claims();
+    let setup = Setup::new().await;
+    let claims = setup.claims();
     let token = RSA.token(&header(), &claims);
     let [head, body, signature] = token.split('.').collect::<Vec<_>>().try_into().unwrap();
-    let other_body = base64(door.with("session_id", json!("*")).to_string());
+    let other_body = base64(setup.with("session_id", json!("*")).to_string());
     let mut broken = RSA.sign("RS256", "something else");
     broken.truncate(100);
     for (token, why) in [
@@ -307,14 +307,14 @@ async fn only_the_issuers_signature_counts() {
         (format!("{head}.{body}.{signature}.{signature}"), "malformed_token"),
         (format!(" {token}"), "malformed_token"),
     ] {
-        assert_eq!(door.verify(&token).await, Err(why), "{token}");
+        assert_eq!(setup.verify(&token).await, Err(why), "{token}");
     }
 }
 
 #[tokio::test]
 async fn the_header_cannot_choose_another_algorithm_or_another_key() {
-    let door = Door::new().await;
-    let claims = door.claims();
+    let setup = Setup::new().await;
+    let claims = setup.claims();
     let signed = |header: Value| RSA.token(&header, &claims);
     // The public key as the secret of an HMAC, in each form that a careless library might use.
     let public = RSA.jwk("rsa");
@@ -356,64 +356,64 @@ async fn the_header_cannot_choose_another_algorithm_or_another_key() {
         (STRANGER.token(&json!({ "alg": "RS256", "kid": "own", "jwk": strangers }), &claims), "unknown_key"),
         (
             STRANGER.token(
-                &json!({ "alg": "RS256", "kid": "rsa", "jku": format!("{}/own", door.server.url) }),
+                &json!({ "alg": "RS256", "kid": "rsa", "jku": format!("{}/own", setup.server.url) }),
                 &claims,
             ),
             "bad_signature",
         ),
     ] {
-        assert_eq!(door.verify(&token).await, Err(why), "{token}");
+        assert_eq!(setup.verify(&token).await, Err(why), "{token}");
     }
-    assert_eq!(door.server.asked("/own"), 0);
+    assert_eq!(setup.server.asked("/own"), 0);
 }
 
 #[tokio::test]
 async fn a_key_for_another_use_does_not_hide_one_with_the_same_id() {
     for encryption_first in [true, false] {
-        let door = Door::new().await;
+        let setup = Setup::new().await;
         let mut encryption = STRANGER.jwk("rsa");
         encryption["use"] = json!("enc");
         let mut keys = vec![RSA.jwk("rsa"), encryption];
         if encryption_first {
             keys.reverse();
         }
-        door.server.set(Server::KEYS, json!({ "keys": keys }));
-        door.read(&door.claims()).await.unwrap();
-        let strangers = STRANGER.token(&header(), &door.claims());
-        assert_eq!(door.verify(&strangers).await, Err("bad_signature"));
+        setup.server.set(Server::KEYS, json!({ "keys": keys }));
+        setup.read(&setup.claims()).await.unwrap();
+        let strangers = STRANGER.token(&header(), &setup.claims());
+        assert_eq!(setup.verify(&strangers).await, Err("bad_signature"));
     }
 }
 
 #[tokio::test]
 async fn a_token_of_any_size_is_checked_quickly() {
-    let door = Door::new().await;
+    let setup = Setup::new().await;
     let claims: String = (0..1_000_000).map(|n| format!("\"c{n}\":{n},")).collect();
     let million =
         format!("{}.{}.", base64(header().to_string()), base64(format!("{{{claims}\"aud\":\"hub\"}}")));
     let started = std::time::Instant::now();
-    assert_eq!(door.verify(&million).await, Err("token_too_large"));
+    assert_eq!(setup.verify(&million).await, Err("token_too_large"));
     assert!(started.elapsed().as_millis() < 100, "{:?}", started.elapsed());
-    assert_eq!(door.server.asked(Server::KEYS), 0, "it is not worth a question");
+    assert_eq!(setup.server.asked(Server::KEYS), 0, "it is not worth a question");
 
     let padded = |bytes: usize| {
-        let short = RSA.token(&header(), &door.with("pad", json!("")));
-        RSA.token(&header(), &door.with("pad", json!("x".repeat((bytes - short.len()) * 3 / 4 - 3))))
+        let short = RSA.token(&header(), &setup.with("pad", json!("")));
+        RSA.token(&header(), &setup.with("pad", json!("x".repeat((bytes - short.len()) * 3 / 4 - 3))))
     };
     let largest = padded(MAX_TOKEN_BYTES);
     assert!((MAX_TOKEN_BYTES - 8..=MAX_TOKEN_BYTES).contains(&largest.len()), "{}", largest.len());
-    door.verify(&largest).await.unwrap();
-    assert_eq!(door.verify(&padded(MAX_TOKEN_BYTES + 16)).await, Err("token_too_large"));
+    setup.verify(&largest).await.unwrap();
+    assert_eq!(setup.verify(&padded(MAX_TOKEN_BYTES + 16)).await, Err("token_too_large"));
 }
 
 #[tokio::test]
 async fn claims_that_are_hard_to_parse_are_refused() {
-    let door = Door::new().await;
+    let setup = Setup::new().await;
     let text = |claims: &str| {
         let message = format!("{}.{}", base64(header().to_string()), base64(claims));
         format!("{message}.{}", base64(RSA.sign("RS256", &message)))
     };
     let deep = format!("{}{}", "[".repeat(2000), "]".repeat(2000));
-    let good = door.claims().to_string();
+    let good = setup.claims().to_string();
     for claims in [
         String::new(),
         "null".into(),
@@ -425,20 +425,20 @@ async fn claims_that_are_hard_to_parse_are_refused() {
         good.replace("alice", "\\ud800"),
         good.replace("\"exp\":", "\"app\":{\"a\":1,\"b\":2,\"a\":1},\"exp\":"),
     ] {
-        assert_eq!(door.verify(&text(&claims)).await, Err("malformed_token"), "{claims}");
+        assert_eq!(setup.verify(&text(&claims)).await, Err("malformed_token"), "{claims}");
     }
 }
 
 #[test]
 fn no_text_causes_a_panic_or_is_accepted() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let door = runtime.block_on(Door::new());
+    let setup = runtime.block_on(Setup::new());
     let part = prop_oneof![
         any::<String>(),
         any::<String>().prop_map(base64),
         "\\{\"alg\":\"(RS256|PS512|ES256|ES384|EdDSA|HS256|none)\",\"kid\":\"(rsa|p256|p384|ed|x)\"\\}"
             .prop_map(base64),
-        Just(base64(door.claims().to_string())),
+        Just(base64(setup.claims().to_string())),
         prop::collection::vec(any::<u8>(), 0..300).prop_map(base64),
     ];
     let token =
@@ -446,7 +446,7 @@ fn no_text_causes_a_panic_or_is_accepted() {
     let config = ProptestConfig { failure_persistence: None, cases: 1000, ..ProptestConfig::default() };
     TestRunner::new(config)
         .run(&token, |token| {
-            prop_assert!(runtime.block_on(door.verify(&token)).is_err());
+            prop_assert!(runtime.block_on(setup.verify(&token)).is_err());
             Ok(())
         })
         .unwrap();
@@ -455,15 +455,15 @@ fn no_text_causes_a_panic_or_is_accepted() {
 /// Changes one byte of a valid token at a time.
 #[tokio::test]
 async fn every_change_to_a_valid_token_is_detected() {
-    let door = Door::new().await;
+    let setup = Setup::new().await;
     for (key, kid) in [(&*RSA as &SigningKey, "rsa"), (&P256, "p256"), (&P384, "p384"), (&ED25519, "ed")] {
-        let token = key.token(&json!({ "alg": key.algorithm(), "kid": kid }), &door.claims());
-        door.verify(&token).await.unwrap();
+        let token = key.token(&json!({ "alg": key.algorithm(), "kid": kid }), &setup.claims());
+        setup.verify(&token).await.unwrap();
         for position in 0..token.len() {
             let mut changed = token.clone().into_bytes();
             changed[position] = if changed[position] == b'A' { b'B' } else { b'A' };
             let changed = String::from_utf8(changed).unwrap();
-            assert!(door.verify(&changed).await.is_err(), "{position} of {token}");
+            assert!(setup.verify(&changed).await.is_err(), "{position} of {token}");
         }
     }
 }

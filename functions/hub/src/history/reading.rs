@@ -82,7 +82,9 @@ impl History {
             .key("session_id", s(session.as_str()))
             .key("offset", n(0))
             .consistent_read(true);
-        let read = table::repeated(|| get.clone().customize().config_override(table::once()).send()).await;
+        let read =
+            table::with_retries(|| get.clone().customize().config_override(table::single_attempt()).send())
+                .await;
         match read.map_err(|error| failed("read from", error))?.item {
             Some(head) => Ok(head),
             None => self.begin(session).await,
@@ -105,8 +107,10 @@ impl History {
             .expression_attribute_values(":none", n(0))
             .expression_attribute_values(":expiry", n((since_epoch() + HEAD_LIFE).as_secs()))
             .return_values(ReturnValue::AllNew);
-        let begun =
-            table::repeated(|| update.clone().customize().config_override(table::once()).send()).await;
+        let begun = table::with_retries(|| {
+            update.clone().customize().config_override(table::single_attempt()).send()
+        })
+        .await;
         Ok(begun.map_err(|error| failed("write to", error))?.attributes.unwrap_or_default())
     }
 

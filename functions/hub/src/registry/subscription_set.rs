@@ -129,7 +129,7 @@ impl Registry {
     /// # Errors
     ///
     /// The DynamoDB call failed.
-    pub async fn take_subscriptions(
+    pub async fn remove_subscriptions(
         &self,
         connection_id: &str,
         gone: &BTreeSet<SessionId>,
@@ -161,7 +161,10 @@ impl Registry {
     /// # Errors
     ///
     /// The DynamoDB call failed.
-    pub async fn remove_subscribed(&self, connection_id: &str) -> Result<BTreeSet<SessionId>, Failure> {
+    pub async fn remove_with_subscriptions(
+        &self,
+        connection_id: &str,
+    ) -> Result<BTreeSet<SessionId>, Failure> {
         let mut seen = BTreeSet::new();
         let mut as_seen = None;
         loop {
@@ -208,7 +211,9 @@ fn subscriptions(row: &Item) -> BTreeSet<SessionId> {
 
 /// Makes a conditional update. If the condition fails, returns the item that it met, empty if there was none.
 async fn refused(update: UpdateItemFluentBuilder) -> Result<Option<Item>, Failure> {
-    match table::repeated(|| update.clone().customize().config_override(table::once()).send()).await {
+    match table::with_retries(|| update.clone().customize().config_override(table::single_attempt()).send())
+        .await
+    {
         Ok(_) => Ok(None),
         Err(error) => match refused_update(&error) {
             Some(row) => Ok(Some(row)),
