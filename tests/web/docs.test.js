@@ -12,6 +12,7 @@ import { WebSocket } from "ws";
 import { connect } from "../../web/client/hub.js";
 import { Clock, FakeHub } from "../../web/client/testing.js";
 import { brokenLinks, sources } from "./links.js";
+import { missingTests } from "./named-tests.js";
 import { serveHub } from "./served-hub.js";
 
 const read = (path) => readFileSync(new URL(`../../${path}`, import.meta.url), "utf8");
@@ -200,4 +201,17 @@ test("a link that leads nowhere is found", () => {
       `src/main.rs: docs/${"no"}.md#why`,
     ],
   );
+});
+
+test("each test that docs/delivery.md names exists", () => {
+  const promises = read("docs/delivery.md");
+  assert.deepEqual(missingTests(promises, sources()), []);
+  const page =
+    "| kept | how | `faults` `a::b::works`, `a::*_works`, `a::no`, `system` `a::works`, `hub` `c::tests::works`, `c.md` |\n";
+  const files = [
+    { path: "tests/faults/src/a/b.rs", text: "async fn works() {" },
+    { path: "tests/faults/src/a.rs", text: "async fn it_works() {\nfn no_more() {" },
+    { path: "functions/hub/src/c/tests.rs", text: "fn works() {" },
+  ];
+  assert.deepEqual(missingTests(page, files), ["faults a::no", "system a::works"]);
 });
