@@ -285,46 +285,6 @@ test("check() starts the backoff anew", async (t) => {
   assert.equal(alice.delay(), 250);
 });
 
-test("the browser's online, a woken tab and check() each connect at once", async (t) => {
-  const page = fakePage(t);
-  const { hub, connect, cut, settle, wind } = await setUp(t);
-  const alice = await connect("alice");
-  const wakes = {
-    online: () => page.tell("online"),
-    visibilitychange: () => page.tellDocument("visibilitychange"),
-    resume: () => page.tellDocument("resume"),
-    check: () => alice.check(),
-  };
-  for (const [name, wake] of Object.entries(wakes)) {
-    await cut();
-    assert.equal(alice.state.name, "waiting");
-    wake(); // The clock stands still.
-    wake(); // A second call finds the attempt under way.
-    await settle();
-    assert.equal(alice.state.name, "open", `${name} connects`);
-  }
-  await wind(SECOND); // The retries that were due are due no more.
-  assert.equal(hub.handshakes.length, 5);
-
-  // A page that is shown for the first time, and a tab that goes to the background, are no reason.
-  await wind(MINUTE);
-  await cut();
-  page.tell("pageshow", { persisted: false });
-  page.show("hidden");
-  page.tellDocument("visibilitychange");
-  await settle();
-  assert.equal(alice.state.name, "waiting");
-  page.tell("online");
-  await settle();
-  assert.equal(alice.state.name, "open");
-
-  await alice.close();
-  assert.deepEqual([...page.listeners], []);
-  page.tell("online");
-  await settle();
-  assert.equal(hub.handshakes.length, 6);
-});
-
 test("with a connection they ask whether it still works, unless it was heard from lately", async (t) => {
   const page = fakePage(t);
   const { hub, connect, settle, wind } = await setUp(t);
@@ -345,74 +305,6 @@ test("with a connection they ask whether it still works, unless it was heard fro
     await settle();
     assert.equal(hub.pings, before + 1, `${name}, later`);
   }
-});
-
-test("after the network has changed, a connection that does not answer is replaced within 3 seconds", async (t) => {
-  const page = fakePage(t);
-  const { hub, connect, wind } = await setUp(t, { random: 0 });
-  const alice = await connect("alice");
-  hub.mute = true;
-  page.tell("online");
-  await wind(3 * SECOND - 1);
-  assert.equal(alice.state.name, "open");
-  hub.mute = false;
-  await wind(1);
-  assert.deepEqual([alice.state.name, hub.handshakes.length], ["open", 2]);
-});
-
-test("offline, sends wait until the connection has answered once more", async (t) => {
-  const page = fakePage(t);
-  const { hub, connect, settle } = await setUp(t);
-  const alice = await connect("alice");
-  hub.mute = true;
-  page.tell("offline");
-  assert.equal(alice.state.name, "waiting");
-  const send = alice.send("bob", "later");
-  await settle();
-  assert.equal(hub.sent.length, 0);
-  hub.mute = false;
-  page.tell("online");
-  const [link] = hub.open;
-  link.say({ type: "pong" });
-  await send;
-  assert.deepEqual([alice.state.name, hub.handshakes.length], ["open", 1]);
-});
-
-test("a page in the browser's cache has no socket, and gets one when it is shown", async (t) => {
-  const page = fakePage(t);
-  const { hub, connect, settle, wind } = await setUp(t);
-  const alice = await connect("alice");
-  page.tell("pagehide", { persisted: false });
-  await settle();
-  assert.equal(hub.open.size, 1, "it may be going for good");
-  const held = hold(hub);
-  const send = alice.send("bob", 1);
-  await settle();
-  assert.equal(held.length, 1);
-  page.tell("pagehide", { persisted: true });
-  await settle();
-  assert.deepEqual([alice.state.name, hub.open.size], ["paused", 0]);
-  alice.check();
-  page.tell("online");
-  await wind(10 * SECOND);
-  assert.equal(hub.handshakes.length, 1);
-  hub.intercept = () => false;
-  page.tell("pageshow", { persisted: true });
-  await send;
-  assert.equal(alice.state.name, "open");
-});
-
-test("a wake while an attempt hangs makes a new one", async (t) => {
-  const { hub, start, settle, wind } = await setUp(t);
-  hub.hang = true;
-  const alice = start("alice");
-  await wind(SECOND);
-  alice.check();
-  await settle();
-  assert.equal(hub.attempts.length, 1, "it is too young to be given up");
-  hub.hang = false;
-  await wind(SECOND);
-  assert.deepEqual([alice.state.name, hub.attempts.length], ["open", 2]);
 });
 
 test("a handshake that hangs is given up and attempted again", async (t) => {
@@ -516,4 +408,19 @@ test("frames that answer no send are errors to be told of, and end nothing", asy
   );
   assert.match(alice.heard("error")[0].message, /Internal server error/);
   assert.equal(alice.state.name, "open");
+});
+
+test("an address that the runtime never connects to is final", async (t) => {
+  const { start, settle } = await setUp(t);
+  let attempts = 0;
+  class Insecure {
+    constructor() {
+      attempts++;
+      throw Object.assign(new Error("An insecure WebSocket may not be made"), { name: "SecurityError" });
+    }
+  }
+  const bob = start("bob", { WebSocket: Insecure });
+  await settle();
+  assert.deepEqual([attempts, bob.state.name, bob.state.error.code], [1, "failed", "cannot_connect"]);
+  assert.match(bob.state.reason, /insecure/);
 });

@@ -137,3 +137,25 @@ test("an old connection that dies owing an answer leaves the send to the new one
   assert.equal((await send).delivered, 0);
   assert.deepEqual([...new Set(alice.states())], ["open"]);
 });
+
+test("a post to the old socket 20 s after the hand-over is heard", async (t) => {
+  const { hub, connect, wind, settle } = await setUp(t);
+  const bob = await connect("bob");
+  const [old] = hub.open;
+  while (!bob.stats.handovers) await wind(SECOND);
+  for (const after of [20, 14]) {
+    await wind(after * SECOND);
+    old.say({
+      type: "message",
+      id: `${after}`,
+      from: "alice",
+      session: "bob",
+      message: after,
+      sent_at: "2026-01-01T00:00:00Z",
+    });
+    await settle();
+  }
+  assert.deepEqual(bob.got(), [20, 14]);
+  await wind(2 * SECOND);
+  assert.deepEqual([...hub.open].includes(old), false, "it is closed after its overlap");
+});

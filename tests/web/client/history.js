@@ -402,7 +402,7 @@ test("a client whose session only the token names resumes from its positions, or
 });
 
 test("the fake hub answers and refuses as a hub does", async (t) => {
-  const { hub, bob, epoch, say, settle } = await withHistory(t);
+  const { hub, epoch, say, settle } = await withHistory(t);
   const [link] = hub.open;
   const answers = [];
   link.say = (frame) => answers.push(frame);

@@ -331,3 +331,26 @@ test("a token that cannot be had leaves the connection open until the end of the
   await wind(30 * SECOND);
   assert.equal(alice.state.name, "open");
 });
+
+for (const [life, pause] of [
+  [10 * MINUTE, 30 * MINUTE],
+  [MINUTE, 7 * MINUTE],
+  [3 * HOUR, 4 * HOUR],
+]) {
+  test(`a token of ${life / MINUTE} min, a message each ${pause / MINUTE} min, 20 times: each is heard once`, async (t) => {
+    const { hub, clock, connect, wind, settle } = await setUp(t);
+    hub.auth = true;
+    const bob = await connect("bob", { token: async () => issue(clock, life) });
+    for (let number = 0; number < 20; number++) {
+      await wind(pause);
+      hub.deliver(null, { id: `alert ${number}`, sessions: ["bob"], message: number });
+      await settle();
+    }
+    assert.deepEqual(
+      bob.got(),
+      [...Array(20)].map((_, number) => number),
+    );
+    assert.deepEqual([...new Set(bob.states())], ["open"]);
+    assert.deepEqual(bob.heard("error"), []);
+  });
+}

@@ -313,31 +313,6 @@ test("when the gateway refuses a frame's size, the largest is given up and the r
   );
 });
 
-test("what the gateway throttles is sent again on the same connection, within its ttl", async (t) => {
-  const { hub, connect, settle, wind } = await setUp(t);
-  const alice = await connect("alice");
-  const throttled = (link) => link.say({ message: "Too Many Requests", connectionId: "c", requestId: "r" }) ?? true;
-  hub.intercept = (link, { action }) => action === "sendMessage" && throttled(link);
-  const send = alice.send("bob", "patient");
-  await settle();
-  assert.deepEqual(
-    alice.heard("error").map(({ code }) => code),
-    ["gateway"],
-  );
-  hub.intercept = () => false;
-  await wind(SECOND);
-  await send;
-  assert.equal(hub.sent.length, 2);
-
-  hub.intercept = (link, { action }) => action === "sendMessage" && throttled(link);
-  let error;
-  alice.send("bob", "in vain").catch((thrown) => (error = thrown));
-  await wind(MINUTE);
-  assert.ok(code("timeout")(error));
-  assert.equal(error.retryable, true);
-  assert.deepEqual([hub.handshakes.length, alice.state.name], [1, "open"]);
-});
-
 test("a connection that the hub has lost sight of is replaced, and the send repeated", async (t) => {
   const { hub, connect, settle, wind } = await setUp(t);
   const alice = await connect("alice");

@@ -193,3 +193,17 @@ export function instead(hub, answer = () => {}) {
 
 /** The hub fails. */
 export const internal = (link, { id }) => link.say({ type: "error", code: "internal", message: "try again", id });
+
+/** An answer of the gateway itself, in place of the hub's. */
+export const gateway = (message) => ({ message, connectionId: "c=", requestId: "r=" });
+
+/** How each send ends: with the count of its receipt, or the code of its error. */
+export const outcomes = (sends) =>
+  Promise.all(
+    sends.map((send) =>
+      send.then(
+        ({ delivered }) => delivered,
+        ({ code }) => code,
+      ),
+    ),
+  );

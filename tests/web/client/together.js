@@ -4,40 +4,7 @@ import assert from "node:assert/strict";
 import { test } from "../suite.js";
 import { code, fakePage, hold, HOUR, MINUTE, SECOND, setUp } from "./setup.js";
 
-const throttled = { message: "Too Many Requests", connectionId: "c=", requestId: "r=" };
 const isSend = ({ action }) => action === "sendMessage";
-
-for (const count of [1, 12, 40]) {
-  test(`a gateway that throttles everything for 3 s: ${count} sends under way are answered soon after`, async (t) => {
-    const { hub, connect, wind } = await setUp(t);
-    const alice = await connect("alice");
-    let isThrottled = true;
-    hub.intercept = (link) => isThrottled && (link.say(throttled), true);
-    const sends = [...Array(count)].map((_, number) => alice.send("bob", number));
-    await wind(3 * SECOND);
-    isThrottled = false;
-    await wind(20 * SECOND);
-    assert.equal(alice.stats.unanswered, 0);
-    for (const send of sends) assert.equal((await send).delivered, 0);
-    assert.equal(hub.handshakes.length, 1);
-  });
-}
-
-test("a slow send beside throttled posts gets its receipt", async (t) => {
-  const { hub, connect, wind } = await setUp(t);
-  const alice = await connect("alice");
-  hub.intercept = (link, frame) =>
-    isSend(frame) && (frame.receipt === false ? link.say(throttled) : slow.push([link, frame]), true);
-  const slow = [];
-  const send = alice.send("bob", "slow");
-  for (let times = 0; times < 80; times++) {
-    alice.post("bob", times);
-    await wind(100);
-  }
-  assert.ok(slow.length < 8, `written ${slow.length} times`);
-  hub.answer(...slow[0]);
-  assert.equal((await send).delivered, 0);
-});
 
 test("however often check() is called in an outage, the hub is found as soon as it is back", async (t) => {
   const page = fakePage(t);
@@ -326,20 +293,6 @@ test("an answer that is lost is asked for again after 35 s, and keeps no old con
   assert.equal(alice.stats.unanswered, 0);
 });
 
-test("sends that are throttled one after the other are all answered", async (t) => {
-  const { hub, connect, wind } = await setUp(t);
-  const alice = await connect("alice");
-  let isThrottled = true;
-  hub.intercept = (link, frame) => isThrottled && isSend(frame) && (link.say(throttled), true);
-  const sends = [alice.send("bob", "a")];
-  await wind(200);
-  sends.push(alice.send("bob", "b"));
-  await wind(100);
-  isThrottled = false;
-  await wind(3 * SECOND);
-  for (const send of sends) assert.equal((await send).delivered, 0);
-});
-
 test("check() once a second, for an hour without a hub: a handshake a second at most", async (t) => {
   const { hub, start, wind } = await setUp(t);
   hub.refuse = true;
@@ -419,21 +372,6 @@ test("a refusal says whether the message may have arrived before", async (t) => 
   hub.intercept = refuse;
   await wind(SECOND);
   assert.equal(await twice, true);
-});
-
-test("what was written a while ago is not what the gateway refuses now", async (t) => {
-  const { hub, connect, wind } = await setUp(t);
-  const alice = await connect("alice");
-  const held = hold(hub);
-  const slow = alice.send("bob", "slow");
-  await wind(5 * SECOND);
-  hub.intercept = (link) => (link.say(throttled), true);
-  alice.post("bob", 1);
-  await wind(5 * SECOND);
-  hub.intercept = () => false;
-  held[0]();
-  assert.equal((await slow).delivered, 0);
-  assert.equal(hub.sent.filter(({ message }) => message === "slow").length, 1);
 });
 
 test("an old connection that dies does not take the new one's sends", async (t) => {

@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { SignedOut } from "../../../web/client/hub.js";
 import { test } from "../suite.js";
-import { code, fakePage, hold, HOUR, issue, MINUTE, SECOND, setUp, types } from "./setup.js";
+import { code, fakePage, hold, HOUR, issue, MINUTE, SECOND, setUp, types, until } from "./setup.js";
 
 test("each connection asks for a fresh token", async (t) => {
   const { hub, connect, cut, wind } = await setUp(t);
@@ -20,7 +20,7 @@ test("each connection asks for a fresh token", async (t) => {
 });
 
 test("a token that cannot be had, or takes too long, is an error, and another attempt follows", async (t) => {
-  const { hub, start, settle, wind } = await setUp(t);
+  const { start, settle, wind } = await setUp(t);
   const answers = [() => Promise.reject(new Error("no network")), () => new Promise(() => {}), () => null];
   const alice = start("alice", { token: () => answers.shift()() });
   await settle();
@@ -281,3 +281,54 @@ for (const [moment, { error: thrown, prepare, signOut }] of Object.entries(signe
     assert.deepEqual([clock.running, hub.open.size], [0, 0]);
   });
 }
+
+test("SignedOut from token() is final before any handshake", async (t) => {
+  const { hub, start, wind } = await setUp(t);
+  const refuse = () => {
+    throw new SignedOut("the session is over");
+  };
+  const bob = start("bob", { token: refuse });
+  const send = bob.send("alice", 1);
+  await assert.rejects(send, code("signed_out"));
+  await wind(10 * MINUTE);
+  assert.equal(hub.attempts.length, 0);
+  const { name, reason, error } = bob.state;
+  assert.deepEqual([name, reason, error.code, error.retryable], ["failed", "the session is over", "signed_out", false]);
+  await assert.rejects(bob.ready(), code("signed_out"));
+});
+
+test("a token that takes 20 s is waited for, and asked for once", async (t) => {
+  const { hub, clock, start, wind } = await setUp(t);
+  let calls = 0;
+  const token = () => (calls++, new Promise((resolve) => clock.setTimeout(() => resolve("t"), 20 * SECOND)));
+  const bob = start("bob", { token });
+  await wind(21 * SECOND);
+  assert.deepEqual([calls, hub.attempts.length, bob.state.name], [1, 1, "open"]);
+});
+
+test("a token that takes longer than tokenTimeout is not asked for twice at a time, and is used when it comes", async (t) => {
+  const { clock, start, wind } = await setUp(t);
+  let calls = 0;
+  const token = () => (calls++, new Promise((resolve) => clock.setTimeout(() => resolve("t"), 45 * SECOND)));
+  const bob = start("bob", { token });
+  await wind(50 * SECOND);
+  assert.deepEqual([calls, bob.state.name], [1, "open"]);
+  assert.deepEqual(
+    bob.heard("error").map(({ code }) => code),
+    ["token_failed"],
+  );
+});
+
+test("a client that is closed or paused in the same breath asks for no token and opens nothing", async (t) => {
+  const { hub, start, wind } = await setUp(t);
+  let calls = 0;
+  const options = { token: () => (calls++, "t") };
+  start("bob", options).close();
+  const paused = start("bob", options);
+  paused.pause();
+  await wind(MINUTE);
+  assert.deepEqual([calls, hub.attempts.length], [0, 0]);
+  paused.resume();
+  await until(() => paused.state.name === "open");
+  assert.deepEqual([calls, hub.attempts.length], [1, 1]);
+});

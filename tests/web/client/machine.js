@@ -1,0 +1,265 @@
+// The machine: sleep, the page cache, hidden tabs, and changes of the network.
+
+import assert from "node:assert/strict";
+import { test } from "../suite.js";
+import { fakePage, hold, MINUTE, replace, SECOND, setUp } from "./setup.js";
+
+test("check() while a dial hangs makes a second one", async (t) => {
+  const { hub, start, wind } = await setUp(t);
+  hub.hang = true;
+  const bob = start("bob");
+  await wind(2 * SECOND);
+  bob.check();
+  await wind(1);
+  assert.equal(hub.attempts.length, 2);
+  hub.hang = false;
+  for (let times = 0; times < 5; times++) bob.check();
+  await wind(2 * SECOND);
+  assert.deepEqual([hub.attempts.length, bob.state.name], [3, "open"]);
+});
+
+test("a wake leaves a dial alone that is young and gets there, and a token that is on its way", async (t) => {
+  const { hub, start, wind } = await setUp(t);
+  let asked = 0;
+  const token = async () => (asked++, await new Promise((resolve) => (give = resolve)));
+  let give;
+  const bob = start("bob", { token });
+  await wind(5 * SECOND);
+  bob.check();
+  await wind(5 * SECOND);
+  assert.deepEqual([asked, hub.attempts.length], [1, 0]);
+  give("t");
+  bob.check();
+  await wind(5 * SECOND);
+  assert.deepEqual([asked, hub.attempts.length, bob.state.name], [1, 1, "open"]);
+});
+
+test("pagehide with persisted closes the socket, and pageshow opens one: what was unanswered is answered", async (t) => {
+  const page = fakePage(t);
+  const { hub, connect, settle } = await setUp(t);
+  const alice = await connect("alice");
+  page.tell("pagehide", { persisted: false });
+  await settle();
+  assert.equal(hub.open.size, 1, "the page is going away for good");
+  hold(hub);
+  const send = alice.send("bob", 1);
+  await settle();
+  page.tell("pagehide", { persisted: true });
+  await settle();
+  assert.deepEqual([hub.open.size, alice.state.name], [0, "paused"]);
+  hub.intercept = () => false;
+  page.tell("pageshow", { persisted: true });
+  assert.equal((await send).delivered, 0);
+  assert.equal(alice.state.name, "open");
+});
+
+test("a client that was paused before the page cache stays paused after it", async (t) => {
+  const page = fakePage(t);
+  const { hub, connect, settle } = await setUp(t);
+  const alice = await connect("alice");
+  alice.pause();
+  page.tell("pagehide", { persisted: true });
+  page.tell("pageshow", { persisted: true });
+  await settle();
+  assert.deepEqual([hub.open.size, alice.state.name], [0, "paused"]);
+  alice.resume();
+  await settle();
+  assert.equal(alice.state.name, "open");
+});
+
+test("offline: no longer open, sends wait, and within 3 s the connection is found alive or lost", async (t) => {
+  const page = fakePage(t);
+  const { hub, connect, wind, settle } = await setUp(t);
+  const alice = await connect("alice");
+  page.tell("offline");
+  assert.equal(alice.state.name, "waiting");
+  assert.equal(alice.post("bob", 0), false);
+  const first = alice.send("bob", 1);
+  await settle();
+  assert.deepEqual([(await first).delivered, alice.state.name, hub.handshakes.length], [0, "open", 1]);
+
+  hub.mute = true;
+  page.tell("offline");
+  const second = alice.send("bob", 2);
+  await wind(2 * SECOND);
+  assert.deepEqual([alice.state.name, hub.handshakes.length], ["waiting", 1]);
+  await wind(SECOND);
+  assert.equal(hub.sent.length, 1, "nothing is written into the void");
+  hub.mute = false;
+  await wind(SECOND);
+  assert.deepEqual([(await second).delivered, alice.state.name, hub.handshakes.length], [0, "open", 2]);
+});
+
+test("on another network, the old connection has 3 s to answer", async (t) => {
+  const page = fakePage(t);
+  const connection = new EventTarget();
+  replace(t, globalThis, "navigator", { connection });
+  const { hub, connect, wind } = await setUp(t);
+  await connect("bob");
+  for (const [count, tell] of [
+    [2, () => page.tell("online")],
+    [3, () => page.tellDocument("resume")],
+    [4, () => connection.dispatchEvent(new Event("change"))],
+  ]) {
+    hub.mute = true;
+    tell();
+    await wind(3 * SECOND);
+    hub.mute = false;
+    await wind(SECOND);
+    assert.equal(hub.handshakes.length, count);
+  }
+});
+
+test("estimates of the network that change are no other network", async (t) => {
+  fakePage(t);
+  const connection = Object.assign(new EventTarget(), { effectiveType: "4g", rtt: 50 });
+  replace(t, globalThis, "navigator", { connection });
+  const { hub, connect, settle } = await setUp(t);
+  await connect("bob");
+  const change = async (estimates) => {
+    Object.assign(connection, estimates);
+    connection.dispatchEvent(new Event("change"));
+    await settle();
+  };
+  for (let rtt = 75; rtt < 1_000; rtt += 25) await change({ rtt });
+  assert.equal(hub.pings, 0);
+  await change({ effectiveType: "3g" });
+  assert.equal(hub.pings, 1);
+});
+
+test("a 6 min gap of the wall clock is a wake, and counts for the connection's age", async (t) => {
+  const { hub, clock, connect, wind } = await setUp(t);
+  const bob = await connect("bob");
+  await wind(MINUTE);
+  const before = hub.pings;
+  clock.sleep(6 * MINUTE);
+  await wind(30 * SECOND);
+  assert.equal(hub.pings, before + 1);
+  // 20 × 6 min are two hours, of which the timers see 20 × 30 s.
+  for (let times = 0; times < 18; times++) {
+    clock.sleep(6 * MINUTE);
+    await wind(30 * SECOND);
+  }
+  assert.equal(bob.stats.handovers, 1);
+});
+
+test("a tab that comes to the front asks only where nothing was heard for 30 s", async (t) => {
+  const page = fakePage(t);
+  const { hub, connect, wind, settle } = await setUp(t);
+  await connect("bob");
+  for (let times = 0; times < 50; times++) page.tellDocument("visibilitychange");
+  await settle();
+  assert.equal(hub.pings, 0);
+  await wind(31 * SECOND);
+  for (let times = 0; times < 50; times++) page.tellDocument("visibilitychange");
+  await settle();
+  assert.equal(hub.pings, 1);
+});
+
+test("the browser's online, a woken tab and check() each connect at once", async (t) => {
+  const page = fakePage(t);
+  const { hub, connect, cut, settle, wind } = await setUp(t);
+  const alice = await connect("alice");
+  const wakes = {
+    online: () => page.tell("online"),
+    visibilitychange: () => page.tellDocument("visibilitychange"),
+    resume: () => page.tellDocument("resume"),
+    check: () => alice.check(),
+  };
+  for (const [name, wake] of Object.entries(wakes)) {
+    await cut();
+    assert.equal(alice.state.name, "waiting");
+    wake(); // The clock stands still.
+    wake(); // A second call finds the attempt under way.
+    await settle();
+    assert.equal(alice.state.name, "open", `${name} connects`);
+  }
+  await wind(SECOND); // The retries that were due are due no more.
+  assert.equal(hub.handshakes.length, 5);
+
+  // A page that is shown for the first time, and a tab that goes to the background, are no reason.
+  await wind(MINUTE);
+  await cut();
+  page.tell("pageshow", { persisted: false });
+  page.show("hidden");
+  page.tellDocument("visibilitychange");
+  await settle();
+  assert.equal(alice.state.name, "waiting");
+  page.tell("online");
+  await settle();
+  assert.equal(alice.state.name, "open");
+
+  await alice.close();
+  assert.deepEqual([...page.listeners], []);
+  page.tell("online");
+  await settle();
+  assert.equal(hub.handshakes.length, 6);
+});
+
+test("after the network has changed, a connection that does not answer is replaced within 3 seconds", async (t) => {
+  const page = fakePage(t);
+  const { hub, connect, wind } = await setUp(t, { random: 0 });
+  const alice = await connect("alice");
+  hub.mute = true;
+  page.tell("online");
+  await wind(3 * SECOND - 1);
+  assert.equal(alice.state.name, "open");
+  hub.mute = false;
+  await wind(1);
+  assert.deepEqual([alice.state.name, hub.handshakes.length], ["open", 2]);
+});
+
+test("offline, sends wait until the connection has answered once more", async (t) => {
+  const page = fakePage(t);
+  const { hub, connect, settle } = await setUp(t);
+  const alice = await connect("alice");
+  hub.mute = true;
+  page.tell("offline");
+  assert.equal(alice.state.name, "waiting");
+  const send = alice.send("bob", "later");
+  await settle();
+  assert.equal(hub.sent.length, 0);
+  hub.mute = false;
+  page.tell("online");
+  const [link] = hub.open;
+  link.say({ type: "pong" });
+  await send;
+  assert.deepEqual([alice.state.name, hub.handshakes.length], ["open", 1]);
+});
+
+test("a page in the browser's cache has no socket, and gets one when it is shown", async (t) => {
+  const page = fakePage(t);
+  const { hub, connect, settle, wind } = await setUp(t);
+  const alice = await connect("alice");
+  page.tell("pagehide", { persisted: false });
+  await settle();
+  assert.equal(hub.open.size, 1, "it may be going for good");
+  const held = hold(hub);
+  const send = alice.send("bob", 1);
+  await settle();
+  assert.equal(held.length, 1);
+  page.tell("pagehide", { persisted: true });
+  await settle();
+  assert.deepEqual([alice.state.name, hub.open.size], ["paused", 0]);
+  alice.check();
+  page.tell("online");
+  await wind(10 * SECOND);
+  assert.equal(hub.handshakes.length, 1);
+  hub.intercept = () => false;
+  page.tell("pageshow", { persisted: true });
+  await send;
+  assert.equal(alice.state.name, "open");
+});
+
+test("a wake while an attempt hangs makes a new one", async (t) => {
+  const { hub, start, settle, wind } = await setUp(t);
+  hub.hang = true;
+  const alice = start("alice");
+  await wind(SECOND);
+  alice.check();
+  await settle();
+  assert.equal(hub.attempts.length, 1, "it is too young to be given up");
+  hub.hang = false;
+  await wind(SECOND);
+  assert.deepEqual([alice.state.name, hub.attempts.length], ["open", 2]);
+});
