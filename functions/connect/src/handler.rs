@@ -3,9 +3,10 @@
 use std::time::Instant;
 
 use hub::{
+    answer::GatewayAnswer,
     config::{ConfigError, Variables},
     deadline::Deadline,
-    event::{Connect, GatewayAnswer, Handshake},
+    event::{Connect, Handshake},
     failure::Failure,
     metrics::{self, Metric},
     protocol::{Code, SessionId},

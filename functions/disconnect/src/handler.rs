@@ -3,8 +3,9 @@
 use std::time::Instant;
 
 use hub::{
+    answer::GatewayAnswer,
     deadline::Deadline,
-    event::{ClosedConnection, Disconnect, GatewayAnswer},
+    event::{ClosedConnection, Disconnect},
     failure::Failure,
     metrics::{self, Metric},
     protocol::Code,

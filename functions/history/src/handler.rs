@@ -4,9 +4,10 @@ use std::time::Instant;
 
 use anyhow::Context as _;
 use hub::{
+    answer::GatewayAnswer,
     aws::SdkConfig,
     config::Variables,
-    event::{GatewayAnswer, Sender, SocketFrame},
+    event::{Sender, SocketFrame},
     failure::Failure,
     history::{History, Reading},
     invocation::{Invocation, RequestError},

@@ -1,5 +1,6 @@
 //! The code that the hub's Lambda functions share: configuration, events, the protocol, the tables and the fan-out.
 
+pub mod answer;
 pub mod aws;
 pub mod chunk;
 pub mod clock;

@@ -6,9 +6,10 @@ use aws_config::SdkConfig;
 use lambda_runtime::Context;
 
 use crate::{
+    answer::GatewayAnswer,
     config::Variables,
     deadline::Deadline,
-    event::{GatewayAnswer, Sender, SocketFrame},
+    event::{Sender, SocketFrame},
     failure::PUBLIC_TEXT,
     invocation::{Invocation, RequestError},
     protocol::{Code, Refusal},

@@ -5,10 +5,11 @@ use std::{collections::BTreeSet, time::Instant};
 use anyhow::Context as _;
 use futures::{StreamExt, TryStreamExt, stream};
 use hub::{
+    answer::GatewayAnswer,
     aws::SdkConfig,
     clock::now_seconds,
     config::Variables,
-    event::{GatewayAnswer, SocketFrame},
+    event::SocketFrame,
     failure::Failure,
     history::History,
     invocation::{Invocation, RequestError},

@@ -4,10 +4,11 @@
 use std::{sync::Arc, time::Instant};
 
 use hub::{
+    answer::GatewayAnswer,
     aws::SdkConfig,
     config::Variables,
     deadline::Deadline,
-    event::{GatewayAnswer, Sender, SocketFrame},
+    event::{Sender, SocketFrame},
     failure::{Failure, PUBLIC_TEXT, chain},
     gateway::{Connections, Gateway, PostResult},
     grant::Grant,
