@@ -1,16 +1,24 @@
 //! DynamoDB's API: which operation a request asks for, of which table.
 
-use std::time::Instant;
+mod attributes;
+mod connections;
+mod expressions;
+mod item;
+mod messages;
+
+use std::{collections::HashMap, time::Instant};
 
 use hyper::{Request, body::Incoming};
 use serde_json::{Value, json};
 
-use crate::{
-    attributes::Attributes,
-    http::{Answer, Cut, Reply, error, error_with},
+use self::attributes::Attributes;
+pub use self::{
+    connections::{INDEX, Row, SUBSCRIPTIONS, TABLE, Table},
     messages::{MESSAGES, Messages},
+};
+use crate::{
+    http::{Answer, Cut, Reply, error, error_with},
     signature::Signatures,
-    table::{SUBSCRIPTIONS, Table},
 };
 
 /// What can be asked of a table.
@@ -49,6 +57,36 @@ impl Call {
     pub(crate) fn table(&self) -> Option<&str> {
         let of_batch = || Some(self.input["RequestItems"].as_object()?.keys().next()?.as_str());
         self.input["TableName"].as_str().or_else(of_batch)
+    }
+}
+
+type Script = Box<dyn FnMut(&Call, u32) -> Answer + Send>;
+
+/// The calls of a table, and the script that says which of them fail.
+#[derive(Default)]
+struct Calls {
+    script: Option<Script>,
+    counts: HashMap<Operation, u32>,
+    seen: Vec<Call>,
+}
+
+impl Calls {
+    /// The script's answer, or the refusal of a request that is not signed as it must be.
+    fn admit(&mut self, call: &mut Call, refusal: Option<Reply>) -> Result<Answer, Box<Reply>> {
+        let before = self.count(call.operation);
+        self.counts.insert(call.operation, before + 1);
+        let answer = self.script.as_mut().map_or(Answer::Serve, |script| script(call, before));
+        if answer.is_unread() {
+            call.input = Value::Null;
+        } else if let Some(refusal) = refusal {
+            return Err(refusal.into());
+        }
+        self.seen.push(call.clone());
+        Ok(answer)
+    }
+
+    fn count(&self, operation: Operation) -> u32 {
+        self.counts.get(&operation).copied().unwrap_or_default()
     }
 }
 

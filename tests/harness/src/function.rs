@@ -175,6 +175,14 @@ impl Function {
         Self::start_with(&executable(function), world, |_| ()).await
     }
 
+    /// The same with more settings, or other ones, than the world gives its functions.
+    pub async fn with_settings(function: &str, world: &World, settings: &[(&str, &str)]) -> Self {
+        Self::start_with(&executable(function), world, |command| {
+            command.envs(settings.iter().copied());
+        })
+        .await
+    }
+
     /// Starts any executable that speaks Lambda's Runtime API. `adjust` may change the environment, in which
     /// there is nothing but what Lambda and this project's Terraform would set.
     pub async fn start_with(executable: &Path, world: &World, adjust: impl FnOnce(&mut Command)) -> Self {
@@ -284,7 +292,7 @@ impl Function {
         assert!(status.is_ok_and(|status| status.success()), "`{kill}` failed");
     }
 
-    /// The process, for whoever measures more than is measured here.
+    /// The process's id, for other measurements.
     #[must_use]
     pub fn pid(&self) -> u32 {
         self.pid

@@ -50,7 +50,7 @@ struct State {
     script: Option<Script>,
     close_script: Option<CloseScript>,
     closings: Vec<String>,
-    tries: HashMap<Arc<str>, u32>,
+    before: HashMap<Arc<str>, u32>,
     posts: Vec<Post>,
     last_frame: Bytes,
     quota: Option<Quota>,
@@ -166,12 +166,12 @@ impl Gateway {
 
 impl State {
     fn begin(&mut self, connection: &str) -> (Answer, Arc<str>) {
-        let (connection, tries) = match self.tries.get_key_value(connection) {
-            Some((known, tries)) => (known.clone(), *tries),
+        let (connection, before) = match self.before.get_key_value(connection) {
+            Some((known, before)) => (known.clone(), *before),
             None => (connection.into(), 0),
         };
-        self.tries.insert(connection.clone(), tries + 1);
-        let answer = self.script.as_mut().map_or(Answer::Serve, |script| script(&connection, tries));
+        self.before.insert(connection.clone(), before + 1);
+        let answer = self.script.as_mut().map_or(Answer::Serve, |script| script(&connection, before));
         let answer = if self.draw() { answer } else { Answer::Error(429, "LimitExceededException") };
         (answer, connection)
     }

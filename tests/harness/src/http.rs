@@ -217,7 +217,7 @@ where
         changed = fate.changed() => changed.is_ok() && *fate.borrow() == Fate::Silent,
     };
     if silent {
-        // The socket stays open, but nobody reads it.
+        // The socket stays open, but is never read again.
         let _ = fate.changed().await;
     }
 }

@@ -40,7 +40,7 @@ pub enum Reaction {
     Plain(Answer),
     /// It is not done, and the function is said to have failed.
     Failure,
-    /// It is done, and the function is said to have failed all the same.
+    /// It is done, and the function is still said to have failed.
     FailureAfterwards,
     /// It is done, and the answer given after a pause.
     Late(Duration),
@@ -315,7 +315,7 @@ impl State {
         self.invokes[number].work.push(outcome);
     }
 
-    /// Keeps what a process wrote that nobody uses any more.
+    /// Keeps what a process wrote that is not used any more.
     fn bury(&mut self, process: Arc<Function>) {
         self.outputs.extend(Arc::into_inner(process).map(Function::finish));
     }

@@ -11,18 +11,13 @@
     reason = "a harness that meets the unexpected should stop its test there and then"
 )]
 
-mod attributes;
 mod dynamodb;
-mod expressions;
 mod function;
 mod gateway;
 mod http;
 pub mod issuer;
-mod item;
 mod lambda;
-mod messages;
 mod signature;
-mod table;
 
 use std::{path::Path, sync::Arc};
 
@@ -31,14 +26,12 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::http::Server;
 pub use crate::{
-    dynamodb::{Call, Operation},
+    dynamodb::{Call, INDEX, MESSAGES, Messages, Operation, Row, SUBSCRIPTIONS, TABLE, Table},
     function::{Ending, Function, Outcome, Output, RELEASE, executable},
     gateway::{Gateway, Post},
     http::Answer,
     lambda::{DELIVER, Invoke, Lambda, Reaction},
-    messages::{MESSAGES, Messages},
     signature::{CREDENTIALS, REGION, Signatures},
-    table::{INDEX, Row, SUBSCRIPTIONS, TABLE, Table},
 };
 
 /// How long a message is kept in a world with history.

@@ -5,9 +5,10 @@ use std::{cmp::Ordering, collections::HashSet};
 use serde_json::Value;
 
 use super::{Action, Change, Comparator, Condition, Expressions, NAMES, Operand};
-use crate::{
+use crate::dynamodb::{
+    Refusal,
     attributes::{kind, order},
-    dynamodb::{Refusal, invalid},
+    invalid,
 };
 
 /// DynamoDB's reserved words, as far as something here might be called by one.

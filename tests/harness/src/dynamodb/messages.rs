@@ -4,20 +4,21 @@
 mod tests;
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::BTreeMap,
     sync::{Mutex, MutexGuard},
     time::Duration,
 };
 
 use serde_json::{Value, json};
 
-use crate::{
+use super::{
+    Call, Calls, Operation, Refusal, UNKNOWN,
     attributes::{Attributes, Number, attributes, kind, number, size},
-    dynamodb::{Call, Operation, Refusal, UNKNOWN, invalid},
     expressions::{Comparator, Condition, Expressions, Operand},
-    http::{Answer, Cut, Reply, reply},
+    invalid,
     item::{self, projected},
 };
+use crate::http::{Answer, Cut, Reply, reply};
 
 /// The name of the table.
 pub const MESSAGES: &str = "messages";
@@ -27,7 +28,6 @@ const RANGE: &str = "offset";
 /// The largest page, in bytes.
 const PAGE: usize = 1024 * 1024;
 
-type Script = Box<dyn FnMut(&Call, u32) -> Answer + Send>;
 type Key = (String, Number);
 
 /// The table of messages.
@@ -39,9 +39,7 @@ pub struct Messages {
 #[derive(Default)]
 struct State {
     items: BTreeMap<Key, Attributes>,
-    script: Option<Script>,
-    counts: HashMap<Operation, u32>,
-    calls: Vec<Call>,
+    calls: Calls,
     page_items: Option<usize>,
 }
 
@@ -49,7 +47,7 @@ impl Messages {
     /// Answers each call as `script` says, given the call and how many of its operation came before. Without a script
     /// every call is served. The script must not use the table.
     pub fn script(&self, script: impl FnMut(&Call, u32) -> Answer + Send + 'static) {
-        self.state().script = Some(Box::new(script));
+        self.state().calls.script = Some(Box::new(script));
     }
 
     /// Gives at most this many items a page from now on, whatever the caller's limit.
@@ -60,7 +58,7 @@ impl Messages {
     /// Every call so far, in the order of arrival.
     #[must_use]
     pub fn calls(&self) -> Vec<Call> {
-        self.state().calls.clone()
+        self.state().calls.seen.clone()
     }
 
     /// A session's items in the order of their offsets, each an object of attributes in DynamoDB's JSON.
@@ -119,25 +117,15 @@ impl Messages {
 
     /// `refusal` is for a request that is not signed as it must be.
     pub(crate) async fn call(&self, mut call: Call, refusal: Option<Reply>) -> Result<Reply, Cut> {
-        let answer = self.state().begin(&call);
-        if answer.is_unread() {
-            call.input = Value::Null;
-        } else if let Some(refusal) = refusal {
-            return Ok(refusal);
+        let admitted = self.state().calls.admit(&mut call, refusal);
+        match admitted {
+            Ok(answer) => answer.reply(|| self.state().serve(&call)).await,
+            Err(refusal) => Ok(*refusal),
         }
-        self.state().calls.push(call.clone());
-        answer.reply(|| self.state().serve(&call)).await
     }
 }
 
 impl State {
-    fn begin(&mut self, call: &Call) -> Answer {
-        let count = self.counts.entry(call.operation).or_default();
-        *count += 1;
-        let before = *count - 1;
-        self.script.as_mut().map_or(Answer::Serve, |script| script(call, before))
-    }
-
     fn serve(&mut self, call: &Call) -> Reply {
         match self.evaluate(call.operation, &call.input) {
             Ok(output) => reply(200, output.to_string()),

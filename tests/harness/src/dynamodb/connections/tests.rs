@@ -226,7 +226,7 @@ fn a_batch_is_done_but_for_what_the_script_leaves() {
     assert_eq!(sessions(&client), names[..25].iter().cloned().collect());
     assert_eq!(client.0.rows[&("s03".to_owned(), "c=".to_owned())], row("s03"));
     client.0.batch_script = Some(Box::new(|_, before| if before == 0 { 2 } else { 0 }));
-    client.0.counts.insert(Operation::BatchWriteItem, 1);
+    client.0.calls.counts.insert(Operation::BatchWriteItem, 1);
     let deletions: Vec<Value> = names[..4].iter().map(|name| deletion(name)).collect();
     let output = client.call(Operation::BatchWriteItem, &batch(&deletions)).unwrap();
     assert_eq!(output, json!({ "UnprocessedItems": { SUBSCRIPTIONS: deletions[2..] } }));

@@ -5,7 +5,7 @@ use std::{cmp::Ordering, collections::BTreeSet, fmt};
 use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
 use serde_json::{Map, Value, json};
 
-use crate::dynamodb::{Refusal, invalid};
+use super::{Refusal, invalid};
 
 /// An item, or a key: DynamoDB's JSON by attribute name.
 pub(crate) type Attributes = Map<String, Value>;

@@ -1,12 +1,12 @@
 //! DynamoDB's tables of connections, with its index, and of subscriptions: evaluated for real, and faults where a script
 //! says.
 
+mod pages;
 #[cfg(test)]
 mod tests;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},
-    ops::Bound,
     sync::{
         Mutex, MutexGuard,
         atomic::{AtomicUsize, Ordering},
@@ -16,13 +16,12 @@ use std::{
 
 use serde_json::{Value, json};
 
-use crate::{
+use super::{
+    Call, Calls, Operation, Refusal,
     attributes::{Attributes, attributes, members, set},
-    dynamodb::{Call, Operation, Refusal, invalid},
-    expressions::{Comparator, Condition, Operand},
-    http::{Answer, Cut, Reply, error, reply},
-    item,
+    invalid, item,
 };
+use crate::http::{Answer, Cut, Reply, error, reply};
 
 /// The name of the table of connections.
 pub const TABLE: &str = "connections";
@@ -98,7 +97,6 @@ fn now_ms() -> i64 {
 
 /// Session and connection, in the order in which a query gives them.
 type Key = (String, String);
-type Script = Box<dyn FnMut(&Call, u32) -> Answer + Send>;
 type PageScript = Box<dyn FnMut(&str, u32) -> Answer + Send>;
 type BatchScript = Box<dyn FnMut(&Value, u32) -> usize + Send>;
 
@@ -114,11 +112,9 @@ struct State {
     rows: BTreeMap<Key, Row>,
     /// The sessions of each connection's rows.
     sessions: HashMap<String, BTreeSet<String>>,
-    script: Option<Script>,
+    calls: Calls,
     page_script: Option<PageScript>,
     batch_script: Option<BatchScript>,
-    counts: HashMap<Operation, u32>,
-    calls: Vec<Call>,
 }
 
 impl Table {
@@ -127,11 +123,9 @@ impl Table {
             name,
             rows: BTreeMap::new(),
             sessions: HashMap::new(),
-            script: None,
+            calls: Calls::default(),
             page_script: None,
             batch_script: None,
-            counts: HashMap::new(),
-            calls: Vec::new(),
         };
         Self { state: state.into(), page_rows: AtomicUsize::default() }
     }
@@ -144,7 +138,7 @@ impl Table {
 
     /// The same for a script that looks at the whole call.
     pub fn call_script(&self, script: impl FnMut(&Call, u32) -> Answer + Send + 'static) {
-        self.state().script = Some(Box::new(script));
+        self.state().calls.script = Some(Box::new(script));
     }
 
     /// Answers each query that is otherwise served as `script` says, given the session and whether it is the first page
@@ -210,7 +204,7 @@ impl Table {
     /// Every call so far, in the order of arrival.
     #[must_use]
     pub fn calls(&self) -> Vec<Call> {
-        self.state().calls.clone()
+        self.state().calls.seen.clone()
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -219,17 +213,11 @@ impl Table {
 
     /// `refusal` is for a request that is not signed as it must be.
     pub(crate) async fn call(&self, mut call: Call, refusal: Option<Reply>) -> Result<Reply, Cut> {
-        let operation = call.operation;
-        let answer = self.state().begin(&call);
-        if answer.is_unread() {
-            call.input = Value::Null;
-        } else if let Some(refusal) = refusal {
-            return Ok(refusal);
-        }
-        self.state().calls.push(call.clone());
-        let answer = match answer {
-            Answer::Serve => self.state().page_answer(operation, &call.input),
-            other => other,
+        let admitted = self.state().calls.admit(&mut call, refusal);
+        let answer = match admitted {
+            Ok(Answer::Serve) => self.state().page_answer(call.operation, &call.input),
+            Ok(other) => other,
+            Err(refusal) => return Ok(*refusal),
         };
         let page_rows = || Some(self.page_rows.load(Ordering::Relaxed)).filter(|rows| *rows > 0);
         answer.reply(|| self.state().serve(&call, page_rows())).await
@@ -237,13 +225,6 @@ impl Table {
 }
 
 impl State {
-    fn begin(&mut self, call: &Call) -> Answer {
-        let count = self.counts.entry(call.operation).or_default();
-        *count += 1;
-        let before = *count - 1;
-        self.script.as_mut().map_or(Answer::Serve, |script| script(call, before))
-    }
-
     fn page_answer(&mut self, operation: Operation, input: &Value) -> Answer {
         let Some(script) = self.page_script.as_mut().filter(|_| operation == Operation::Query) else {
             return Answer::Serve;
@@ -349,7 +330,7 @@ impl State {
             }
             writes.push((key, row));
         }
-        let before = self.counts.get(&Operation::BatchWriteItem).map_or(0, |count| count - 1);
+        let before = self.calls.count(Operation::BatchWriteItem).saturating_sub(1);
         let undone = self.batch_script.as_mut().map_or(0, |script| script(&requests[0], before));
         let done = requests.len().saturating_sub(undone);
         for (key, row) in writes.into_iter().take(done) {
@@ -362,129 +343,4 @@ impl State {
         let unprocessed = if rest.is_empty() { json!({}) } else { json!({ self.name: rest }) };
         Ok(json!({ "UnprocessedItems": unprocessed }))
     }
-
-    /// As DynamoDB does, a page that is full names where it ended even if nothing follows.
-    fn query(&self, input: &Value, page_rows: Option<usize>) -> Result<String, Refusal> {
-        let mut expressions = item::expressions(Operation::Query, input)?;
-        let condition = expressions.condition("KeyConditionExpression")?;
-        let projection = expressions.projection()?;
-        expressions.finish()?;
-        let session = match condition {
-            Some(Condition::Compare(
-                Operand::Path(path),
-                Comparator::Equal,
-                Operand::Value(Value::Object(value)),
-            )) if path == SESSION => item::key_text(&Attributes::from_iter([(path, value.into())]), SESSION),
-            _ => None,
-        };
-        let session = session.ok_or_else(|| invalid("a condition that a key cannot have"))?;
-        self.check_index(input)?;
-        let start =
-            (session.clone(), start(input, Some(&session))?.map_or(String::new(), |(_, after)| after));
-        let limit = item::limit(input, page_rows)?;
-        let named = ATTRIBUTES
-            .map(|(name, _)| projection.as_ref().is_none_or(|projection| projection.contains(name)));
-        if projection.is_some_and(|names| names.len() != named.iter().filter(|named| **named).count()) {
-            return Err(invalid("an attribute that is not projected, or unknown here"));
-        }
-        let (mut items, mut count, mut last) = (String::new(), 0, None);
-        for (key, row) in self
-            .rows
-            .range((Bound::Excluded(start), Bound::Unbounded))
-            .take_while(|((of, _), _)| *of == session)
-            .take(limit)
-        {
-            items.push_str(if count == 0 { "" } else { "," });
-            write_item(&key.1, row, &named, &mut items);
-            count += 1;
-            last = Some(key);
-        }
-        let last = last_key(last.filter(|_| count == limit));
-        Ok(format!(r#"{{"Count":{count},"ScannedCount":{count},"Items":[{items}]{last}}}"#))
-    }
-
-    /// A count of the index's rows, page by page.
-    fn scan(&self, input: &Value, page_rows: Option<usize>) -> Result<String, Refusal> {
-        let mut expressions = item::expressions(Operation::Scan, input)?;
-        let filter = expressions.condition("FilterExpression")?;
-        expressions.finish()?;
-        if self.name != TABLE || input["Select"] != "COUNT" {
-            return Err(invalid("a scan that is unknown here"));
-        }
-        self.check_index(input)?;
-        let limit = item::limit(input, page_rows)?;
-        let start = start(input, None)?.unwrap_or_default();
-        let (mut scanned, mut count, mut last) = (0, 0, None);
-        for (key, row) in self
-            .rows
-            .range((Bound::Excluded(start), Bound::Unbounded))
-            .filter(|((session, _), _)| !session.is_empty())
-            .take(limit)
-        {
-            scanned += 1;
-            count += u64::from(filter.as_ref().is_none_or(|filter| filter.holds(&row.item(&key.1))));
-            last = Some(key);
-        }
-        let last = last_key(last.filter(|_| scanned == limit));
-        Ok(format!(r#"{{"Count":{count},"ScannedCount":{scanned}{last}}}"#))
-    }
-
-    /// Connections are found by session in their index alone, which is never read consistently.
-    fn check_index(&self, input: &Value) -> Result<(), Refusal> {
-        let is_right = match self.name {
-            TABLE => input["IndexName"] == INDEX && input["ConsistentRead"] != true,
-            _ => input["IndexName"].is_null(),
-        };
-        is_right.then_some(()).ok_or_else(|| invalid("the wrong index, or a consistent read of one"))
-    }
-}
-
-/// Where a page is to start; in this session, if one is given.
-fn start(input: &Value, within: Option<&str>) -> Result<Option<Key>, Refusal> {
-    let start = &input["ExclusiveStartKey"];
-    if start.is_null() {
-        return Ok(None);
-    }
-    let start = attributes(start)?;
-    let key = item::key_text(&start, SESSION).zip(item::key_text(&start, CONNECTION));
-    let key = key.filter(|(session, _)| start.len() == 2 && within.is_none_or(|within| within == session));
-    key.map(Some).ok_or_else(|| invalid("the provided starting key is invalid"))
-}
-
-/// Writes a row in DynamoDB's JSON, without the attributes that are not named. By hand, because a page of a thousand would
-/// otherwise take so long that it showed in what is measured.
-fn write_item(connection: &str, row: &Row, named: &[bool; 4], out: &mut String) {
-    let number = |number: i64| format!("\"{number}\"");
-    let values = [
-        Some(quoted(connection)),
-        Some(quoted(&row.session)),
-        row.connected_at.map(number),
-        row.expires_at.map(number),
-    ];
-    let mut separator = '{';
-    for ((value, (name, kind)), named) in values.iter().zip(ATTRIBUTES).zip(named) {
-        if let (Some(value), true) = (value, named) {
-            out.push(separator);
-            for part in ["\"", name, "\":{\"", kind, "\":", value, "}"] {
-                out.push_str(part);
-            }
-            separator = ',';
-        }
-    }
-    out.push_str(if separator == '{' { "{}" } else { "}" });
-}
-
-/// Where a page that is full ended.
-fn last_key(last: Option<&Key>) -> String {
-    let Some((session, connection)) = last else { return String::new() };
-    let (connection, session) = (quoted(connection), quoted(session));
-    format!(r#","LastEvaluatedKey":{{"connection_id":{{"S":{connection}}},"session_id":{{"S":{session}}}}}"#)
-}
-
-/// What a query can read of a row, with DynamoDB's letter for its kind.
-const ATTRIBUTES: [(&str, &str); 4] =
-    [(CONNECTION, "S"), (SESSION, "S"), ("connected_at", "N"), ("expires_at", "N")];
-
-fn quoted(text: &str) -> String {
-    Value::from(text).to_string()
 }

@@ -9,9 +9,10 @@ use std::{borrow::Cow, cmp::Ordering, collections::HashSet};
 use serde_json::{Value, json};
 
 use self::parser::Parser;
-use crate::{
+use super::{
+    Refusal,
     attributes::{Attributes, attributes, members, number, order, set},
-    dynamodb::{Refusal, invalid},
+    invalid,
 };
 
 /// The longest expression, in bytes.

@@ -4,10 +4,11 @@ use std::collections::HashSet;
 
 use serde_json::{Value, json};
 
-use crate::{
+use super::{
+    Operation, Refusal, UNKNOWN,
     attributes::{Attributes, size},
-    dynamodb::{Operation, Refusal, UNKNOWN, invalid},
     expressions::{Action, Change, Expressions},
+    invalid,
 };
 
 /// The largest item, in bytes.
