@@ -5,7 +5,7 @@ use std::time::Duration;
 use harness::{Answer, Function, Operation, Row, World};
 use serde_json::Value;
 
-use crate::support::{AMPLE, Turn, counted, line, log};
+use crate::support::{AMPLE, counted, line, log};
 
 /// API Gateway's event for a handshake, or for the end of one, of this connection.
 pub(crate) fn event(sample: &str, connection: &str, session: &str, connected_at: i64) -> String {
@@ -27,7 +27,6 @@ const ALICE: &str = "Q3xWdcTzDoECHtA=";
 
 #[tokio::test]
 async fn a_table_that_is_down_is_a_function_error_without_internals() {
-    let _turn = Turn::together();
     for (function, event) in FUNCTIONS {
         let world = World::start().await;
         world.table.script(|_, _| Answer::Error(500, "InternalServerError"));
@@ -43,7 +42,6 @@ async fn a_table_that_is_down_is_a_function_error_without_internals() {
 
 #[tokio::test]
 async fn a_table_that_hangs_is_a_function_error_before_the_time_is_up() {
-    let _turn = Turn::together();
     let hangs = async |(function, event): (&str, &'static str)| {
         let world = World::start().await;
         world.table.script(|_, _| Answer::Hang);
@@ -56,7 +54,6 @@ async fn a_table_that_hangs_is_a_function_error_before_the_time_is_up() {
 
 #[tokio::test]
 async fn a_few_throttles_are_ridden_out_and_counted() {
-    let _turn = Turn::together();
     for (function, event) in FUNCTIONS {
         let world = World::start().await;
         world.table.put(ALICE, Row::aged("bob", 60));
@@ -77,7 +74,6 @@ async fn a_few_throttles_are_ridden_out_and_counted() {
 
 #[tokio::test]
 async fn a_write_whose_answer_was_lost_is_repeated_and_leaves_one_row() {
-    let _turn = Turn::together();
     let world = World::start().await;
     world.table.script(|_, count| if count == 0 { Answer::CutRead } else { Answer::Serve });
     let connect = Function::start("connect", &world).await;

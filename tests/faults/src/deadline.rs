@@ -18,11 +18,11 @@ const REACHABLE: usize = 100;
 const TRICKLE: u32 = 50;
 const CROWD: usize = EARLY + TRICKLE as usize + LATE;
 
-/// A crowd of which a hundred can be reached and nobody else ever recovers. The time for posting ends a fifth of
+/// A crowd of which a hundred can be reached and the others never recover. The time for posting ends a fifth of
 /// `limit` before its end, and at most 2 s; until then, reading trickles.
 async fn answers_truly_within(limit: Duration, lambdas: Duration) {
     const TROUBLE: [Answer; 3] = [Answer::Bare(429), Answer::Bare(500), Answer::CutUnread];
-    let hub = Hub::alone().await;
+    let hub = Hub::new().await;
     hub.crowd("stadium", CROWD);
     hub.world.gateway.script(|connection, _| match index(connection) {
         ..REACHABLE => Answer::Serve,
@@ -77,7 +77,7 @@ async fn a_sockets_answer_is_sent_within_29_s_even_if_lambda_would_wait_for_long
 
 #[tokio::test]
 async fn a_crowd_that_hangs_altogether_is_counted_in_time() {
-    let hub = Hub::alone().await;
+    let hub = Hub::new().await;
     hub.crowd("stadium", 3_000);
     hub.world.gateway.script(|_, _| Answer::Hang);
     let budget = Duration::from_secs(3);
@@ -94,7 +94,7 @@ async fn sends(
     budget: Duration,
     script: impl FnMut(Operation, u32) -> Answer + Send + 'static,
 ) -> (Hub, Outcome) {
-    let hub = Hub::alone().await;
+    let hub = Hub::new().await;
     hub.crowd("stadium", 1_000);
     hub.world.table.page_rows(100);
     hub.world.table.script(script);

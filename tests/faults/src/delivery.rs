@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use harness::{Answer, Function, Row, executable};
+use harness::{Answer, Function, Row};
 
 use crate::support::{AMPLE, Hub, ID, SENDERS_SESSION, frame, index, name, totals};
 
@@ -20,8 +20,8 @@ fn is_fresh(index: usize) -> bool {
     index.is_multiple_of(50)
 }
 
-pub(crate) fn answer(index: usize, tries: u32) -> Answer {
-    match (index % 100, tries) {
+pub(crate) fn answer(index: usize, before: u32) -> Answer {
+    match (index % 100, before) {
         (0 | 5, _) => Answer::Bare(410),
         _ if is_gone(index) => Answer::Error(410, "GoneException"),
         (1 | 11 | 21 | 31 | 41 | 51 | 61 | 71 | 81 | 91, 0) => Answer::Error(429, "LimitExceededException"),
@@ -46,13 +46,13 @@ pub(crate) fn expected_posts(index: usize) -> (u32, u32) {
 
 #[tokio::test]
 async fn ten_thousand_connections_with_every_kind_of_fault_lose_nothing() {
-    let hub = Hub::alone().await;
+    let hub = Hub::new().await;
     hub.crowd("stadium", CROWD);
     for index in (0..CROWD).filter(|index| is_fresh(*index)) {
         hub.world.table.put(&name("stadium", index), Row::aged("stadium", -3600));
     }
     hub.world.table.page_rows(700);
-    hub.world.gateway.script(|connection, tries| answer(index(connection), tries));
+    hub.world.gateway.script(|connection, before| answer(index(connection), before));
 
     let outcome = hub.send(&["stadium"], AMPLE).await;
 
@@ -79,9 +79,9 @@ async fn ten_thousand_connections_with_every_kind_of_fault_lose_nothing() {
 }
 
 async fn mass_throttle(throttled: u32, budget: Duration) {
-    let hub = Hub::alone().await;
+    let hub = Hub::new().await;
     let crowd = hub.crowd("stadium", 2_000);
-    hub.world.gateway.script(move |_, tries| match tries < throttled {
+    hub.world.gateway.script(move |_, before| match before < throttled {
         true => Answer::Error(429, "LimitExceededException"),
         false => Answer::Serve,
     });
@@ -103,9 +103,9 @@ async fn a_throttle_of_every_first_three_posts_still_delivers_to_all_in_time() {
 }
 
 /// The first `how_many` connections of the index get `answer` again and again, and all others a 200 at once, for
-/// which nobody waits longer than `patience`.
+/// which none of them waits longer than `patience`.
 async fn unaffected_by(answer: Answer, how_many: usize, patience: Duration) {
-    let hub = Hub::alone().await;
+    let hub = Hub::new().await;
     let crowd = hub.crowd("stadium", how_many + 1_000);
     hub.world.gateway.script(move |connection, _| match index(connection) < how_many {
         true => answer.clone(),
@@ -125,28 +125,28 @@ async fn unaffected_by(answer: Answer, how_many: usize, patience: Duration) {
 }
 
 #[tokio::test]
-async fn a_connection_that_hangs_delays_nobody_else_and_ends_failed_in_time() {
+async fn a_connection_that_hangs_delays_no_other_and_fails_in_time() {
     unaffected_by(Answer::Hang, 1, Duration::from_secs(2)).await;
 }
 
 #[tokio::test]
-async fn a_connection_whose_answer_trickles_delays_nobody_else_and_ends_failed_in_time() {
+async fn a_connection_whose_answer_trickles_delays_no_other_and_fails_in_time() {
     unaffected_by(Answer::Trickle(Duration::from_millis(100)), 1, Duration::from_secs(2)).await;
 }
 
 #[tokio::test]
-async fn more_hanging_connections_than_calls_at_once_cost_the_others_one_time_out() {
+async fn more_hanging_connections_than_posts_at_once_cost_the_others_one_timeout() {
     unaffected_by(Answer::Hang, 100, Duration::from_secs(4)).await;
 }
 
 #[tokio::test]
-async fn thousands_of_connections_that_stay_throttled_hold_up_nobody_else() {
+async fn thousands_of_connections_that_stay_throttled_hold_up_no_other() {
     unaffected_by(Answer::Error(429, "LimitExceededException"), 3_000, Duration::from_secs(4)).await;
 }
 
 #[tokio::test]
 async fn a_refusal_is_final_and_fails_that_connection_alone() {
-    let hub = Hub::together().await;
+    let hub = Hub::new().await;
     hub.crowd("room", 4);
     hub.world.gateway.script(|connection, _| match index(connection) {
         0 => Answer::Error(403, "ForbiddenException"),
@@ -161,10 +161,10 @@ async fn a_refusal_is_final_and_fails_that_connection_alone() {
 }
 
 #[tokio::test]
-async fn a_503_and_a_408_are_tried_again() {
-    let hub = Hub::together().await;
+async fn a_503_and_a_408_are_retried() {
+    let hub = Hub::new().await;
     hub.crowd("room", 2);
-    hub.world.gateway.script(|connection, tries| match (index(connection), tries) {
+    hub.world.gateway.script(|connection, before| match (index(connection), before) {
         (0, 0) => Answer::Bare(503),
         (1, 0) => Answer::Bare(408),
         _ => Answer::Serve,
@@ -176,13 +176,11 @@ async fn a_503_and_a_408_are_tried_again() {
 async fn posts_run_side_by_side_and_no_more_than_allowed_at_once() {
     const AT_ONCE: usize = 8;
     const ANSWER: Duration = Duration::from_millis(20);
-    let hub = Hub::alone().await;
+    let hub = Hub::new().await;
     hub.crowd("room", 200);
     hub.world.gateway.script(|_, _| Answer::Serve.after(ANSWER));
-    let narrow = Function::start_with(&executable("publish"), &hub.world, |command| {
-        command.env("FANOUT_CONCURRENCY", AT_ONCE.to_string());
-    })
-    .await;
+    let narrow =
+        Function::with_settings("publish", &hub.world, &[("FANOUT_CONCURRENCY", &AT_ONCE.to_string())]).await;
     let outcome = narrow.invoke(r#"{"sessions":["room"],"message":1}"#, AMPLE).await;
     assert_eq!(totals(outcome.response()), [200, 0, 0]);
     assert!(outcome.took < ANSWER * 100, "{:?} is half of what one after another would take", outcome.took);
@@ -192,13 +190,13 @@ async fn posts_run_side_by_side_and_no_more_than_allowed_at_once() {
 }
 
 #[tokio::test]
-async fn what_happened_to_the_recipients_is_counted_for_cloudwatch() {
-    let hub = Hub::together().await;
+async fn the_outcome_of_each_recipient_is_counted_for_cloudwatch() {
+    let hub = Hub::new().await;
     let crowd = hub.crowd("room", 20);
     let (gone, throttled, refused) = (crowd[0].clone(), crowd[1].clone(), crowd[2].clone());
-    hub.world.gateway.script(move |connection, tries| match connection {
+    hub.world.gateway.script(move |connection, before| match connection {
         name if name == gone => Answer::Error(410, "GoneException"),
-        name if name == throttled && tries == 0 => Answer::Error(429, "LimitExceededException"),
+        name if name == throttled && before == 0 => Answer::Error(429, "LimitExceededException"),
         name if name == refused => Answer::Error(403, "ForbiddenException"),
         _ => Answer::Serve,
     });

@@ -2,23 +2,20 @@
 
 use std::time::{Duration, Instant};
 
-use harness::{Answer, Function, Row, executable, granted};
+use harness::{Answer, Function, Row, granted};
 
 use crate::support::{AMPLE, Hub, SENDER, counted, ending_in, frame, line, log, name, now_ms, totals};
 
 /// A function of a hub that asks for tokens.
 async fn guarded(function: &str, hub: &Hub) -> Function {
-    Function::start_with(&executable(function), &hub.world, |command| {
-        command.env("REQUIRE_GRANT", "true");
-    })
-    .await
+    Function::with_settings(function, &hub.world, &[("REQUIRE_GRANT", "true")]).await
 }
 
 const TO_ROOM: &str = r#"{"sessions":["room"],"message":1}"#;
 
 #[tokio::test]
 async fn a_token_that_ends_while_its_recipient_waits_ends_the_waiting() {
-    let hub = Hub::together().await;
+    let hub = Hub::new().await;
     hub.crowd("room", 3);
     let late = name("room", 1);
     hub.world.table.put(&late, ending_in("room", 2));
@@ -36,7 +33,7 @@ async fn a_token_that_ends_while_its_recipient_waits_ends_the_waiting() {
 
 #[tokio::test]
 async fn connections_whose_token_has_ended_are_closed_and_stale_ones_pruned() {
-    let hub = Hub::together().await;
+    let hub = Hub::new().await;
     hub.crowd("room", 2);
     for over in ["over=", "stale=", "broken=", SENDER] {
         hub.world.table.put(over, ending_in("room", -1));
@@ -62,15 +59,15 @@ async fn connections_whose_token_has_ended_are_closed_and_stale_ones_pruned() {
 
 #[tokio::test]
 async fn without_tokens_expired_rows_are_left_to_the_table() {
-    let hub = Hub::together().await;
+    let hub = Hub::new().await;
     hub.world.table.put("over=", ending_in("room", -1));
     assert_eq!(totals(&frame(&hub.send(&["room"], AMPLE).await)), [0, 0, 0]);
     assert_eq!((hub.world.gateway.closings().len(), hub.deletions().len()), (0, 0));
 }
 
 #[tokio::test]
-async fn a_message_closes_a_hundred_connections_at_most_and_a_hanging_one_holds_nobody_up() {
-    let hub = Hub::together().await;
+async fn a_message_closes_at_most_a_hundred_connections_and_one_that_hangs_holds_up_no_other() {
+    let hub = Hub::new().await;
     for index in 0..150 {
         hub.world.table.put(&name("room", index), ending_in("room", -1));
     }
@@ -88,7 +85,7 @@ async fn a_message_closes_a_hundred_connections_at_most_and_a_hanging_one_holds_
 
 #[tokio::test]
 async fn the_census_counts_every_page_and_nothing_that_has_expired() {
-    let hub = Hub::together().await;
+    let hub = Hub::new().await;
     hub.crowd("room", 250);
     hub.crowd("hall", 50);
     for index in 0..20 {

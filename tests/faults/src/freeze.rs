@@ -9,7 +9,7 @@ use crate::support::{AMPLE, Hub, frame, totals};
 /// Sends twice to a crowd larger than the fan-out is wide, so that every call has a connection to lose, with a
 /// freeze between them in which `lose` happens.
 async fn survives(lose: impl Fn(&Hub)) {
-    let hub = Hub::alone().await;
+    let hub = Hub::new().await;
     hub.crowd("room", 300);
     for _ in 0..2 {
         assert_eq!(totals(&frame(&hub.send(&["room"], AMPLE).await)), [300, 0, 0]);
@@ -34,7 +34,7 @@ async fn a_freeze_in_which_every_connection_is_forgotten_without_a_word_costs_no
 #[tokio::test]
 #[ignore = "takes half a minute: run it with --include-ignored, as scripts/test.sh --long does"]
 async fn dozens_of_connections_that_died_in_a_long_freeze_do_not_use_up_the_time_of_one_recipient() {
-    let hub = Hub::alone().await;
+    let hub = Hub::new().await;
     hub.crowd("room", 300);
     hub.crowd("single", 1);
     assert_eq!(totals(&frame(&hub.send(&["room"], AMPLE).await)), [300, 0, 0]);

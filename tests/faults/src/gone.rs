@@ -11,9 +11,9 @@ const ALICE: &str = "alice=";
 
 /// A hub whose one recipient connected `age` seconds ago and gets `answer` to the post of that number.
 async fn alice(age: i64, answer: impl Fn(u32) -> Answer + Send + 'static) -> Hub {
-    let hub = Hub::together().await;
+    let hub = Hub::new().await;
     hub.world.table.put(ALICE, Row::aged("alice", age));
-    hub.world.gateway.script(move |_, tries| answer(tries));
+    hub.world.gateway.script(move |_, before| answer(before));
     hub
 }
 
@@ -55,7 +55,7 @@ async fn a_410_for_a_row_of_unknown_age_is_gone_but_not_pruned() {
 
 #[tokio::test]
 async fn a_410_that_turns_into_a_200_is_delivered() {
-    let hub = alice(60, |tries| if tries == 0 { Answer::Bare(410) } else { Answer::Serve }).await;
+    let hub = alice(60, |before| if before == 0 { Answer::Bare(410) } else { Answer::Serve }).await;
     assert_eq!(totals(&frame(&hub.send(&["alice"], AMPLE).await)), [1, 0, 0]);
     assert_eq!((hub.posts()[ALICE], hub.deletions()), ((2, 1), vec![]));
 }
@@ -63,21 +63,22 @@ async fn a_410_that_turns_into_a_200_is_delivered() {
 #[tokio::test]
 async fn a_410_between_other_faults_is_still_asked_about_twice() {
     let answers = [Answer::Bare(500), Answer::Bare(410), Answer::CutRead, Answer::Bare(429)];
-    let hub = alice(60, move |tries| answers.get(tries as usize).cloned().unwrap_or(Answer::Bare(410))).await;
+    let hub =
+        alice(60, move |before| answers.get(before as usize).cloned().unwrap_or(Answer::Bare(410))).await;
     assert_eq!(totals(&frame(&hub.send(&["alice"], AMPLE).await)), [0, 1, 0]);
     assert_eq!((hub.posts()[ALICE], hub.has_row(ALICE)), ((5, 1), false));
 }
 
 #[tokio::test]
 async fn a_lost_connection_is_never_gone() {
-    let hub = alice(60, |tries| if tries < 3 { Answer::CutUnread } else { Answer::Serve }).await;
+    let hub = alice(60, |before| if before < 3 { Answer::CutUnread } else { Answer::Serve }).await;
     assert_eq!(totals(&frame(&hub.send(&["alice"], AMPLE).await)), [1, 0, 0]);
     assert!(hub.has_row(ALICE));
 }
 
 #[tokio::test]
 async fn the_senders_own_row_is_never_pruned() {
-    let hub = Hub::together().await;
+    let hub = Hub::new().await;
     hub.world.table.put(ALICE, Row::aged(SENDERS_SESSION, 60));
     hub.world.gateway.script(|_, _| Answer::Bare(410));
     assert_eq!(totals(&frame(&hub.send(&[SENDERS_SESSION], AMPLE).await)), [0, 2, 0]);
@@ -87,7 +88,7 @@ async fn the_senders_own_row_is_never_pruned() {
 
 #[tokio::test]
 async fn a_prune_that_fails_is_logged_and_changes_nothing_in_the_receipt() {
-    let hub = Hub::together().await;
+    let hub = Hub::new().await;
     let crowd = hub.crowd("room", 3);
     hub.world.gateway.script(|_, _| Answer::Bare(410));
     hub.world.table.script(|operation, count| match (operation, count) {

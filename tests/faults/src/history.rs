@@ -18,9 +18,9 @@ use hub::{
     protocol::{Position, SessionId},
 };
 use serde_json::{Value, json};
-use tokio::{sync::Semaphore, time::sleep};
+use tokio::sync::Semaphore;
 
-use crate::support::{AMPLE, Hub, Turn, frame, name, now_ms, until};
+use crate::support::{AMPLE, Hub, frame, name, now_ms, until};
 
 /// The session whose history it is.
 const ROOM: &str = "room";
@@ -65,7 +65,7 @@ fn head(session: &str, last: usize, age: i64) -> Value {
     let now = now_ms();
     json!({
         "session_id": { "S": session }, "offset": { "N": "0" }, "epoch": { "S": EPOCH }, "last": { "N": last.to_string() },
-        "taken_at": { "N": (now - age).to_string() }, "taken_by": { "S": "somebody" },
+        "taken_at": { "N": (now - age).to_string() }, "taken_by": { "S": "another" },
         "keep_until": { "N": (now / 1000 + HOUR).to_string() }, "expires_at": { "N": (now / 1000 + 720 * HOUR).to_string() },
     })
 }
@@ -141,16 +141,11 @@ fn calls(world: &World, which: impl Fn(&Call) -> bool) -> usize {
 }
 
 /// Holds such calls back until the test gives a permit for each.
-fn hold(world: &World, which: impl Fn(&Call) -> bool + Send + 'static) -> Arc<Semaphore> {
+pub(crate) fn hold(world: &World, which: impl Fn(&Call) -> bool + Send + 'static) -> Arc<Semaphore> {
     let gate = Arc::new(Semaphore::new(0));
     let held = gate.clone();
     world.messages.script(move |call, _| if which(call) { Answer::Serve.once(&held) } else { Answer::Serve });
     gate
-}
-
-/// Long enough for what must not happen to happen.
-async fn a_moment() {
-    sleep(Duration::from_millis(50)).await;
 }
 
 /// The history from within this process, as one more function would use it.
@@ -192,16 +187,14 @@ fn offsets(reading: &Reading) -> Vec<u64> {
 struct Reader {
     world: World,
     function: Function,
-    _turn: Turn,
 }
 
 impl Reader {
     async fn start() -> Self {
-        let turn = Turn::together();
         let world = World::start().await.with_history();
         world.table.put(&name(ROOM, 0), harness::Row::aged(ROOM, 60));
         let function = Function::start("history", &world).await;
-        Self { world, function, _turn: turn }
+        Self { world, function }
     }
 
     async fn ask(&self, rest: Value) -> Value {

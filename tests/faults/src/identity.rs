@@ -7,25 +7,22 @@ use std::{
 };
 
 use harness::{
-    Function, Outcome, World, executable,
+    Function, Outcome, World,
     issuer::{Document, ED25519, Issuer, P256, P384, RSA, STRANGER, SigningKey},
 };
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
-use crate::support::{AMPLE, Turn, counted, line, log, now_ms};
+use crate::support::{AMPLE, counted, line, log, now_ms, stopped};
 
 /// The authorizer with these issuers.
 async fn authorizer(issuers: &Value) -> Function {
     let world = World::start().await;
-    Function::start_with(&executable("authorizer"), &world, |command| {
-        command.env("AUTH_ISSUERS", issuers.to_string());
-    })
-    .await
+    Function::with_settings("authorizer", &world, &[("AUTH_ISSUERS", &issuers.to_string())]).await
 }
 
 /// A handshake with a token in the subprotocol, for `session` or for none.
-async fn knock(authorizer: &Function, token: &str, session: Option<&str>) -> Outcome {
+async fn handshake(authorizer: &Function, token: &str, session: Option<&str>) -> Outcome {
     let sample = include_str!("../../../events/authorizer-subprotocol.json");
     let mut event: Value = serde_json::from_str(&sample.replace("header.claims.signature", token))
         .expect("a sample should be JSON");
@@ -36,7 +33,7 @@ async fn knock(authorizer: &Function, token: &str, session: Option<&str>) -> Out
 
 /// The session that a handshake gets, if it is admitted.
 async fn admitted(authorizer: &Function, token: &str, session: Option<&str>) -> Option<String> {
-    let outcome = knock(authorizer, token, session).await;
+    let outcome = handshake(authorizer, token, session).await;
     let answer = outcome.response();
     let allowed = answer["policyDocument"]["Statement"][0]["Effect"] == "Allow";
     assert_eq!(answer["context"]["session_id"].is_string(), allowed, "{answer}");
@@ -79,7 +76,7 @@ struct Shape {
     jwks: Value,
     /// Whom its bearer connects as.
     session: &'static str,
-    /// Claims that make it a token for somebody else, each alone.
+    /// Claims each of which makes it a token that is not for this hub.
     foreign: Vec<(&'static str, Value)>,
 }
 
@@ -258,7 +255,6 @@ fn shape(provider: &str) -> Shape {
 
 #[tokio::test]
 async fn a_token_of_each_provider_is_admitted_with_the_settings_of_the_document() {
-    let _turn = Turn::together();
     let settings = documented();
     assert_eq!(settings.len(), 11);
     let server = Issuer::start(&[]).await;
@@ -277,7 +273,7 @@ async fn a_token_of_each_provider_is_admitted_with_the_settings_of_the_document(
         let good = key.token(&header, &claims);
         assert_eq!(admitted(&authorizer, &good, None).await.as_deref(), Some(session), "{provider}");
         assert_eq!(admitted(&authorizer, &good, Some(session)).await.as_deref(), Some(session), "{provider}");
-        assert_eq!(admitted(&authorizer, &good, Some("somebody-else")).await, None, "{provider}");
+        assert_eq!(admitted(&authorizer, &good, Some("another")).await, None, "{provider}");
         let explanation = explained(&authorizer, &good).await;
         assert_eq!(explanation["session"], session, "{provider}");
         if let Some(send_claim) = issuer["send_claim"].as_str() {
@@ -305,10 +301,9 @@ async fn a_token_of_each_provider_is_admitted_with_the_settings_of_the_document(
     }
 }
 
-/// Each provider's token where all of them are known: nobody's keys or settings stand in for another's.
+/// Each provider's token where all of them are known: no provider's keys or settings stand in for another's.
 #[tokio::test]
 async fn all_providers_at_once() {
-    let _turn = Turn::together();
     let server = Issuer::start(&[]).await;
     let mut issuers: Vec<Value> = Vec::new();
     let mut tokens = Vec::new();
@@ -374,7 +369,6 @@ fn token(server: &Issuer, key: &SigningKey, id: &str) -> String {
 
 #[tokio::test]
 async fn an_issuer_without_a_usable_key_is_a_failure_and_a_warning_that_says_why() {
-    let _turn = Turn::together();
     for (jwks, why) in [
         (json!({ "keys": [] }), "is empty"),
         (json!({ "keys": [{ "kty": "oct", "k": "c2VjcmV0" }, encryption("e")] }), r#"its kty is "oct""#),
@@ -385,7 +379,7 @@ async fn an_issuer_without_a_usable_key_is_a_failure_and_a_warning_that_says_why
         server.set(Issuer::KEYS, jwks);
         let authorizer = authorizer(&one(&server)).await;
         let token = token(&server, &RSA, "one");
-        let outcome = knock(&authorizer, &token, None).await;
+        let outcome = handshake(&authorizer, &token, None).await;
         assert_eq!(outcome.error()["errorType"], "internal");
         assert_eq!(explained(&authorizer, &token).await["why"], "keys");
         let log = log(&authorizer.finish());
@@ -397,8 +391,7 @@ async fn an_issuer_without_a_usable_key_is_a_failure_and_a_warning_that_says_why
 }
 
 #[tokio::test]
-async fn however_many_come_with_unknown_keys_the_issuer_is_left_alone_and_known_keys_serve() {
-    let _turn = Turn::together();
+async fn however_many_tokens_name_unknown_keys_the_issuer_is_left_alone_and_known_keys_serve() {
     let server = Issuer::start(&[("one", &RSA)]).await;
     let authorizer = authorizer(&one(&server)).await;
     let (known, unknown) = (token(&server, &RSA, "one"), token(&server, &ED25519, "new"));
@@ -412,18 +405,17 @@ async fn however_many_come_with_unknown_keys_the_issuer_is_left_alone_and_known_
 }
 
 #[tokio::test]
-async fn an_instance_that_has_no_keys_asks_a_throttled_issuer_when_it_may_however_many_knock() {
-    let _turn = Turn::together();
+async fn an_instance_without_keys_asks_a_throttled_issuer_only_when_it_may_however_many_handshakes_come() {
     let server = Issuer::start(&[("one", &RSA)]).await;
     server.set(Issuer::KEYS, Document::Throttled("3".into()));
     let authorizer = authorizer(&one(&server)).await;
     let known = token(&server, &RSA, "one");
-    assert_eq!(knock(&authorizer, &known, None).await.error()["errorType"], "internal");
+    assert_eq!(handshake(&authorizer, &known, None).await.error()["errorType"], "internal");
     let began = Instant::now();
     server.set_keys(&[("one", &RSA)]);
     // For longer than without a word of the issuer's: until then it would be asked again after 1.25 s at most.
     while began.elapsed() < Duration::from_millis(2_500) {
-        assert_eq!(knock(&authorizer, &known, None).await.error()["errorType"], "internal");
+        assert_eq!(handshake(&authorizer, &known, None).await.error()["errorType"], "internal");
         sleep(Duration::from_millis(50)).await;
     }
     assert_eq!((server.asked(Issuer::DISCOVERY), server.asked(Issuer::KEYS)), (1, 1));
@@ -436,7 +428,6 @@ async fn an_instance_that_has_no_keys_asks_a_throttled_issuer_when_it_may_howeve
 
 #[tokio::test]
 async fn bad_settings_stop_the_authorizer_with_a_line_that_names_them() {
-    let _turn = Turn::together();
     for (issuers, says) in [
         (json!([]), "empty"),
         (json!([{ "issuer": "https://a.example", "audience": "hub" }]), "audience"),
@@ -444,9 +435,7 @@ async fn bad_settings_stop_the_authorizer_with_a_line_that_names_them() {
         (json!([{ "issuer": "my-app", "audiences": ["hub"] }]), "jwks_url"),
     ] {
         let authorizer = authorizer(&issuers).await;
-        assert!(!authorizer.exited().await.success());
-        let log = log(&authorizer.finish());
-        let error = line(&log, "stopped")["error"].as_str().expect("a text").to_owned();
+        let error = line(&stopped(authorizer).await, "stopped")["error"].to_string();
         assert!(error.contains("AUTH_ISSUERS") && error.contains(says), "{error}");
     }
 }

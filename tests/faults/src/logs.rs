@@ -1,11 +1,11 @@
 //! One line a log event, whatever strangers send, and nothing in it that is not the operator's business.
 
-use harness::{Answer, Function, Operation, executable, over_socket};
+use harness::{Answer, Function, Operation, over_socket};
 use serde_json::{Value, json};
 
 use crate::{
     connecting::{CONNECT, DISCONNECT},
-    support::{AMPLE, Hub, SENDER, ending_in, index, line, log, name, now_ms, totals},
+    support::{AMPLE, Hub, IMPATIENT, SENDER, ending_in, index, line, log, name, now_ms, totals},
 };
 
 /// Ends a line, colours a terminal, closes a string, and pretends to be a log line.
@@ -85,7 +85,7 @@ fn requests() -> Vec<String> {
     payloads
 }
 
-/// What names no session and no message is nobody's business.
+/// Payloads that name no session and no message.
 fn chunks() -> Vec<String> {
     let room = [name("room", 0), name("room", 1), FORGED.to_owned()];
     let now = now_ms() / 1000;
@@ -122,9 +122,11 @@ fn chunks() -> Vec<String> {
 async fn keeps_its_log_clean(function: &str, level: &str, payloads: &[String]) {
     let hub = Hub::with_subscriptions().await;
     hub.crowd("room", 3);
-    let running = Function::start_with(&executable(function), &hub.world, |command| {
-        command.env("AWS_LAMBDA_LOG_LEVEL", level).env("RUST_LOG", "trace");
-    })
+    let running = Function::with_settings(
+        function,
+        &hub.world,
+        &[("AWS_LAMBDA_LOG_LEVEL", level), ("RUST_LOG", "trace")],
+    )
     .await;
     let mut answers = 0;
     for trouble in 0..4 {
@@ -172,7 +174,7 @@ async fn keeps_its_log_clean(function: &str, level: &str, payloads: &[String]) {
 /// Hundreds of troubles of every kind in one invocation, which log counts all lines of.
 #[tokio::test]
 async fn every_kind_of_trouble_is_one_line_however_often_it_happens() {
-    let hub = Hub::alone().await;
+    let hub = Hub::new().await;
     hub.crowd("stadium", 1_000);
     hub.crowd("unreadable", 100);
     for index in 0..50 {
@@ -186,7 +188,7 @@ async fn every_kind_of_trouble_is_one_line_however_often_it_happens() {
         "unreadable" => Answer::Error(400, "AccessDeniedException"),
         _ => Answer::Serve,
     });
-    hub.world.gateway.script(|connection, tries| match (index(connection) % 10, tries) {
+    hub.world.gateway.script(|connection, before| match (index(connection) % 10, before) {
         (0, _) => Answer::Error(410, "GoneException"),
         (1, _) => Answer::Error(413, "PayloadTooLargeException"),
         (2, 0) => Answer::Bare(503),
@@ -197,10 +199,8 @@ async fn every_kind_of_trouble_is_one_line_however_often_it_happens() {
         _ => Answer::Serve,
     });
     hub.world.gateway.close_script(|_| Answer::Bare(500));
-    let function = Function::start_with(&executable("publish"), &hub.world, |command| {
-        command.env("REQUIRE_GRANT", "true").env("STRAGGLER_SECONDS", "1");
-    })
-    .await;
+    let function =
+        Function::with_settings("publish", &hub.world, &[("REQUIRE_GRANT", "true"), IMPATIENT]).await;
     let outcome = function.invoke(r#"{"sessions":["stadium","unreadable"],"message":1}"#, AMPLE).await;
     assert_eq!(totals(outcome.response()), [700, 100, 200]);
     let log = log(&function.finish());
@@ -228,7 +228,7 @@ async fn a_table_in_trouble_is_no_line_where_it_recovers_and_one_where_it_does_n
         (Answer::Bare(503), false),
         (Answer::Error(400, "ThrottlingException"), false),
     ] {
-        let hub = Hub::together().await;
+        let hub = Hub::new().await;
         hub.crowd("room", 3);
         let answer = trouble.clone();
         hub.world.table.script(move |_, count| match !recovers || count < 2 {

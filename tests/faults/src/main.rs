@@ -1,5 +1,7 @@
-//! What the hub promises when AWS does its worst, a test for each promise: the real executables, as
-//! `scripts/build.sh --arch host --profile local` leaves them, in the harness's scripted surroundings.
+//! What the hub promises while AWS fails, hangs, throttles or loses answers: a test for each promise, with the real
+//! executables that `scripts/build.sh --arch host --profile local` builds, in the harness.
+//!
+//! .config/nextest.toml names the tests that need the machine alone, since they measure time.
 #![allow(
     clippy::expect_used,
     clippy::indexing_slicing,
@@ -17,7 +19,7 @@ mod delivery;
 mod expiry;
 mod freeze;
 mod gone;
-mod handing;
+mod hand_overs;
 mod history;
 mod identity;
 mod logs;

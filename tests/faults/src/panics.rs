@@ -4,11 +4,10 @@ use std::path::Path;
 
 use harness::{Function, World};
 
-use crate::support::{AMPLE, Turn, line, log};
+use crate::support::{AMPLE, line, log};
 
 #[tokio::test]
 async fn a_panic_fails_one_invocation_and_says_where_and_the_same_process_serves_the_next() {
-    let _turn = Turn::together();
     for panic in ["panic", "panic formatted", "panic later"] {
         let world = World::start().await;
         let function = Function::start_with(Path::new(env!("CARGO_BIN_EXE_panics")), &world, |_| ()).await;

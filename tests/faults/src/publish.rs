@@ -9,7 +9,7 @@ const TO_ROOM: &str = r#"{"sessions":["room"],"message":1,"id":"m-1"}"#;
 
 #[tokio::test]
 async fn a_refusal_is_a_function_error_that_no_alarm_counts() {
-    let hub = Hub::together().await;
+    let hub = Hub::new().await;
     hub.crowd("room", 3);
     let function = Function::start("publish", &hub.world).await;
     let in_a_connections_name = include_str!("../../../events/send-message.json");
@@ -33,7 +33,7 @@ async fn a_refusal_is_a_function_error_that_no_alarm_counts() {
 
 #[tokio::test]
 async fn a_failure_of_ours_is_internal_and_is_counted() {
-    let hub = Hub::together().await;
+    let hub = Hub::new().await;
     let function = Function::start("publish", &hub.world).await;
     hub.world.table.script(|_, _| Answer::Error(400, "AccessDeniedException"));
     let outcome = function.invoke(TO_ROOM, AMPLE).await;
@@ -45,7 +45,7 @@ async fn a_failure_of_ours_is_internal_and_is_counted() {
 
 #[tokio::test]
 async fn a_receipt_is_the_result_even_where_some_failed_and_lambdas_deadline_is_the_only_one() {
-    let hub = Hub::together().await;
+    let hub = Hub::new().await;
     hub.crowd("room", 3);
     hub.world.gateway.script(|connection, _| match connection.contains("000001") {
         true => Answer::Error(413, "PayloadTooLargeException"),

@@ -20,7 +20,7 @@ struct Race {
 
 impl Race {
     async fn start() -> Self {
-        let hub = Hub::together().await;
+        let hub = Hub::new().await;
         let connect = Function::start("connect", &hub.world).await;
         let disconnect = Function::start("disconnect", &hub.world).await;
         Self { hub, connect, disconnect }
@@ -76,7 +76,7 @@ async fn a_disconnect_before_the_connect_was_written_leaves_a_row_that_a_send_pr
 async fn a_send_during_the_handshakes_keeps_their_rows_and_the_next_one_is_delivered() {
     let race = Race::start().await;
     // Until a handshake has ended, the gateway answers 410: here to the two posts of the first send.
-    race.hub.world.gateway.script(|_, tries| if tries < 2 { Answer::Bare(410) } else { Answer::Serve });
+    race.hub.world.gateway.script(|_, before| if before < 2 { Answer::Bare(410) } else { Answer::Serve });
     for round in 0..ROUNDS {
         race.connect(&name("alice", round), "alice").await;
     }
@@ -101,7 +101,7 @@ async fn a_disconnect_between_reading_and_posting_is_gone_and_nothing_else() {
     let race = Race::start().await;
     let gate = Arc::new(Semaphore::new(0));
     let held = gate.clone();
-    race.hub.world.gateway.script(move |_, tries| match tries {
+    race.hub.world.gateway.script(move |_, before| match before {
         0 => Answer::Bare(410).once(&held),
         _ => Answer::Bare(410),
     });

@@ -1,22 +1,12 @@
 //! A function that starts says which release it is; a setting that is missing or malformed stops it, and the log names it.
 
 use harness::{Function, RELEASE, World, executable};
-use serde_json::Value;
-use tokio::time::timeout;
 
-use crate::support::{AMPLE, Turn, counted, line, log};
+use crate::support::{AMPLE, counted, line, log, stopped};
 
-/// The log of a function that stops as it should.
-async fn stopped(function: Function) -> Vec<Value> {
-    let status = timeout(AMPLE, function.exited()).await.expect("it should not start");
-    assert!(!status.success(), "{status}");
-    log(&function.finish())
-}
-
-/// Starts `function` with `variable` set to `value`, or unset, and returns whether it stopped in the way it should.
-async fn stops(function: &str, variable: &str, value: Option<&str>) {
-    let world = World::start().await.with_workers(4_000, 4, 8_000);
-    let started = Function::start_with(&executable(function), &world, |command| {
+/// Checks that `function` does not start with `variable` set to `value`, or unset, and says so as it should.
+pub(crate) async fn stops(function: &str, world: &World, variable: &str, value: Option<&str>) {
+    let started = Function::start_with(&executable(function), world, |command| {
         match value {
             Some(value) => command.env(variable, value),
             None => command.env_remove(variable),
@@ -36,7 +26,6 @@ async fn stops(function: &str, variable: &str, value: Option<&str>) {
 
 #[tokio::test]
 async fn a_start_is_one_line_that_names_the_release() {
-    let _turn = Turn::together();
     for function in ALL {
         for release in [Some(RELEASE), None] {
             let world = World::start().await;
@@ -93,17 +82,16 @@ const BAD: [(&str, Option<&str>, &[&str]); 24] = [
 
 #[tokio::test]
 async fn a_bad_setting_stops_the_functions_that_use_it_with_a_line_that_names_it() {
-    let _turn = Turn::together();
+    let world = World::start().await.with_workers(4_000, 4, 8_000);
     for (variable, value, functions) in BAD {
         for function in functions {
-            stops(function, variable, value).await;
+            stops(function, &world, variable, value).await;
         }
     }
 }
 
 #[tokio::test]
 async fn a_function_does_not_stop_for_a_setting_that_it_does_not_use() {
-    let _turn = Turn::together();
     let world = World::start().await;
     for function in ALL {
         let running = Function::start_with(&executable(function), &world, |command| {
@@ -119,7 +107,6 @@ async fn a_function_does_not_stop_for_a_setting_that_it_does_not_use() {
 
 #[tokio::test]
 async fn another_kind_of_endpoint_is_refused_where_the_address_of_posts_is_not_given() {
-    let _turn = Turn::together();
     let world = World::start().await;
     let start = async |endpoint: bool| {
         Function::start_with(&executable("send-message"), &world, |command| {
@@ -138,7 +125,6 @@ async fn another_kind_of_endpoint_is_refused_where_the_address_of_posts_is_not_g
 
 #[tokio::test]
 async fn another_kind_of_endpoint_is_refused_where_the_address_of_lambda_is_needed_and_not_given() {
-    let _turn = Turn::together();
     for kind in ["AWS_USE_FIPS_ENDPOINT", "AWS_USE_DUALSTACK_ENDPOINT"] {
         for function in SENDERS {
             for (workers, endpoint, starts) in [
@@ -174,7 +160,6 @@ async fn another_kind_of_endpoint_is_refused_where_the_address_of_lambda_is_need
 
 #[tokio::test]
 async fn the_least_and_the_largest_settings_of_workers_are_taken() {
-    let _turn = Turn::together();
     for function in SENDERS {
         for (split, workers, rate) in [(0, 1, 0), (1, 1, 2), (1_000_000, 100, 101)] {
             let world = World::start().await.with_workers(split, workers, rate);
@@ -184,8 +169,7 @@ async fn the_least_and_the_largest_settings_of_workers_are_taken() {
 }
 
 #[tokio::test]
-async fn what_is_invoked_does_not_start_without_an_address_to_post_to() {
-    let _turn = Turn::together();
+async fn publish_and_deliver_do_not_start_without_an_address_to_post_to() {
     let world = World::start().await;
     for function in ["publish", "deliver"] {
         let started = Function::start_with(&executable(function), &world, |command| {
@@ -203,7 +187,6 @@ async fn what_is_invoked_does_not_start_without_an_address_to_post_to() {
 
 #[tokio::test]
 async fn a_region_that_is_nowhere_to_be_found_stops_a_function_too() {
-    let _turn = Turn::together();
     let world = World::start().await;
     let started = Function::start_with(&executable("send-message"), &world, |command| {
         command.env_remove("AWS_REGION").env_remove("AWS_ENDPOINT_URL").env_remove("WEBSOCKET_ENDPOINT");

@@ -2,24 +2,16 @@
 
 use std::time::{Duration, Instant};
 
-use harness::{Answer, Function, executable};
+use harness::Answer;
 
-use crate::support::{AMPLE, Hub, frame, index, name, totals};
+use crate::support::{AMPLE, Hub, IMPATIENT, frame, index, name, totals};
 
 const THROTTLE: Answer = Answer::Error(429, "LimitExceededException");
-
-/// The send-message function with a patience of a second.
-async fn impatient(hub: &mut Hub) {
-    hub.function = Function::start_with(&executable("send-message"), &hub.world, |command| {
-        command.env("STRAGGLER_SECONDS", "1");
-    })
-    .await;
-}
 
 #[tokio::test]
 async fn one_of_ten_in_trouble_costs_five_seconds_once_and_then_one_attempt() {
     for trouble in [THROTTLE, Answer::Bare(500), Answer::CutRead] {
-        let hub = Hub::together().await;
+        let hub = Hub::new().await;
         hub.crowd("room", 10);
         hub.world.gateway.script(
             move |connection, _| if index(connection) == 4 { trouble.clone() } else { Answer::Serve },
@@ -49,7 +41,7 @@ async fn one_of_ten_in_trouble_costs_five_seconds_once_and_then_one_attempt() {
 
 #[tokio::test]
 async fn a_recipient_alone_that_is_throttled_for_seven_seconds_is_delivered_to() {
-    let hub = Hub::together().await;
+    let hub = Hub::new().await;
     hub.crowd("room", 1);
     let until = Instant::now() + Duration::from_secs(7);
     hub.world.gateway.script(move |_, _| if Instant::now() < until { THROTTLE } else { Answer::Serve });
@@ -58,8 +50,8 @@ async fn a_recipient_alone_that_is_throttled_for_seven_seconds_is_delivered_to()
 
 #[tokio::test]
 async fn a_recipient_alone_is_suspect_the_second_time_in_a_row() {
-    let mut hub = Hub::together().await;
-    impatient(&mut hub).await;
+    let mut hub = Hub::new().await;
+    hub.restart(&[IMPATIENT]).await;
     hub.crowd("room", 1);
     hub.world.gateway.script(|_, _| THROTTLE);
     for (least, most) in [(3.0, 5.0), (3.0, 5.0), (0.0, 1.0)] {
@@ -71,8 +63,8 @@ async fn a_recipient_alone_is_suspect_the_second_time_in_a_row() {
 
 #[tokio::test]
 async fn a_throttled_account_makes_no_recipient_suspect() {
-    let mut hub = Hub::together().await;
-    impatient(&mut hub).await;
+    let mut hub = Hub::new().await;
+    hub.restart(&[IMPATIENT]).await;
     hub.crowd("room", 10);
     hub.world.gateway.script(|_, _| THROTTLE);
     for _ in 0..2 {
@@ -89,9 +81,9 @@ async fn a_throttled_account_makes_no_recipient_suspect() {
 }
 
 #[tokio::test]
-async fn a_second_look_at_a_410_is_not_taken_from_a_suspect() {
-    let mut hub = Hub::together().await;
-    impatient(&mut hub).await;
+async fn a_suspect_still_gets_the_second_look_at_a_410() {
+    let mut hub = Hub::new().await;
+    hub.restart(&[IMPATIENT]).await;
     hub.crowd("room", 2);
     hub.world.gateway.script(|connection, _| if index(connection) == 0 { THROTTLE } else { Answer::Serve });
     assert_eq!(totals(&frame(&hub.send(&["room"], AMPLE).await)), [1, 0, 1]);

@@ -1,17 +1,19 @@
-//! Subscriptions: never more than there may be, complete from the answer on, and nothing left behind, whatever fails or races.
+//! Subscriptions: never more than allowed, complete from the answer on, and nothing left behind, whatever fails or races.
 
 mod answers;
 mod disconnecting;
 mod fanout;
 mod limit;
 mod model;
+mod order;
+mod pruning;
 mod steps;
 
-use std::{collections::BTreeSet, ops::Range, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, ops::Range, sync::Arc};
 
 use harness::{Answer, Call, Function, Operation, Outcome, Row, Table, World, over_socket};
 use serde_json::{Value, json};
-use tokio::{sync::Semaphore, time::sleep};
+use tokio::sync::Semaphore;
 
 use crate::{
     connecting::{DISCONNECT, event},
@@ -21,6 +23,8 @@ use crate::{
 /// The connection that subscribes, and its own session.
 const ALICE: &str = "alice=";
 const OWN: &str = "alice";
+/// A session that others are subscribed to.
+const ROOM: &str = "room";
 const ID: &str = "s-1";
 /// The most sessions that a connection may be subscribed to.
 const MOST: usize = 100;
@@ -123,6 +127,17 @@ fn calls(table: &Table, which: impl Fn(&Call) -> bool) -> usize {
     table.calls().iter().filter(|call| which(call)).count()
 }
 
+/// The sessions that a connection's deliveries named.
+fn heard(hub: &Hub, connection: &str) -> Vec<String> {
+    let session = |frame: &[u8]| serde_json::from_slice::<Value>(frame).expect("JSON")["session"].clone();
+    let posts = hub.posts_to(connection);
+    posts.iter().map(|post| session(&post.frame).as_str().expect("a session").to_owned()).collect()
+}
+
+fn queries(table: &Table) -> usize {
+    counts(table, Operation::Query)
+}
+
 fn counts(table: &Table, operation: Operation) -> usize {
     calls(table, |call| call.operation == operation)
 }
@@ -146,9 +161,4 @@ fn repair(world: &World) {
     world.subscriptions.call_script(|_, _| Answer::Serve);
     world.subscriptions.batch_script(|_, _| 0);
     world.messages.script(|_, _| Answer::Serve);
-}
-
-/// Long enough for what must not happen to happen.
-async fn a_moment() {
-    sleep(Duration::from_millis(50)).await;
 }

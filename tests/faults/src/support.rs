@@ -1,16 +1,17 @@
-//! The send-message function in a world of its own, and what its answers say.
+//! The send-message function in a world, and what its answers and log lines say.
 
 use std::{
-    collections::{HashMap, HashSet},
-    fs::File,
-    path::Path,
-    sync::Arc,
-    time::{Duration, SystemTime},
+    collections::{BTreeSet, HashMap, HashSet},
+    sync::{Arc, Mutex},
+    time::{Duration, Instant, SystemTime},
 };
 
 use harness::{Function, Gateway, Operation, Outcome, Output, Post, Row, World, over_socket};
 use serde_json::{Value, json};
-use tokio::time::{sleep, timeout};
+use tokio::{
+    task::JoinHandle,
+    time::{sleep, sleep_until, timeout},
+};
 
 use crate::recorder::Recorder;
 
@@ -19,31 +20,10 @@ pub(crate) const SENDER: &str = "sender=";
 pub(crate) const SENDERS_SESSION: &str = "senders";
 /// The id of every message that [`Hub::send`] sends.
 pub(crate) const ID: &str = "m-1";
+/// The setting that gives up on a recipient in trouble after a second.
+pub(crate) const IMPATIENT: (&str, &str) = ("STRAGGLER_SECONDS", "1");
 /// More than a good answer ever takes, even on a machine that is busy with something else.
 pub(crate) const AMPLE: Duration = Duration::from_secs(25);
-
-/// Permission to use the machine. Tests that count milliseconds or fill the processor run alone, whether the
-/// runner gives each test a thread or a process.
-pub(crate) struct Turn(#[allow(dead_code, reason = "the lock lasts as long as the file is open")] File);
-
-impl Turn {
-    fn file() -> File {
-        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join("fault-tests.lock");
-        File::create(path).expect("cargo should have made its folder for temporary files")
-    }
-
-    pub(crate) fn alone() -> Self {
-        let file = Self::file();
-        file.lock().expect("this system should lock files");
-        Self(file)
-    }
-
-    pub(crate) fn together() -> Self {
-        let file = Self::file();
-        file.lock_shared().expect("this system should lock files");
-        Self(file)
-    }
-}
 
 /// Writes down what was posted, once for all recipients, when the test is over.
 struct Posts(Arc<Gateway>);
@@ -58,36 +38,69 @@ impl Drop for Posts {
     }
 }
 
+/// How long this process, and so the world, ever had to wait for the processor.
+pub(crate) struct Pauses {
+    longest: Arc<Mutex<Duration>>,
+    watching: JoinHandle<()>,
+}
+
+impl Pauses {
+    fn start() -> Self {
+        let longest = Arc::<Mutex<Duration>>::default();
+        let seen = longest.clone();
+        let watching = tokio::spawn(async move {
+            loop {
+                let due = Instant::now() + Duration::from_millis(20);
+                sleep_until(due.into()).await;
+                let mut longest = seen.lock().expect("nothing panics with the lock");
+                *longest = due.elapsed().max(*longest);
+            }
+        });
+        Self { longest, watching }
+    }
+
+    pub(crate) fn longest(&self) -> Duration {
+        *self.longest.lock().expect("nothing panics with the lock")
+    }
+}
+
+impl Drop for Pauses {
+    fn drop(&mut self) {
+        self.watching.abort();
+    }
+}
+
 /// The send-message function, a world for it, and a sender who is connected.
 pub(crate) struct Hub {
     pub(crate) world: World,
     pub(crate) function: Function,
+    pub(crate) pauses: Pauses,
     _posts: Posts,
-    _turn: Turn,
 }
 
 impl Hub {
-    pub(crate) async fn alone() -> Self {
-        Self::start(Turn::alone(), World::start().await).await
-    }
-
-    pub(crate) async fn together() -> Self {
-        Self::start(Turn::together(), World::start().await).await
+    pub(crate) async fn new() -> Self {
+        Self::start(World::start().await).await
     }
 
     pub(crate) async fn with_history() -> Self {
-        Self::start(Turn::together(), World::start().await.with_history().with_subscriptions()).await
+        Self::start(World::start().await.with_history().with_subscriptions()).await
     }
 
     pub(crate) async fn with_subscriptions() -> Self {
-        Self::start(Turn::together(), World::start().await.with_subscriptions()).await
+        Self::start(World::start().await.with_subscriptions()).await
     }
 
-    pub(crate) async fn start(turn: Turn, world: World) -> Self {
+    pub(crate) async fn start(world: World) -> Self {
         world.table.put(SENDER, Row::aged(SENDERS_SESSION, 60));
         let function = Function::start("send-message", &world).await;
         let posts = Posts(world.gateway.clone());
-        Self { world, function, _posts: posts, _turn: turn }
+        Self { world, function, pauses: Pauses::start(), _posts: posts }
+    }
+
+    /// Starts the function anew, with other settings.
+    pub(crate) async fn restart(&mut self, settings: &[(&str, &str)]) {
+        self.function = Function::with_settings("send-message", &self.world, settings).await;
     }
 
     /// Connects `count` connections a minute ago, and names them.
@@ -95,6 +108,17 @@ impl Hub {
         let names: Vec<String> = (0..count).map(|index| name(session, index)).collect();
         for connection in &names {
             self.world.table.put(connection, Row::aged(session, 60));
+        }
+        names
+    }
+
+    /// Connects `count` connections of another session, subscribes them to `session`, and names them.
+    pub(crate) fn subscribers(&self, session: &str, count: usize) -> Vec<String> {
+        let names: Vec<String> = (0..count).map(|index| name(&format!("at-{session}"), index)).collect();
+        for connection in &names {
+            let subscriptions = BTreeSet::from([session.to_owned()]);
+            self.world.table.put(connection, Row { subscriptions, ..Row::aged("elsewhere", 60) });
+            self.world.subscriptions.put(connection, Row::aged(session, 60));
         }
         names
     }
@@ -162,14 +186,14 @@ pub(crate) fn frame(outcome: &Outcome) -> Value {
 /// A receipt's `[delivered, gone, failed]`, which its sessions must add up to.
 pub(crate) fn totals(receipt: &Value) -> [u64; 3] {
     assert_eq!(receipt["type"], "receipt", "{receipt}");
-    let tally = |of: &Value| ["delivered", "gone", "failed"].map(|end| of[end].as_u64().expect("a count"));
+    let counts = |of: &Value| ["delivered", "gone", "failed"].map(|end| of[end].as_u64().expect("a count"));
     let mut sum = [0; 3];
     for session in receipt["sessions"].as_array().expect("a list") {
-        for (total, count) in sum.iter_mut().zip(tally(session)) {
+        for (total, count) in sum.iter_mut().zip(counts(session)) {
             *total += count;
         }
     }
-    assert_eq!(tally(receipt), sum, "{receipt}");
+    assert_eq!(counts(receipt), sum, "{receipt}");
     sum
 }
 
@@ -219,6 +243,13 @@ pub(crate) fn log(output: &Output) -> Vec<Value> {
         assert!(said.insert((invocation, message)), "said twice of one invocation: {line}");
     }
     lines
+}
+
+/// The log of a function that must not start.
+pub(crate) async fn stopped(function: Function) -> Vec<Value> {
+    let status = timeout(AMPLE, function.exited()).await.expect("it should not start");
+    assert!(!status.success(), "{status}");
+    log(&function.finish())
 }
 
 /// The one log line with this message.
@@ -278,4 +309,25 @@ pub(crate) async fn until(condition: impl Fn() -> bool) {
         }
     };
     timeout(AMPLE, waiting).await.expect("what is waited for should happen");
+}
+
+/// Long enough for what must not happen to happen.
+pub(crate) async fn a_moment() {
+    sleep(Duration::from_millis(50)).await;
+}
+
+/// Runs so many models at once, since they mostly wait, each with a seed of its own. A model returns how often each event has
+/// happened that it is about; none may have happened never.
+pub(crate) async fn run_models<const EVENTS: usize, Model>(count: u64, model: impl Fn(u64) -> Model)
+where
+    Model: Future<Output = [u64; EVENTS]> + Send + 'static,
+{
+    let seed = u64::try_from(now_ms()).expect("after 1970");
+    let models: Vec<_> = (seed..seed + count).map(|seed| (seed, tokio::spawn(model(seed)))).collect();
+    let mut times = [0; EVENTS];
+    for (seed, model) in models {
+        let events = model.await.unwrap_or_else(|error| panic!("the seed was {seed}: {error}"));
+        times.iter_mut().zip(events).for_each(|(times, events)| *times += events);
+    }
+    assert!(times.iter().all(|times| *times > 0), "{times:?}");
 }

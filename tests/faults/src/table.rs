@@ -12,7 +12,7 @@ const THROTTLE: Answer = Answer::Error(400, "ProvisionedThroughputExceededExcept
 
 #[tokio::test]
 async fn a_table_that_is_down_is_an_error_for_the_sender_that_shows_no_internals() {
-    let hub = Hub::together().await;
+    let hub = Hub::new().await;
     hub.crowd("room", 100);
     hub.world.table.script(|operation, _| match operation {
         Operation::Query => Answer::Error(500, "InternalServerError"),
@@ -44,7 +44,7 @@ async fn a_table_that_is_down_is_an_error_for_the_sender_that_shows_no_internals
 
 #[tokio::test]
 async fn a_session_that_cannot_be_read_keeps_no_other_from_being_served() {
-    let hub = Hub::together().await;
+    let hub = Hub::new().await;
     for session in ["a", "hall", "room", "z"] {
         hub.crowd(session, 60);
     }
@@ -73,7 +73,7 @@ async fn a_session_that_cannot_be_read_keeps_no_other_from_being_served() {
 
 #[tokio::test]
 async fn a_few_throttles_and_faults_are_ridden_out_and_the_throttles_counted() {
-    let hub = Hub::together().await;
+    let hub = Hub::new().await;
     hub.crowd("room", 100);
     hub.world.table.page_rows(50);
     hub.world.table.script(|operation, count| match (operation, count) {
@@ -88,8 +88,8 @@ async fn a_few_throttles_and_faults_are_ridden_out_and_the_throttles_counted() {
 }
 
 #[tokio::test]
-async fn a_sender_who_cannot_be_looked_up_gets_an_error_and_nobody_a_message() {
-    let hub = Hub::together().await;
+async fn a_sender_that_cannot_be_looked_up_gets_an_error_and_nothing_is_delivered() {
+    let hub = Hub::new().await;
     hub.crowd("room", 1);
     hub.world.table.script(|operation, _| match operation {
         Operation::GetItem => THROTTLE,
@@ -109,7 +109,7 @@ async fn a_sender_who_cannot_be_looked_up_gets_an_error_and_nobody_a_message() {
 
 #[tokio::test]
 async fn a_failed_invocation_leaves_the_next_one_unharmed() {
-    let hub = Hub::together().await;
+    let hub = Hub::new().await;
     hub.crowd("room", 1);
     hub.world.table.script(|operation, count| match (operation, count) {
         (Operation::GetItem, ..20) => Answer::Error(500, "InternalServerError"),
@@ -123,7 +123,7 @@ async fn a_failed_invocation_leaves_the_next_one_unharmed() {
 
 #[tokio::test]
 async fn every_page_is_read_whatever_its_size_even_an_empty_last_one() {
-    let hub = Hub::together().await;
+    let hub = Hub::new().await;
     hub.crowd("room", 60);
     hub.crowd("hall", 7);
     for (rows, pages) in [(1, 61 + 1 + 8), (7, 9 + 1 + 2), (30, 3 + 1 + 1), (60, 2 + 1 + 1), (61, 1 + 1 + 1)]
@@ -132,15 +132,15 @@ async fn every_page_is_read_whatever_its_size_even_an_empty_last_one() {
         let before = queries(&hub);
         let receipt = frame(&hub.send(&["room", "nobody", "hall"], AMPLE).await);
         assert_eq!(totals(&receipt), [67, 0, 0], "{rows} rows a page");
-        let tally = |session, delivered| json!({ "session": session, "delivered": delivered, "gone": 0, "failed": 0 });
-        assert_eq!(receipt["sessions"], json!([tally("room", 60), tally("nobody", 0), tally("hall", 7)]));
+        let count = |session, delivered| json!({ "session": session, "delivered": delivered, "gone": 0, "failed": 0 });
+        assert_eq!(receipt["sessions"], json!([count("room", 60), count("nobody", 0), count("hall", 7)]));
         assert_eq!(queries(&hub) - before, pages, "{rows} rows a page");
     }
 }
 
 #[tokio::test]
 async fn the_first_page_is_posted_while_the_second_is_read() {
-    let hub = Hub::together().await;
+    let hub = Hub::new().await;
     hub.crowd("room", 20);
     hub.world.table.page_rows(10);
     let gate = Arc::new(Semaphore::new(0));
@@ -163,7 +163,7 @@ fn queries(hub: &Hub) -> usize {
 
 #[tokio::test]
 async fn a_row_that_has_expired_is_not_there() {
-    let hub = Hub::together().await;
+    let hub = Hub::new().await;
     hub.crowd("room", 3);
     let second = name("room", 1);
     let expired = Row { expires_at: Some(now() - 1), ..Row::aged("room", 9_001) };
@@ -174,8 +174,8 @@ async fn a_row_that_has_expired_is_not_there() {
 }
 
 #[tokio::test]
-async fn a_sender_who_has_expired_is_not_connected() {
-    let hub = Hub::together().await;
+async fn a_sender_that_has_expired_is_not_connected() {
+    let hub = Hub::new().await;
     hub.crowd("room", 1);
     let expired = Row { expires_at: Some(now() - 1), ..Row::aged(SENDERS_SESSION, 9_001) };
     hub.world.table.put(SENDER, expired);

@@ -1,8 +1,8 @@
-//! What the history function answers: which messages, how many, to whom, and what it says when the table fails.
+//! What the history function answers: which messages, how many, to which connections, and what it says when the table fails.
 
 use std::time::Duration;
 
-use harness::{Answer, Function, Operation, Row, executable, granted, over_socket};
+use harness::{Answer, Function, Operation, Row, granted, over_socket};
 use serde_json::{Value, json};
 
 use super::{
@@ -151,10 +151,7 @@ async fn only_a_connection_that_is_there_reads_and_only_its_own_session() {
 async fn with_tokens_the_grant_says_whose_history_may_be_read_and_until_when() {
     let reader = Reader::start().await;
     lay(&reader.world.messages, ROOM, &[LIVE], 5000);
-    let guarded = Function::start_with(&executable("history"), &reader.world, |command| {
-        command.env("REQUIRE_GRANT", "true");
-    })
-    .await;
+    let guarded = Function::with_settings("history", &reader.world, &[("REQUIRE_GRANT", "true")]).await;
     let text = asked(json!({ "last": 1 })).to_string();
     let ended = granted("x=", ROOM, &text).replace("4102444800", "1");
     for (event, code) in [

@@ -2,21 +2,18 @@
 
 use std::time::Duration;
 
-use harness::{Function, Operation, World, executable};
+use harness::{Function, Operation, World};
 use serde_json::{Value, json};
 
 use super::{
     EPOCH, HOUR, ROOM, Slot, append, ask, attribute, calls, clear, client, last, lay, number, numbers,
     offsets, read_after, summary,
 };
-use crate::support::{AMPLE, Hub, Turn, frame};
+use crate::support::{AMPLE, Hub, frame};
 
 /// A publish function that keeps messages for so long.
 async fn keeping(world: &World, seconds: i64) -> Function {
-    Function::start_with(&executable("publish"), world, |command| {
-        command.env("HISTORY_SECONDS", seconds.to_string());
-    })
-    .await
+    Function::with_settings("publish", world, &[("HISTORY_SECONDS", &seconds.to_string())]).await
 }
 
 /// Publishes to the room, and returns when that message expires and when the head is kept for.
@@ -33,7 +30,6 @@ async fn published(world: &World, function: &Function) -> i64 {
 
 #[tokio::test]
 async fn however_the_time_that_messages_are_kept_changes_none_expires_before_an_older_one() {
-    let _turn = Turn::together();
     let world = World::start().await.with_history().with_subscriptions();
     let long = keeping(&world, 24 * HOUR).await;
     let short = keeping(&world, 300).await;
@@ -60,7 +56,6 @@ async fn however_the_time_that_messages_are_kept_changes_none_expires_before_an_
 #[tokio::test]
 async fn a_number_whose_answer_was_lost_keeps_to_the_order_too() {
     use harness::{Answer, Operation};
-    let _turn = Turn::together();
     let world = World::start().await.with_history();
     let long = keeping(&world, 24 * HOUR).await;
     let short = keeping(&world, 300).await;
@@ -75,7 +70,6 @@ async fn a_number_whose_answer_was_lost_keeps_to_the_order_too() {
 
 #[tokio::test]
 async fn the_head_outlives_the_last_message_by_thirty_days() {
-    let _turn = Turn::together();
     let world = World::start().await.with_history();
     let function = keeping(&world, 300).await;
     published(&world, &function).await;
@@ -142,7 +136,6 @@ fn expected(slots: &[Slot], after: usize, limit: usize, is_young: bool) -> (Vec<
 async fn whatever_is_left_an_answer_has_what_is_live_and_is_complete_exactly_where_that_is_proven() {
     const NUMBERS: usize = 4;
     const SHARE: usize = 7;
-    let _turn = Turn::together();
     let world = World::start().await.with_history();
     let history = client(&world);
     // All would take a minute: other ones are skipped each time.
@@ -168,9 +161,8 @@ async fn whatever_is_left_an_answer_has_what_is_live_and_is_complete_exactly_whe
 }
 
 #[tokio::test]
-async fn a_reader_who_has_everything_up_to_what_expired_misses_nothing_where_the_next_is_there() {
+async fn a_reader_at_the_last_expired_message_misses_nothing_where_the_next_is_there() {
     use Slot::{Message, Nothing};
-    let _turn = Turn::together();
     let world = World::start().await.with_history();
     let history = client(&world);
     for (session, slots, complete) in [
@@ -228,7 +220,6 @@ async fn after_a_restored_backup_without_heads_a_new_epoch_begins_and_overwrites
 
 #[tokio::test]
 async fn a_backlog_that_has_expired_and_is_not_swept_yet_is_passed_over_in_few_steps() {
-    let _turn = Turn::together();
     let world = World::start().await.with_history();
     let history = client(&world);
     let mut slots = vec![Slot::Message(-100); 3000];

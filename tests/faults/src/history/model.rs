@@ -18,7 +18,7 @@ use tokio::{
 };
 
 use super::{ROOM, THROTTLE, attribute, client_keeping, named, number, offset, offsets};
-use crate::support::{Random, Turn, now_ms};
+use crate::support::{Random, now_ms, run_models};
 
 const MODELS: u64 = 8;
 const ROUNDS: u64 = 16;
@@ -297,7 +297,7 @@ fn at(item: &Value) -> At {
     (attribute(item, "epoch").to_owned(), offset(item))
 }
 
-async fn run_one(seed: u64, expires: bool) -> [u64; 3] {
+async fn run(seed: u64, expires: bool) -> [u64; 3] {
     let mut model = Model::start(seed, expires).await;
     model.break_calls();
     for _ in 0..ROUNDS {
@@ -311,26 +311,12 @@ async fn run_one(seed: u64, expires: bool) -> [u64; 3] {
     model.events
 }
 
-/// Several at once, since most of the time they wait.
-async fn run(expires: bool) {
-    let _turn = Turn::together();
-    let seed = u64::try_from(now_ms()).expect("after 1970");
-    let seeds = seed..seed + MODELS;
-    let models: Vec<_> = seeds.map(|seed| (seed, tokio::spawn(run_one(seed, expires)))).collect();
-    let mut times = [0; 3];
-    for (seed, model) in models {
-        let events = model.await.unwrap_or_else(|error| panic!("the seed was {seed}: {error}"));
-        times = [0, 1, 2].map(|event| times[event] + events[event]);
-    }
-    assert!(times.iter().all(|times| *times > 0), "{times:?}");
-}
-
 #[tokio::test]
 async fn whatever_fails_a_reader_who_follows_gets_every_message_once() {
-    run(false).await;
+    run_models(MODELS, |seed| run(seed, false)).await;
 }
 
 #[tokio::test]
 async fn whatever_fails_and_expires_no_answer_is_complete_where_a_message_is_missing() {
-    run(true).await;
+    run_models(MODELS, |seed| run(seed, true)).await;
 }

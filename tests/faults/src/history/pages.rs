@@ -8,12 +8,10 @@ use super::{
     Slot::{Message, Void},
     client, lay, message, named, offsets, read_after, sized,
 };
-use crate::support::Turn;
 
 #[tokio::test]
 async fn hundreds_of_voids_are_read_over_to_the_next_message() {
     const VOIDS: usize = 350;
-    let _turn = Turn::together();
     let world = World::start().await.with_history();
     let history = client(&world);
     let mut slots = vec![Void(HOUR); VOIDS + 4];
@@ -43,7 +41,6 @@ async fn hundreds_of_voids_are_read_over_to_the_next_message() {
 #[tokio::test]
 async fn an_answer_has_thirty_kibibytes_of_messages_or_one_that_is_larger() {
     const MOST: usize = 30 * 1024;
-    let _turn = Turn::together();
     let world = World::start().await.with_history();
     let history = client(&world);
     let sizes = [10_000, 10_000, MOST - 20_000, 300, MOST - 299, MOST, MOST + 1, 126 * 1024, 300];
@@ -82,7 +79,6 @@ async fn an_answer_has_thirty_kibibytes_of_messages_or_one_that_is_larger() {
 #[tokio::test]
 async fn a_history_of_large_messages_is_read_to_its_end_one_by_one() {
     const COUNT: usize = 20;
-    let _turn = Turn::together();
     let world = World::start().await.with_history();
     let history = client(&world);
     lay(&world.messages, ROOM, &[Message(HOUR); COUNT], 5000);

@@ -1,4 +1,4 @@
-//! A number whose sender died is sealed as void by whoever reads past it, and what was sealed stays sealed.
+//! An offset whose sender died is sealed as void by the first reader that passes it, and stays sealed.
 
 use std::{
     process::Command,
@@ -15,7 +15,7 @@ use super::{
     HOUR, ROOM, SECOND, append, ask, attribute, calls, client, dies_before_writing, hold, last, lay, number,
     numbers, offsets, read_after, seals, summary, writes,
 };
-use crate::support::{AMPLE, Hub, SENDER, counted, frame, line, name, totals, until};
+use crate::support::{AMPLE, Hub, SENDER, a_moment, counted, frame, line, name, totals, until};
 
 /// A hub with a connection in the room, and message 1 sent to it.
 async fn hub() -> (Hub, History, String) {
@@ -111,7 +111,7 @@ async fn what_a_dead_sender_had_under_way_does_not_overwrite_the_void() {
     let sealed = hub.world.messages.items(ROOM);
     gate.add_permits(1);
     until(|| gate.available_permits() == 0).await;
-    super::a_moment().await;
+    a_moment().await;
     assert_eq!(hub.world.messages.items(ROOM), sealed);
     hub.function = Function::start("send-message", &hub.world).await;
     hub.world.messages.script(|_, _| Answer::Serve);
@@ -120,7 +120,7 @@ async fn what_a_dead_sender_had_under_way_does_not_overwrite_the_void() {
 }
 
 #[tokio::test]
-async fn two_readers_who_seal_at_once_make_one_void_and_get_one_answer() {
+async fn two_readers_that_seal_at_once_make_one_void_and_get_one_answer() {
     let (mut hub, history, epoch) = hub().await;
     dies_before_writing(&mut hub).await;
     append(&history, ROOM).await;
@@ -174,7 +174,7 @@ async fn meet(reader_first: bool) -> (Reading, u64, (Vec<u64>, Vec<u64>)) {
         for gate in order {
             gate.add_permits(1);
             until(|| gate.available_permits() == 0).await;
-            super::a_moment().await;
+            a_moment().await;
         }
     };
     let (outcome, reading, ()) = tokio::join!(hub.send(&[ROOM], AMPLE), reading, releasing);

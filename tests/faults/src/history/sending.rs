@@ -2,12 +2,15 @@
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
-use harness::{Answer, Function, Operation, Outcome, Row, World, executable, over_socket};
+use harness::{Answer, Function, Operation, Outcome, Row, World, over_socket};
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 
-use super::{ROOM, a_moment, ask, attribute, calls, hold, last, numbers, summary};
-use crate::support::{AMPLE, Hub, ID, SENDER, Turn, counted, frame, line, log, name, totals, until};
+use super::{ROOM, ask, attribute, calls, hold, last, numbers, summary};
+use crate::{
+    startup::stops,
+    support::{AMPLE, Hub, ID, IMPATIENT, SENDER, a_moment, counted, frame, line, log, name, totals, until},
+};
 
 /// The operations at both tables, in alphabetic order for each.
 fn operations(world: &World) -> [Vec<String>; 2] {
@@ -32,7 +35,7 @@ fn posted(hub: &Hub) -> Vec<String> {
 
 #[tokio::test]
 async fn without_history_a_send_is_what_it_was_but_for_the_session_in_the_frame() {
-    let hub = Hub::together().await;
+    let hub = Hub::new().await;
     hub.crowd(ROOM, 1);
     for rest in [json!({}), json!({ "store": true }), json!({ "store": false })] {
         let receipt = frame(&send(&hub, rest).await);
@@ -59,7 +62,7 @@ async fn without_history_a_send_is_what_it_was_but_for_the_session_in_the_frame(
 }
 
 #[tokio::test]
-async fn with_history_a_message_has_its_number_and_is_kept_before_anybody_is_posted_to() {
+async fn with_history_a_message_has_its_offset_and_is_stored_before_it_is_posted() {
     let hub = Hub::with_history().await;
     hub.crowd(ROOM, 1);
     let row = Arc::new(Semaphore::new(0));
@@ -189,20 +192,12 @@ async fn what_is_posted_is_what_is_kept_and_what_is_answered_byte_for_byte() {
     assert!(body.ends_with(&format!(r#""messages":[{}]}}"#, posted(&hub).join(","))), "{body}");
 }
 
-/// The send-message function with other settings.
-async fn with(hub: &mut Hub, settings: &[(&str, &str)]) {
-    hub.function = Function::start_with(&executable("send-message"), &hub.world, |command| {
-        command.envs(settings.iter().copied());
-    })
-    .await;
-}
-
 #[tokio::test]
-async fn whoever_could_not_be_reached_finds_the_message_in_the_history() {
+async fn a_recipient_that_could_not_be_reached_finds_the_message_in_the_history() {
     for trouble in [Answer::Hang, Answer::Error(429, "LimitExceededException")] {
         let mut hub = Hub::with_history().await;
         hub.crowd(ROOM, 2);
-        with(&mut hub, &[("STRAGGLER_SECONDS", "1")]).await;
+        hub.restart(&[IMPATIENT]).await;
         hub.world.gateway.script(move |connection, _| match crate::support::index(connection) {
             0 => trouble.clone(),
             _ => Answer::Serve,
@@ -296,17 +291,13 @@ async fn a_hundred_sessions_are_written_eight_at_once_and_each_is_posted_as_soon
 
 /// The most memory that a process had in use while it sent 32,000 bytes to `count` sessions of one connection that hangs.
 async fn peak(count: usize) -> u64 {
-    let _turn = Turn::alone();
     let world = World::start().await.with_history().with_subscriptions();
     let sessions: Vec<String> = (0..count).map(|index| format!("s{index}")).collect();
     for session in &sessions {
         world.table.put(&name(session, 0), Row::aged(session, 60));
     }
     world.gateway.script(|_, _| Answer::Hang);
-    let publish = Function::start_with(&executable("publish"), &world, |command| {
-        command.env("STRAGGLER_SECONDS", "1");
-    })
-    .await;
+    let publish = Function::with_settings("publish", &world, &[IMPATIENT]).await;
     let request = json!({ "sessions": sessions, "message": "x".repeat(32_000) }).to_string();
     let outcome = publish.invoke(request, AMPLE).await;
     assert_eq!(totals(outcome.response()), [0, 0, count as u64]);
@@ -323,7 +314,7 @@ async fn a_large_message_to_a_hundred_sessions_that_hang_takes_little_more_memor
 #[tokio::test]
 async fn a_delivery_is_measured_with_any_position_whether_history_is_on_or_off() {
     for history in [false, true] {
-        let hub = if history { Hub::with_history().await } else { Hub::together().await };
+        let hub = if history { Hub::with_history().await } else { Hub::new().await };
         hub.crowd(ROOM, 1);
         let of = |bytes: usize| json!({ "message": "x".repeat(bytes), "sessions": [ROOM, "r".repeat(128)] });
         frame(&send(&hub, of(0)).await);
@@ -337,7 +328,7 @@ async fn a_delivery_is_measured_with_any_position_whether_history_is_on_or_off()
 #[tokio::test]
 async fn the_largest_message_fits_into_an_answer_whatever_the_ids() {
     let mut hub = Hub::with_history().await;
-    with(&mut hub, &[("MAX_MESSAGE_BYTES", "129024")]).await;
+    hub.restart(&[("MAX_MESSAGE_BYTES", "129024")]).await;
     let room = "~".repeat(128);
     hub.crowd(&room, 1);
     let connection = name(&room, 0);
@@ -374,7 +365,6 @@ async fn the_largest_message_fits_into_an_answer_whatever_the_ids() {
 #[tokio::test]
 async fn a_bad_setting_of_the_history_stops_the_function_and_is_named() {
     const SENDERS: [&str; 2] = ["publish", "send-message"];
-    let _turn = Turn::together();
     let world = World::start().await.with_history();
     for (variable, value, functions) in [
         ("HISTORY_SECONDS", None, &SENDERS[..]),
@@ -389,25 +379,13 @@ async fn a_bad_setting_of_the_history_stops_the_function_and_is_named() {
         ("REQUIRE_GRANT", Some("yes"), &["history"]),
     ] {
         for function in functions {
-            let started = Function::start_with(&executable(function), &world, |command| {
-                match value {
-                    Some(value) => command.env(variable, value),
-                    None => command.env_remove(variable),
-                };
-            })
-            .await;
-            assert!(!started.exited().await.success(), "{function} {variable}={value:?}");
-            let log = log(&started.finish());
-            let error = line(&log, "stopped")["error"].to_string();
-            assert!(error.contains(variable), "{function} {variable}={value:?}: {error}");
-            assert_eq!(counted(&log, "HandlerErrors"), 1.0);
+            stops(function, &world, variable, value).await;
         }
     }
 }
 
 #[tokio::test]
 async fn settings_that_are_right_or_of_no_use_start_the_function() {
-    let _turn = Turn::together();
     let (off, on) = (World::start().await, World::start().await.with_history());
     for (function, world, settings) in [
         ("publish", &off, [("MAX_MESSAGE_BYTES", "131072"), ("HISTORY_SECONDS", "soon")]),
@@ -415,10 +393,7 @@ async fn settings_that_are_right_or_of_no_use_start_the_function() {
         ("publish", &on, [("MAX_MESSAGE_BYTES", "129024"), ("HISTORY_SECONDS", "604800")]),
         ("history", &on, [("HISTORY_SECONDS", ""), ("SESSION_INDEX", "!")]),
     ] {
-        let started = Function::start_with(&executable(function), world, |command| {
-            command.envs(settings);
-        })
-        .await;
+        let started = Function::with_settings(function, world, &settings).await;
         started.idle().await;
         assert_eq!(line(&log(&started.finish()), "started")["level"], "INFO", "{function} {settings:?}");
     }

@@ -7,10 +7,10 @@ use serde_json::{Value, json};
 use tokio::{sync::Semaphore, task::JoinSet};
 
 use super::{
-    EPOCH, HOUR, ROOM, Slot, THROTTLE, a_moment, append, attribute, calls, client, hold, last, lay, numbers,
+    EPOCH, HOUR, ROOM, Slot, THROTTLE, append, attribute, calls, client, hold, last, lay, numbers,
     read_after, session,
 };
-use crate::support::{AMPLE, Hub, ID, SENDER, Turn, counted, frame, line, log, totals, until};
+use crate::support::{AMPLE, Hub, ID, SENDER, a_moment, counted, frame, line, log, totals, until};
 
 const WRITES: [Operation; 2] = [Operation::UpdateItem, Operation::PutItem];
 
@@ -38,7 +38,7 @@ async fn throttles_of_the_number_and_of_the_message_are_ridden_out_and_counted()
 }
 
 #[tokio::test]
-async fn where_a_message_cannot_be_written_nobody_is_posted_to_and_the_next_one_is_fine() {
+async fn where_a_message_cannot_be_written_nothing_is_posted_and_the_next_one_is_fine() {
     for operation in WRITES {
         for trouble in [
             THROTTLE,
@@ -164,7 +164,7 @@ async fn a_number_whose_answer_was_lost_is_a_hole_once_another_sender_has_come_b
 }
 
 #[tokio::test]
-async fn where_no_answer_ever_comes_nobody_is_posted_to_though_the_message_may_be_kept() {
+async fn where_no_answer_ever_comes_nothing_is_posted_though_the_message_may_be_stored() {
     for (operation, kept) in [(Operation::UpdateItem, 0), (Operation::PutItem, 1)] {
         let hub = Hub::with_history().await;
         hub.crowd(ROOM, 1);
@@ -223,7 +223,6 @@ fn each_number_once(world: &World, told: &[u64]) {
 
 #[tokio::test]
 async fn a_thousand_senders_a_hundred_at_once_get_each_number_once() {
-    let _turn = Turn::alone();
     let world = World::start().await.with_history();
     let history = client(&world);
     let mut appending = JoinSet::new();
@@ -245,7 +244,6 @@ async fn a_thousand_senders_a_hundred_at_once_get_each_number_once() {
 #[tokio::test]
 async fn ten_processes_at_once_get_each_number_once() {
     const EACH: usize = 30;
-    let _turn = Turn::alone();
     let world = World::start().await.with_history().with_subscriptions();
     let mut sending = JoinSet::new();
     for process in 0..10 {
@@ -275,7 +273,6 @@ async fn ten_processes_at_once_get_each_number_once() {
 #[tokio::test]
 async fn numbers_go_on_from_the_head_and_what_another_epoch_left_is_overwritten() {
     let world = World::start().await.with_history();
-    let _turn = Turn::together();
     let history = client(&world);
     lay(&world.messages, ROOM, &[Slot::Message(HOUR), Slot::Message(HOUR)], 5000);
     world.messages.put(&super::message(ROOM, 3, "another1", "{}", HOUR, 0));
@@ -285,7 +282,7 @@ async fn numbers_go_on_from_the_head_and_what_another_epoch_left_is_overwritten(
 }
 
 #[tokio::test]
-async fn a_function_that_has_slept_on_dead_connections_writes_all_the_same() {
+async fn a_function_thawed_with_dead_connections_still_writes() {
     let hub = Hub::with_history().await;
     let sessions: Vec<String> = (0..100).map(|index| format!("s{index}")).collect();
     let sessions: Vec<&str> = sessions.iter().map(String::as_str).collect();
@@ -298,7 +295,7 @@ async fn a_function_that_has_slept_on_dead_connections_writes_all_the_same() {
 }
 
 #[tokio::test]
-async fn a_sender_who_is_unknown_and_a_message_that_is_too_large_take_no_number() {
+async fn an_unknown_sender_and_a_message_that_is_too_large_take_no_offset() {
     let hub = Hub::with_history().await;
     let gate = hold(&hub.world, |_| true);
     for (connection, message, code) in

@@ -1,17 +1,17 @@
-//! What the frames of subscriptions are answered: by whom they may be sent, what they say, and who may read a history.
+//! The answers to hello, subscribe and unsubscribe: which connections may ask, and which may then read a history.
 
 use std::time::Duration;
 
-use harness::{Answer, Function, Operation, Row, World, executable, granted, over_socket};
+use harness::{Answer, Function, Operation, Row, World, granted, over_socket};
 use serde_json::{Value, json};
 
 use super::{
-    ALICE, ID, Members, OWN, THROTTLE, a_moment, asked, calls, counts, hold, kind, lay, names, puts, repair,
-    set,
+    ALICE, ID, Members, OWN, THROTTLE, asked, calls, counts, hold, kind, lay, names, puts, repair, set,
 };
 use crate::{
     history,
-    support::{AMPLE, Turn, counted, ending_in, frame, line, log, now_ms, until},
+    startup::stops,
+    support::{AMPLE, a_moment, counted, ending_in, frame, line, log, now_ms, until},
 };
 
 const ACTIONS: [&str; 2] = ["subscribe", "unsubscribe"];
@@ -80,7 +80,7 @@ async fn hello_says_what_the_tables_hold() {
 }
 
 #[tokio::test]
-async fn hello_to_whom_the_hub_does_not_know_any_more_is_not_connected() {
+async fn hello_from_a_connection_without_a_row_is_not_connected() {
     let members = Members::start().await;
     let reads = [(None, "gone"), (Some(ending_in(OWN, -1)), "expired")];
     for (row, what) in reads {
@@ -173,7 +173,7 @@ async fn an_unsubscribe_that_fails_is_internal_leaves_no_row_outside_the_set_and
 }
 
 #[tokio::test]
-async fn an_unsubscribe_rides_out_throttles_lost_answers_and_what_is_left_undone() {
+async fn an_unsubscribe_rides_out_throttles_lost_answers_and_unprocessed_requests() {
     for trouble in [THROTTLE, Answer::CutRead, Answer::CutUnread] {
         let members = Members::start().await;
         let world = members.world();
@@ -269,10 +269,7 @@ const LATER: i64 = 4_102_444_800;
 #[tokio::test]
 async fn with_tokens_a_connection_subscribes_to_what_is_granted_and_to_its_own_session() {
     let members = Members::start().await;
-    let guarded = Function::start_with(&executable("membership"), members.world(), |command| {
-        command.env("REQUIRE_GRANT", "true");
-    })
-    .await;
+    let guarded = Function::with_settings("membership", members.world(), &[("REQUIRE_GRANT", "true")]).await;
     for (grant, sessions, expected) in [
         (None, &[OWN][..], "subscribed"),
         (None, &["room-1"], "forbidden"),
@@ -310,10 +307,7 @@ async fn with_tokens_a_connection_subscribes_to_what_is_granted_and_to_its_own_s
 #[tokio::test]
 async fn with_tokens_nothing_is_taken_without_one_or_after_its_end() {
     let members = Members::start().await;
-    let guarded = Function::start_with(&executable("membership"), members.world(), |command| {
-        command.env("REQUIRE_GRANT", "true");
-    })
-    .await;
+    let guarded = Function::with_settings("membership", members.world(), &[("REQUIRE_GRANT", "true")]).await;
     for action in ["subscribe", "unsubscribe", "hello"] {
         let text = asked(action, &names(0..1));
         for event in
@@ -405,32 +399,18 @@ async fn a_failing_read_of_hello_is_internal_and_a_hanging_one_too_in_time() {
 }
 
 #[tokio::test]
-async fn without_their_table_the_function_does_not_start() {
-    let _turn = Turn::together();
-    for (world, setting) in [
-        (World::start().await, None),
-        (World::start().await.with_subscriptions(), Some(("SUBSCRIPTIONS_TABLE", "a table"))),
-        (World::start().await.with_subscriptions(), Some(("TABLE_NAME", ""))),
-        (World::start().await.with_subscriptions(), Some(("REQUIRE_GRANT", "perhaps"))),
+async fn a_function_whose_table_or_other_setting_is_missing_or_malformed_does_not_start() {
+    let world = World::start().await.with_subscriptions();
+    for (variable, value) in [
+        ("SUBSCRIPTIONS_TABLE", None),
+        ("SUBSCRIPTIONS_TABLE", Some("a table")),
+        ("TABLE_NAME", Some("")),
+        ("REQUIRE_GRANT", Some("perhaps")),
     ] {
-        let started = Function::start_with(&executable("membership"), &world, |command| {
-            command.envs(setting);
-        })
-        .await;
-        assert!(!started.exited().await.success(), "{setting:?}");
-        let named = setting.map_or("SUBSCRIPTIONS_TABLE", |(name, _)| name);
-        let error = line(&log(&started.finish()), "stopped")["error"].to_string();
-        assert!(error.contains(named), "{error}");
+        stops("membership", &world, variable, value).await;
     }
     for function in ["send-message", "publish", "disconnect"] {
-        let world = World::start().await.with_subscriptions();
-        let started = Function::start_with(&executable(function), &world, |command| {
-            command.env("SUBSCRIPTIONS_TABLE", "a table");
-        })
-        .await;
-        assert!(!started.exited().await.success(), "{function}");
-        let error = line(&log(&started.finish()), "stopped")["error"].to_string();
-        assert!(error.contains("SUBSCRIPTIONS_TABLE"), "{error}");
+        stops(function, &world, "SUBSCRIPTIONS_TABLE", Some("a table")).await;
     }
 }
 

@@ -144,7 +144,7 @@ async fn a_refused_frame_changes_nothing() {
 }
 
 #[tokio::test]
-async fn what_fits_to_the_hundredth_is_taken_and_known_names_and_the_own_session_do_not_count() {
+async fn sessions_up_to_the_hundredth_are_taken_and_known_ones_and_the_own_one_do_not_count() {
     let members = Members::start().await;
     members.subscribe(&names(0..95)).await;
     let mut sessions = names(0..20);

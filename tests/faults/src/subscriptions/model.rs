@@ -6,7 +6,7 @@ use harness::{Answer, Ending, Function, Row, World};
 use tokio::{task::JoinSet, time::sleep};
 
 use super::{MOST, Names, THROTTLE, ask, disconnect, kind, names, repair, set, subscriptions};
-use crate::support::{Random, Turn, frame, log, name, now_ms};
+use crate::support::{Random, frame, log, name, run_models};
 
 const MODELS: u64 = 4;
 const ROUNDS: u64 = 40;
@@ -168,16 +168,7 @@ async fn run(seed: u64) -> [u64; 4] {
     model.events
 }
 
-/// Several at once, since most of the time they wait.
 #[tokio::test]
 async fn whatever_fails_no_row_is_outside_the_set_and_both_are_what_was_answered() {
-    let _turn = Turn::together();
-    let seed = u64::try_from(now_ms()).expect("after 1970");
-    let models: Vec<_> = (seed..seed + MODELS).map(|seed| (seed, tokio::spawn(run(seed)))).collect();
-    let mut times = [0; 4];
-    for (seed, model) in models {
-        let events = model.await.unwrap_or_else(|error| panic!("the seed was {seed}: {error}"));
-        times = [0, 1, 2, 3].map(|event| times[event] + events[event]);
-    }
-    assert!(times.iter().all(|times| *times > 0), "{times:?}");
+    run_models(MODELS, run).await;
 }

@@ -6,12 +6,11 @@ use harness::{Answer, Call, Operation, Row};
 use serde_json::{Value, json};
 
 use super::{
-    ALICE, ID, Members, OWN, THROTTLE, a_moment, asked, calls, counts, hold, kind, lay, names, puts, repair,
-    set,
+    ALICE, ID, Members, OWN, THROTTLE, asked, calls, counts, hold, kind, lay, names, puts, repair, set,
 };
 use crate::{
     history,
-    support::{AMPLE, counted, frame, line, now_ms, until},
+    support::{AMPLE, a_moment, counted, frame, line, now_ms, until},
 };
 
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -276,7 +275,7 @@ async fn a_connection_that_ends_before_the_second_look_is_not_connected_and_has_
 }
 
 #[tokio::test]
-async fn who_is_not_there_or_has_expired_is_not_connected_and_gets_no_row() {
+async fn a_connection_that_is_not_there_or_has_expired_is_not_connected_and_gets_no_row() {
     let members = Members::start().await;
     let expired = Row { expires_at: Some(now_ms() / 1000 - 1), ..Row::aged("over", 9_001) };
     members.world().table.put("over=", expired.clone());
@@ -299,7 +298,7 @@ async fn who_is_not_there_or_has_expired_is_not_connected_and_gets_no_row() {
 }
 
 #[tokio::test]
-async fn the_position_that_is_told_is_read_after_the_rows_are_written() {
+async fn the_position_in_the_answer_is_read_after_the_rows_are_written() {
     let members = Members::with_history().await;
     let room = &names(0..1)[0];
     let history = history::client(members.world());
@@ -317,7 +316,7 @@ async fn the_position_that_is_told_is_read_after_the_rows_are_written() {
 }
 
 #[tokio::test]
-async fn a_function_that_has_slept_on_dead_connections_subscribes_all_the_same() {
+async fn a_function_thawed_with_dead_connections_still_subscribes() {
     let members = Members::with_history().await;
     members.subscribe(&names(0..100)).await;
     members.membership.freeze().await;

@@ -5,8 +5,8 @@ use std::time::Duration;
 use harness::{Answer, Operation, Row, World};
 use serde_json::json;
 
-use super::{ROOM, SPLIT, counts_chunks, handed_out, hub, logs, sends, subscribe};
-use crate::support::{AMPLE, Hub, Turn, ending_in, frame, name, totals};
+use super::{ROOM, SPLIT, check_chunks, counts_chunks, handed_out, hands_out, hub, logs, sends};
+use crate::support::{AMPLE, Hub, ending_in, frame, name, totals};
 
 const BUDGET: Duration = Duration::from_secs(5);
 
@@ -18,8 +18,9 @@ async fn pages_of_any_size_fill_the_same_chunks() {
         hub.world.table.page_rows(rows);
         sends(&hub, [5 * SPLIT + 150, 0, 0]).await;
         assert!(hub.posts().values().all(|posts| *posts == (1, 1)));
-        assert_eq!(handed_out(&hub).len(), 4, "{rows} rows a page");
-        counts_chunks(hub, 4, 0).await;
+        check_chunks(&hub.world, &hub.world.lambda.invokes(), SPLIT);
+        let count = hands_out(&hub, 4..=4);
+        counts_chunks(hub, count, 0).await;
     }
 }
 
@@ -38,7 +39,7 @@ async fn where_a_page_fails_what_was_read_before_is_posted_by_the_planner() {
 }
 
 #[tokio::test]
-async fn where_a_page_hangs_what_was_read_before_is_posted_all_the_same() {
+async fn where_a_page_hangs_what_was_read_before_is_still_posted() {
     let hub = hub().await;
     hub.crowd(ROOM, 2 * SPLIT);
     hub.world.table.page_rows(SPLIT + 150);
@@ -51,15 +52,15 @@ async fn where_a_page_hangs_what_was_read_before_is_posted_all_the_same() {
 }
 
 #[tokio::test]
-async fn where_a_table_hangs_what_was_read_of_the_other_is_posted_all_the_same() {
+async fn where_a_table_hangs_what_was_read_of_the_other_is_still_posted() {
     for of_subscriptions in [false, true] {
         let world = super::world().await.with_subscriptions();
-        let hub = Hub::start(Turn::together(), world).await;
+        let hub = Hub::start(world).await;
         if of_subscriptions {
             hub.crowd(ROOM, SPLIT + 150);
             hub.world.subscriptions.page_script(|_, _| Answer::Hang);
         } else {
-            subscribe(&hub, ROOM, SPLIT + 150);
+            hub.subscribers(ROOM, SPLIT + 150);
             hub.world.table.page_script(|_, _| Answer::Hang);
         }
         let outcome = hub.send(&[ROOM], BUDGET).await;
@@ -97,7 +98,7 @@ async fn chunks_are_handed_out_while_reading_goes_on() {
 #[tokio::test]
 async fn chunks_that_wait_for_a_worker_hold_up_reading_and_nothing_is_lost() {
     let world = World::start().await.with_workers(20, 2, 0);
-    let hub = Hub::start(Turn::together(), world).await;
+    let hub = Hub::start(world).await;
     for index in 0..1_030_usize {
         let has_expired = index % 100 == 99 && index < 1_000;
         let row = if has_expired { ending_in(ROOM, -5) } else { Row::aged(ROOM, 60) };
@@ -107,6 +108,7 @@ async fn chunks_that_wait_for_a_worker_hold_up_reading_and_nothing_is_lost() {
     sends(&hub, [1_020, 0, 0]).await;
     assert!(hub.posts().values().all(|posts| *posts == (1, 1)));
     let invokes = hub.world.lambda.invokes();
-    super::check_chunks(&hub.world, &invokes, 20);
-    counts_chunks(hub, 50, 0).await;
+    check_chunks(&hub.world, &invokes, 20);
+    let count = hands_out(&hub, 50..=50);
+    counts_chunks(hub, count, 0).await;
 }

@@ -1,4 +1,4 @@
-//! The account's quota is everybody's: all that post for one message keep within a rate, whatever becomes of them.
+//! Other clients share the account's quota: all functions that post one message together keep within a rate.
 
 use std::{
     cell::Cell,
@@ -9,13 +9,13 @@ use harness::{Answer, Reaction, World};
 use tokio::time::sleep;
 
 use super::{ROOM, SPLIT, THROTTLE, WORKERS, logs, sends};
-use crate::support::{Hub, Turn, frame, index, totals};
+use crate::support::{Hub, frame, index, totals};
 
 const RATE: usize = 500;
 const SECOND: Duration = Duration::from_secs(1);
 
 async fn paced(workers: usize, rate: usize, chunks: usize) -> Hub {
-    let hub = Hub::start(Turn::alone(), World::start().await.with_workers(SPLIT, workers, rate)).await;
+    let hub = Hub::start(World::start().await.with_workers(SPLIT, workers, rate)).await;
     hub.crowd(ROOM, SPLIT * (1 + chunks));
     hub
 }
@@ -37,7 +37,7 @@ fn busiest(hub: &Hub) -> (usize, f64) {
 }
 
 #[tokio::test]
-async fn no_second_has_more_posts_than_the_rate_whoever_makes_them() {
+async fn no_second_has_more_posts_than_the_rate() {
     let hub = paced(WORKERS, RATE, 7).await;
     sends(&hub, [1_600, 0, 0]).await;
     let (busiest, average) = busiest(&hub);
@@ -51,7 +51,7 @@ async fn no_second_has_more_posts_than_the_rate_whoever_makes_them() {
 #[tokio::test]
 async fn retries_are_posts_too() {
     let hub = paced(WORKERS, RATE, 4).await;
-    hub.world.gateway.script(|connection, tries| match (index(connection) % 3, tries) {
+    hub.world.gateway.script(|connection, before| match (index(connection) % 3, before) {
         (0, 0 | 1) => THROTTLE,
         (1, 0) => Answer::Bare(500),
         _ => Answer::Serve,

@@ -1,15 +1,15 @@
-//! However workers dawdle, the answer is sent in time, and one connection that is stuck holds up nobody else.
+//! However slow workers are, the answer is sent in time, and one connection that is stuck holds up no other.
 
 use std::time::{Duration, Instant};
 
-use harness::{Answer, Function, Invoke, Outcome, Reaction, World, executable};
+use harness::{Answer, Function, Invoke, Outcome, Reaction, World};
 use serde_json::json;
 
 use super::{
-    ROOM, SPLIT, THROTTLE, TO_ROOM, WORKERS, answer, counts_chunks, handed_out, hub_of, is_handed_out, logs,
-    sends,
+    ROOM, SPLIT, THROTTLE, TO_ROOM, WORKERS, answer, counts_chunks, handed_out, hands_out, hub_of,
+    is_handed_out, logs, sends,
 };
-use crate::support::{AMPLE, Hub, Turn, frame, index, line, log, name, totals};
+use crate::support::{AMPLE, Hub, IMPATIENT, frame, index, line, log, name, totals};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -92,7 +92,7 @@ async fn a_gateway_that_hangs_altogether_is_counted_in_time() {
 #[tokio::test]
 async fn workers_that_hang_do_not_keep_the_planner_from_posting_the_rest_itself() {
     let world = World::start().await.with_workers(SPLIT, 1, 0);
-    let hub = Hub::start(Turn::alone(), world).await;
+    let hub = Hub::start(world).await;
     hub.crowd(ROOM, 5 * SPLIT);
     hub.world.lambda.script(|_, before| if before == 0 { Answer::Hang } else { Answer::Serve });
     let outcome = sends_within(&hub, 9 * SECOND).await;
@@ -122,7 +122,7 @@ async fn a_worker_that_never_answers_is_not_waited_for_as_long_as_a_backend_has(
 async fn a_worker_that_is_lost_keeps_its_place_to_the_end() {
     for trouble in [Answer::CutUnread, Answer::Bare(500), Answer::Error(503, "ServiceException")] {
         let world = World::start().await.with_workers(SPLIT, 1, 0);
-        let hub = Hub::start(Turn::together(), world).await;
+        let hub = Hub::start(world).await;
         hub.crowd(ROOM, 5 * SPLIT);
         hub.world.lambda.script(move |_, _| Reaction::Beside(trouble.clone().after(SECOND / 10)));
         sends(&hub, [5 * SPLIT, 0, 0]).await;
@@ -139,22 +139,22 @@ async fn a_worker_that_has_surely_ended_makes_room_for_the_next() {
         Reaction::Text("{}".into()),
     ] {
         let world = World::start().await.with_workers(SPLIT, 1, 0);
-        let hub = Hub::start(Turn::alone(), world).await;
+        let hub = Hub::start(world).await;
         hub.crowd(ROOM, 5 * SPLIT);
         hub.world
             .lambda
             .script(move |_, before| if before == 0 { trouble.clone() } else { Answer::Serve.into() });
         sends(&hub, [5 * SPLIT, 0, 0]).await;
-        assert_eq!(handed_out(&hub).len(), 4);
+        let count = hands_out(&hub, 4..=4);
         assert!(hub.posts().values().all(|posts| *posts == (1, 1)));
-        counts_chunks(hub, 4, 1).await;
+        counts_chunks(hub, count, 1).await;
     }
 }
 
 /// A second and a half of the two that it takes at its share of the rate.
 #[tokio::test]
-async fn what_a_worker_does_not_reach_within_lambdas_own_limit_it_leaves_to_the_planner() {
-    let hub = Hub::start(Turn::alone(), World::start().await.with_workers(SPLIT, 1, SPLIT)).await;
+async fn recipients_that_a_worker_does_not_reach_within_lambdas_own_limit_are_left_to_the_planner() {
+    let hub = Hub::start(World::start().await.with_workers(SPLIT, 1, SPLIT)).await;
     hub.crowd(ROOM, 2 * SPLIT);
     hub.world.lambda.set_timeout(2 * SECOND);
     sends(&hub, [2 * SPLIT, 0, 0]).await;
@@ -172,10 +172,7 @@ async fn what_a_worker_does_not_reach_within_lambdas_own_limit_it_leaves_to_the_
 /// A hub whose fan-outs have a patience of a second.
 async fn impatient(chunks: usize) -> Hub {
     let mut hub = hub_of(chunks).await;
-    hub.function = Function::start_with(&executable("send-message"), &hub.world, |command| {
-        command.env("STRAGGLER_SECONDS", "1");
-    })
-    .await;
+    hub.restart(&[IMPATIENT]).await;
     hub
 }
 
@@ -233,7 +230,7 @@ async fn one_of_the_planners_own_that_is_stuck_is_not_waited_for_longer_than_the
 }
 
 #[tokio::test]
-async fn those_that_a_worker_leaves_have_the_planners_attempts_and_are_remembered_if_they_fail() {
+async fn recipients_that_a_worker_leaves_get_the_planners_attempts_and_are_suspect_if_those_fail() {
     let hub = impatient(2).await;
     hub.world.lambda.script(|_, before| match before {
         0 => Reaction::Text(answer(&json!({
@@ -244,8 +241,8 @@ async fn those_that_a_worker_leaves_have_the_planners_attempts_and_are_remembere
     });
     // Two of those that are left are stuck, and two recover.
     let is_stuck = |connection: &str| [SPLIT + 3, SPLIT + 5].contains(&index(connection));
-    hub.world.gateway.script(move |connection, tries| match is_handed_out(connection) {
-        true if is_stuck(connection) || tries < 2 => THROTTLE,
+    hub.world.gateway.script(move |connection, before| match is_handed_out(connection) {
+        true if is_stuck(connection) || before < 2 => THROTTLE,
         _ => Answer::Serve,
     });
     sends(&hub, [596, 0, 4]).await;
@@ -268,7 +265,7 @@ async fn those_that_a_worker_leaves_have_the_planners_attempts_and_are_remembere
 /// The first post of each recipient is at hand before the workers are.
 #[tokio::test]
 async fn the_planner_posts_on_while_workers_start() {
-    let hub = Hub::start(Turn::alone(), World::start().await.with_workers(SPLIT, WORKERS, 0)).await;
+    let hub = Hub::start(World::start().await.with_workers(SPLIT, WORKERS, 0)).await;
     hub.crowd(ROOM, 2 * SPLIT + 150);
     hub.world.lambda.script(|_, _| Answer::Serve.after(2 * SECOND));
     let began = Instant::now();

@@ -37,7 +37,7 @@ fn undone() -> Vec<Reaction> {
 }
 
 #[tokio::test]
-async fn chunks_that_nobody_has_posted_are_posted_by_the_planner_once() {
+async fn chunks_that_were_not_posted_are_posted_by_the_planner_once() {
     for reaction in undone() {
         for every in [1, 2] {
             let hub = hub_of(CHUNKS).await;
@@ -101,9 +101,9 @@ async fn a_chunk_that_lambda_has_done_twice_is_counted_once() {
 #[tokio::test]
 async fn of_a_chunk_that_is_posted_to_twice_the_planners_own_answer_counts() {
     let hub = hub_of(1).await;
-    hub.world.gateway.script(|connection, tries| match is_handed_out(connection) {
+    hub.world.gateway.script(|connection, before| match is_handed_out(connection) {
         // Twice by the worker, and both times by the planner.
-        true if tries < 2 => Answer::Bare(410),
+        true if before < 2 => Answer::Bare(410),
         _ => Answer::Serve,
     });
     for connection in (SPLIT..2 * SPLIT).map(|index| name(ROOM, index)) {
@@ -137,10 +137,10 @@ async fn an_answer_that_comes_late_but_in_time_counts() {
 }
 
 #[tokio::test]
-async fn recipients_of_a_chunk_meet_every_fault_of_the_gateway_as_any_others_do() {
+async fn recipients_of_a_chunk_survive_every_fault_of_the_gateway() {
     const RECIPIENTS: usize = 2_200;
     let hub = hub_of(RECIPIENTS / SPLIT - 1).await;
-    hub.world.gateway.script(|connection, tries| delivery::answer(index(connection), tries));
+    hub.world.gateway.script(|connection, before| delivery::answer(index(connection), before));
     let gone = RECIPIENTS / 5;
     sends(&hub, [RECIPIENTS - gone, gone, 0]).await;
     let posts = hub.posts();
@@ -208,7 +208,7 @@ async fn where_a_worker_may_not_post_the_planner_does() {
 }
 
 #[tokio::test]
-async fn where_nobody_may_post_to_a_chunk_its_recipients_fail_alone_and_each_is_tried() {
+async fn where_every_post_of_a_chunk_is_forbidden_its_recipients_fail_alone_and_each_is_attempted() {
     let hub = hub_of(1).await;
     hub.world.gateway.script(|connection, _| match is_handed_out(connection) {
         true => Answer::Error(403, "ForbiddenException"),
@@ -248,10 +248,10 @@ async fn a_worker_that_cannot_start_or_post_at_all_costs_no_recipient() {
 }
 
 #[tokio::test]
-async fn throttled_invokes_are_not_tried_again_and_hold_up_nothing() {
+async fn throttled_invokes_are_not_retried_and_hold_up_nothing() {
     let hub = hub_of(CHUNKS).await;
     hub.world.lambda.script(|_, _| Answer::Error(429, "TooManyRequestsException"));
-    hub.world.gateway.script(|_, tries| if tries == 0 { THROTTLE } else { Answer::Serve });
+    hub.world.gateway.script(|_, before| if before == 0 { THROTTLE } else { Answer::Serve });
     let outcome = hub.send(&[ROOM], AMPLE).await;
     assert_eq!(totals(&frame(&outcome)), [ALL as u64, 0, 0]);
     assert!(outcome.took < Duration::from_secs(5), "{:?}", outcome.took);

@@ -1,4 +1,4 @@
-//! Answers of workers that nobody could have meant: then the planner posts the chunk itself.
+//! Answers of workers that are malformed or do not add up: then the planner posts the chunk itself.
 
 use harness::{Answer, Reaction};
 use serde_json::{Value, json};
@@ -62,7 +62,7 @@ async fn an_answer_that_is_none_or_does_not_add_up_is_not_believed() {
 }
 
 #[tokio::test]
-async fn an_answer_with_keys_that_nobody_knows_is_believed() {
+async fn an_answer_with_unknown_keys_is_believed() {
     let hub = hub_of(1).await;
     hub.world.lambda.script(|_, _| {
         Reaction::Changed(|answer| {

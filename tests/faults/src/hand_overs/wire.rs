@@ -1,14 +1,14 @@
-//! The way to Lambda: its connections in a freeze, its clock, and whom the planner trusts.
+//! The way to Lambda: its connections in a freeze, its clock, and the servers that the planner trusts.
 
 use std::time::Duration;
 
-use harness::{Function, Row, World, executable};
+use harness::{Function, Row, World};
 use serde_json::json;
 
 use super::{ROOM, SPLIT, TO_ROOM, WORKERS, counts_chunks, each_was_posted_to, hub_of, logs, sends};
 use crate::{
-    posts::certificates,
-    support::{AMPLE, Hub, Turn, line, log, name, totals},
+    posts::{authority, certificates},
+    support::{AMPLE, Hub, line, log, name, totals},
 };
 
 /// Sends twice with a freeze between in which `lose` happens to all connections.
@@ -56,19 +56,20 @@ async fn a_clock_that_is_wrong_is_corrected_once_for_posts_and_invokes() {
 async fn invokes_go_over_tls_and_only_to_a_server_that_is_trusted() {
     let (known, unknown) = (certificates("known-lambda"), certificates("unknown-lambda"));
     let encrypted = World::start_over_tls(&known).await.with_workers(SPLIT, WORKERS, 0);
-    let authority = known.join("ca.pem");
-    let trusted = authority.clone();
+    let trusted = authority(&known);
+    let of_workers = trusted.clone();
     encrypted.lambda.adjust(move |command| {
-        command.env("AWS_CA_BUNDLE", &trusted);
+        command.env("AWS_CA_BUNDLE", &of_workers);
     });
-    let _turn = Turn::together();
     for index in 0..3 * SPLIT {
         encrypted.table.put(&name(ROOM, index), Row::aged(ROOM, 60));
     }
     let start = async |lambda: String| {
-        Function::start_with(&executable("publish"), &encrypted, |command| {
-            command.env("AWS_CA_BUNDLE", &authority).env("AWS_ENDPOINT_URL_LAMBDA", lambda);
-        })
+        Function::with_settings(
+            "publish",
+            &encrypted,
+            &[("AWS_CA_BUNDLE", &trusted), ("AWS_ENDPOINT_URL_LAMBDA", &lambda)],
+        )
         .await
     };
     let function = start(encrypted.lambda_url()).await;
@@ -95,10 +96,7 @@ async fn invokes_go_over_tls_and_only_to_a_server_that_is_trusted() {
 #[tokio::test]
 async fn where_there_is_no_such_function_the_planner_posts_all_itself() {
     let mut hub = hub_of(2).await;
-    hub.function = Function::start_with(&executable("send-message"), &hub.world, |command| {
-        command.env("DELIVER_FUNCTION", "another");
-    })
-    .await;
+    hub.restart(&[("DELIVER_FUNCTION", "another")]).await;
     sends(&hub, [3 * SPLIT, 0, 0]).await;
     each_was_posted_to(&hub, (1, 1), (1, 1));
     counts_chunks(hub, 2, 2).await;
@@ -107,12 +105,9 @@ async fn where_there_is_no_such_function_the_planner_posts_all_itself() {
 /// Nothing was sent, so nothing is at work: each chunk has another attempt at its own.
 #[tokio::test]
 async fn a_lambda_that_cannot_be_reached_costs_no_place() {
-    let mut hub = Hub::start(Turn::together(), World::start().await.with_workers(SPLIT, 1, 0)).await;
+    let mut hub = Hub::start(World::start().await.with_workers(SPLIT, 1, 0)).await;
     hub.crowd(ROOM, 4 * SPLIT);
-    hub.function = Function::start_with(&executable("send-message"), &hub.world, |command| {
-        command.env("AWS_ENDPOINT_URL_LAMBDA", "http://127.0.0.1:1");
-    })
-    .await;
+    hub.restart(&[("AWS_ENDPOINT_URL_LAMBDA", "http://127.0.0.1:1")]).await;
     sends(&hub, [4 * SPLIT, 0, 0]).await;
     each_was_posted_to(&hub, (1, 1), (1, 1));
     counts_chunks(hub, 3, 3).await;

@@ -30,7 +30,7 @@ fn counts(answer: &Value, connections: usize) -> [u64; 3] {
 #[tokio::test]
 async fn it_posts_the_frame_as_it_is_prunes_and_answers_with_what_became_of_each() {
     let (hub, worker, room) = worker(100).await;
-    hub.world.gateway.script(|connection, tries| match (index(connection), tries) {
+    hub.world.gateway.script(|connection, before| match (index(connection), before) {
         (0..10, _) => Answer::Bare(410),
         (10..15, _) => Answer::Error(413, "PayloadTooLargeException"),
         (15..20, 0) => THROTTLE,
@@ -119,7 +119,7 @@ async fn subscribers_lose_both_rows_and_others_only_that_of_their_connection() {
 }
 
 #[tokio::test]
-async fn a_prune_that_fails_or_is_throttled_is_told_and_counted() {
+async fn a_prune_that_fails_or_is_throttled_is_reported_and_counted() {
     let (hub, worker, room) = worker(4).await;
     hub.world.gateway.script(|_, _| Answer::Bare(410));
     hub.world.table.script(|_, count| match count {
@@ -138,7 +138,7 @@ async fn a_prune_that_fails_or_is_throttled_is_told_and_counted() {
 }
 
 #[tokio::test]
-async fn what_is_no_chunk_is_a_function_error_and_no_word_of_it_is_logged() {
+async fn a_payload_that_is_no_chunk_is_a_function_error_and_no_word_of_it_is_logged() {
     let (hub, worker, room) = worker(2).await;
     let good = chunk(&room, 20_000, 0);
     let with = |key: &str, value: Value| {
@@ -212,7 +212,7 @@ async fn what_is_no_chunk_is_a_function_error_and_no_word_of_it_is_logged() {
 }
 
 #[tokio::test]
-async fn keys_that_nobody_knows_are_no_fault_and_an_empty_chunk_is_none() {
+async fn unknown_keys_and_an_empty_chunk_are_accepted() {
     let (hub, worker, room) = worker(2).await;
     let mut more = chunk(&room, 20_000, 0);
     more["mood"] = json!({ "good": true });
@@ -258,7 +258,7 @@ async fn it_ends_with_its_budget_or_half_a_second_before_lambda_ends_it_and_says
 }
 
 #[tokio::test]
-async fn those_that_it_does_not_soon_reach_it_leaves_and_remembers_none() {
+async fn it_leaves_recipients_that_it_cannot_reach_soon_and_remembers_none() {
     let (hub, worker, room) = worker(30).await;
     hub.world.gateway.script(|connection, _| match index(connection) {
         7 => THROTTLE,
@@ -279,7 +279,7 @@ async fn those_that_it_does_not_soon_reach_it_leaves_and_remembers_none() {
 }
 
 #[tokio::test]
-async fn where_every_post_is_forbidden_or_nobody_is_there_to_post_to_the_failure_has_its_cause() {
+async fn where_every_post_is_forbidden_the_failure_has_its_cause() {
     let (hub, worker, room) = worker(50).await;
     hub.world.gateway.script(|_, _| Answer::Error(403, "AccessDeniedException"));
     let outcome = worker.invoke(chunk(&room, 20_000, 0).to_string(), AMPLE).await;
@@ -291,7 +291,7 @@ async fn where_every_post_is_forbidden_or_nobody_is_there_to_post_to_the_failure
 
 #[tokio::test]
 async fn it_posts_no_faster_than_it_is_told_to() {
-    let hub = Hub::alone().await;
+    let hub = Hub::new().await;
     let room = hub.crowd(ROOM, 300);
     let worker = Function::start("deliver", &hub.world).await;
     for (rate, least) in [(200, 1.4), (0, 0.0)] {

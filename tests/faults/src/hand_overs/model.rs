@@ -6,11 +6,11 @@ use std::{
     time::Duration,
 };
 
-use harness::{Answer, Ending, Function, Invoke, Reaction, Row, World, executable};
+use harness::{Answer, Ending, Function, Invoke, Reaction, Row, World};
 use serde_json::{Value, json};
 
 use super::{THROTTLE, check_chunks};
-use crate::support::{AMPLE, Random, Turn, ending_in, log, name, now_ms, totals};
+use crate::support::{AMPLE, IMPATIENT, Random, ending_in, log, name, run_models, totals};
 
 const MODELS: u64 = 4;
 const ROUNDS: usize = 8;
@@ -18,7 +18,7 @@ const KINDS: [&str; 2] = ["own", "at"];
 /// Of a round in which an Invoke may hang.
 const SHORT: Duration = Duration::from_secs(3);
 
-/// What the gateway makes of a connection, whoever posts to it.
+/// What the gateway makes of a connection, for every function that posts to it.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Fate {
     Well,
@@ -41,9 +41,9 @@ impl Fate {
         }
     }
 
-    fn answer(self, tries: u32, random: &mut Random) -> Answer {
+    fn answer(self, before: u32, random: &mut Random) -> Answer {
         match self {
-            Self::Flaky(times) if tries < times => match random.below(5) {
+            Self::Flaky(times) if before < times => match random.below(5) {
                 0 => Answer::CutUnread,
                 1 => Answer::CutRead,
                 2 => Answer::Bare(500),
@@ -86,16 +86,13 @@ impl Model {
         let mut one_of = |numbers: &[usize]| numbers[number(&mut random, numbers.len())];
         let (split, workers, rate) = (one_of(&[20, 50, 90]), one_of(&[1, 2, 4]), one_of(&[0, 4_000]));
         let world = World::start().await.with_subscriptions().with_workers(split, workers, rate);
-        let publish = Function::start_with(&executable("publish"), &world, |command| {
-            command.env("STRAGGLER_SECONDS", "1");
-        })
-        .await;
+        let publish = Function::with_settings("publish", &world, &[IMPATIENT]).await;
         let (lambda, mut posts) = (world.lambda.clone(), Random(random.below(u64::MAX)));
-        world.gateway.script(move |connection, tries| {
+        world.gateway.script(move |connection, before| {
             if posts.one_in(600) {
                 lambda.kill();
             }
-            Fate::of(seed, connection).answer(tries, &mut posts)
+            Fate::of(seed, connection).answer(before, &mut posts)
         });
         Self { world, publish, seed, random, split, workers, events: [0; 4] }
     }
@@ -243,7 +240,7 @@ fn number(random: &mut Random, below: usize) -> usize {
     usize::try_from(random.below(below as u64)).expect("few")
 }
 
-async fn run(seed: u64) -> [usize; 4] {
+async fn run(seed: u64) -> [u64; 4] {
     let mut model = Model::start(seed).await;
     for round in 0..ROUNDS {
         model.round(round).await;
@@ -263,19 +260,10 @@ async fn run(seed: u64) -> [usize; 4] {
     }
     let [handed_out, returned, logged, died] = model.events;
     assert_eq!(handed_out, logged, "each Invoke is one chunk");
-    [handed_out, returned, handed_out - returned, died]
+    [handed_out, returned, handed_out - returned, died].map(|times| times as u64)
 }
 
-/// Several at once, since much of the time they wait.
 #[tokio::test]
 async fn whatever_fails_each_recipient_is_posted_to_and_counted_once() {
-    let _turn = Turn::together();
-    let seed = u64::try_from(now_ms()).expect("after 1970");
-    let models: Vec<_> = (seed..seed + MODELS).map(|seed| (seed, tokio::spawn(run(seed)))).collect();
-    let mut times = [0; 4];
-    for (seed, model) in models {
-        let events = model.await.unwrap_or_else(|error| panic!("the seed was {seed}: {error}"));
-        times = [0, 1, 2, 3].map(|event| times[event] + events[event]);
-    }
-    assert!(times.iter().all(|times| *times > 0), "{times:?}");
+    run_models(MODELS, run).await;
 }

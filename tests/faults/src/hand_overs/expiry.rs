@@ -1,11 +1,11 @@
-//! Recipients whose time is over before they are posted to, or may be: whose clock says so, and what becomes of them.
+//! Recipients that expire, by the planner's clock or by a worker's, before they are posted to.
 
 use std::{
     ops::Range,
     time::{Duration, Instant},
 };
 
-use harness::{Answer, Function, Reaction, Row, executable, granted};
+use harness::{Answer, Function, Reaction, Row, granted};
 use serde_json::json;
 
 use super::{
@@ -17,17 +17,14 @@ use crate::support::{
 
 /// The publish function of a hub that asks for tokens.
 async fn guarded(hub: &Hub) -> Function {
-    Function::start_with(&executable("publish"), &hub.world, |command| {
-        command.env("REQUIRE_GRANT", "true");
-    })
-    .await
+    Function::with_settings("publish", &hub.world, &[("REQUIRE_GRANT", "true")]).await
 }
 
 /// Those that a worker takes for expired by a clock that is wrong.
 const SUSPECTED: [usize; 4] = [0, 7, 100, 199];
 
 #[tokio::test]
-async fn those_that_have_expired_by_the_workers_clock_alone_are_posted_to_by_the_planner() {
+async fn recipients_that_have_expired_only_by_the_workers_clock_are_posted_to_by_the_planner() {
     let hub = hub_of(2).await;
     hub.world.lambda.script(|_, _| {
         Reaction::Text(answer(&json!({ "delivered": SPLIT - SUSPECTED.len(), "left": SUSPECTED })))
@@ -72,7 +69,7 @@ fn closed(hub: &Hub) -> Vec<usize> {
 }
 
 #[tokio::test]
-async fn those_that_expire_in_a_workers_hands_are_no_recipients_and_are_closed_by_the_planner() {
+async fn recipients_that_expire_while_a_worker_has_them_do_not_count_and_are_closed_by_the_planner() {
     for with_tokens in [true, false] {
         let hub = hub_of(1).await;
         let_end(&hub, 2);
@@ -102,7 +99,7 @@ async fn those_that_expire_in_a_workers_hands_are_no_recipients_and_are_closed_b
 }
 
 #[tokio::test]
-async fn those_that_have_expired_when_a_worker_comes_to_them_are_no_recipients() {
+async fn recipients_that_have_expired_when_a_worker_reaches_them_do_not_count() {
     let hub = hub_of(1).await;
     let_end(&hub, 2);
     hub.world.lambda.script(|_, _| Answer::Serve.after(Duration::from_secs(3)));
@@ -116,7 +113,7 @@ async fn those_that_have_expired_when_a_worker_comes_to_them_are_no_recipients()
 }
 
 #[tokio::test]
-async fn those_that_have_expired_when_their_chunk_comes_back_are_no_recipients() {
+async fn recipients_that_have_expired_when_their_chunk_comes_back_do_not_count() {
     let troubles = [Answer::Error(429, "TooManyRequestsException"), Answer::CutUnread, Answer::Bare(500)];
     for trouble in troubles {
         let hub = hub_of(1).await;
@@ -142,10 +139,7 @@ async fn a_sender_that_expires_in_a_workers_hands_is_not_closed() {
     }
     hub.world.table.put(SENDER, ending_in(SENDERS_SESSION, 3));
     hub.world.lambda.script(|_, _| Answer::Serve.after(Duration::from_secs(4)));
-    let function = Function::start_with(&executable("send-message"), &hub.world, |command| {
-        command.env("REQUIRE_GRANT", "true");
-    })
-    .await;
+    let function = Function::with_settings("send-message", &hub.world, &[("REQUIRE_GRANT", "true")]).await;
     let text = json!({ "sessions": [SENDERS_SESSION], "message": 1 }).to_string();
     let event = granted(SENDER, SENDERS_SESSION, &text);
     let outcome = function.invoke(event, AMPLE).await;
