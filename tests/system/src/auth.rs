@@ -48,7 +48,7 @@ async fn name_of_authorizer(stack: &Stack) -> String {
 
 #[tokio::test]
 #[ignore = "needs a stack that is up with --auth"]
-async fn without_one_good_token_nobody_enters_and_nothing_is_stored() {
+async fn a_handshake_without_one_good_token_is_refused_and_stores_nothing() {
     let stack = Stack::new().await;
     let session = unique("alice");
     let good = token(&["--session", &session]);
@@ -185,7 +185,7 @@ async fn two_issuers_tokens_meet_whatever_their_form() {
     );
 }
 
-/// Whoever may sign up as `*` at the other issuer, whose claims are no patterns, is not everybody.
+/// A user who signs up as `*` at the other issuer, whose claims are no patterns, gets no other session.
 #[tokio::test]
 #[ignore = "needs a stack that is up with --auth"]
 async fn a_star_is_a_pattern_only_where_the_settings_say_so() {
@@ -225,7 +225,7 @@ async fn a_token_opens_no_other_session_than_its_own() {
 
 #[tokio::test]
 #[ignore = "needs a stack that is up with --auth"]
-async fn a_message_goes_where_the_token_allows_it_and_else_to_nobody() {
+async fn a_message_goes_only_where_the_token_allows() {
     let (tag, other) = (unique("room"), unique("carol"));
     let (room, pattern) = (format!("{tag}-1"), format!("{tag}-*"));
     let mut alice = client(&unique("alice"), &["--send-to", &pattern]).await;
@@ -249,7 +249,7 @@ async fn a_message_goes_where_the_token_allows_it_and_else_to_nobody() {
 
 #[tokio::test]
 #[ignore = "needs a stack that is up with --auth"]
-async fn who_may_send_to_nobody_else_may_still_send_to_its_own_session() {
+async fn a_token_without_a_list_of_sessions_still_sends_to_its_own() {
     let bob = client(&unique("bob"), &[]).await;
     let mut alice = client(&unique("alice"), &[]).await;
     assert_error(&alice.publish(&[&bob.session], json!(1)).await, "forbidden");
@@ -262,7 +262,7 @@ async fn who_may_send_to_nobody_else_may_still_send_to_its_own_session() {
 
 #[tokio::test]
 #[ignore = "needs a stack that is up with --auth"]
-async fn to_be_free_to_join_other_sessions_is_not_to_be_free_to_send_to_them() {
+async fn permission_to_join_sessions_is_not_permission_to_send_to_them() {
     let tag = unique("a");
     let token = token(&["--session", &format!("{tag}*")]);
     let join = async |name: &str| {
@@ -277,7 +277,7 @@ async fn to_be_free_to_join_other_sessions_is_not_to_be_free_to_send_to_them() {
 
 #[tokio::test]
 #[ignore = "needs a stack that is up with --auth"]
-async fn a_connection_subscribes_to_what_the_token_allows_and_else_to_nothing() {
+async fn a_connection_subscribes_only_to_what_the_token_allows() {
     let stack = Stack::new().await;
     let (tag, other) = (unique("room"), unique("other"));
     let (room, pattern) = (format!("{tag}-1"), format!("{tag}-*"));
@@ -353,7 +353,7 @@ const SHORT: &str = "8";
 
 #[tokio::test]
 #[ignore = "needs a stack that is up with --auth"]
-async fn a_connection_ends_with_its_token_for_those_who_send_to_it() {
+async fn a_connection_whose_token_has_ended_is_no_recipient_and_is_closed() {
     let stack = Stack::new().await;
     let mut alice = client(&unique("alice"), &["--send-to", "*"]).await;
     let before = now_ms() / 1000;
@@ -387,7 +387,7 @@ async fn a_connection_ends_with_its_token_for_those_who_send_to_it() {
 
 #[tokio::test]
 #[ignore = "needs a stack that is up with --auth"]
-async fn a_sender_whose_token_has_ended_is_told_so_and_disconnected() {
+async fn a_sender_whose_token_has_ended_gets_an_error_and_is_disconnected() {
     let stack = Stack::new().await;
     let bob = client(&unique("bob"), &[]).await;
     let mut alice = client(&unique("alice"), &["--send-to", "*", "--expires-in", SHORT]).await;

@@ -5,10 +5,7 @@ use std::time::Duration;
 use futures::{SinkExt, StreamExt};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
-use tokio::{
-    net::TcpStream,
-    sync::{Mutex, RwLock},
-};
+use tokio::net::TcpStream;
 use tokio_tungstenite::{
     MaybeTlsStream, WebSocketStream, connect_async,
     tungstenite::{ClientRequestBuilder, Error, Message, http::StatusCode},
@@ -21,12 +18,6 @@ use crate::{
 
 /// How long any one answer may take: more than a cold start on a busy machine, less than a reader's patience.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
-
-/// Held by tests that fill the local stack, which runs a process for each call: two at once would wait for each other.
-pub(crate) static CROWD: Mutex<()> = Mutex::const_new(());
-
-/// Held for reading by tests that need the function deliver, and for writing by one that takes it away from all.
-pub(crate) static DELIVER: RwLock<()> = RwLock::const_new(());
 
 pub(crate) struct Client {
     pub(crate) session: String,

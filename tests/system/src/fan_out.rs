@@ -10,7 +10,7 @@ use futures::{
 use serde_json::{Value, json};
 
 use crate::{
-    client::{CROWD, Client, DELIVER, eventually},
+    client::{Client, eventually},
     frames::{assert_receipt, take_position},
     stack::{Stack, now_ms, unique},
 };
@@ -27,7 +27,6 @@ const AT_ONCE: usize = 40;
 
 #[tokio::test]
 async fn fifteen_hundred_sockets_hear_each_message_once_whichever_functions_post_it() {
-    let _alone = CROWD.lock().await;
     let mut crowd = Crowd::gather().await;
     let (stadium, room) = (crowd.stadium.clone(), crowd.room.clone());
 
@@ -39,7 +38,6 @@ async fn fifteen_hundred_sockets_hear_each_message_once_whichever_functions_post
         smaller.push((crowd.hears(By::Socket, &part(&room, count), count).await, chunks));
     }
     let (throttled, killed) = {
-        let _alone = DELIVER.write().await;
         let stack = Stack::new().await;
         let mut throttled = None;
         let send = async { throttled = Some(crowd.hears(By::Socket, &stadium, SOCKETS).await) };
@@ -287,7 +285,6 @@ async fn hear(client: &mut Client, session: &str, ids: &[String]) -> (Vec<String
 /// As docs/operations.md has it for a session that everybody joins.
 #[tokio::test]
 async fn a_message_to_sixteen_parts_of_one_session_is_one_message() {
-    let _works = DELIVER.read().await;
     let stack = Stack::new().await;
     let live = unique("live");
     let names: Vec<String> = (0..16).map(|part| format!("{live}~{part}")).collect();

@@ -85,7 +85,7 @@ async fn a_receiver_that_was_away_gets_what_it_missed_in_order_and_the_proof_tha
 }
 
 #[tokio::test]
-async fn what_is_lost_is_called_lost_and_a_history_that_begins_anew_has_another_epoch() {
+async fn a_gap_is_reported_and_a_history_that_begins_anew_has_another_epoch() {
     let (stack, mut alice) = (Stack::new().await, Client::new("alice").await);
     let mut bob = Client::new("bob").await;
     let session = bob.session.clone();
@@ -113,7 +113,7 @@ async fn what_is_lost_is_called_lost_and_a_history_that_begins_anew_has_another_
 }
 
 #[tokio::test]
-async fn a_message_that_is_not_to_be_stored_is_delivered_without_a_position_and_not_kept() {
+async fn a_message_that_is_not_to_be_stored_is_delivered_without_a_position() {
     let (mut alice, mut bob) = (Client::new("alice").await, Client::new("bob").await);
     let session = bob.session.clone();
     let typing =

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::{client::Client, frames::assert_error, stack::unique};
 
-/// The whole delivery frame's, where nobody has set another.
+/// Of the whole delivery frame, unless the environment sets another.
 const MAX_MESSAGE_BYTES: usize = 32_768;
 /// As many as the offset of a frame is taken to have, so that a session's first message may be as large as all others.
 const OFFSET_DIGITS: usize = 16;

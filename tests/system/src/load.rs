@@ -17,7 +17,7 @@ use futures::{
 use serde_json::{Value, json};
 
 use crate::{
-    client::{CROWD, Client, PATIENCE},
+    client::{Client, PATIENCE},
     stack::unique,
 };
 
@@ -101,7 +101,6 @@ fn id(frame: &Value) -> String {
 }
 
 async fn run(load: Load) {
-    let _alone = CROWD.lock().await;
     let names: Vec<String> = (0..load.sessions).map(|_| unique("load")).collect();
     let mut residents: Vec<(usize, Client)> = stream::iter(0..load.residents)
         .map(|n| {

@@ -1,6 +1,7 @@
 //! What the whole system promises, asked of a running stack over real sockets: `scripts/test.sh` brings one up.
 //!
-//! Each test uses sessions of its own, so that all run side by side and on a stack that is in use.
+//! Each test uses sessions of its own, so that tests run side by side and on a stack that is in use. Those that cannot are in
+//! a group in .config/nextest.toml.
 #![allow(
     clippy::expect_used,
     clippy::indexing_slicing,

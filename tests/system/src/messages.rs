@@ -66,7 +66,7 @@ async fn a_sender_in_an_addressed_session_receives_its_own_message() {
 }
 
 #[tokio::test]
-async fn a_receipt_lists_each_session_once_in_the_order_of_the_request_and_nobody_as_zeros() {
+async fn a_receipt_lists_each_session_once_in_the_order_of_the_request_even_an_empty_one() {
     let mut alice = Client::new("alice").await;
     let (bob, zoe) = (Client::new("bob").await, Client::new("zoe").await);
     let nobody = unique("nobody");
@@ -83,7 +83,7 @@ async fn a_receipt_lists_each_session_once_in_the_order_of_the_request_and_nobod
 }
 
 #[tokio::test]
-async fn a_sender_who_wants_no_receipt_hears_of_errors_and_of_nothing_else() {
+async fn a_sender_that_wants_no_receipt_is_answered_only_with_errors() {
     let (mut alice, mut bob) = (Client::new("alice").await, Client::new("bob").await);
     let (to, nobody) = (bob.session.clone(), unique("nobody"));
     let frame = |session: &str, receipt: Value, id: &str| json!({"action": "sendMessage", "sessions": [session], "message": "hello", "id": id, "receipt": receipt});

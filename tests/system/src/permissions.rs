@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::{
-    client::{Client, DELIVER},
+    client::Client,
     events::event,
     frames::{assert_error, assert_receipt},
     stack::{Stack, unique},
@@ -90,7 +90,7 @@ async fn only_those_that_send_may_read_the_index() {
 }
 
 #[tokio::test]
-async fn neither_publish_nor_deliver_may_read_whose_a_connection_is() {
+async fn neither_publish_nor_deliver_may_read_the_session_of_a_connection() {
     let stack = Stack::new().await;
     let alice = Client::new("alice").await;
     let connection = stack.connection_id_of(&alice).await;
@@ -122,8 +122,7 @@ async fn only_census_may_count_and_it_may_do_nothing_else() {
 }
 
 #[tokio::test]
-async fn those_that_send_may_invoke_the_alias_of_deliver_and_nothing_else() {
-    let _works = DELIVER.read().await;
+async fn publish_and_send_message_may_invoke_the_alias_of_deliver_and_nothing_else() {
     let stack = Stack::new().await;
     let session = unique("bob");
     let mut bobs = Vec::new();
