@@ -31,8 +31,8 @@ export function useHub<T = any>(client?: HubClient<T> | null): Hub<T>;
 export function useMessages<T = any>(listener: (message: Message<T>) => void, client?: HubClient<T> | null): void;
 
 /**
- * The same for the messages to one session, which the client is subscribed to meanwhile. There are none while `session` is
- * null or undefined.
+ * The same for one session, to which the client is subscribed meanwhile. There are no messages while `session` is null or
+ * undefined.
  */
 export function useMessages<T = any>(
   session: string | null | undefined,
@@ -60,7 +60,7 @@ export interface SessionStatus<T = any, S = Session<T> | null> {
  * Makes a client that belongs to the component: it connects when the component has mounted, and closes when it is unmounted.
  *
  * Another client takes its place when `session` changes, `url` does (unless it is a function), a token is given where there
- * was none or the reverse, or one of `deps` changes. A user whom only the token names has to be in `deps`:
+ * was none or the reverse, or one of `deps` changes. A user that only the token names must be in `deps`:
  * `useConnect({ url, token }, [user.id])`. All other options count when the client is made, but functions for `url` and
  * `token`, and a token that is a string, are those of the last render. So they may be written inline.
  *

@@ -1,6 +1,6 @@
 "use client";
 
-// The client as React hooks. There is no JSX here, so nothing has to be built.
+// The client as React hooks. Without JSX, so that no build is needed.
 
 import {
   createContext,
@@ -17,7 +17,7 @@ import { connect } from "./hub.js";
 
 const HubContext = createContext(null);
 
-// What a client shows that nothing has started yet. Server and browser have to show the same while they hydrate.
+// The state before a client starts. Server and browser must render the same for hydration.
 const STARTING = Object.freeze({
   name: "connecting",
   since: new Date(0),
@@ -29,7 +29,7 @@ const STARTING = Object.freeze({
   expiresAt: null,
 });
 
-/** Clients of useConnect() whose component has not been mounted yet. They are paused, which would be wrong to show. */
+/** Clients of useConnect() whose component is not mounted yet. They are paused, but shown as connecting. */
 const starting = new WeakSet();
 
 /** Clients of useConnect() that were closed when their component was unmounted. */
@@ -47,10 +47,10 @@ function useClient(client, hook) {
   return found;
 }
 
-/** Always holds what the last committed render has passed, for functions that are called later. */
+/** A reference to the value of the last committed render, for functions that are called later. */
 function useLatest(value) {
   const latest = useRef(value);
-  // Runs before all other effects, so that none of them calls an older function; and silently does nothing on a server.
+  // Runs before all other effects, so that they call the newest function. On a server it does nothing.
   useInsertionEffect(() => {
     latest.current = value;
   });
@@ -102,9 +102,8 @@ export function useConnect(options, deps = []) {
   const { url, session, token } = options;
   const [generation, setGeneration] = useState(0);
 
-  // A paused client costs nothing, so it may be made while rendering, even in a render that React discards: a child can
-  // use
-  // it in its first effect, and there is never a `null` to check for.
+  // A paused client has no side effects, so it may be made in any render, even one that React discards. Children can use it
+  // in their first effects, and there is never a `null` to check for.
   const client = useMemo(() => {
     const current = { ...options, autoConnect: false };
     if (typeof url === "function") current.url = () => latest.current.url();
@@ -119,11 +118,12 @@ export function useConnect(options, deps = []) {
     return made;
   }, [typeof url === "function" ? null : String(url), session, token != null, generation, ...deps]);
 
-  // StrictMode mounts twice, and a hidden <Activity> unmounts what it shows again later. Both cannot be told from the end
-  // when it happens, only afterwards: hence the microtasks.
+  // StrictMode mounts twice, and a hidden <Activity> unmounts components that it shows again. At the time, both look
+  // like a
+  // final unmount; the microtasks check afterwards.
   const mounted = useRef(null);
   useEffect(() => {
-    // It was closed while hidden. Another one takes its place.
+    // It was closed while hidden. A new client replaces it.
     if (retired.has(client)) return setGeneration((number) => number + 1);
     mounted.current = client;
     queueMicrotask(() => {

@@ -7,7 +7,7 @@ export interface ClockOptions {
   time?: Date | number;
 }
 
-/** Time that stands still until a test moves it. Pass it as the option `clock`. All times are in milliseconds. */
+/** A clock that only a test moves. Pass it as the option `clock`. All times are in milliseconds. */
 export class Clock implements HubClock {
   constructor(options?: ClockOptions);
   /** How far this machine's time of day is ahead of the true one (0). */
@@ -24,9 +24,9 @@ export class Clock implements HubClock {
   clearTimeout(timer: unknown): void;
   /** Runs the timers that are due within this time, and no promise in between. */
   tick(ms: number): void;
-  /** Goes from timer to timer, and lets what each one sets off come to its end, in promises and on hubs in memory. */
+  /** Runs the timers within this time one by one. After each, promises and hubs in memory settle. */
   advance(ms: number): Promise<void>;
-  /** Lets what is under way come to its end. No time passes. */
+  /** Lets promises and hubs in memory settle. No time passes. */
   settle(): Promise<void>;
   /** Time passes while the machine sleeps: its timers stand still. */
   sleep(ms: number): void;
@@ -41,7 +41,7 @@ export interface FakeHubOptions {
   subscriptions?: boolean;
   /** Whether sockets have `terminate()`, as those of the package ws have, and browsers' have not (`false`). */
   terminate?: boolean;
-  /** How sockets get to it. Default: in memory. */
+  /** What carries its connections. Default: memory. */
   transport?: FakeHubTransport;
 }
 
@@ -63,16 +63,16 @@ export interface FakeHubLink {
   query: Record<string, string>;
   /** 1 for the hub's first connection. */
   number: number;
-  /** Whether its first ping has come. */
+  /** Whether its first ping has arrived. */
   greeted: boolean;
   /** The sessions that it is subscribed to, beside its own. */
   subscriptions: Set<string>;
-  /** Whether its token has ended, or the hub has forgotten it. */
+  /** Whether its token has expired, or the hub has forgotten it. */
   ended(): boolean;
-  /** The hub forgets it: nothing reaches it any more, and it is `not_connected`. */
+  /** The hub forgets it: it receives no messages, and its requests get `not_connected`. */
   forget(): void;
   readonly forgotten: boolean;
-  /** When it ends, in seconds since 1970. */
+  /** When the connection expires, in seconds since 1970. */
   expires(): number;
   /** Sends a frame: text, bytes, or anything else as JSON. */
   say(frame: unknown): void;
@@ -91,8 +91,8 @@ export interface FakeHubFrame {
 }
 
 /**
- * A small hub that does as it should, until a test tells it not to. What the real one refuses is refused, but the size of a
- * message, and, with `auth`, sessions that a token does not name: tokens are only looked at for their end.
+ * A small hub that works correctly until a test makes it fail. It refuses the same frames as the real one, with two exceptions:
+ * it does not check the size of a message, and of a token it checks only the expiry, not the session.
  */
 export class FakeHub {
   constructor(options?: FakeHubOptions);
@@ -126,24 +126,24 @@ export class FakeHub {
   maySubscribe: (link: FakeHubLink, session: string) => boolean;
   /** Handshakes are answered with this status; `true` is 400 (`false`). */
   refuse: boolean | number;
-  /** Handshakes need a JWT that has not ended; others are answered with 403 (`false`). */
+  /** Handshakes need a JWT that has not expired; others are answered with 403 (`false`). */
   auth: boolean;
   /** Handshakes are not answered (`false`). */
   hang: boolean;
-  /** Frames are read, and neither answered nor passed on (`false`). */
+  /** Frames are read, but neither answered nor delivered (`false`). */
   mute: boolean;
   /** Closing handshakes are not answered (`false`). */
   silent: boolean;
   /** The answer to each connection's first ping (a pong). */
   greeting: unknown;
-  /** Takes a frame instead of the hub. Anything truthy says that it is dealt with. */
+  /** Called with each frame. If it returns a truthy value, the hub ignores the frame. */
   intercept: (link: FakeHubLink, frame: FakeHubFrame) => unknown;
   /** The hub's time, in milliseconds since 1970. */
   now: () => number;
 
   // What a test may do.
 
-  /** Answers a frame as a hub does. */
+  /** Answers a frame as the real hub does. */
   answer(link: FakeHubLink, frame: FakeHubFrame): void;
   /** Delivers a message to its sessions, and returns the receipt. `from` is null for a backend. */
   deliver(
@@ -152,11 +152,11 @@ export class FakeHub {
   ): Record<string, any>;
   /** The next deliveries (1) reach no connection. With history they are kept, so clients find a gap. */
   drop(count?: number): void;
-  /** What is asked next (once) is done, and its answer is lost. Pings are not counted. */
+  /** The next request (or as many as `count`) is carried out, but its answer is lost. Pings do not count. */
   loseAnswers(count?: number): void;
-  /** Takes offsets (1) of a session that no message gets, as a sender that crashes does. */
+  /** Takes offsets (1) of a session without writing messages, like a sender that crashes. */
   skip(session: string, count?: number): void;
-  /** What was kept expires, and offsets go on: a client that was away has lost something. */
+  /** All stored messages expire, and offsets continue: a client that was away has lost messages. */
   forget(): void;
   /** Starts a new history, with new epochs. */
   reset(): void;
@@ -168,12 +168,12 @@ export class FakeHub {
   start(): Promise<void>;
 }
 
-/** How sockets get to a hub, for hubs that are not in memory. */
+/** Carries connections to a hub that is not in memory. */
 export interface FakeHubTransport {
   readonly url: string;
   readonly WebSocket: FakeHub["WebSocket"];
   silent: boolean;
-  /** Called once, with what answers handshakes: null leaves one open, a status refuses it. */
+  /** Called once, with the function that answers handshakes: null leaves one unanswered, a status refuses it. */
   serve(
     answer: (request: {
       url: string;

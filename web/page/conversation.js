@@ -1,13 +1,13 @@
-// A session's messages as the page shows them: what has come, what has gone and how it fared. As text, never as markup.
+// A session's messages as the page shows them: received ones, and sent ones with their status. As text, never as markup.
 
 import { $, element, isAtEnd, toEnd } from "./dom.js";
 
-// What stays on show; older ones go.
+// Older messages are removed.
 const MAX_MESSAGES = 1_000;
 // Within this time, a further message from the same sender stands under the same name.
 const GROUP_MS = 3 * 60_000;
 
-// What the client says is for programmers. What the hub says is not in this list.
+// The client's own errors in words for users. Errors of the hub are shown with its text.
 const NOT_SENT = {
   message_too_large: "it is too large",
   queue_full: "too much is waiting already",
@@ -27,7 +27,7 @@ const NEW = "New";
 let shownDay;
 let shown; // The conversation in view.
 
-/** A colour of its own for each name. */
+/** Each name has a colour. */
 function tint(node, name) {
   let hash = 7;
   for (const character of name) hash = (hash * 31 + character.codePointAt(0)) % 360;
@@ -40,12 +40,12 @@ export function face(node, name) {
   return node;
 }
 
-/** A name within a sentence: in quotation marks where its own characters could be taken for the sentence's. */
+/** A name within a sentence: in quotation marks if its characters could be read as punctuation. */
 export function quoted(name) {
   return /^\w([\w.~:@+|-]*\w)?$/.test(name) ? name : `“${name}”`;
 }
 
-/** The time, with the date if that is another than today. */
+/** The time, with the date if it is not today. */
 function timeOf(at) {
   const now = new Date();
   if (at.toDateString() === now.toDateString()) return at.toLocaleTimeString(undefined, clock);
@@ -53,7 +53,7 @@ function timeOf(at) {
   return at.toLocaleString(undefined, { ...clock, ...day, ...year });
 }
 
-// A new day, by a clock that may have slept.
+// At a new day, all times need a date. Timers may be late after sleep.
 setInterval(() => {
   const today = new Date().toDateString();
   if (today === shownDay) return;
@@ -61,7 +61,7 @@ setInterval(() => {
   for (const time of document.querySelectorAll(".log time")) time.textContent = timeOf(new Date(time.dateTime));
 }, 30_000);
 
-/** A line above what belongs together. A screen reader is told only of what was missed, and by this line alone. */
+/** A line above a group of messages. Of missed messages, screen readers announce this line alone. */
 function divider(name) {
   const isQuiet = [EARLIER, NEW].includes(name);
   return element("li", { className: "divider", ariaLive: isQuiet ? "off" : "polite" }, name);
@@ -98,7 +98,7 @@ export class Conversation {
     sizes.observe(this.#log);
   }
 
-  /** In place of the one that is in view. */
+  /** Replaces the conversation in view. */
   show() {
     if (shown) shown.#log.hidden = true;
     shown = this;
@@ -114,7 +114,7 @@ export class Conversation {
     this.#log.remove();
   }
 
-  /** `missed` says when that was, if the message was missed. */
+  /** `missed` is the heading for messages that were missed. */
   showReceived(message, missed = NEW) {
     this.#begin(missed);
     const item = this.#incoming(message, this.#list);
@@ -126,7 +126,7 @@ export class Conversation {
     this.#add(item);
   }
 
-  /** What came before everything else that is shown. */
+  /** Shows messages above all others. */
   showEarlier(messages) {
     if (!messages.length) return;
     const list = new DocumentFragment();
@@ -144,7 +144,7 @@ export class Conversation {
     if (this.#isFollowing) toEnd($("scroller"));
   }
 
-  /** Returns the line below the message, which says how it fares. */
+  /** Returns the line below the message, for its status. */
   showSent(sessions, text) {
     this.#begin(NEW);
     const head = `to ${listed.format(sessions.map(quoted))}`;
@@ -178,7 +178,7 @@ export class Conversation {
       : element("strong", {}, name);
     tint(who, name);
     const head = this.#isRoom ? [who, ` to ${quoted(session)}`] : [who];
-    // A session may be named backend, but not with nothing.
+    // A session may be named "backend", but its name is never empty.
     const item = bubble("in", from ?? "", sentAt, head, message, list);
     item.prepend(face(element("span", { className: "face", ariaHidden: "true" }), name));
     return item;
@@ -200,7 +200,7 @@ export class Conversation {
     else if (!this.#isFollowing) this.#say(true);
   }
 
-  /** To the end, but not past the beginning of what was missed. */
+  /** Scrolls to the end, but not past the first missed message. */
   #keepUp() {
     const scroller = $("scroller");
     const { isMissed, line } = this.#part;
@@ -255,6 +255,6 @@ function inWords({ sessions }) {
 
 $("newer").onclick = () => toEnd($("scroller"));
 $("scroller").onscroll = () => shown?.scrolled();
-// A keyboard comes up, a line of trouble, or a receipt.
+// The view shrinks for a keyboard or a message about the connection; the log grows with each receipt.
 const sizes = new ResizeObserver(() => shown?.resized());
 sizes.observe($("scroller"));

@@ -1,4 +1,4 @@
-// What the page's parts use of the document.
+// Helpers for the document.
 
 export const $ = (id) => document.getElementById(id);
 
@@ -8,7 +8,7 @@ export function element(tag, properties, ...children) {
   return node;
 }
 
-/** What is said again is not announced again. */
+/** Leaves an unchanged text alone, so that screen readers do not announce it again. */
 export function tell(id, text) {
   if ($(id).textContent !== text) $(id).textContent = text;
 }
@@ -18,7 +18,7 @@ export function namesIn(id) {
   return $(id).value.split(/\s+/).filter(Boolean);
 }
 
-/** Says below a field of sessions what is wrong with it. Returns whether anything is. */
+/** Checks a field of session ids, and shows what is wrong below it. Returns whether anything is. */
 export function isWrong(id, ifEmpty) {
   const { value, validity } = $(id);
   const problem = !value.trim()

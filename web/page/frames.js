@@ -1,4 +1,4 @@
-// The strip of raw frames, for those who debug.
+// The panel of raw frames, for debugging.
 
 import { $, element, isAtEnd, toEnd } from "./dom.js";
 

@@ -1,18 +1,18 @@
-// A session's history: how far this browser has read it, what came earlier, and what was missed meanwhile.
+// A session's history: the position up to which this browser has shown it, earlier messages, and missed ones.
 
-// How many of the messages that came earlier are shown, and how long live ones wait for them.
+// How many earlier messages are shown, and how long new ones wait for them.
 const RECENT = 50;
 const PATIENCE = 5_000;
 
 const AWAY = "While you were away";
 const CUT_OFF = "While the connection was lost";
 
-/** Of the session that was joined, or of a room that was read as that session. */
+/** The storage key of the own session, or of a room that was read as that session. */
 function keyOf({ url, session }, name) {
   return `position ${JSON.stringify([url, session, ...(name === session ? [] : [name])])}`;
 }
 
-/** Up to where this browser has shown each session's messages, if it ever has. */
+/** The positions up to which this browser has shown each session's messages. */
 export function restore(place) {
   const positions = {};
   try {
@@ -23,7 +23,7 @@ export function restore(place) {
       if (epoch) positions[name] = { epoch, offset: Number(offset) };
     }
   } catch {
-    // The browser may let this page keep nothing.
+    // The browser may not let this page store anything.
   }
   return positions;
 }
@@ -32,24 +32,24 @@ function store(place, name, { epoch, offset }) {
   try {
     localStorage.setItem(keyOf(place, name), `${offset} ${epoch}`);
   } catch {
-    // As above: the next visit begins anew.
+    // As above: the next visit starts afresh.
   }
 }
 
 /**
- * Has a room show what the client tells of it, after what came earlier, and what was missed under a line that says so. The
- * client begins after `position`. Returns a function that ends this.
+ * Shows a room's messages: earlier ones first, missed ones under a line that says so. The client begins after `position`.
+ * Returns a function that stops it.
  */
 export function follow(client, place, room, position) {
   const { name, conversation } = room;
   const session = client.session(name);
-  const queue = []; // Has come, and is not shown yet.
-  const isAgain = room.hasBegun; // A client that has failed is taken over from.
+  const queue = []; // Events that are not shown yet.
+  const isAgain = room.hasBegun; // This client replaces one that has failed.
   let isOver = false;
   let wasReady = false;
-  let ready = isAgain ? Promise.resolve() : null; // What came earlier is shown.
-  let earlier; // Up to here, everything was shown as having come earlier.
-  let away = isAgain ? CUT_OFF : position && AWAY; // When the hub sent what is missed from here on.
+  let ready = isAgain ? Promise.resolve() : null; // Resolves when earlier messages are shown.
+  let earlier; // The position of the last earlier message.
+  let away = isAgain ? CUT_OFF : position && AWAY; // The heading for missed messages, until a new one arrives.
 
   async function showEarlier() {
     room.hasBegun = true;
@@ -77,13 +77,13 @@ export function follow(client, place, room, position) {
   }
 
   function show(message) {
-    // What comes by itself ends the absence. After that, what was asked for is no more than late.
+    // A delivery ends the absence. Messages that are fetched after it are merely late.
     if (message.position && !message.missed) away = null;
     if (isUpTo(earlier, message) || room.isMine(message)) return;
     room.received(message, (message.missed && away) || undefined);
   }
 
-  // What is told together is shown together.
+  // Events of the same task are shown together.
   const tell = () => ready?.then(flush);
   const hear = (message) => {
     queue.push(message);
@@ -97,10 +97,10 @@ export function follow(client, place, room, position) {
   const offs = [
     session.on("message", hear),
     ...["lost", "gap"].map((type) => session.on(type, (missing) => hear({ type, ...missing }))),
-    // The position moves without messages too.
+    // The position also moves without messages.
     client.on("frame", tell),
     session.on("change", look),
-    // Rooms are not ready any more before the client says that it is paused.
+    // Rooms lose their state before the client reports that it is paused.
     client.on("state", ({ name }) => name === "paused" && away && (away = AWAY)),
   ];
   look();
@@ -114,7 +114,7 @@ function isUpTo(position, message) {
   return position && message.position?.epoch === position.epoch && message.position.offset <= position.offset;
 }
 
-/** The newest messages before those that the client tells, of which some may wait in the `queue`. */
+/** The newest messages before those that the client passes on, of which some may wait in the `queue`. */
 async function recent(session, queue) {
   const signal = AbortSignal.timeout(PATIENCE);
   for (let wait = 250; ; wait *= 2) {
@@ -122,7 +122,7 @@ async function recent(session, queue) {
     const told = queue.find(({ position }) => position)?.position;
     const known = session.position();
     const before = told ? { epoch: told.epoch, offset: told.offset - 1 } : known;
-    // The client may not have been told yet where it begins, or later than this; and a message may still be on its way.
+    // Try again if the client has no position yet or a later one, or if a message may still be written.
     const isWhole = before && !more && (epoch !== before.epoch || offset >= before.offset);
     if (isWhole) return messages.filter((message) => isUpTo(before, message));
     await new Promise((resolve) => setTimeout(resolve, wait));
@@ -131,7 +131,7 @@ async function recent(session, queue) {
 
 function inWords({ type, from, to }, told) {
   const isSince = from?.epoch === to.epoch && to.offset > from.offset;
-  // Not every number has a message.
+  // Not every offset has a message.
   const count = isSince ? to.offset - from.offset - told.filter((message) => isUpTo(to, message)).length : 0;
   const what = count > 1 ? `Up to ${count} messages are` : count === 1 ? "A message is" : "Messages may be";
   const why =

@@ -1,4 +1,4 @@
-// The page: joins a hub as one session, and says how the connection fares.
+// The page: joins a hub as one session, and shows the state of the connection.
 
 import { connect } from "../client/hub.js";
 import { face, showFailure, showReceipt } from "./conversation.js";
@@ -7,9 +7,9 @@ import * as frames from "./frames.js";
 import { restore } from "./history.js";
 import { Rooms } from "./rooms.js";
 
-// How long a send may wait for a connection. Recipients drop repetitions for as long.
+// How long a send may wait for a connection: as long as recipients drop repetitions.
 const SEND_TTL = 10 * 60_000;
-// A hub that has not let the page in after so many attempts may want a token.
+// After this many failed attempts, the page offers a field for a token.
 const ATTEMPTS = 2;
 
 const PROBLEMS = {
@@ -29,7 +29,7 @@ const FAILED = {
 let hub = null;
 let place = { url: "", session: "" }; // The url and the session that were joined.
 let token = "";
-let isForgotten = false; // The page was joined with a token before it was loaded anew.
+let isForgotten = false; // The page had joined with a token, which the reload has lost.
 let wasOpen = false;
 let hasTokenEnded = false;
 let turnedAway = 0; // Handshakes with this token, in a row.
@@ -61,13 +61,13 @@ function address(parameters) {
   return page.href;
 }
 
-/** What the page's address says, of these. */
+/** These parameters of the page's address. */
 function asked(...names) {
   const { searchParams } = new URL(location);
   return names.map((name) => searchParams.get(name) ?? "");
 }
 
-/** An address that was copied from a program may hold what belongs into no address bar. */
+/** Splits a hub's address, which may have been copied from a program, into one without the token, and the token. */
 function withoutToken(url) {
   const [base, query] = url.split(/\?(.*)/s);
   const parameters = new URLSearchParams(query);
@@ -113,19 +113,19 @@ function join(url, session, givenToken) {
 
 function start({ autoConnect = true } = {}) {
   const positions = restore(place);
-  // Where the browser keeps nothing, the one before still knows.
+  // If the browser stores nothing, the previous client still knows its positions.
   for (const name of [place.session, ...rooms.names]) positions[name] = hub?.position(name) ?? positions[name];
   const client = connect({ ...place, token: () => token, ttl: SEND_TTL, autoConnect, positions });
   hub = client;
   rooms.use(client, positions);
-  // One that was left, or replaced, has nothing more to say.
+  // Events of a client that was left or replaced are ignored.
   client.on("state", (now, before) => client === hub && render(now, before));
   client.on("refused", ({ refused }) => {
     turnedAway = refused;
     render(client.state);
   });
   client.on("error", ({ code, message, session }) => {
-    // With these comes a state, or that of a room, which says more.
+    // These errors change the state of the connection or of a room, which is shown in more detail.
     const isShown = session || ["connect_failed", "token_failed"].includes(code);
     if (client === hub && !isShown) rooms.shown.conversation.showNotice(message);
   });
@@ -158,7 +158,7 @@ function offer(typed = "") {
   $(asksForToken ? "token" : place.url ? "session" : "url").focus();
 }
 
-/** Which field of the form is wrong; without one, none is. */
+/** Marks this field of the form as wrong, and no other. */
 function blame(wrong) {
   $("join-error").textContent = PROBLEMS[wrong] ?? "";
   for (const id of ["url", "session", "token"]) {
@@ -169,14 +169,14 @@ function blame(wrong) {
   if (wrong) $(wrong).focus();
 }
 
-/** Keeps the address bar such that it can be shared or reloaded. The token is never part of it, only that there was one. */
+/** Updates the address bar, to be shared or reloaded. The token is not part of it; the history state notes that there was one. */
 function remember() {
   const hadToken = isForgotten || token !== "";
   const { url, session } = place;
   const shared = { url, rooms: rooms.names.join(" ") };
   for (const id of ["another", "another-too"]) $(id).href = address({ ...shared, to: rooms.shown.name });
   const href = address({ ...shared, session, to: namesIn("to").join(" ") });
-  // Browsers let a page do this now and then only.
+  // Browsers limit how often a page may do this.
   if (href !== location.href || hadToken !== history.state?.hadToken) history.replaceState({ hadToken }, "", href);
 }
 
@@ -190,7 +190,7 @@ function render(now, before) {
     hasTokenEnded = asksForToken = false;
     turnedAway = 0;
   } else {
-    // By a clock that may be a little ahead of this one.
+    // The hub's clock may be a little ahead of this one.
     hasTokenEnded ||= before?.expiresAt && before.expiresAt - Date.now() < 1_000;
     const isShut = !wasOpen && attempt >= ATTEMPTS && navigator.onLine;
     const isAsking = isForgotten || hasTokenEnded || turnedAway || isShut || name === "failed";
@@ -222,7 +222,7 @@ function render(now, before) {
   for (const waiting of document.querySelectorAll(".status[data-state=sending]")) waiting.textContent = sending();
 }
 
-/** The state in a word or two, what is the matter, and what to do about it. */
+/** The state in a word or two, the problem, and what to do about it. */
 function describe({ name, error, reason }) {
   const brief = wasOpen ? "Reconnecting" : "Connecting";
   if (name === "open") return ["Connected"];
@@ -251,7 +251,7 @@ function describe({ name, error, reason }) {
   }
   const what = `${$("host").textContent} refuses the connection, or cannot be reached.`;
   const hint = asksForToken ? " If the hub asks for a token, enter one." : "";
-  // 1006 is all that a browser tells of most failures.
+  // For most failures, browsers report nothing but 1006.
   const cause = /^1006\b/.test(reason) ? "" : ` (${reason})`;
   return [brief, what, `Is the address right?${hint}${cause}`];
 }
@@ -265,7 +265,7 @@ function useToken(given) {
     start();
     render(hub.state);
   } else {
-    // What is unanswered stays, and goes out over the next connection.
+    // Unanswered sends go out over the next connection.
     hub.pause();
     hub.resume();
   }
@@ -288,7 +288,7 @@ function compose() {
   remember();
 }
 
-/** Only Chrome and Safari can do this by style. */
+/** Lets the field grow with its text. Firefox has no style for this. */
 function grow() {
   const text = $("text");
   text.style.height = "auto";
@@ -304,7 +304,7 @@ function send(sessions, text) {
     try {
       showReceipt(status, await hub.send(sessions, text, { id }));
     } catch (error) {
-      // The same id: whoever did get it drops the repetition.
+      // With the same id, recipients that have received it drop the repetition.
       showFailure(status, error, attempt);
     }
   };
@@ -346,7 +346,7 @@ $("compose").onsubmit = (event) => {
   compose();
 };
 $("text").onkeydown = (event) => {
-  // A keypress that ends the composition of a character sends nothing; Safari tells it by its code.
+  // The Enter that ends the composition of a character does not send. Safari marks it by the key code.
   if (event.key !== "Enter" || event.shiftKey || event.isComposing || event.keyCode === 229) return;
   event.preventDefault();
   compose();
@@ -356,7 +356,7 @@ $("to").onchange = remember;
 $("leave").onclick = () => leave();
 $("join-again").onclick = () => leave({ rooms: rooms.names.join(" "), to: namesIn("to").join(" ") });
 $("retry-now").onclick = () => hub.check();
-// Browsers let a page write to the clipboard only if it was served by https or from this machine.
+// Browsers give a page the clipboard only if it was served by https or from this machine.
 $("invite").hidden = !navigator.clipboard;
 $("invite").onclick = invite;
 document.addEventListener("visibilitychange", () => {

@@ -1,11 +1,10 @@
-// What this tab hears: its own session, and rooms, which are sessions that it is subscribed to. Each has a conversation, and a
-// chip to choose it by.
+// The tab's own session, and rooms: the sessions that it is subscribed to. Each has a conversation, and a button to show it.
 
 import { Conversation, quoted } from "./conversation.js";
 import { $, element, isWrong, namesIn, tell } from "./dom.js";
 import { follow } from "./history.js";
 
-// How many of this tab's own messages are known again when they come back.
+// How many of this tab's own messages are recognised when the hub delivers them back.
 const MAX_MINE = 1_000;
 
 const REFUSED = {
@@ -16,12 +15,12 @@ const REFUSED = {
 
 class Room {
   unread = 0;
-  hasBegun = false; // What came earlier is shown, or asked for.
+  hasBegun = false; // Earlier messages are shown or requested.
   #rooms;
   #session;
   #stop;
   #to; // While it is not in view.
-  #mine = new Set(); // Ids of what was sent from here: it comes back too.
+  #mine = new Set(); // Ids of messages sent from here, which the hub delivers back.
   #words = element("span", { className: "muted" });
   #count = element("span", { className: "count" });
 
@@ -50,7 +49,7 @@ class Room {
     return this === this.#rooms.shown;
   }
 
-  /** Whom one writes to from here. */
+  /** The recipients of a message from this room. */
   get to() {
     return this.isShown ? $("to").value : this.#to;
   }
@@ -91,7 +90,7 @@ class Room {
     this.render();
   }
 
-  /** Asks the hub once more. The outcome is seen as a change. */
+  /** Requests the subscription again. The outcome is a change event. */
   retry() {
     this.#session.ready().catch(() => {});
   }
@@ -111,7 +110,7 @@ class Room {
     this.conversation.showReceived(message, missed);
     if (from && this.isOwn && !this.to) {
       this.to = from;
-      // Whoever was about to type a name types over this one.
+      // Selected, so that a name that is being typed replaces it.
       if (document.activeElement === $("to") && this.isShown) $("to").select();
     }
     const isKnown = (this.isShown && !document.hidden) || (!this.isOwn && from === this.#rooms.own.name);
@@ -146,7 +145,7 @@ export class Rooms {
   #place;
   #positions; // How far what this client has not followed yet was read.
 
-  /** `changed()` is called when rooms are joined or left, another one is shown, or there is more to read. */
+  /** `changed()` is called when rooms are joined or left, another one is shown, or the unread count changes. */
   constructor({ changed, answer }) {
     this.changed = changed;
     this.answer = answer;
@@ -171,7 +170,7 @@ export class Rooms {
     return [...this.#all.values()].reduce((sum, { unread }) => sum + unread, 0);
   }
 
-  /** Anew: with the rooms of an address, and what one has written to in view. */
+  /** Starts with the rooms of an address, and shows the one that `to` names. */
   begin(place, names, to) {
     for (const room of this.#all.values()) room.end();
     this.#all.clear();
@@ -186,14 +185,14 @@ export class Rooms {
     } else this.show(this.#all.get(to) ?? this.shown ?? this.own);
   }
 
-  /** From now on this client has the messages, those after `positions`. */
+  /** From now on, messages come from this client, beginning after `positions`. */
   use(client, positions) {
     this.#client = client;
     this.#positions = positions;
     for (const room of this.#all.values()) this.#follow(room);
   }
 
-  /** Joins what the field names. */
+  /** Joins the rooms that the field names. */
   join() {
     const names = namesIn("room");
     for (const name of names) if (!this.#all.has(name)) this.#follow(this.#add(name));
@@ -219,7 +218,7 @@ export class Rooms {
     this.changed();
   }
 
-  /** Shows where a message to these sessions belongs, and returns it. */
+  /** Shows the room that a message to these sessions belongs to, and returns it. */
   turnTo(sessions) {
     const { shown, own } = this;
     if (sessions.includes(shown.name)) return shown;
@@ -241,7 +240,7 @@ export class Rooms {
   #follow(room) {
     if (!this.#client) return;
     room.use(this.#client, this.#place, this.#positions[room.name]);
-    // The client too begins anew in a room that is joined once more.
+    // In a room that is joined again, the client begins with new messages.
     delete this.#positions[room.name];
   }
 }

@@ -1,5 +1,5 @@
-// Says so where the page's modules cannot come: opened as a file, or served without the folder client/ beside page/.
-// A classic script, since browsers load those from a disk too.
+// Explains how to serve the page if its modules cannot load: opened as a file, or served without the folder client/.
+// A classic script, since browsers also load those from a disk.
 
 const tell = () => (document.documentElement.dataset.view = "unserved");
 if (location.protocol === "file:") tell();
