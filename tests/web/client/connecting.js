@@ -5,7 +5,7 @@ import { connect as connectClient } from "../../../web/client/hub.js";
 import { test } from "../suite.js";
 import { code, fakePage, hold, MINUTE, SECOND, setUp } from "./setup.js";
 
-test("the handshake carries session and token, beside what the address already has", async (t) => {
+test("the handshake carries session and token, and keeps the address's own parameters", async (t) => {
   const { hub, connect } = await setUp(t);
   hub.url += "?stage=a%20b#top";
   await connect("A-Z.a_z~0:9@x", { token: "t+/=", tokenIn: "query" });
@@ -37,7 +37,7 @@ test("a session can be left to the token", async (t) => {
   assert.equal(hub.attempts[0].url, "/live");
 });
 
-test("the address can be a function, and is asked for anew", async (t) => {
+test("the address can be a function, which is called for each connection", async (t) => {
   const { hub, connect, cut, wind } = await setUp(t);
   const urls = [hub.url, Promise.resolve(new URL(`${hub.url}?n=2`))];
   const alice = await connect("alice", { url: () => urls.shift() });
@@ -50,7 +50,7 @@ test("the address can be a function, and is asked for anew", async (t) => {
   );
 });
 
-test("any session's name reaches the hub as it is", async (t) => {
+test("any session id reaches the hub unchanged", async (t) => {
   const { hub, connect, settle } = await setUp(t);
   const names = {
     "auth0|64af": "auth0%7C64af",
@@ -77,7 +77,7 @@ test("any session's name reaches the hub as it is", async (t) => {
   }
 });
 
-test("what can never work is refused at once", async (t) => {
+test("options that can never work are refused at once", async (t) => {
   const { standard } = await setUp(t);
   const options = { url: "wss://hub.example/live", session: "a", ...standard };
   const refused = (changed, message) =>
@@ -95,7 +95,7 @@ test("what can never work is refused at once", async (t) => {
   assert.throws(() => connectClient(), TypeError);
 });
 
-test("no number is accepted that would make a storm", async (t) => {
+test("no number is accepted that would flood the hub", async (t) => {
   const { standard } = await setUp(t);
   const least = {
     ttl: 1,
@@ -161,7 +161,7 @@ test("an idle connection is kept alive well within the gateway's 10 minutes", as
   assert.equal(hub.handshakes.length, 1);
 });
 
-test("hearing is not enough for the keepalive: pings go out while messages come in", async (t) => {
+test("pings go out while messages come in: receiving does not keep a connection alive", async (t) => {
   const { hub, connect, settle, wind } = await setUp(t);
   const bob = await connect("bob");
   const [link] = hub.open;
@@ -181,7 +181,7 @@ test("pings can be switched off", async (t) => {
   assert.equal(hub.pings, 0);
 });
 
-test("a peer that does not answer a ping is given up, and what was sent to it is sent again", async (t) => {
+test("a hub that does not answer a ping is given up, and its sends are sent again", async (t) => {
   const { hub, connect, settle, wind } = await setUp(t);
   const [alice, bob] = [await connect("alice"), await connect("bob")];
   const [dead] = hub.open;
@@ -209,7 +209,7 @@ test("a peer that does not answer a ping is given up, and what was sent to it is
   assert.ok(!hub.open.has(dead), "the dead socket was cut, not left to linger");
 });
 
-test("a dead peer is not waited for, however often it is asked", async (t) => {
+test("a dead connection is given up in time, however often check() is called", async (t) => {
   const { hub, connect, wind } = await setUp(t);
   const alice = await connect("alice");
   hub.mute = true;
@@ -257,7 +257,7 @@ for (const random of [0.25, 0.999]) {
   });
 }
 
-test("a connection that does not last leaves the backoff where it was; one that lasts resets it", async (t) => {
+test("a connection that does not last keeps the backoff; one that lasts resets it", async (t) => {
   const { connect, cut, wind } = await setUp(t);
   const alice = await connect("alice");
   const lose = async () => {
@@ -273,7 +273,7 @@ test("a connection that does not last leaves the backoff where it was; one that 
   assert.equal(await lose(), 250);
 });
 
-test("check() starts the backoff anew", async (t) => {
+test("check() resets the backoff", async (t) => {
   const { hub, start, settle, wind } = await setUp(t);
   hub.refuse = true;
   const alice = start("alice");
@@ -285,7 +285,7 @@ test("check() starts the backoff anew", async (t) => {
   assert.equal(alice.delay(), 250);
 });
 
-test("with a connection they ask whether it still works, unless it was heard from lately", async (t) => {
+test("with a connection, check() and events of the machine ping, unless a frame came recently", async (t) => {
   const page = fakePage(t);
   const { hub, connect, settle, wind } = await setUp(t);
   const alice = await connect("alice");
@@ -320,7 +320,7 @@ test("a handshake that hangs is given up and attempted again", async (t) => {
   assert.equal(alice.state.name, "open");
 });
 
-test("a gateway that lets in, and has no hub behind it yet, is no connection", async (t) => {
+test("a gateway that accepts connections without a hub behind it is no connection", async (t) => {
   const { hub, start, connect, wind } = await setUp(t);
   hub.mute = true;
   const alice = start("alice");
@@ -369,7 +369,7 @@ test("a first ping that is throttled is repeated on the same connection", async 
   assert.deepEqual([alice.state.name, hub.handshakes.length, hub.pings], ["open", 1, 1]);
 });
 
-test("a hub that no longer knows the connection is told a new one, whoever asked", async (t) => {
+test("not_connected makes a new connection, whichever request it answers", async (t) => {
   const { hub, connect, settle, wind } = await setUp(t);
   const alice = await connect("alice");
   for (let times = 1; times <= 3; times++) {
@@ -381,7 +381,7 @@ test("a hub that no longer knows the connection is told a new one, whoever asked
   }
 });
 
-test("frames that answer no send are errors to be told of, and end nothing", async (t) => {
+test("frames that answer no send are reported as errors, and end nothing", async (t) => {
   const { hub, connect, settle } = await setUp(t);
   const alice = await connect("alice");
   const held = hold(hub);

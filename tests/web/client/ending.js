@@ -5,7 +5,7 @@ import { SignedOut } from "../../../web/client/hub.js";
 import { test } from "../suite.js";
 import { code, HOUR, hold, issue, MINUTE, SECOND, setUp } from "./setup.js";
 
-test("closing is final, says so once, and rejects what has no answer", async (t) => {
+test("closing is final, is reported once, and rejects unanswered sends", async (t) => {
   const { hub, connect, clock, settle, wind } = await setUp(t);
   const alice = await connect("alice");
   hold(hub);
@@ -98,7 +98,7 @@ const moments = {
 };
 
 for (const [moment, prepare] of Object.entries(moments)) {
-  test(`closing leaves nothing running, at whatever moment: ${moment}`, async (t) => {
+  test(`closing leaves nothing running at any moment: ${moment}`, async (t) => {
     const context = await setUp(t);
     const { clock, hub, wind } = context;
     const alice = await prepare(context);
@@ -122,7 +122,7 @@ for (const [moment, prepare] of Object.entries(moments)) {
   });
 }
 
-test("a peer that does not answer the closing handshake is cut, where the runtime can", async (t) => {
+test("if the closing handshake is not answered, the socket is cut where the runtime can", async (t) => {
   const { hub, clock, connect, settle, wind } = await setUp(t);
   const alice = await connect("alice");
   hub.silent = true;
@@ -133,7 +133,7 @@ test("a peer that does not answer the closing handshake is cut, where the runtim
   assert.equal(clock.running, 0);
 });
 
-test("closing with a drain waits for what is unanswered, and takes nothing more", async (t) => {
+test("close() with a drain waits for unanswered sends, and accepts no more", async (t) => {
   const { hub, connect, settle } = await setUp(t);
   const alice = await connect("alice");
   const held = hold(hub);
@@ -168,7 +168,7 @@ test("a drain ends in time, and close() ends it at once", async (t) => {
   }
 });
 
-test("a pause closes the connection, and keeps what is unanswered", async (t) => {
+test("a pause closes the connection, and keeps unanswered sends", async (t) => {
   const { hub, clock, connect, settle, wind } = await setUp(t);
   const alice = await connect("alice");
   const held = hold(hub);
@@ -195,7 +195,7 @@ test("a pause closes the connection, and keeps what is unanswered", async (t) =>
   );
 });
 
-test("without autoConnect it connects when it is told to", async (t) => {
+test("without autoConnect it connects when resume() is called", async (t) => {
   const { hub, start, settle, wind } = await setUp(t);
   const alice = start("alice", { autoConnect: false });
   const send = alice.send("bob", 1);
@@ -207,7 +207,7 @@ test("without autoConnect it connects when it is told to", async (t) => {
   assert.equal(alice.state.name, "open");
 });
 
-test("ready() waits until it is open, or has ended", async (t) => {
+test("ready() waits until the client is open, or has ended", async (t) => {
   const { hub, start, settle, wind } = await setUp(t);
   hub.refuse = true;
   const alice = start("alice");
@@ -228,7 +228,7 @@ test("ready() waits until it is open, or has ended", async (t) => {
   await assert.rejects(bob.ready(), code("signed_out"));
 });
 
-test("each change of state makes a new snapshot, and tells the one before", async (t) => {
+test("each change of state makes a new snapshot, and listeners also get the previous one", async (t) => {
   const { clock, connect, cut, wind } = await setUp(t);
   const alice = await connect("alice");
   const open = alice.state;

@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { test } from "../suite.js";
 import { hold, HOUR, MINUTE, SECOND, setUp } from "./setup.js";
 
-test("before the gateway's cut the next connection is opened first, and the old one closed after", async (t) => {
+test("before the gateway closes a connection, the next is opened first, and the old one closed after", async (t) => {
   // Pings are another test's matter.
   const options = { pingInterval: false, handoverOverlap: 20 * SECOND };
   const { hub, connect, settle, wind } = await setUp(t, { random: 0 });
@@ -65,7 +65,7 @@ for (const [random, minutes] of [
   [0.5, 109.25],
   [0.999999, 103.5],
 ]) {
-  test(`clients that came together hand over apart, and never late: after ${minutes} minutes`, async (t) => {
+  test(`clients that connected together hand over apart, and never late: after ${minutes} minutes`, async (t) => {
     const { hub, connect, wind } = await setUp(t, { random });
     await connect("alice", { pingInterval: false });
     await wind(minutes * MINUTE - SECOND);
@@ -75,14 +75,14 @@ for (const [random, minutes] of [
   });
 }
 
-test("handing over can be switched off", async (t) => {
+test("hand-overs can be switched off", async (t) => {
   const { hub, connect, wind } = await setUp(t);
   await connect("alice", { handoverAfter: false });
   await wind(5 * HOUR);
   assert.equal(hub.handshakes.length, 1);
 });
 
-test("handing over is repeated with backoff while the old connection still serves", async (t) => {
+test("a failed hand-over is repeated with backoff while the old connection still works", async (t) => {
   const { hub, connect, settle, wind } = await setUp(t);
   // At random 0.5 it comes after 95 % of this time.
   const alice = await connect("alice", { handoverAfter: 100 * SECOND, handoverOverlap: 0 });
@@ -103,7 +103,7 @@ test("handing over is repeated with backoff while the old connection still serve
   assert.deepEqual([...new Set(alice.states())], ["open"]);
 });
 
-test("a connection that dies while the next is being opened leaves its sends to that one", async (t) => {
+test("a connection that dies during a hand-over leaves its sends to the next", async (t) => {
   const { hub, connect, cut, settle, wind } = await setUp(t);
   let proceed;
   const tokens = ["first", new Promise((resolve) => (proceed = resolve))];
@@ -123,7 +123,7 @@ test("a connection that dies while the next is being opened leaves its sends to 
   assert.deepEqual([hub.handshakes.length, hub.sent.length], [2, 2]);
 });
 
-test("an old connection that dies owing an answer leaves the send to the new one", async (t) => {
+test("an old connection that dies with an unanswered send leaves it to the new one", async (t) => {
   const { hub, connect, settle, wind } = await setUp(t, { random: 0 });
   const alice = await connect("alice", { handoverAfter: MINUTE });
   hold(hub);
@@ -138,7 +138,7 @@ test("an old connection that dies owing an answer leaves the send to the new one
   assert.deepEqual([...new Set(alice.states())], ["open"]);
 });
 
-test("a post to the old socket 20 s after the hand-over is heard", async (t) => {
+test("a message on the old socket 20 s after the hand-over is received", async (t) => {
   const { hub, connect, wind, settle } = await setUp(t);
   const bob = await connect("bob");
   const [old] = hub.open;

@@ -28,7 +28,7 @@ for (const [random, minutes] of [
   [0.5, 15],
   [0.999999, 16.5],
 ]) {
-  test(`a client asks every 15 minutes or so, not together with others: after ${minutes}`, async (t) => {
+  test(`a client sends hello about every 15 minutes, apart from others: after ${minutes}`, async (t) => {
     const { asked, wind } = await start(t, { random, rooms: [], options: { handoverAfter: false } });
     await wind(minutes * MINUTE - 11 * SECOND);
     assert.deepEqual(asked(), []);
@@ -52,7 +52,7 @@ test("a connection that the hub has forgotten is replaced, with all its subscrip
   assert.deepEqual([got, alice.heard("error"), alice.heard("lost")], [["unheard", "heard"], [], []]);
 });
 
-test("a subscription that the hub has lost is made again, and one that nobody wants is ended", async (t) => {
+test("a subscription that the hub has lost is requested again, and one without listeners is ended", async (t) => {
   const { hub, alice, got, asked, say, wind } = await start(t, { history: true, rooms: ["room-1", "room-2"] });
   const [link] = hub.open;
   link.subscriptions.delete("room-1");
@@ -79,7 +79,7 @@ test("a last message that did not arrive is found", async (t) => {
   assert.deepEqual(asked(/history/).length, 2);
 });
 
-test("a message that is under way while the hub answers is not asked for", async (t) => {
+test("a message that is under way while the hub answers is not requested", async (t) => {
   const { hub, got, asked, say, wind } = await start(t, { history: true });
   hub.intercept = (link, frame) => {
     if (frame.action !== "hello") return false;
@@ -102,7 +102,7 @@ test("a message that is under way while the hub answers is not asked for", async
   assert.deepEqual([got, asked(/history/)], [["late"], []]);
 });
 
-test("what changes while the hub answers is not mistaken for what it has lost", async (t) => {
+test("changes while the hub answers are not mistaken for losses", async (t) => {
   const { hub, alice, offs, asked, wind, settle } = await start(t);
   let answer;
   hub.intercept = (link, frame) => {
@@ -154,7 +154,7 @@ for (const [what, wake] of [
   ["is frozen", ({ page, settle }) => (page.tellDocument("resume"), settle())],
   ["is offline", ({ page, settle }) => (page.tell("offline"), settle().then(() => page.tell("online")), settle())],
 ]) {
-  test(`a client that ${what} for a while asks once at its end`, async (t) => {
+  test(`a client that ${what} for a while sends one hello at its end`, async (t) => {
     const page = fakePage(t);
     const world = await start(t);
     const { hub, alice, asked, wind } = world;
@@ -170,7 +170,7 @@ for (const [what, wake] of [
   });
 }
 
-test("a hub without subscriptions is asked once on each connection, and nothing is said of it", async (t) => {
+test("a hub without subscriptions gets one hello on each connection, and no error is reported", async (t) => {
   const { hub, alice, asked, cut, wind } = await start(t, { rooms: [], options: { handoverAfter: false } });
   hub.subscriptions = false;
   await wind(50 * MINUTE);

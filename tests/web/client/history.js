@@ -7,7 +7,7 @@ import { code, delivery, instead, MINUTE, SECOND, setUp, withHistory } from "./s
 
 const numbers = (from, to) => Array.from({ length: to - from + 1 }, (_, index) => from + index);
 
-test("what came while the client was away is told first, page by page, and what comes meanwhile after it", async (t) => {
+test("messages missed while the client was away come first, page by page, and new ones after them", async (t) => {
   const { hub, bob, epoch, say, cut, wind, settle, questions } = await withHistory(t);
   say(1);
   await settle();
@@ -31,7 +31,7 @@ test("what came while the client was away is told first, page by page, and what 
   assert.deepEqual([questions().length, bob.heard("gap"), bob.heard("lost"), bob.heard("error")], [1, [], [], []]);
 });
 
-test("a position is JSON, and another client goes on from there", async (t) => {
+test("a position is JSON, from which another client continues", async (t) => {
   const { bob, say, connect, wind } = await withHistory(t);
   say(1);
   await wind(0);
@@ -47,7 +47,7 @@ test("a position is JSON, and another client goes on from there", async (t) => {
   assert.deepEqual([newcomer.got(), newcomer.position().offset], [[], 2]);
 });
 
-test("any session has a position, whatever it is called", async (t) => {
+test("any session has a position, whatever its name", async (t) => {
   const { hub, connect, settle } = await setUp(t, { history: true });
   for (const session of ["constructor", "__proto__", "toString"]) {
     const client = await connect(session);
@@ -59,7 +59,7 @@ test("any session has a position, whatever it is called", async (t) => {
   }
 });
 
-test("positions that cannot be ones are refused at once", async (t) => {
+test("invalid positions are refused at once", async (t) => {
   const { start } = await setUp(t);
   for (const positions of [
     { bob: {} },
@@ -78,7 +78,7 @@ test("positions that cannot be ones are refused at once", async (t) => {
   }
 });
 
-test("what a fan-out has not posted to a connection that it did not know yet is found 5 s later", async (t) => {
+test("a message that a fan-out did not post to a new connection is found 5 s later", async (t) => {
   const { hub, bob, say, cut, wind } = await withHistory(t);
   await cut();
   await wind(SECOND);
@@ -91,7 +91,7 @@ test("what a fan-out has not posted to a connection that it did not know yet is 
   assert.deepEqual([bob.got(), bob.heard("gap")], [[1], []]);
 });
 
-test("what the hub no longer has is told as lost, once, before what it still has", async (t) => {
+test("messages that the hub no longer has are reported as lost, once, before those that it has", async (t) => {
   const { hub, bob, epoch, say, cut, wind } = await withHistory(t);
   say(1);
   await wind(0);
@@ -108,7 +108,7 @@ test("what the hub no longer has is told as lost, once, before what it still has
   assert.deepEqual([bob.position().offset, bob.heard("gap")], [150, []]);
 });
 
-test("lost without a message left: the position is where the session stands", async (t) => {
+test("when all missed messages are lost, the position is the session's newest", async (t) => {
   const { hub, bob, epoch, say, cut, wind } = await withHistory(t);
   await cut();
   for (const number of numbers(1, 3)) say(number);
@@ -122,7 +122,7 @@ test("lost without a message left: the position is where the session stands", as
   assert.deepEqual([bob.got(), bob.position().offset], [[4], 4]);
 });
 
-test("what was lost, and arrives all the same, is told; but never something that comes before what was told", async (t) => {
+test("a lost message that arrives after all is passed on; but never one before a message already passed on", async (t) => {
   const { hub, bob, epoch, say, post, cut, wind } = await withHistory(t);
   say(1);
   await wind(0);
@@ -150,7 +150,7 @@ for (const [where, begin] of [
     },
   ],
 ]) {
-  test(`a history that begins anew ${where} is told as lost, and heard from its beginning`, async (t) => {
+  test(`a history that begins anew ${where} is reported as lost, and received from its beginning`, async (t) => {
     const set = await withHistory(t);
     const { bob, epoch, say, wind, settle } = set;
     for (const number of [1, 2, 3]) say(number);
@@ -167,7 +167,7 @@ for (const [where, begin] of [
   });
 }
 
-test("a position that the hub has not reached, as after a restored backup, is lost, and all is heard", async (t) => {
+test("a position ahead of the hub's, as after a restored backup, is lost, and all messages are received", async (t) => {
   const { epoch, say, connect, wind } = await withHistory(t);
   say(1);
   say(2);
@@ -178,7 +178,7 @@ test("a position that the hub has not reached, as after a restored backup, is lo
   assert.deepEqual([other.got(), other.position().offset], [[1, 2], 2]);
 });
 
-test("a delivery of an epoch that is over is dropped, and the others stay in order", async (t) => {
+test("a delivery of an old epoch is dropped, and the others stay in order", async (t) => {
   const { hub, bob, epoch, say, post, wind, settle } = await withHistory(t);
   hub.reset();
   say("a");
@@ -190,7 +190,7 @@ test("a delivery of an epoch that is over is dropped, and the others stay in ord
   assert.deepEqual([bob.got(), bob.heard("gap"), bob.heard("lost").length], [["a", "b"], [], 1]);
 });
 
-test("an answer from before a new epoch does not drop what has come of it", async (t) => {
+test("an answer from before a new epoch does not drop messages of that epoch", async (t) => {
   const { hub, bob, epoch, say, cut, wind, settle } = await withHistory(t);
   const answers = [];
   instead(hub, (link, { id }) => {
@@ -208,7 +208,7 @@ test("an answer from before a new epoch does not drop what has come of it", asyn
   assert.deepEqual([bob.got(), bob.heard("lost").length], [["a"], 1]);
 });
 
-test("what waited for a message of an epoch that is over is dropped", async (t) => {
+test("messages that waited for one of an old epoch are dropped", async (t) => {
   const { hub, bob, epoch, post, wind } = await withHistory(t);
   post(3);
   await wind(100);
@@ -218,7 +218,7 @@ test("what waited for a message of an epoch that is over is dropped", async (t) 
   assert.deepEqual([bob.position().offset, bob.position().epoch === epoch], [0, false]);
 });
 
-test("what waits when a new epoch begins is not taken for a message of it", async (t) => {
+test("messages that wait when a new epoch begins are not taken for messages of it", async (t) => {
   const { hub, bob, say, post, wind } = await withHistory(t);
   post(3);
   await wind(100);
@@ -237,7 +237,7 @@ test("what waits when a new epoch begins is not taken for a message of it", asyn
   assert.deepEqual([bob.stats.duplicates, bob.heard("gap"), bob.heard("lost").length], [0, [], 1]);
 });
 
-test("a hub without history is asked once, and everything else is as ever", async (t) => {
+test("a hub without history gets one request, and everything else works", async (t) => {
   const { hub, connect, cut, wind, settle } = await setUp(t);
   const [alice, bob] = [await connect("alice"), await connect("bob")];
   const asked = () => hub.frames.filter(({ frame }) => frame.action === "history").length;
@@ -256,7 +256,7 @@ test("a hub without history is asked once, and everything else is as ever", asyn
   assert.deepEqual([asked(), bob.heard("error"), alice.heard("error")], [2, [], []]);
 });
 
-test("a question that is asked before this is known is refused too, and what the hub says otherwise is told", async (t) => {
+test("a request for history before this is known is refused too, and other errors are reported", async (t) => {
   const { hub, start, settle } = await setUp(t);
   const bob = start("bob");
   const [question, send] = [bob.history().catch((error) => error), bob.send("bob", 1)];
@@ -272,7 +272,7 @@ test("a question that is asked before this is known is refused too, and what the
   );
 });
 
-test("a hub that has answered is one with history, whatever else it does not know", async (t) => {
+test("a hub that has answered has history, whatever else it does not know", async (t) => {
   const { hub, bob, settle } = await withHistory(t);
   [...hub.open][0].say({ type: "error", code: "unknown_action", message: "no such action" });
   await settle();
@@ -283,7 +283,7 @@ test("a hub that has answered is one with history, whatever else it does not kno
   assert.deepEqual((await bob.history()).messages, []);
 });
 
-test("a hub that gives offsets and does not know the question: what waited is told at once", async (t) => {
+test("a hub that gives offsets but answers no requests: waiting messages are passed on at once", async (t) => {
   const { hub, start, settle } = await setUp(t, { history: true });
   const answers = [];
   instead(hub, (link) => answers.push(() => link.say({ type: "error", code: "unknown_action", message: "what?" })));
@@ -299,7 +299,7 @@ test("a hub that gives offsets and does not know the question: what waited is to
   assert.deepEqual([bob.got(), bob.heard("error"), bob.position()], [[1, 3, 2], [], undefined]);
 });
 
-test("with history: false nothing is asked, and messages are told as they come", async (t) => {
+test("with history: false no history is requested, and messages are passed on as they arrive", async (t) => {
   const { hub, connect, settle } = await setUp(t, { history: true });
   const bob = await connect("bob", { history: false });
   const [link] = hub.open;
@@ -309,7 +309,7 @@ test("with history: false nothing is asked, and messages are told as they come",
   await assert.rejects(bob.history(), code("unknown_action"));
 });
 
-test("history() has the newest or what follows a position, in order, and tells and moves nothing", async (t) => {
+test("history() returns the newest messages or those after a position, in order, and moves nothing", async (t) => {
   const { bob, say, wind, settle, epoch, connect } = await withHistory(t);
   for (const number of numbers(1, 120)) say(number);
   await settle();
@@ -343,7 +343,7 @@ test("history() has the newest or what follows a position, in order, and tells a
   assert.deepEqual((await alice.history()).messages, []);
 });
 
-test("history() rejects as a send does, and waits for a connection", async (t) => {
+test("history() rejects like a send, and waits for a connection", async (t) => {
   const { hub, bob, say, cut, wind } = await withHistory(t);
   for (const query of [{ last: 0 }, { last: 101 }, { last: "5" }, { limit: 0, after: bob.position() }, { since: 5 }]) {
     await assert.rejects(bob.history(query), code("bad_request"), JSON.stringify(query));
@@ -376,7 +376,7 @@ test("history() rejects as a send does, and waits for a connection", async (t) =
   await assert.rejects(bob.history(), code("closed"));
 });
 
-test("a client whose session only the token names resumes from its positions, or learns the name from messages", async (t) => {
+test("a client that only its token names resumes from its positions, or learns its session from messages", async (t) => {
   const { bob, say, connect, wind, questions } = await withHistory(t);
   say(1);
   await wind(0);

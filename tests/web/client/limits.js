@@ -49,7 +49,7 @@ test("a backlog is written in slices, with pauses that differ", async (t) => {
   assert.deepEqual(new Set(await ends), new Set([0]));
 });
 
-test("the same id is dropped for ten minutes, told as a duplicate, and heard again after them", async (t) => {
+test("a repeated id is dropped for ten minutes, reported as a duplicate, and received again after that", async (t) => {
   const { hub, connect, wind, settle } = await setUp(t);
   const bob = await connect("bob");
   const say = async (message, from = null) => {
@@ -72,7 +72,7 @@ test("the same id is dropped for ten minutes, told as a duplicate, and heard aga
   assert.equal(bob.stats.duplicates, 1);
 });
 
-test("every numeric option at 0, null, '5', Infinity … is off or a TypeError, and never more than a frame a second", async (t) => {
+test("every numeric option at 0, null, '5', Infinity … is off or a TypeError, and never causes more than a frame per second", async (t) => {
   const { hub, start, wind, standard } = await setUp(t, { random: 0 });
   const numbers = {
     ttl: true,
@@ -124,7 +124,7 @@ test("every numeric option at 0, null, '5', Infinity … is off or a TypeError, 
   }
 });
 
-test("every option at its least value keeps to a frame and a handshake a second", async (t) => {
+test("with every option at its least value, there is at most a frame and a handshake per second", async (t) => {
   const { hub, connect, wind } = await setUp(t);
   const least = {
     pingInterval: 10_000,
@@ -139,7 +139,7 @@ test("every option at its least value keeps to a frame and a handshake a second"
   assert.ok(hub.attempts.length <= 12, `${hub.attempts.length} handshakes in ten minutes`);
 });
 
-test("check() from a listener makes no storm", async (t) => {
+test("check() from a listener does not flood the hub", async (t) => {
   const { hub, start, wind } = await setUp(t);
   hub.refuse = true;
   const bob = start("bob");

@@ -18,7 +18,7 @@ async function away(t, { kept = [], gone = [2, 3, 4] } = {}) {
   return world;
 }
 
-test("a listener that pauses the client until it has reloaded is told of a loss once", async (t) => {
+test("a listener that pauses the client until it has reloaded gets a loss once", async (t) => {
   const { bob, wind, questions } = await away(t, { kept: [5, 6] });
   bob.on("lost", async () => {
     bob.pause();
@@ -31,7 +31,7 @@ test("a listener that pauses the client until it has reloaded is told of a loss 
 });
 
 for (const kept of [[], [5]]) {
-  test(`whoever stores the position when told of a loss is not told again: ${kept.length} messages left`, async (t) => {
+  test(`a program that stores the position at a loss does not get it again: ${kept.length} messages left`, async (t) => {
     const { bob, wind, connect } = await away(t, { kept });
     let stored;
     for (const event of ["lost", "message"]) bob.on(event, () => (stored = bob.position()));
@@ -44,7 +44,7 @@ for (const kept of [[], [5]]) {
   });
 }
 
-test("what was lost and comes late is told, and no part of it is lost again", async (t) => {
+test("a lost message that comes late is passed on, and no part of it is lost again", async (t) => {
   const { bob, epoch, post, wind } = await away(t);
   await wind(10 * SECOND);
   for (const offset of [2, 4, 3]) {
@@ -56,7 +56,7 @@ test("what was lost and comes late is told, and no part of it is lost again", as
 });
 
 for (const live of [1, 2]) {
-  test(`an answer from before ${live} messages came is no loss, and moves nothing back`, async (t) => {
+  test(`an answer from before ${live} messages arrived is no loss, and moves nothing back`, async (t) => {
     const { hub, bob, epoch, post, cut, wind, settle } = await withHistory(t);
     let answer;
     hub.intercept = (link, { action, id }) => {
@@ -77,7 +77,7 @@ for (const live of [1, 2]) {
   });
 }
 
-test("a delivery of an epoch that is over does not make the client forget what has come of the new one", async (t) => {
+test("a delivery of an old epoch does not make the client forget messages of the new one", async (t) => {
   const { hub, bob, post, say, wind, settle } = await withHistory(t);
   post(1);
   await settle();
@@ -89,7 +89,7 @@ test("a delivery of an epoch that is over does not make the client forget what h
   assert.deepEqual(bob.got(), [1, 2, "new"]);
 });
 
-test("a question that is refused is not asked again over this connection, holds up nothing, and keeps the position", async (t) => {
+test("a refused request for history is not repeated on this connection, delays nothing, and keeps the position", async (t) => {
   const { hub, bob, epoch, post, cut, wind, settle, questions } = await withHistory(t);
   post(1);
   await settle();
@@ -113,7 +113,7 @@ test("a question that is refused is not asked again over this connection, holds 
   assert.deepEqual([bob.got(), bob.position().epoch], [[1, 2, 3, 4], epoch]);
 });
 
-test("the messages of a session that the client is not subscribed to are told as they come, and cost no question", async (t) => {
+test("messages of a session without a subscription are passed on as they arrive, without a request", async (t) => {
   const { hub, bob, settle, questions } = await withHistory(t);
   for (let offset = 1; offset <= 20; offset++) {
     for (const link of hub.open) link.say({ ...delivery(offset, "another1"), session: "carol" });
@@ -123,7 +123,7 @@ test("the messages of a session that the client is not subscribed to are told as
   assert.equal(bob.position().offset, 0);
 });
 
-test("a hub that stops keeping a history: what is missing before what waits is told as a gap", async (t) => {
+test("if a hub switches its history off, messages missing before waiting ones are a gap", async (t) => {
   const { hub, bob, say, wind } = await withHistory(t);
   say(1);
   await wind(6 * SECOND);
@@ -135,7 +135,7 @@ test("a hub that stops keeping a history: what is missing before what waits is t
   assert.deepEqual([bob.got(), bob.heard("gap").map(ends), bob.heard("error")], [[1, 3], [[1, 2]], []]);
 });
 
-test("where a thousand messages wait, the one that they wait for is told", async (t) => {
+test("when a thousand messages wait, the one that they wait for is passed on", async (t) => {
   const { hub, bob, post, wind, settle } = await withHistory(t);
   await wind(6 * SECOND);
   instead(hub);
@@ -145,7 +145,7 @@ test("where a thousand messages wait, the one that they wait for is told", async
   assert.deepEqual([bob.got().length, bob.heard("gap")], [1_001, []]);
 });
 
-test("a newcomer is told what was under way when it came, and not what is older", async (t) => {
+test("a new client receives messages that were under way when it connected, and no older ones", async (t) => {
   const { hub, connect, wind, settle } = await setUp(t, { history: true });
   for (let number = 1; number <= 300; number++) {
     hub.deliver(null, { id: `${number}`, sessions: ["bob"], message: number });
@@ -161,7 +161,7 @@ test("a newcomer is told what was under way when it came, and not what is older"
   assert.equal(bob.got()[0], 299);
 });
 
-test("a question after what is no position is refused before it is asked", async (t) => {
+test("history() after an invalid position is refused before a frame is sent", async (t) => {
   const { bob, questions } = await withHistory(t);
   for (const after of [4, {}, { epoch: "another1" }, { offset: 4 }, { epoch: "another1", offset: -1 }]) {
     await assert.rejects(bob.history({ after }), code("bad_request"), JSON.stringify(after));
@@ -170,7 +170,7 @@ test("a question after what is no position is refused before it is asked", async
 });
 
 for (const how of ["close", "pause"]) {
-  test(`${how}() while a question is written leaves no timer`, async (t) => {
+  test(`${how}() while a request for history is written leaves no timer`, async (t) => {
     const { start, wind, settle, clock } = await setUp(t, { history: true });
     const bob = start("bob");
     bob.on("frame", ({ direction, data }) => direction === "out" && data.includes("history") && bob[how]());

@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { test } from "../suite.js";
 import { fakePage, hold, MINUTE, replace, SECOND, setUp } from "./setup.js";
 
-test("check() while a dial hangs makes a second one", async (t) => {
+test("check() while a dial hangs starts a second one", async (t) => {
   const { hub, start, wind } = await setUp(t);
   hub.hang = true;
   const bob = start("bob");
@@ -18,7 +18,7 @@ test("check() while a dial hangs makes a second one", async (t) => {
   assert.deepEqual([hub.attempts.length, bob.state.name], [3, "open"]);
 });
 
-test("a wake leaves a dial alone that is young and gets there, and a token that is on its way", async (t) => {
+test("a wake leaves alone a dial that is young, and a token request that is pending", async (t) => {
   const { hub, start, wind } = await setUp(t);
   let asked = 0;
   const token = async () => (asked++, await new Promise((resolve) => (give = resolve)));
@@ -34,7 +34,7 @@ test("a wake leaves a dial alone that is young and gets there, and a token that 
   assert.deepEqual([asked, hub.attempts.length, bob.state.name], [1, 1, "open"]);
 });
 
-test("pagehide with persisted closes the socket, and pageshow opens one: what was unanswered is answered", async (t) => {
+test("pagehide with persisted closes the socket, and pageshow opens one: unanswered sends are answered", async (t) => {
   const page = fakePage(t);
   const { hub, connect, settle } = await setUp(t);
   const alice = await connect("alice");
@@ -110,7 +110,7 @@ test("on another network, the old connection has 3 s to answer", async (t) => {
   }
 });
 
-test("estimates of the network that change are no other network", async (t) => {
+test("changed estimates of the network are no change of the network", async (t) => {
   fakePage(t);
   const connection = Object.assign(new EventTarget(), { effectiveType: "4g", rtt: 50 });
   replace(t, globalThis, "navigator", { connection });
@@ -127,7 +127,7 @@ test("estimates of the network that change are no other network", async (t) => {
   assert.equal(hub.pings, 1);
 });
 
-test("a 6 min gap of the wall clock is a wake, and counts for the connection's age", async (t) => {
+test("a jump of the wall clock by 6 min is a wake, and counts for the connection's age", async (t) => {
   const { hub, clock, connect, wind } = await setUp(t);
   const bob = await connect("bob");
   await wind(MINUTE);
@@ -143,7 +143,7 @@ test("a 6 min gap of the wall clock is a wake, and counts for the connection's a
   assert.equal(bob.stats.handovers, 1);
 });
 
-test("a tab that comes to the front asks only where nothing was heard for 30 s", async (t) => {
+test("a tab that comes to the front pings only if no frame came for 30 s", async (t) => {
   const page = fakePage(t);
   const { hub, connect, wind, settle } = await setUp(t);
   await connect("bob");
@@ -209,7 +209,7 @@ test("after the network has changed, a connection that does not answer is replac
   assert.deepEqual([alice.state.name, hub.handshakes.length], ["open", 2]);
 });
 
-test("offline, sends wait until the connection has answered once more", async (t) => {
+test("offline, sends wait until the connection has answered again", async (t) => {
   const page = fakePage(t);
   const { hub, connect, settle } = await setUp(t);
   const alice = await connect("alice");
@@ -227,7 +227,7 @@ test("offline, sends wait until the connection has answered once more", async (t
   assert.deepEqual([alice.state.name, hub.handshakes.length], ["open", 1]);
 });
 
-test("a page in the browser's cache has no socket, and gets one when it is shown", async (t) => {
+test("a cached page has no socket, and gets one when it is shown", async (t) => {
   const page = fakePage(t);
   const { hub, connect, settle, wind } = await setUp(t);
   const alice = await connect("alice");
@@ -251,7 +251,7 @@ test("a page in the browser's cache has no socket, and gets one when it is shown
   assert.equal(alice.state.name, "open");
 });
 
-test("a wake while an attempt hangs makes a new one", async (t) => {
+test("a wake while an attempt hangs starts a new one", async (t) => {
   const { hub, start, settle, wind } = await setUp(t);
   hub.hang = true;
   const alice = start("alice");

@@ -6,7 +6,7 @@ import { delivery, fakePage, instead, internal, MINUTE, SECOND, setUp, withHisto
 
 const offsets = (messages) => messages.map(({ position }) => position.offset);
 
-test("messages are told in the order of their offsets, once each, and the position goes with them", async (t) => {
+test("messages are passed on in the order of their offsets, once each, and the position follows", async (t) => {
   const { bob, epoch, post, settle, questions } = await withHistory(t);
   assert.deepEqual(bob.position(), { epoch, offset: 0 });
   const positions = [];
@@ -20,7 +20,7 @@ test("messages are told in the order of their offsets, once each, and the positi
   assert.deepEqual([bob.position("bob"), bob.position("carol")], [bob.position(), undefined]);
 });
 
-test("a message that was kept twice under one id is told once, and both offsets count", async (t) => {
+test("a message stored twice under one id is passed on once, and both offsets count", async (t) => {
   const { bob, say, settle, wind, questions } = await withHistory(t);
   for (const message of ["a", "a", "b", "a"]) say(message);
   await settle();
@@ -31,7 +31,7 @@ test("a message that was kept twice under one id is told once, and both offsets 
 
 for (const random of [0, 0.5, 0.999]) {
   const first = 500 + 1_000 * random;
-  test(`a gap is asked about after ${first} ms, again after 1 s and 2 s, and told after 6 s`, async (t) => {
+  test(`a gap is requested after ${first} ms, again after 1 s and 2 s, and reported after 6 s`, async (t) => {
     const { hub, bob, epoch, post, wind, questions } = await withHistory(t, { random });
     instead(hub);
     post(1);
@@ -63,7 +63,7 @@ for (const random of [0, 0.5, 0.999]) {
   });
 }
 
-test("a gap that closes by itself is not asked about", async (t) => {
+test("a gap that closes by itself is not requested", async (t) => {
   const { bob, post, wind, questions } = await withHistory(t);
   post(2);
   await wind(SECOND - 1);
@@ -72,7 +72,7 @@ test("a gap that closes by itself is not asked about", async (t) => {
   assert.deepEqual([bob.got(), questions(), bob.heard("gap")], [[1, 2], [], []]);
 });
 
-test("what was not posted is had from the history, in its place, and marked as missed", async (t) => {
+test("a message that was not posted comes from the history, in its place, marked as missed", async (t) => {
   const { hub, bob, say, wind, questions } = await withHistory(t);
   say(1);
   hub.drop(2);
@@ -90,7 +90,7 @@ test("what was not posted is had from the history, in its place, and marked as m
   assert.deepEqual([questions().length, bob.stats.duplicates, bob.heard("gap"), bob.heard("lost")], [1, 0, [], []]);
 });
 
-test("each gap has 6 s of its own, from when it was seen", async (t) => {
+test("each gap has 6 s from when it was seen", async (t) => {
   const { hub, bob, post, wind } = await withHistory(t);
   instead(hub);
   post(2);
@@ -104,7 +104,7 @@ test("each gap has 6 s of its own, from when it was seen", async (t) => {
   assert.deepEqual([bob.got(), bob.heard("gap").length], [[2, 4], 2]);
 });
 
-test("a number that no message got is waited for until the hub has sealed it", async (t) => {
+test("a client waits for an offset without a message until the hub has sealed it", async (t) => {
   const { hub, bob, say, wind, questions } = await withHistory(t, { random: 0 });
   say(1);
   hub.skip("bob");
@@ -146,7 +146,7 @@ for (const [early, said, told, position, isMissing] of [
   });
 }
 
-test("what was under way while the hub said where the session stands is told, and what is after it asked for", async (t) => {
+test("messages under way while the hub reported the newest offset are passed on, and those after it requested", async (t) => {
   const { hub, connect, wind } = await setUp(t, { history: true });
   for (const id of ["1", "2", "3"]) hub.deliver(null, { id, sessions: ["bob"], message: id });
   const bob = await connect("bob");
@@ -161,7 +161,7 @@ test("what was under way while the hub said where the session stands is told, an
   assert.deepEqual([bob.got(), offsets(bob.heard("duplicate"))], [[2, "3"], [1]]);
 });
 
-test("what was under way is not skipped for an answer to an earlier question", async (t) => {
+test("messages under way are not skipped by an answer to an earlier request", async (t) => {
   const { hub, connect, wind } = await setUp(t, { history: true });
   for (const id of ["1", "2", "3"]) hub.deliver(null, { id, sessions: ["bob"], message: id });
   const bob = await connect("bob");
@@ -177,7 +177,7 @@ test("what was under way is not skipped for an answer to an earlier question", a
   assert.deepEqual([bob.got(), bob.position().offset], [["live", "2", "3"], 3]);
 });
 
-test("a hub whose history fails makes no client deaf: the first message is told after 6 s, all others at once", async (t) => {
+test("if the history fails, the first message is passed on after 6 s, all others at once", async (t) => {
   const { hub, start, wind, settle } = await setUp(t, { history: true });
   instead(hub, internal);
   const bob = start("bob");
@@ -194,7 +194,7 @@ test("a hub whose history fails makes no client deaf: the first message is told 
   assert.deepEqual([bob.got(), bob.position().offset], [[1, 2, 3], 3]);
 });
 
-test("as long as the history fails it is asked rarely, and when it is back, once", async (t) => {
+test("while the history fails, requests are rare; when it is back, one is enough", async (t) => {
   const { hub, bob, say, cut, wind, questions } = await withHistory(t);
   instead(hub, internal);
   await cut();
@@ -213,7 +213,7 @@ test("as long as the history fails it is asked rarely, and when it is back, once
   assert.deepEqual(questions(), []);
 });
 
-test("a question that is throttled, or whose answer is lost, is asked again; a late answer is no harm", async (t) => {
+test("a request that is throttled, or whose answer is lost, is repeated; a late answer does no harm", async (t) => {
   const { hub, bob, say, cut, wind, questions } = await withHistory(t);
   await cut();
   say(1);
@@ -232,7 +232,7 @@ test("a question that is throttled, or whose answer is lost, is asked again; a l
   assert.deepEqual([bob.got(), bob.position().offset, bob.stats.duplicates], [[1], 1, 0]);
 });
 
-test("after an outage of the history, a gap is asked about as soon as ever, and so is a new connection's question", async (t) => {
+test("after an outage of the history, a gap or a new connection is followed by a request as soon as ever", async (t) => {
   const { hub, bob, post, cut, wind, questions } = await withHistory(t);
   instead(hub, internal);
   for (const [act, counts] of [
@@ -254,7 +254,7 @@ test("after an outage of the history, a gap is asked about as soon as ever, and 
   assert.deepEqual(bob.got(), []);
 });
 
-test("after an outage, a number that a message may still be written to is asked about again 1 s later", async (t) => {
+test("after an outage, an offset whose message may still be written is requested again 1 s later", async (t) => {
   const { hub, bob, epoch, say, cut, wind, questions } = await withHistory(t);
   instead(hub, internal);
   await cut();
@@ -274,7 +274,7 @@ test("after an outage, a number that a message may still be written to is asked 
   assert.deepEqual([bob.got(), questions().length], [[1], 2]);
 });
 
-test("an answer that is late counts, whatever has come meanwhile", async (t) => {
+test("a late answer counts, whatever has arrived meanwhile", async (t) => {
   const { hub, bob, epoch, say, post, cut, wind, settle } = await withHistory(t);
   const answers = [];
   instead(hub, (link, { id }) => {
@@ -301,7 +301,7 @@ test("an answer that is late counts, whatever has come meanwhile", async (t) => 
   assert.deepEqual([bob.got(), bob.position().offset, bob.stats.duplicates], [[1, 2, 3, 4], 4, 0]);
 });
 
-test("an answer that is none moves nothing", async (t) => {
+test("an invalid answer moves nothing", async (t) => {
   const { hub, bob, epoch, cut, wind } = await withHistory(t);
   [...hub.open][0].say({ type: "history", id: null, epoch, offset: 7, more: false, messages: [] });
   instead(hub, (link, { id }) => link.say({ type: "history", id, epoch, offset: 7, more: false, messages: 5 }));
@@ -311,7 +311,7 @@ test("an answer that is none moves nothing", async (t) => {
   assert.deepEqual([bob.state.name, bob.position().offset, bob.heard("error")], ["open", 0, []]);
 });
 
-test("an answer to where the session stands, after the first message was told with a gap, moves nothing", async (t) => {
+test("an answer about the newest offset, after the first message was passed on with a gap, moves nothing", async (t) => {
   const { hub, start, wind, settle } = await setUp(t, { history: true });
   const answers = [];
   instead(hub, (link, { id }) => {
@@ -329,7 +329,7 @@ test("an answer to where the session stands, after the first message was told wi
   assert.equal(bob.position().offset, 5);
 });
 
-test("as long as pages come, nothing that waits is told with a gap", async (t) => {
+test("while pages arrive, no waiting message is passed on with a gap", async (t) => {
   const { hub, clock, bob, say, cut, wind } = await withHistory(t);
   await cut();
   const many = Array.from({ length: 1_000 }, (_, index) => index + 1);
@@ -342,7 +342,7 @@ test("as long as pages come, nothing that waits is told with a gap", async (t) =
   assert.deepEqual([bob.got(), bob.heard("gap")], [[...many, 1_001], []]);
 });
 
-test("each connection asks a question of its own, and a network that was gone for a moment is none", async (t) => {
+test("each connection requests the history with an id of its own; a short loss of the network does not", async (t) => {
   const page = fakePage(t);
   const { hub, bob, cut, wind, settle, questions } = await withHistory(t);
   instead(hub);
@@ -360,7 +360,7 @@ test("each connection asks a question of its own, and a network that was gone fo
   assert.deepEqual([bob.state.name, questions()], ["open", []]);
 });
 
-test("a thousand messages wait, and what is more is asked for", async (t) => {
+test("a thousand messages wait, and any more are requested", async (t) => {
   const { hub, bob, say, wind } = await withHistory(t);
   instead(hub);
   hub.drop();
@@ -386,7 +386,7 @@ test("a thousand messages wait, and what is more is asked for", async (t) => {
   assert.deepEqual([bob.got().length, bob.position().offset, bob.heard("gap").length], [2_299, 2_300, 1]);
 });
 
-test("the same messages on two connections, during a hand-over, are told once and in order", async (t) => {
+test("the same messages on two connections, during a hand-over, are passed on once and in order", async (t) => {
   const { hub, bob, epoch, wind } = await withHistory(t, { handoverAfter: MINUTE });
   await wind(55 * SECOND);
   const [old, next] = hub.open;
@@ -404,7 +404,7 @@ test("the same messages on two connections, during a hand-over, are told once an
   assert.deepEqual([bob.got(), bob.stats.handovers, bob.stats.duplicates, bob.heard("gap")], [[1, 2, 3], 1, 3, []]);
 });
 
-test("what is not kept is told as it comes, outside of the order", async (t) => {
+test("a message that is not stored is passed on as it arrives, outside the order", async (t) => {
   const { bob, post, say, settle, connect } = await withHistory(t);
   post(2);
   say("typing", { store: false });
@@ -424,7 +424,7 @@ for (const [how, stop, resume] of [
   ["paused", (bob) => bob.pause(), (bob) => bob.resume()],
   ["closed", (bob) => bob.close()],
 ]) {
-  test(`a client that is ${how} by a listener is told nothing more, and goes on from its position`, async (t) => {
+  test(`a client that is ${how} by a listener passes on nothing more, and continues from its position`, async (t) => {
     const { hub, bob, epoch, say, cut, connect, wind } = await withHistory(t);
     await cut();
     for (let number = 1; number <= 150; number++) say(number);
@@ -442,7 +442,7 @@ for (const [how, stop, resume] of [
   });
 }
 
-test("what waits when the connection is lost is told by the next, without a gap", async (t) => {
+test("messages that wait when the connection is lost are passed on by the next, without a gap", async (t) => {
   const { hub, bob, say, cut, wind } = await withHistory(t);
   hub.refuse = 503;
   hub.drop();
@@ -456,7 +456,7 @@ test("what waits when the connection is lost is told by the next, without a gap"
   assert.deepEqual([bob.got(), bob.heard("gap")], [[1, 2], []]);
 });
 
-test("loops, sessions and listeners are told the same, also what was missed", async (t) => {
+test("loops, sessions and listeners receive the same messages, also missed ones", async (t) => {
   const { hub, bob, say, wind } = await withHistory(t);
   const loop = bob.messages();
   const heard = [];

@@ -41,7 +41,7 @@ test("not_connected makes a new connection also for a post, a timed-out send, an
   }
 });
 
-test("a frame upon which the hub terminates is given up after 3 connections; the two behind it are answered", async (t) => {
+test("a frame that makes the hub close is given up after 3 connections; the two behind it are answered", async (t) => {
   const { hub, connect, wind } = await setUp(t);
   const alice = await connect("alice");
   hub.intercept = (link, { message }) => message === "poison" && (link.terminate(), true);
@@ -59,7 +59,7 @@ for (const [how, end] of [
   ["closes with 1008", (link) => link.close(1008)],
   ["falls silent", null],
 ]) {
-  test(`a peer that ${how} on some messages keeps no other from being answered, however they are mixed`, async (t) => {
+  test(`a connection that ${how} on some messages leaves all others answered, however they are mixed`, async (t) => {
     const { hub, connect, wind } = await setUp(t);
     const alice = await connect("alice", { ttl: false });
     const paused = [];
@@ -116,7 +116,7 @@ test("a send ends within its ttl, wherever it is", async (t) => {
   assert.equal(hub.sent.length, 3, "nothing stale is sent");
 });
 
-test("close({ drain }) waits for what is unanswered, takes nothing more, and then closes", async (t) => {
+test("close({ drain }) waits for unanswered sends, accepts no more, and then closes", async (t) => {
   const { hub, clock, connect, wind, settle } = await setUp(t);
   const alice = await connect("alice");
   let held = hold(hub);
@@ -151,7 +151,7 @@ test("close({ drain }) waits for what is unanswered, takes nothing more, and the
   }
 });
 
-test("a drain goes on over a loss", async (t) => {
+test("a drain continues after a loss", async (t) => {
   const { hub, connect, cut, wind } = await setUp(t);
   const alice = await connect("alice");
   hold(hub);

@@ -212,7 +212,7 @@ for (const [what, canLose] of [
 }
 
 for (let seed = 1; seed <= 8; seed++) {
-  test(`listeners of many sessions through faults at random, seed ${seed}: each hears all of its time, once and in order`, async (t) => {
+  test(`listeners of many sessions through faults at random, seed ${seed}: each receives the messages of its time, once and in order`, async (t) => {
     const { hub, clock, connect, wind } = await setUp(t, { history: true });
     const chances = chance(seed);
     const { pick, has } = chances;

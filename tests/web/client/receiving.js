@@ -49,7 +49,7 @@ test("an id that comes again after ten minutes is no repetition", async (t) => {
   assert.deepEqual(bob.got(), ["created", "shipped", "delivered"]);
 });
 
-test("as many ids are remembered as dedupeLimit says, at least", async (t) => {
+test("at least dedupeLimit ids are remembered", async (t) => {
   const { hub, connect, settle } = await setUp(t);
   const bob = await connect("bob", { dedupeLimit: 3 });
   const [link] = hub.open;
@@ -62,7 +62,7 @@ test("as many ids are remembered as dedupeLimit says, at least", async (t) => {
   assert.equal(bob.got().at(-1), "1 again", "and not for ever");
 });
 
-test("a message without a session came to the client's own", async (t) => {
+test("a message without a session is for the client's own", async (t) => {
   const { hub, connect, settle } = await setUp(t);
   const [alice, unnamed] = [await connect("alice"), await connect(undefined, { token: "t" })];
   for (const link of hub.open) link.say(frame("1", null, 1));
@@ -70,7 +70,7 @@ test("a message without a session came to the client's own", async (t) => {
   assert.deepEqual([alice.heard("message")[0].session, unnamed.heard("message")[0].session], ["alice", null]);
 });
 
-test("a listener is called until it is taken off, and the fault of one is not another's", async (t) => {
+test("a listener is called until it is removed, and the failure of one does not affect others", async (t) => {
   const { hub, connect, settle } = await setUp(t);
   const alice = await connect("alice");
   const [link] = hub.open;
@@ -87,7 +87,7 @@ test("a listener is called until it is taken off, and the fault of one is not an
   assert.throws(() => alice.on("message"), TypeError);
 });
 
-test("a loop over messages() takes them in their order, and ends with the client", async (t) => {
+test("a loop over messages() receives them in order, and ends with the client", async (t) => {
   const { hub, connect, settle } = await setUp(t);
   const alice = await connect("alice");
   const [link] = hub.open;
@@ -109,7 +109,7 @@ test("a loop over messages() takes them in their order, and ends with the client
   assert.deepEqual(await read(alice.messages()), []);
 });
 
-test("a loop that is too slow loses the oldest, and is told so", async (t) => {
+test("a loop that is too slow loses the oldest messages, and that is reported", async (t) => {
   const { hub, connect, settle } = await setUp(t);
   const alice = await connect("alice", { bufferLimit: 3 });
   const [link] = hub.open;

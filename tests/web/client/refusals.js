@@ -9,7 +9,7 @@ import { MINUTE, replace, SECOND, setUp, types } from "./setup.js";
 const tellsStatus = () => configuration.ws;
 const tellsAbsence = () => configuration.ws || configuration.id === "bun";
 
-test("handshakes that are refused with a token become rare, and say so", async (t) => {
+test("handshakes that are refused with a token become rare, and are reported", async (t) => {
   const { hub, start, settle, wind } = await setUp(t);
   hub.refuse = 403;
   const alice = start("alice", { token: "t" });
@@ -44,7 +44,7 @@ for (const [random, delay] of [
   [0, 15_000],
   [0.999, 29_985],
 ]) {
-  test(`the rare attempts keep to refusedRetry, and are spread: at ${random}`, async (t) => {
+  test(`rare attempts keep to refusedRetry, and are spread: at ${random}`, async (t) => {
     const { hub, start, settle, wind } = await setUp(t, { random });
     hub.refuse = 401;
     const alice = start("alice", { token: "t", refusedRetry: 30 * SECOND });
@@ -54,7 +54,7 @@ for (const [random, delay] of [
   });
 }
 
-test("a handshake that opens ends the count of refusals", async (t) => {
+test("a handshake that succeeds resets the count of refusals", async (t) => {
   const { hub, start, cut, wind } = await setUp(t);
   hub.refuse = 403;
   let refused;
@@ -73,7 +73,7 @@ test("a handshake that opens ends the count of refusals", async (t) => {
   assert.deepEqual([refused, alice.heard("refused").length], [2, 1]);
 });
 
-test("a hub that is out of reach for a moment is soon found again, also with a token", async (t) => {
+test("a hub that is unreachable for a moment is soon found again, also with a token", async (t) => {
   const { hub, start, wind } = await setUp(t);
   await hub.stop();
   const alice = start("alice", { token: "t" });
@@ -121,7 +121,7 @@ const others = {
 };
 
 for (const [what, { isTold = () => true, prepare, options }] of Object.entries(others)) {
-  test(`what is known to be no refusal is not counted: ${what}`, async (t) => {
+  test(`failures that are known not to be refusals do not count: ${what}`, async (t) => {
     const context = await setUp(t);
     await prepare({ t, ...context });
     const alice = context.start("alice", { token: "t", ...options });
@@ -138,7 +138,7 @@ for (const [what, { isTold = () => true, prepare, options }] of Object.entries(o
   });
 }
 
-test("another failure ends the row of refusals", async (t) => {
+test("another failure resets the count of refusals", async (t) => {
   const { hub, start, wind } = await setUp(t);
   const answers = [403, 403, 403, 403, "none", 403, 403, false];
   const seen = [];
@@ -154,7 +154,7 @@ test("another failure ends the row of refusals", async (t) => {
   assert.deepEqual([alice.state.name, alice.heard("refused")], ["open", []]);
 });
 
-test("a hand-over that is refused is told, and ends nothing", async (t) => {
+test("a refused hand-over is reported, and ends nothing", async (t) => {
   const { hub, connect, wind } = await setUp(t, { random: 0 });
   const alice = await connect("alice", { token: "t", handoverAfter: 30 * MINUTE, backoffBase: 1_000 });
   hub.refuse = 403;

@@ -30,7 +30,7 @@ function assertSmooth(alice) {
   );
 }
 
-test("tokens of 10 minutes, an alert each half hour: every one is heard", async (t) => {
+test("tokens of 10 minutes, a message each half hour: every one is received", async (t) => {
   const context = await setUp(t);
   context.hub.auth = true;
   const alice = await context.connect("alice", { token: async () => issue(context.clock, 10 * MINUTE) });
@@ -43,7 +43,7 @@ test("tokens of 10 minutes, an alert each half hour: every one is heard", async 
 });
 
 for (const random of [0, 0.999]) {
-  test(`a connection is held by tokens of 20 seconds, and each message heard once, at ${random}`, async (t) => {
+  test(`with tokens of 20 seconds, each message is received once, at ${random}`, async (t) => {
     const context = await setUp(t, { random });
     context.hub.auth = true;
     const alice = await context.connect("alice", { token: async () => issue(context.clock, 20 * SECOND) });
@@ -62,7 +62,7 @@ for (const [life, random, after] of [
   [8 * HOUR, 0, 115 * MINUTE],
   [8 * HOUR, 0.99999, 103.5 * MINUTE],
 ]) {
-  test(`a token of ${life / MINUTE} minutes is handed over from in time, and at handoverAfter at the latest, at ${random}`, async (t) => {
+  test(`a token of ${life / MINUTE} minutes is replaced in time, and at handoverAfter at the latest, at ${random}`, async (t) => {
     const { hub, clock, connect, wind } = await setUp(t, { random });
     await connect("alice", { token: () => issue(clock, life) });
     await wind(after - SECOND);
@@ -72,7 +72,7 @@ for (const [life, random, after] of [
   });
 }
 
-test("the end can be told beside the token, which then is not looked into", async (t) => {
+test("the expiry can be given beside the token, which is then not read", async (t) => {
   const { hub, connect, clock, wind } = await setUp(t, { random: 0 });
   for (const kind of [Number, (ms) => new Date(ms)]) {
     await connect("alice", {
@@ -85,7 +85,7 @@ test("the end can be told beside the token, which then is not looked into", asyn
   assert.equal(hub.attempts.length, 4);
 });
 
-test("a token whose end cannot be read is handed over by age alone", async (t) => {
+test("with a token whose expiry cannot be read, hand-overs follow the age alone", async (t) => {
   const { hub, connect, wind } = await setUp(t, { random: 0 });
   const part = (text) => btoa(text).replace(/=+$/, "");
   const tokens = [
@@ -105,7 +105,7 @@ test("a token whose end cannot be read is handed over by age alone", async (t) =
   assert.equal(hub.attempts.length, 2 * tokens.length);
 });
 
-test("the claims are read whatever else is in them, and whatever their length", async (t) => {
+test("claims are read whatever else they hold, and whatever their length", async (t) => {
   const { hub, clock, connect, wind } = await setUp(t, { random: 0 });
   const names = ["", "a", "ab", "abc", "ÿ¿þ>>>???", "日本語", "\u{1f600}"];
   for (const name of names) await connect("alice", { token: issue(clock, 10 * MINUTE, { name }) });
@@ -123,7 +123,7 @@ for (const [what, skew, claims, life] of [
   ["an hour behind, for tokens of 20 s", -HOUR, {}, 20 * SECOND],
   ["ahead by less than the token lives", 9 * MINUTE, {}, 10 * MINUTE],
 ]) {
-  test(`a wrong clock leaves no connection deaf: ${what}`, async (t) => {
+  test(`a wrong clock stops no messages: ${what}`, async (t) => {
     const context = await setUp(t);
     context.hub.auth = true;
     context.clock.skew = skew;
@@ -135,7 +135,7 @@ for (const [what, skew, claims, life] of [
   });
 }
 
-test("a clock that is ahead by nearly as much as a token lives makes no storm of handshakes", async (t) => {
+test("a clock that is ahead by nearly a token's life causes no flood of handshakes", async (t) => {
   const { hub, clock, connect, wind } = await setUp(t);
   hub.auth = true;
   clock.skew = 10 * MINUTE - 100;
@@ -149,7 +149,7 @@ for (const [ahead, back] of [
   [HOUR, HOUR],
   [0, 10 * MINUTE],
 ]) {
-  test(`a clock that is set back by ${back / MINUTE} minutes takes no hand-over with it`, async (t) => {
+  test(`a clock that is set back by ${back / MINUTE} minutes drops no hand-over`, async (t) => {
     const { hub, clock, connect, wind } = await setUp(t);
     hub.auth = true;
     clock.skew = ahead;
@@ -165,7 +165,7 @@ for (const [ahead, back] of [
   });
 }
 
-test("with a clock that is ahead, and a token used until its end, no connection stays deaf for long", async (t) => {
+test("with a clock that is ahead, and a token used until it expires, messages stop only briefly", async (t) => {
   const { hub, clock, connect, wind } = await setUp(t);
   hub.auth = true;
   clock.skew = 2 * SECOND;
@@ -188,7 +188,7 @@ for (const [how, wake] of Object.entries({
     await settle();
   },
 })) {
-  test(`a machine that sleeps past the token's end connects as soon as it wakes, ${how}`, async (t) => {
+  test(`a machine that sleeps past the token's expiry connects as soon as it wakes, ${how}`, async (t) => {
     const context = await setUp(t);
     const { hub, clock, connect, wind } = context;
     hub.auth = true;
@@ -207,7 +207,7 @@ for (const [how, wake] of Object.entries({
   });
 }
 
-test("a machine that wakes past the token's end does not wait for an attempt that was due later", async (t) => {
+test("a machine that wakes past the token's expiry does not wait for an attempt that was due later", async (t) => {
   const { clock, connect, settle, wind } = await setUp(t);
   let fails = false;
   let asked = 0;
@@ -228,7 +228,7 @@ test("a machine that wakes past the token's end does not wait for an attempt tha
   assert.deepEqual([asked, alice.state.name], [before + 1, "open"]);
 });
 
-test("an overlap ends with the old token, and asks for no further connection", async (t) => {
+test("an overlap ends when the old token expires, and starts no further connection", async (t) => {
   const { hub, clock, connect, wind } = await setUp(t);
   hub.auth = true;
   const alice = await connect("alice", { token: () => issue(clock, 10 * MINUTE), handoverOverlap: 5 * MINUTE });
@@ -251,7 +251,7 @@ test("a machine that sleeps past the time of a hand-over makes it on waking", as
   for (const client of [byToken, byAge]) assertSmooth(client);
 });
 
-test("a token that is cached until its end is asked for again and again, and opens nothing", async (t) => {
+test("a token that is cached until it expires is requested again and again, and opens nothing", async (t) => {
   const { hub, clock, connect, wind } = await setUp(t, { random: 0 });
   hub.auth = true;
   let asked = [];
@@ -284,7 +284,7 @@ test("a token that is cached until its end is asked for again and again, and ope
   assert.equal(alice.states().filter((name) => name !== "open").length, before);
 });
 
-test("a token that is a string serves until its end, and is refused after it", async (t) => {
+test("a token that is a string serves until it expires, and is refused after that", async (t) => {
   const { hub, clock, connect, wind } = await setUp(t);
   hub.auth = true;
   const alice = await connect("alice", { token: issue(clock, 10 * MINUTE) });
@@ -298,7 +298,7 @@ test("a token that is a string serves until its end, and is refused after it", a
   assert.deepEqual([hub.attempts.length, alice.heard("refused").length], [6, 1]);
 });
 
-test("a hand-over by age takes the same token again", async (t) => {
+test("a hand-over by age presents the same token again", async (t) => {
   const { hub, clock, connect, wind } = await setUp(t, { random: 0 });
   const alice = await connect("alice", { token: issue(clock, 8 * HOUR) });
   await wind(7 * HOUR);
@@ -306,7 +306,7 @@ test("a hand-over by age takes the same token again", async (t) => {
   assertSmooth(alice);
 });
 
-test("a token that cannot be had leaves the connection open until the end of the one in use", async (t) => {
+test("a token that cannot be fetched leaves the connection open until the one in use expires", async (t) => {
   const { hub, clock, connect, wind } = await setUp(t);
   hub.auth = true;
   let fails = false;
@@ -337,7 +337,7 @@ for (const [life, pause] of [
   [MINUTE, 7 * MINUTE],
   [3 * HOUR, 4 * HOUR],
 ]) {
-  test(`a token of ${life / MINUTE} min, a message each ${pause / MINUTE} min, 20 times: each is heard once`, async (t) => {
+  test(`a token of ${life / MINUTE} min, a message each ${pause / MINUTE} min, 20 times: each is received once`, async (t) => {
     const { hub, clock, connect, wind, settle } = await setUp(t);
     hub.auth = true;
     const bob = await connect("bob", { token: async () => issue(clock, life) });

@@ -27,7 +27,7 @@ test("a message arrives with its sender and time, and the sender gets the receip
   assert.deepEqual(alice.got(), []);
 });
 
-test("one session can be named as a string, and an id of one's own is used", async (t) => {
+test("one session can be named as a string, and the program can choose the id", async (t) => {
   const { hub, connect } = await setUp(t);
   const alice = await connect("alice");
   assert.equal((await alice.send("bob", null, { id: "mine" })).id, "mine");
@@ -38,7 +38,7 @@ test("one session can be named as a string, and an id of one's own is used", asy
   ]);
 });
 
-test("answers find their sends in whatever order they come", async (t) => {
+test("answers find their sends in any order", async (t) => {
   const { hub, connect, settle } = await setUp(t);
   const alice = await connect("alice");
   const held = hold(hub);
@@ -53,7 +53,7 @@ test("answers find their sends in whatever order they come", async (t) => {
   assert.equal(alice.stats.unanswered, 0);
 });
 
-test("the hub's errors reject the send that they are about, with their code and text", async (t) => {
+test("an error of the hub rejects its send, with code and text", async (t) => {
   const { hub, connect } = await setUp(t);
   const alice = await connect("alice");
   hub.intercept = (link, { id }) => {
@@ -71,7 +71,7 @@ test("the hub's errors reject the send that they are about, with their code and 
   assert.deepEqual(alice.heard("error"), []);
 });
 
-test("a slow receipt is waited for, and the connection only asked whether it works", async (t) => {
+test("a slow receipt is awaited, and the connection is only pinged", async (t) => {
   const { hub, connect, wind } = await setUp(t);
   const alice = await connect("alice");
   const held = hold(hub);
@@ -84,7 +84,7 @@ test("a slow receipt is waited for, and the connection only asked whether it wor
   assert.equal(hub.handshakes.length, 1);
 });
 
-test("a send without an answer is rejected after its ttl, and a late receipt is no harm", async (t) => {
+test("a send without an answer is rejected after its ttl, and a late receipt does no harm", async (t) => {
   const { hub, connect, settle, wind } = await setUp(t);
   const alice = await connect("alice", { ttl: 5 * SECOND });
   const held = hold(hub);
@@ -130,7 +130,7 @@ test("the ttl counts from the call, also while there is no connection", async (t
   );
 });
 
-test("what has waited past its ttl while the machine slept is not sent", async (t) => {
+test("a send whose ttl has passed while the machine slept is not written", async (t) => {
   const { hub, clock, start, settle, wind } = await setUp(t);
   hub.refuse = true;
   const alice = start("alice");
@@ -143,7 +143,7 @@ test("what has waited past its ttl while the machine slept is not sent", async (
   assert.deepEqual([alice.state.name, hub.sent], ["open", []]);
 });
 
-test("what the hub or the socket could not take is refused without being sent", async (t) => {
+test("a message that the hub or the socket could not accept is refused without being sent", async (t) => {
   const { hub, connect, settle } = await setUp(t);
   const alice = await connect("alice");
   const loop = {};
@@ -176,7 +176,7 @@ test("what the hub or the socket could not take is refused without being sent", 
   await first;
 });
 
-test("sends wait for a connection in their order; beyond the bound they are refused, not dropped", async (t) => {
+test("sends wait for a connection in order; beyond the limit they are refused, not dropped", async (t) => {
   const { hub, start, connect, settle, wind } = await setUp(t);
   const bob = await connect("bob");
   hub.refuse = true;
@@ -200,7 +200,7 @@ test("sends wait for a connection in their order; beyond the bound they are refu
   assert.deepEqual(bob.got(), [1, 2, 3]);
 });
 
-test("the bound counts what is unanswered on an open connection too", async (t) => {
+test("the limit also counts unanswered sends on an open connection", async (t) => {
   const { hub, connect, settle } = await setUp(t);
   const alice = await connect("alice");
   const held = hold(hub);
@@ -242,7 +242,7 @@ test("a backlog goes out in slices of 10 with pauses, and at most 50 at once", a
   assert.equal(hub.sent.length, 70);
 });
 
-test("a send that was under way when the connection died is sent again, and heard once", async (t) => {
+test("a send under way when the connection died is sent again, and received once", async (t) => {
   const { hub, connect, settle, wind } = await setUp(t);
   const [alice, bob] = [await connect("alice"), await connect("bob")];
   // The worst moment: delivered, and the receipt lost.
@@ -313,7 +313,7 @@ test("when the gateway refuses a frame's size, the largest is given up and the r
   );
 });
 
-test("a connection that the hub has lost sight of is replaced, and the send repeated", async (t) => {
+test("a connection that the hub does not know is replaced, and the send repeated", async (t) => {
   const { hub, connect, settle, wind } = await setUp(t);
   const alice = await connect("alice");
   const [lost] = hub.open;
@@ -367,7 +367,7 @@ test("an aborted send stops waiting, and leaves the queue", async (t) => {
   );
 });
 
-test("a post asks for no receipt, and is dropped where it could not be sent at once", async (t) => {
+test("a post requests no receipt, and is dropped if it cannot be sent at once", async (t) => {
   const { hub, connect, cut, settle, wind } = await setUp(t);
   const [alice, bob] = [await connect("alice"), await connect("bob")];
   assert.equal(alice.post("bob", 1), true);
@@ -384,7 +384,7 @@ test("a post asks for no receipt, and is dropped where it could not be sent at o
   assert.deepEqual(types(alice).includes("error"), false);
 });
 
-test("an error about a post is told, since no send waits for it", async (t) => {
+test("an error about a post is reported, since no send waits for it", async (t) => {
   const { hub, connect, settle } = await setUp(t);
   const alice = await connect("alice");
   hub.intercept = (link) => link.say({ type: "error", code: "forbidden", message: "not to bob" }) ?? true;
@@ -396,7 +396,7 @@ test("an error about a post is told, since no send waits for it", async (t) => {
   );
 });
 
-test("the fake hub refuses what a hub refuses, and counts each session once", async (t) => {
+test("the fake hub refuses the same frames as a hub, and counts each session once", async (t) => {
   const { connect } = await setUp(t);
   const alice = await connect("alice");
   const names = (count) => [...Array(count)].map((_, number) => `s${number}`);
@@ -413,7 +413,7 @@ test("the fake hub refuses what a hub refuses, and counts each session once", as
   assert.deepEqual([receipt.delivered, receipt.sessions.length, receipt.reachedAll], [1, 2, false]);
 });
 
-test("an option of send() that does not exist is an error, and what is wrong is its cause", async (t) => {
+test("an unknown option of send() is an error, and its cause is kept", async (t) => {
   const { hub, start, wind } = await setUp(t);
   hub.refuse = 503;
   const alice = start("alice");
@@ -425,7 +425,7 @@ test("an option of send() that does not exist is an error, and what is wrong is 
   assert.equal(cause.code, "connect_failed");
 });
 
-test("with the option ordered each send waits until the one before has ended, whatever becomes of it", async (t) => {
+test("with the option ordered, each send waits until the previous one has ended, however it ends", async (t) => {
   const { hub, connect, cut, wind, settle } = await setUp(t);
   const [alice, bob] = [await connect("alice", { ordered: true }), await connect("bob")];
   const held = hold(hub);
@@ -474,7 +474,7 @@ test("with the option ordered each send waits until the one before has ended, wh
   assert.deepEqual(bob.got(), [1, 2, 5, 6, 7, 8]);
 });
 
-test("with the option ordered a send waits for one that the old connection carries; questions and sends do not wait for each other", async (t) => {
+test("with the option ordered, a send waits for one on the old connection; requests for history and sends do not wait for each other", async (t) => {
   const { hub, connect, wind, settle } = await setUp(t, { history: true });
   const alice = await connect("alice", { ordered: true, handoverAfter: MINUTE });
   await wind(50 * SECOND);

@@ -55,7 +55,7 @@ test("a socket opens, carries frames both ways in their order, and closes", asyn
   assert.deepEqual([socket.readyState, hub.open.size, events.slice(4)], [3, 0, ["close 1005"]]);
 });
 
-test("what a socket has sent before it closes still arrives", async (t) => {
+test("frames sent before a socket closes still arrive", async (t) => {
   const { hub, open, settle } = await setUp(t);
   const { socket } = await open();
   socket.send('{"action":"sendMessage","sessions":["bob"],"message":1,"id":"1"}');
@@ -64,7 +64,7 @@ test("what a socket has sent before it closes still arrives", async (t) => {
   assert.deepEqual([hub.sent.length, hub.open.size], [1, 0]);
 });
 
-test("a code and a reason come from the end that closes", async (t) => {
+test("code and reason come from the end that closes", async (t) => {
   const { open, settle } = await setUp(t);
   const alice = await open();
   alice.link.say({ n: 1 });
@@ -77,7 +77,7 @@ test("a code and a reason come from the end that closes", async (t) => {
   assert.deepEqual(bob.events, ["close 4000 enough"]);
 });
 
-test("a socket that is cut says 1006, after what has arrived before", async (t) => {
+test("a socket that is cut reports 1006, after the frames that arrived before", async (t) => {
   const { hub, open, settle } = await setUp(t);
   const [alice, bob] = [await open(), await open()];
   hub.cut();
@@ -90,7 +90,7 @@ test("a socket that is cut says 1006, after what has arrived before", async (t) 
   assert.equal(hub.open.size, 0);
 });
 
-test("a handshake that is refused, or finds no one, is an error and then the end", async (t) => {
+test("a handshake that is refused, or reaches no server, is an error and then the end", async (t) => {
   const { hub, dial, settle } = await setUp(t);
   hub.refuse = 403;
   const refused = dial("?token=a");
@@ -128,7 +128,7 @@ test("a handshake that hangs can be given up", async (t) => {
   assert.deepEqual([hub.open.size, hub.handshakes.length], [0, 0]);
 });
 
-test("binary frames arrive as they were sent", async (t) => {
+test("binary frames arrive unchanged", async (t) => {
   const { hub, open, settle } = await setUp(t);
   const { socket, events, link } = await open();
   socket.send(new TextEncoder().encode('{"action":"é"}'));
@@ -140,7 +140,7 @@ test("binary frames arrive as they were sent", async (t) => {
   assert.deepEqual([...new Uint8Array(frame)], [0, 127, 255]);
 });
 
-test("a hub that does not read gets it all later", async (t) => {
+test("a hub that stops reading gets every frame later", async (t) => {
   const { hub, open, settle } = await setUp(t);
   const { socket, link } = await open();
   link.pause();

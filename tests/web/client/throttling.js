@@ -7,7 +7,7 @@ import { code, gateway, hold, MINUTE, outcomes, SECOND, setUp } from "./setup.js
 const throttled = gateway("Too Many Requests");
 const isSend = ({ action }) => action === "sendMessage";
 
-test("a ping that is throttled is asked again on the same socket: the first, and any later one", async (t) => {
+test("a throttled ping is repeated on the same socket: the first, and any later one", async (t) => {
   const { hub, start, wind, settle } = await setUp(t);
   hub.greeting = throttled;
   const bob = start("bob");
@@ -28,7 +28,7 @@ test("a ping that is throttled is asked again on the same socket: the first, and
   assert.deepEqual([refusals, hub.handshakes.length, bob.state.name], [0, 1, "open"]);
 });
 
-test("a gateway that throttles a connection's every ping loses it after connectTimeout; one that forbids, at once", async (t) => {
+test("if the gateway throttles every ping, the connection is lost after connectTimeout; if it forbids one, at once", async (t) => {
   const { hub, start, wind, settle } = await setUp(t);
   hub.greeting = throttled;
   hub.intercept = (link) => (link.say(hub.greeting), true);
@@ -45,7 +45,7 @@ test("a gateway that throttles a connection's every ping loses it after connectT
   assert.deepEqual([other.state.name, other.state.reason], ["waiting", "Forbidden"]);
 });
 
-test("the only send under way is throttled: it is sent again, with waits that grow, until its ttl", async (t) => {
+test("a throttled send is repeated, with waits that grow, until its ttl", async (t) => {
   const { hub, connect, wind } = await setUp(t);
   const alice = await connect("alice");
   let refusals = 2;
@@ -63,7 +63,7 @@ test("the only send under way is throttled: it is sent again, with waits that gr
   assert.equal(hub.handshakes.length, 1);
 });
 
-test("of several under way, only what stays unanswered is sent again", async (t) => {
+test("of several sends, only those that stay unanswered are sent again", async (t) => {
   const { hub, connect, wind } = await setUp(t);
   const alice = await connect("alice");
   let number = 0;
@@ -76,7 +76,7 @@ test("of several under way, only what stays unanswered is sent again", async (t)
 });
 
 for (const count of [1, 12, 40]) {
-  test(`a gateway that throttles everything for 3 s: ${count} sends under way are answered soon after`, async (t) => {
+  test(`if the gateway throttles everything for 3 s, ${count} sends are answered soon after`, async (t) => {
     const { hub, connect, wind } = await setUp(t);
     const alice = await connect("alice");
     let isThrottled = true;
@@ -121,7 +121,7 @@ test("sends that are throttled one after the other are all answered", async (t) 
   for (const send of sends) assert.equal((await send).delivered, 0);
 });
 
-test("what the gateway throttles is sent again on the same connection, within its ttl", async (t) => {
+test("a throttled send is sent again on the same connection, within its ttl", async (t) => {
   const { hub, connect, settle, wind } = await setUp(t);
   const alice = await connect("alice");
   const throttled = (link) => link.say({ message: "Too Many Requests", connectionId: "c", requestId: "r" }) ?? true;
@@ -146,7 +146,7 @@ test("what the gateway throttles is sent again on the same connection, within it
   assert.deepEqual([hub.handshakes.length, alice.state.name], [1, "open"]);
 });
 
-test("what was written a while ago is not what the gateway refuses now", async (t) => {
+test("sends that were written a while ago are not repeated when the gateway refuses a frame", async (t) => {
   const { hub, connect, wind } = await setUp(t);
   const alice = await connect("alice");
   const held = hold(hub);

@@ -24,7 +24,7 @@ test("however often check() is called in an outage, the hub is found as soon as 
   assert.equal(bob.state.name, "open");
 });
 
-test("what expires or is aborted as the backlog is written is not written, and nothing is written twice", async (t) => {
+test("sends that expire or are aborted while the backlog is written are not written, and none is written twice", async (t) => {
   const { hub, clock, connect, settle, wind } = await setUp(t);
   const alice = await connect("alice");
   alice.pause();
@@ -89,7 +89,7 @@ for (const [moment, set] of [
   });
 }
 
-test("states are told to all listeners in the order in which they came", async (t) => {
+test("all listeners receive states in the order in which they occurred", async (t) => {
   const { start, settle } = await setUp(t);
   const alice = start("alice");
   alice.on("state", ({ name }) => name === "open" && alice.pause());
@@ -99,7 +99,7 @@ test("states are told to all listeners in the order in which they came", async (
   assert.deepEqual(told, ["connecting > open", "open > paused"]);
 });
 
-test("a listener that was taken off by another one is not called any more", async (t) => {
+test("a listener that another one removes is not called any more", async (t) => {
   const { connect, hub, settle } = await setUp(t);
   const alice = await connect("alice");
   const called = [];
@@ -110,7 +110,7 @@ test("a listener that was taken off by another one is not called any more", asyn
   assert.deepEqual(called, []);
 });
 
-test("poison that is sent anew at each reconnect takes no other send with it", async (t) => {
+test("a poisonous message that is sent anew at each reconnect takes no other send with it", async (t) => {
   const { hub, connect, wind } = await setUp(t);
   const alice = await connect("alice", { ttl: false });
   hub.intercept = (link, { message }) => message === "poison" && (link.terminate(), true);
@@ -129,7 +129,7 @@ test("poison that is sent anew at each reconnect takes no other send with it", a
   assert.deepEqual(new Set(await Promise.all(poisons)), new Set(["connection_lost"]));
 });
 
-test("of frames too large, the one of the most bytes is given up", async (t) => {
+test("of the frames that are too large, the one with the most bytes is given up", async (t) => {
   const { hub, connect, wind } = await setUp(t);
   const alice = await connect("alice", { maxFrameBytes: 100_000 });
   hub.intercept = (link, { message }) =>
@@ -150,7 +150,7 @@ test("of frames too large, the one of the most bytes is given up", async (t) => 
   assert.equal((await alone).mayHaveArrived, false);
 });
 
-test("check() makes an attempt anew that hangs after its socket has opened", async (t) => {
+test("check() replaces an attempt that hangs after its socket has opened", async (t) => {
   const { hub, start, wind } = await setUp(t);
   hub.greeting = "";
   const bob = start("bob");
@@ -161,7 +161,7 @@ test("check() makes an attempt anew that hangs after its socket has opened", asy
   assert.deepEqual([hub.handshakes.length, bob.state.name], [2, "open"]);
 });
 
-test("frames of any shape are an error at most, and end nothing", async (t) => {
+test("frames of any shape cause at most an error, and end nothing", async (t) => {
   const { hub, connect, settle } = await setUp(t);
   const alice = await connect("alice");
   const [link] = hub.open;
@@ -195,7 +195,7 @@ test("frames of any shape are an error at most, and end nothing", async (t) => {
   assert.deepEqual([alice.state.name, hub.handshakes.length], ["open", 1]);
 });
 
-test("a receipt without sessions, or without numbers, is a receipt all the same", async (t) => {
+test("a receipt without sessions or numbers is still a receipt", async (t) => {
   const { hub, connect } = await setUp(t);
   const alice = await connect("alice");
   for (const rest of [{}, { sessions: 5 }, { sessions: [null] }, { sessions: [{}] }]) {
@@ -208,7 +208,7 @@ test("a receipt without sessions, or without numbers, is a receipt all the same"
   }
 });
 
-test("a pong that takes longer than pingInterval ends no pings", async (t) => {
+test("a pong that takes longer than pingInterval does not stop the pings", async (t) => {
   const { hub, connect, wind } = await setUp(t);
   const alice = await connect("alice", { pingInterval: 10 * SECOND, pongTimeout: 30 * SECOND });
   const late = [];
@@ -221,7 +221,7 @@ test("a pong that takes longer than pingInterval ends no pings", async (t) => {
   assert.equal(alice.state.name, "open");
 });
 
-test("a hidden tab, whose timers run once a minute, pings no more often", async (t) => {
+test("a hidden tab, whose timers run once per minute, pings no more often", async (t) => {
   const { hub, clock, connect, wind } = await setUp(t);
   const { setTimeout } = clock;
   await connect("bob", {
@@ -236,7 +236,7 @@ test("a hidden tab, whose timers run once a minute, pings no more often", async 
   assert.ok(hub.pings <= 15, `${hub.pings} pings in an hour`);
 });
 
-test("a loop ends at once with its signal, with return(), and when nothing was read yet", async (t) => {
+test("a loop ends at once with its signal or with return(), also if nothing was read", async (t) => {
   const { hub, connect, settle } = await setUp(t);
   const alice = await connect("alice", { bufferLimit: 2 });
   const say = async (message) => {
@@ -265,7 +265,7 @@ test("a loop ends at once with its signal, with return(), and when nothing was r
   assert.deepEqual(alice.heard("error"), []);
 });
 
-test("two readers of one loop share its messages, in their order", async (t) => {
+test("two readers of one loop share its messages, in order", async (t) => {
   const { hub, connect, settle } = await setUp(t);
   const alice = await connect("alice");
   const messages = alice.messages();
@@ -279,7 +279,7 @@ test("two readers of one loop share its messages, in their order", async (t) => 
   );
 });
 
-test("an answer that is lost is asked for again after 35 s, and keeps no old connection open", async (t) => {
+test("a send whose answer is lost is sent again after 35 s, and keeps no old connection open", async (t) => {
   const { hub, connect, wind } = await setUp(t);
   const alice = await connect("alice", { handoverAfter: MINUTE, ttl: false });
   const lost = new Set();
@@ -293,7 +293,7 @@ test("an answer that is lost is asked for again after 35 s, and keeps no old con
   assert.equal(alice.stats.unanswered, 0);
 });
 
-test("check() once a second, for an hour without a hub: a handshake a second at most", async (t) => {
+test("check() once per second, for an hour without a hub, makes at most one handshake per second", async (t) => {
   const { hub, start, wind } = await setUp(t);
   hub.refuse = true;
   const bob = start("bob");
@@ -305,7 +305,7 @@ test("check() once a second, for an hour without a hub: a handshake a second at 
   assert.ok(hub.attempts.length < 640, `${hub.attempts.length} handshakes in ten minutes`);
 });
 
-test("the state of a connection that lasts has no attempts behind it", async (t) => {
+test("the state of a lasting connection has no attempts", async (t) => {
   const { hub, start, wind } = await setUp(t);
   hub.refuse = true;
   const bob = start("bob");
@@ -358,7 +358,7 @@ test("reachedAll: each session was reached, none failed, and all were counted", 
   }
 });
 
-test("a refusal says whether the message may have arrived before", async (t) => {
+test("an error says whether the message may have arrived before", async (t) => {
   const { hub, connect, wind, cut } = await setUp(t);
   const alice = await connect("alice");
   const refuse = (link, { id, message }) => (link.say({ type: "error", code: message, message: "no", id }), true);
@@ -389,7 +389,7 @@ for (const [what, sleeps] of [
   ["stand still", true],
   ["go on", false],
 ]) {
-  test(`a sleep is noticed, also where the runtime's own clock would ${what}`, async (t) => {
+  test(`a sleep is noticed, even if the runtime's own clock would ${what}`, async (t) => {
     const { hub, clock, connect, wind } = await setUp(t);
     let ahead = 0;
     const ours = {
@@ -412,7 +412,7 @@ const bound = (clock) => ({
   clearTimeout: (timer) => clock.clearTimeout(timer),
 });
 
-test("resume() starts the backoff anew, and `since` is when a state began", async (t) => {
+test("resume() resets the backoff, and `since` is when a state began", async (t) => {
   const { hub, clock, start, wind, settle } = await setUp(t);
   hub.refuse = true;
   const bob = start("bob");
@@ -432,7 +432,7 @@ test("resume() starts the backoff anew, and `since` is when a state began", asyn
   assert.equal(bob.state.since, since);
 });
 
-test("fifty answers that never come leave room for other sends", async (t) => {
+test("fifty unanswered sends leave room for others", async (t) => {
   const { hub, connect, wind } = await setUp(t);
   const alice = await connect("alice");
   hub.intercept = (link, { message }) => message === "lost";
@@ -447,7 +447,7 @@ test("fifty answers that never come leave room for other sends", async (t) => {
   for (const send of others) assert.equal((await send).delivered, 0);
 });
 
-test("a drain joins one that is under way, and send() rejects whatever it is given", async (t) => {
+test("a second drain joins the first, and send() rejects whatever its arguments", async (t) => {
   const { hub, connect, settle, wind } = await setUp(t);
   const alice = await connect("alice");
   for (const options of [null, 5, { ttl: 0 }, { id: "" }]) {
@@ -465,7 +465,7 @@ test("a drain joins one that is under way, and send() rejects whatever it is giv
   assert.equal(alice.state.name, "closed");
 });
 
-test("an empty frame is no answer and no error", async (t) => {
+test("an empty frame is neither an answer nor an error", async (t) => {
   const { hub, connect, settle } = await setUp(t);
   const alice = await connect("alice");
   const [link] = hub.open;

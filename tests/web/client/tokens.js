@@ -5,7 +5,7 @@ import { SignedOut } from "../../../web/client/hub.js";
 import { test } from "../suite.js";
 import { code, fakePage, hold, HOUR, issue, MINUTE, SECOND, setUp, types, until } from "./setup.js";
 
-test("each connection asks for a fresh token", async (t) => {
+test("each connection requests a fresh token", async (t) => {
   const { hub, connect, cut, wind } = await setUp(t);
   let calls = 0;
   const alice = await connect("alice", { token: async () => `token-${++calls}`, handoverAfter: MINUTE });
@@ -19,7 +19,7 @@ test("each connection asks for a fresh token", async (t) => {
   );
 });
 
-test("a token that cannot be had, or takes too long, is an error, and another attempt follows", async (t) => {
+test("a token that fails or takes too long is an error, and another attempt follows", async (t) => {
   const { start, settle, wind } = await setUp(t);
   const answers = [() => Promise.reject(new Error("no network")), () => new Promise(() => {}), () => null];
   const alice = start("alice", { token: () => answers.shift()() });
@@ -35,7 +35,7 @@ test("a token that cannot be had, or takes too long, is an error, and another at
   assert.match(alice.state.reason, /tokenTimeout/);
 });
 
-test("a token that never comes is asked for again in the end", async (t) => {
+test("a token request that never ends is given up and repeated", async (t) => {
   const { start, wind } = await setUp(t);
   const answers = [new Promise(() => {})];
   const alice = start("alice", { token: () => answers.shift() ?? "t" });
@@ -54,7 +54,7 @@ test("a token that comes too late opens no socket", async (t) => {
   assert.equal(hub.attempts.length, 0);
 });
 
-test("a token that fails too late is no news", async (t) => {
+test("a token that fails too late is ignored", async (t) => {
   const { hub, start, settle, wind } = await setUp(t);
   const token = ({ signal }) => new Promise((_, reject) => (signal.onabort = () => reject(signal.reason)));
   const [alice, bob] = [start("alice", { token }), start("bob", { token })];
@@ -71,7 +71,7 @@ test("a token that fails too late is no news", async (t) => {
 });
 
 for (const tokenIn of ["protocol", "query"]) {
-  test(`no event tells the token, in the ${tokenIn}`, async (t) => {
+  test(`no event holds the token, in the ${tokenIn}`, async (t) => {
     const { hub, start, settle, wind } = await setUp(t);
     hub.refuse = 403;
     const answers = ["s3cret", "s3cret+/=", { token: "s3cret", expiresAt: 5 }, "s3cret".repeat(2_000)];
@@ -112,7 +112,7 @@ function describe(value, depth = 0) {
   return `${value} ${names.map((name) => `${name}: ${describe(value[name], depth + 1)}`).join("\n")}`;
 }
 
-test("a token that a subprotocol cannot carry is an error that names the other way", async (t) => {
+test("a token that a subprotocol cannot carry is an error that names the alternative", async (t) => {
   const { hub, start, settle, wind } = await setUp(t);
   const odd = ["a b", "a=", "a/b", "a,b", "ä", 'a"b', "a\nb"];
   const alice = start("alice", { token: () => odd[0] });
@@ -127,7 +127,7 @@ test("a token that a subprotocol cannot carry is an error that names the other w
   assert.deepEqual([hub.attempts.length, alice.heard("error").length], [0, 7]);
 });
 
-test("a token that is too large for its place is final, and says what to do", async (t) => {
+test("a token that is too large for its place is final, and the error says what to do", async (t) => {
   const { hub, connect, start, settle } = await setUp(t);
   await connect("alice", { token: "x".repeat(8_000) });
   const room = 4_000 - `${hub.url}?session_id=alice&token=`.length;
@@ -151,7 +151,7 @@ test("a token that is too large for its place is final, and says what to do", as
   assert.equal(hub.attempts.length, 2);
 });
 
-test("what is no token, or has an end that cannot be meant, is an error", async (t) => {
+test("an invalid token or expiry is an error", async (t) => {
   const { hub, start, settle, wind } = await setUp(t);
   const notStrings = [42, { token: 42 }];
   const noTokens = [{ access_token: "t" }, ["t"]];
@@ -171,7 +171,7 @@ test("what is no token, or has an end that cannot be meant, is an error", async 
   assert.equal(hub.attempts.length, 0);
 });
 
-test("token() learns how often it was asked, what became of it, and when it is too late", async (t) => {
+test("token() gets the attempt, the refusals, and a signal for when it is too late", async (t) => {
   const { hub, start, cut, settle, wind } = await setUp(t);
   const asked = [];
   let answer = "t";
@@ -297,7 +297,7 @@ test("SignedOut from token() is final before any handshake", async (t) => {
   await assert.rejects(bob.ready(), code("signed_out"));
 });
 
-test("a token that takes 20 s is waited for, and asked for once", async (t) => {
+test("a token that takes 20 s is awaited, and requested once", async (t) => {
   const { hub, clock, start, wind } = await setUp(t);
   let calls = 0;
   const token = () => (calls++, new Promise((resolve) => clock.setTimeout(() => resolve("t"), 20 * SECOND)));
@@ -306,7 +306,7 @@ test("a token that takes 20 s is waited for, and asked for once", async (t) => {
   assert.deepEqual([calls, hub.attempts.length, bob.state.name], [1, 1, "open"]);
 });
 
-test("a token that takes longer than tokenTimeout is not asked for twice at a time, and is used when it comes", async (t) => {
+test("a token that takes longer than tokenTimeout is not requested twice at a time, and is used when it comes", async (t) => {
   const { clock, start, wind } = await setUp(t);
   let calls = 0;
   const token = () => (calls++, new Promise((resolve) => clock.setTimeout(() => resolve("t"), 45 * SECOND)));
@@ -319,7 +319,7 @@ test("a token that takes longer than tokenTimeout is not asked for twice at a ti
   );
 });
 
-test("a client that is closed or paused in the same breath asks for no token and opens nothing", async (t) => {
+test("a client that is closed or paused at once requests no token and opens nothing", async (t) => {
   const { hub, start, wind } = await setUp(t);
   let calls = 0;
   const options = { token: () => (calls++, "t") };

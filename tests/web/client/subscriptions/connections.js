@@ -6,7 +6,7 @@ import { issue, MINUTE, SECOND, setUp } from "../setup.js";
 import { test } from "../../suite.js";
 import { holdAnswers, rooms, start } from "./setup.js";
 
-test("a client that does not know its own session asks for it first, and does not subscribe to it", async (t) => {
+test("a client that does not know its own session sends hello first, and does not subscribe to it", async (t) => {
   const { hub, listen, connect, settle, wind } = await start(t, { history: true });
   const bob = await connect(undefined, { token: jwt({ session_id: "bob" }) });
   const own = listen("bob", bob);
@@ -30,7 +30,7 @@ test("a client that does not know its own session asks for it first, and does no
   assert.equal(bob.position().offset, 1);
 });
 
-test("it waits for its name for 3 s at most, and takes no other for its own", async (t) => {
+test("it waits at most 3 s for its session, and takes no other for its own", async (t) => {
   const { hub, asked, listen, connect, wind } = await start(t, { history: true });
   const bob = await connect(undefined, { token: jwt({ session_id: "bob" }) });
   hub.loseAnswers();
@@ -44,7 +44,7 @@ test("it waits for its name for 3 s at most, and takes no other for its own", as
   got.off();
 });
 
-test("each new connection subscribes to all in one frame, and fetches only what has been missed", async (t) => {
+test("each new connection subscribes to all sessions in one frame, and requests only missed messages", async (t) => {
   const { hub, alice, asked, say, listen, cut, wind, settle } = await start(t, { history: true });
   const [one, two, three] = rooms(3).map((room) => listen(room));
   await settle();
@@ -77,7 +77,7 @@ test("each new connection subscribes to all in one frame, and fetches only what 
   assert.deepEqual([alice.heard("gap"), alice.heard("lost")], [[], []]);
 });
 
-test("a session that is left while there is no connection is not subscribed to by the next", async (t) => {
+test("a session whose listeners end during an outage is not subscribed by the next connection", async (t) => {
   const { asked, listen, cut, wind, settle, say } = await start(t, { history: true, options: { backoffBase: 10_000 } });
   const [one, two] = rooms(2).map((room) => listen(room));
   await settle();
@@ -92,7 +92,7 @@ test("a session that is left while there is no connection is not subscribed to b
   assert.deepEqual([asked(), [...back]], [[["subscribe", "room-2"]], [1]]);
 });
 
-test("on a hand-over, what takes over is subscribed before the old connection ends", async (t) => {
+test("in a hand-over, the new connection is subscribed before the old one ends", async (t) => {
   const { hub, alice, asked, say, listen, wind, settle } = await start(t, {
     history: true,
     options: { handoverAfter: MINUTE, handoverOverlap: 5 * SECOND },
@@ -120,7 +120,7 @@ test("on a hand-over, what takes over is subscribed before the old connection en
   assert.equal(hub.frames.filter(({ frame }) => frame.session === "room-1").length, 0, "nothing was missed");
 });
 
-test("what the old connection is asked in a gap and refuses ends nothing", async (t) => {
+test("a request that the old connection refuses during a gap ends nothing", async (t) => {
   const { hub, alice, say, listen, wind, settle } = await start(t, {
     history: true,
     options: { handoverAfter: MINUTE, handoverOverlap: 20 * SECOND },
@@ -145,7 +145,7 @@ test("what the old connection is asked in a gap and refuses ends nothing", async
   assert.equal(alice.session("room-1").isReady, true);
 });
 
-test("where the old connection ends first, the new one is asked, though its subscription has no answer yet", async (t) => {
+test("if the old connection ends first, the new one is used, though its subscription is pending", async (t) => {
   const { hub, alice, say, listen, wind, settle } = await start(t, {
     history: true,
     options: { handoverAfter: MINUTE, handoverOverlap: 20 * SECOND },
@@ -166,7 +166,7 @@ test("where the old connection ends first, the new one is asked, though its subs
   assert.equal(hub.frames.findLast(({ frame }) => frame.session === "room-1").link, next);
 });
 
-test("a question that the hub refuses for a session it has subscribed to subscribes again", async (t) => {
+test("if the hub refuses history of a subscribed session, the client subscribes again", async (t) => {
   const { hub, alice, asked, say, listen, wind, settle } = await start(t, { history: true });
   const got = listen();
   await settle();
@@ -182,7 +182,7 @@ test("a question that the hub refuses for a session it has subscribed to subscri
   assert.deepEqual([alice.heard("gap"), alice.heard("error")], [[], []]);
 });
 
-test("a connection whose token ends is not kept for a subscription", async (t) => {
+test("a connection whose token expires is not kept for a subscription", async (t) => {
   const { hub, clock, connect, wind } = await setUp(t);
   hub.auth = true;
   const alice = await connect("alice", { token: () => issue(clock, 5 * MINUTE) });
@@ -195,7 +195,7 @@ test("a connection whose token ends is not kept for a subscription", async (t) =
   assert.equal(hub.open.size, 1);
 });
 
-test("paused and resumed, what is listened to comes back with what was missed", async (t) => {
+test("after pause and resume, sessions with listeners come back with missed messages", async (t) => {
   const { alice, asked, say, listen, wind, settle, clock } = await start(t, { history: true });
   const got = listen();
   await settle();
@@ -213,7 +213,7 @@ test("paused and resumed, what is listened to comes back with what was missed", 
   assert.deepEqual(asked(), []);
 });
 
-test("what is still to be sent is, while the client that closes stays subscribed", async (t) => {
+test("a client that drains stays subscribed until its sends are answered", async (t) => {
   const { hub, alice, say, listen, settle } = await start(t);
   const got = listen();
   await settle();

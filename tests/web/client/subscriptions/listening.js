@@ -40,7 +40,7 @@ for (const history of [false, true]) {
   });
 }
 
-test("a listener that comes back within a second costs no frame, and misses nothing", async (t) => {
+test("a listener that returns within a second costs no frame, and misses nothing", async (t) => {
   const { asked, say, listen, wind, settle } = await start(t, { history: true });
   const before = listen();
   await settle();
@@ -55,7 +55,7 @@ test("a listener that comes back within a second costs no frame, and misses noth
   assert.deepEqual([asked(), [...before], [...after], [...last]], [[["subscribe", "room-1"]], [], [], [1]]);
 });
 
-test("a listener that comes while the client is not connected is subscribed once it is", async (t) => {
+test("a listener that begins without a connection is subscribed on the next", async (t) => {
   const { alice, asked, listen, settle, say } = await start(t, { connected: false });
   const got = listen();
   let isReady = false;
@@ -114,7 +114,7 @@ test("a session is in one frame at a time, and no session waits for another", as
   assert.deepEqual(asked(), [["unsubscribe", "room-1", "room-2"]]);
 });
 
-test("ready() subscribes for as long as it waits, and rejects when it is over", async (t) => {
+test("ready() subscribes while it waits, and rejects when it is over", async (t) => {
   const { hub, alice, asked, wind, settle } = await start(t);
   const held = holdAnswers(hub);
   const room = alice.session("room-1");
@@ -140,7 +140,7 @@ test("ready() subscribes for as long as it waits, and rejects when it is over", 
   alice.session("room-3").on("message", () => {})();
 });
 
-test("the client's own session is ready with the client, and nothing is asked", async (t) => {
+test("the client's own session is ready with the client, without a frame", async (t) => {
   const { alice, asked, listen, cut, wind, settle } = await start(t, { connected: false });
   const own = alice.session("alice");
   const changes = [];
@@ -156,7 +156,7 @@ test("the client's own session is ready with the client, and nothing is asked", 
   assert.deepEqual([changes.includes(false), changes.pop()], [true, true]);
 });
 
-test("a loop over a session's messages is a listener of it", async (t) => {
+test("a loop over a session's messages counts as a listener", async (t) => {
   const { alice, asked, say, wind, settle } = await start(t);
   const got = [];
   const abort = new AbortController();

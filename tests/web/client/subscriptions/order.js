@@ -5,7 +5,7 @@ import { code, delivery, instead, MINUTE, SECOND } from "../setup.js";
 import { test } from "../../suite.js";
 import { holdAnswers, start } from "./setup.js";
 
-test("messages that come before the answer wait for it, in their order", async (t) => {
+test("messages before the answer wait for it, in order", async (t) => {
   const { hub, alice, say, listen, settle } = await start(t, { history: true });
   for (const number of [1, 2, 3]) say(number);
   const held = holdAnswers(hub);
@@ -21,7 +21,7 @@ test("messages that come before the answer wait for it, in their order", async (
   assert.deepEqual([[...got], alice.position("room-1")], [[4, 5, 6], { epoch, offset: 6 }]);
 });
 
-test("each session has a position, a gap and a loss of its own", async (t) => {
+test("each session has its own position, gaps and losses", async (t) => {
   const { hub, alice, say, listen, cut, wind, settle } = await start(t, { history: true });
   const [one, two] = [listen(), listen("room-2")];
   const told = [];
@@ -51,7 +51,7 @@ test("each session has a position, a gap and a loss of its own", async (t) => {
   assert.deepEqual([alice.session("room-1").position().offset, alice.position("room-2").offset], [3, 2]);
 });
 
-test("a session resumes from its position once, and begins anew with a later listener", async (t) => {
+test("a session resumes from its position once, and starts afresh with a later listener", async (t) => {
   const { hub, alice, say, listen, connect, wind, settle } = await start(t, { history: true });
   const got = listen();
   await settle();
@@ -78,7 +78,7 @@ test("a session resumes from its position once, and begins anew with a later lis
   assert.deepEqual([[...last], hub.open.size], [[4], 1]);
 });
 
-test("a session's history waits for its subscription, and without one it is refused", async (t) => {
+test("a session's history waits for its subscription, and is refused without one", async (t) => {
   const { hub, alice, say, listen, cut, wind, settle } = await start(t, { history: true });
   say(1);
   const room = alice.session("room-1");
@@ -108,7 +108,7 @@ test("a session's history waits for its subscription, and without one it is refu
   assert.ok(code("forbidden")(await never));
 });
 
-test("what comes of a session that has been left is in no order, and asks nothing", async (t) => {
+test("messages of a session without listeners are outside the order, and cause no request", async (t) => {
   const { hub, alice, listen, wind, settle } = await start(t, { history: true });
   const got = listen();
   await settle();
@@ -125,7 +125,7 @@ test("what comes of a session that has been left is in no order, and asks nothin
   );
 });
 
-test("a message to two sessions is heard once for each", async (t) => {
+test("a message to two sessions is received once for each", async (t) => {
   const { hub, alice, listen, settle } = await start(t);
   const [one, two] = [listen(), listen("room-2")];
   await settle();

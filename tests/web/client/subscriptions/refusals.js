@@ -5,7 +5,7 @@ import { code, internal, MINUTE, SECOND } from "../setup.js";
 import { test } from "../../suite.js";
 import { holdAnswers, rooms, start } from "./setup.js";
 
-test("what is not answered is asked for again after 35 s, whatever is wanted by then", async (t) => {
+test("an unanswered request is repeated after 35 s, for the sessions wanted by then", async (t) => {
   const { hub, alice, asked, listen, say, wind, settle } = await start(t);
   hub.loseAnswers();
   const got = listen();
@@ -39,7 +39,7 @@ test("what is not answered is asked for again after 35 s, whatever is wanted by 
   ]);
 });
 
-test("while the hub fails it is asked again with waits that grow to half a minute, and others go ahead", async (t) => {
+test("while the hub fails, requests are repeated after waits of up to half a minute, and others go ahead", async (t) => {
   const { hub, alice, asked, listen, wind, settle } = await start(t, { random: 0.999 });
   hub.intercept = (link, frame) => frame.sessions?.includes("room-1") && (internal(link, frame), true);
   listen();
@@ -63,7 +63,7 @@ test("while the hub fails it is asked again with waits that grow to half a minut
   assert.equal(alice.session("room-1").isReady, true);
 });
 
-test("an end that is refused is asked for again", async (t) => {
+test("a refused unsubscribe is repeated", async (t) => {
   const { hub, asked, listen, wind, settle } = await start(t);
   const got = listen();
   await settle();
@@ -80,7 +80,7 @@ test("an end that is refused is asked for again", async (t) => {
   assert.deepEqual([asked().length, [...hub.open][0].subscriptions.size], [1, 0]);
 });
 
-test("what the gateway refuses is asked for again soon", async (t) => {
+test("a request that the gateway refuses is soon repeated", async (t) => {
   const { hub, alice, asked, listen, wind } = await start(t);
   let refusals = 2;
   hub.intercept = (link, { action }) =>
@@ -92,7 +92,7 @@ test("what the gateway refuses is asked for again soon", async (t) => {
   assert.equal(asked().length, 0);
 });
 
-test("a refusal is told with its session, and the others of the frame are subscribed", async (t) => {
+test("a refusal is reported with its session, and the others of the frame are subscribed", async (t) => {
   const { hub, alice, asked, listen, wind, cut } = await start(t);
   const no = new Set(["room-3", "room-17"]);
   hub.maySubscribe = (link, session) => !no.has(session);
@@ -149,7 +149,7 @@ test("a refusal is told with its session, and the others of the frame are subscr
   assert.deepEqual(asked(), [["subscribe", ...rooms(20)]]);
 });
 
-test("what waits for a message of a session is told when the next connection may not be subscribed to it", async (t) => {
+test("messages that wait in a session are passed on when the next connection may not subscribe to it", async (t) => {
   const { hub, alice, say, listen, cut, wind, settle } = await start(t, { history: true });
   const got = listen();
   await settle();
@@ -167,7 +167,7 @@ test("what waits for a message of a session is told when the next connection may
   );
 });
 
-test("a listener that goes before its session is subscribed again leaves no gap behind", async (t) => {
+test("a listener that ends before its session is subscribed again leaves no gap", async (t) => {
   const { hub, alice, say, listen, cut, wind, settle } = await start(t, { history: true });
   const got = listen();
   await settle();
@@ -183,7 +183,7 @@ test("a listener that goes before its session is subscribed again leaves no gap 
   assert.deepEqual([[...got], alice.heard("gap"), alice.position("room-1")], [[], [], undefined]);
 });
 
-test("of a session that is being left nothing is asked, and no gap is told", async (t) => {
+test("a session that is being unsubscribed is not requested, and reports no gap", async (t) => {
   const { hub, alice, say, listen, wind, settle } = await start(t, { history: true });
   const got = listen();
   await settle();
@@ -198,7 +198,7 @@ test("of a session that is being left nothing is asked, and no gap is told", asy
   assert.equal(hub.frames.filter(({ frame }) => frame.session === "room-1").length, 0);
 });
 
-test("at most a hundred sessions, of which those count that are listened to", async (t) => {
+test("at most a hundred sessions, counting those with listeners", async (t) => {
   const { hub, alice, asked, listen, wind, settle } = await start(t);
   const listeners = rooms(101).map((room) => listen(room));
   await settle();
@@ -224,7 +224,7 @@ test("at most a hundred sessions, of which those count that are listened to", as
   assert.deepEqual([asked(), [...hub.open][0].subscriptions.size], [[], 0]);
 });
 
-test("where the hub has less room than the client knows of, what fits is subscribed", async (t) => {
+test("if the hub has less room than the client assumes, the sessions that fit are subscribed", async (t) => {
   const { hub, alice, listen, wind } = await start(t);
   const [link] = hub.open;
   for (const room of rooms(60)) link.subscriptions.add(`other-${room}`);
@@ -236,7 +236,7 @@ test("where the hub has less room than the client knows of, what fits is subscri
 
 for (const history of [true, false]) {
   for (const subscriptions of [true, false]) {
-    test(`a hub says what it has, history: ${history}, subscriptions: ${subscriptions}`, async (t) => {
+    test(`a hub shows which features it has, history: ${history}, subscriptions: ${subscriptions}`, async (t) => {
       const { hub, alice, asked, listen, say, cut, wind, settle } = await start(t, { connected: false });
       Object.assign(hub, { history, subscriptions });
       // Both are asked about before anything is answered, and what is no route has its answer from the gateway at once.
@@ -280,7 +280,7 @@ for (const history of [true, false]) {
   }
 }
 
-test("a hub that has answered questions is one with history, though one of them has no answer", async (t) => {
+test("a hub that has answered for history has it, though one request is unanswered", async (t) => {
   const { hub, alice, listen, cut, settle, wind } = await start(t, { history: true });
   hub.subscriptions = false;
   await cut();
@@ -295,7 +295,7 @@ test("a hub that has answered questions is one with history, though one of them 
   assert.deepEqual((await alice.history()).messages, []);
 });
 
-test("a subscription that is refused tells too that it was the history that the hub does not know", async (t) => {
+test("a refused subscription also shows that the hub has no history", async (t) => {
   const { hub, alice, listen, wind } = await start(t, { connected: false });
   hub.maySubscribe = () => false;
   listen();
