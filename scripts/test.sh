@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Runs all tests with a set-up of its own, and says what it ran. The last line is `N passed, N failed, N skipped`.
+# Runs all tests and prints what it ran. The last line is `N passed, N failed, N skipped`.
 #
 #   scripts/test.sh [--long] [lint | infra | web | python | rust | system]... [filter]
 #
@@ -7,8 +7,9 @@
 #   lint…   only these parts
 #   filter  only the Rust tests whose name contains it, and what they need
 #
-# The system is tested over real sockets on stacks of its own (own ports, own state): one that is up is left alone. So is
-# every environment in infra/environments. scripts/lib/test lists the parts; what each step has printed is in target/test-logs.
+# The system is tested over real sockets, on two local stacks with ports and state of their own: one that is up is left alone. No
+# environment in infra/environments but `local` matters. scripts/lib/test lists the parts; target/test-logs holds what each step of
+# the last run printed.
 
 # shellcheck source=scripts/lib/common.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib/common.sh"

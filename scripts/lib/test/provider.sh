@@ -2,8 +2,8 @@
 # Starts the AWS provider, 700 MB, once for many runs of Terraform. Terraform would start it several times in each run, which is
 # most of a run's time. Sourced, after common.sh.
 
-# start_provider FOLDER DATA COMMAND...: starts what `terraform init` has installed in DATA, after a command that gives it its
-# environment and its working directory. Sets `provider` to its pid, and writes TF_REATTACH_PROVIDERS to FOLDER/address.
+# start_provider FOLDER DATA COMMAND...: starts the provider that `terraform init` has installed in DATA, after a command that sets
+# its environment and its working directory. Sets `provider` to the pid, and writes TF_REATTACH_PROVIDERS to FOLDER/address.
 start_provider() {
   local tries plugin=("$2"/providers/*/*/*/*/*/terraform-provider-aws_*)
   : >"$1/log"
