@@ -1,4 +1,4 @@
-// What the browser tests need around them: a browser, the page on a web server, and a network that can fail.
+// Helpers of the browser tests: a browser, the page on a web server, and a network that can fail.
 
 import { spawn } from "node:child_process";
 import { accessSync, constants } from "node:fs";
@@ -55,7 +55,7 @@ export async function servePage() {
   return { url, stop: () => void server.kill() };
 }
 
-/** A way to the hub that can be cut or refuse handshakes, while the hub itself stays as it is. */
+/** A proxy to the hub that can cut connections or refuse handshakes. */
 export async function proxy(hubUrl) {
   const target = new URL(hubUrl);
   const port = Number(target.port) || (target.protocol === "wss:" ? 443 : 80);

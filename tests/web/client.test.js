@@ -1,4 +1,4 @@
-// The client's own tests. run.js runs them in each runtime, and over each kind of socket.
+// The client's tests. run.js runs them in each runtime, and over each kind of socket.
 
 import "./client/sockets.js";
 import "./client/connecting.js";

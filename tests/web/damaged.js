@@ -1,4 +1,4 @@
-// Asks a hub, real or not, what it makes of the document's examples and of damaged frames.
+// Sends a hub, real or fake, the document's examples and damaged frames.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -7,7 +7,7 @@ import { damaged, document, kindsOf, messages } from "./protocol.js";
 /** How a hub says that a frame is not in the document. The last is also said of one too many that is. */
 export const MALFORMED = ["bad_request", "too_many_sessions", "unknown_action", "too_many_subscriptions"];
 
-/** `open` makes a socket that belongs to the session bob. `except`: the kind of damage that this hub cannot find. */
+/** `open` makes a socket of the session bob. `except`: the kind of damage that this hub does not detect. */
 export function testHub(name, open, { except } = {}) {
   test(`${name} takes each example of a client's frames, and answers as documented`, async (t) => {
     const ask = await connect(t, await open());
@@ -34,7 +34,7 @@ export function testHub(name, open, { except } = {}) {
   });
 }
 
-/** A function that sends a frame and returns what kind of answer came, and its text. Deliveries are none. */
+/** A function that sends a frame and returns the kind of answer, and its text. Deliveries are no answers. */
 async function connect(t, socket) {
   t.after(() => socket.close());
   const frames = [];

@@ -1,4 +1,4 @@
-// The hub at $HUB_URL takes what docs/asyncapi.yaml describes, and nothing else.
+// The hub at $HUB_URL accepts what docs/asyncapi.yaml describes, and nothing else.
 
 import { WebSocket } from "ws";
 import { testHub } from "./damaged.js";

@@ -1,4 +1,4 @@
-// Where the tests run, and by which sockets: real ones, or those of a FakeHub in memory.
+// Where the tests run, and over which sockets: real ones, or those of a FakeHub in memory.
 
 import { Clock, FakeHub } from "../../web/client/testing.js";
 import { Sockets } from "./sockets.js";
@@ -14,7 +14,7 @@ export async function enter(configured) {
   // Node 20 has no WebSocket of its own.
   const WebSocket = configuration.ws ? (await import("ws")).WebSocket : globalThis.WebSocket;
   sockets = await Sockets.connect(configuration.relay, WebSocket);
-  // Clients that are told of no other one take it for the runtime's own.
+  // Clients without the option WebSocket take it for the runtime's own.
   if (!configuration.ws) globalThis.WebSocket = sockets.WebSocket;
 }
 
@@ -22,7 +22,7 @@ export function leave() {
   sockets?.close();
 }
 
-/** A hub, and the options by which a client finds it. */
+/** A hub, and the options with which a client connects to it. */
 export async function startHub(options) {
   const transport = await sockets?.listen();
   const hub = new FakeHub({ ...options, ...(transport && { transport }) });

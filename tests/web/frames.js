@@ -1,5 +1,5 @@
-// Writes down what passes between clients and a real hub where HUB_FRAMES names a folder: a line for each frame, in a file of
-// this process. protocol.test.js reads it.
+// Records the frames between clients and a real hub if HUB_FRAMES names a folder: a line for each frame, in a file for each
+// process. protocol.test.js reads it.
 
 import { appendFileSync, mkdirSync } from "node:fs";
 import { join } from "node:path";
@@ -9,7 +9,7 @@ if (folder) mkdirSync(folder, { recursive: true });
 const file = folder && join(folder, `web-${process.pid}-${Date.now()}.jsonl`);
 let count = 0;
 
-/** A function that takes a connection's frames: who has sent it, and what it is. */
+/** A function that records a frame of one connection: its sender and its text. */
 function recorder() {
   const connection = ++count;
   return (by, data) => {
@@ -18,7 +18,7 @@ function recorder() {
   };
 }
 
-/** That class of sockets, whose frames are written down. */
+/** The class of sockets, with its frames recorded. */
 export function recorded(WebSocket) {
   return class extends WebSocket {
     #record = recorder();
@@ -35,7 +35,7 @@ export function recorded(WebSocket) {
   };
 }
 
-/** Writes down the frames of a browser's pages. Those of sockets that a test answers are none of the network's. */
+/** Records the frames of a browser's pages. Sockets that a test answers do not reach the network and are left out. */
 export function recordPages(context) {
   context.on("page", (page) => {
     page.on("websocket", (socket) => {

@@ -1,4 +1,4 @@
-// Numbers that look random and come again with their seed.
+// Random numbers that are the same for the same seed.
 
 /** A generator of numbers from 0 to 1 (mulberry32). */
 export function generator(seed) {

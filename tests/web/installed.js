@@ -11,7 +11,7 @@ const MODULES = join(import.meta.dirname, "node_modules");
 
 export const run = promisify(execFile);
 
-/** `npm`, without what the caller's own npm has set for its children, and without any network. */
+/** `npm`, without the variables that a parent npm has set, and without a network. */
 export function npm(folder, ...args) {
   const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => !/^npm_/i.test(name)));
   return run("npm", [...args, "--offline", "--ignore-scripts", "--no-audit", "--no-fund", "--json"], {
@@ -20,7 +20,7 @@ export function npm(folder, ...args) {
   });
 }
 
-/** Packs the client into the folder, and returns what npm says of the tarball. */
+/** Packs the client into the folder, and returns npm's description of the tarball. */
 export async function pack(folder) {
   const { stdout } = await npm(PACKAGE, "pack", "--pack-destination", folder);
   const [packed] = JSON.parse(stdout);

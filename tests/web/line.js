@@ -1,4 +1,4 @@
-// A client's way to the hub at $HUB_URL, which fails as networks do.
+// A line between a client and the hub at $HUB_URL, which fails as networks do.
 
 import { once } from "node:events";
 import { createServer, connect } from "node:net";
@@ -43,7 +43,7 @@ export class Line {
       }
       near.write(data);
       if (!isDelivery(data)) return;
-      // A fan-out posts again what it does not know to have arrived, and to connections that have come meanwhile.
+      // A fan-out posts again if it does not know that a message arrived, and to connections made meanwhile.
       if (Math.random() < this.risk) near.write(this.#deliveries[0] ?? data);
       this.#deliveries.push(data);
       if (this.#deliveries.length > 5) this.#deliveries.shift();
@@ -55,7 +55,7 @@ export class Line {
     for (const [near] of this.#pairs) near.destroy();
   }
 
-  /** For a while nothing comes through. */
+  /** Nothing passes for a while. */
   async block(ms) {
     this.isClosed = true;
     this.cut();
@@ -63,7 +63,7 @@ export class Line {
     this.isClosed = false;
   }
 
-  /** For a while nothing comes from the hub. */
+  /** Nothing passes from the hub for a while. */
   async stall(ms) {
     const stalled = [...this.#pairs].map(([, far]) => far.pause());
     await sleep(ms);
@@ -71,7 +71,7 @@ export class Line {
   }
 }
 
-/** Whether these are the bytes of one frame, all of it, and that is a delivery. */
+/** Whether these are the bytes of exactly one frame, a delivery. */
 function isDelivery(data) {
   if (data[0] !== 0x81 || !data.includes('"type":"message"')) return false;
   return data.length === (data[1] < 126 ? 2 + data[1] : 4 + data.readUInt16BE(2));

@@ -33,7 +33,7 @@ export function anchorsOf(text) {
   return anchors;
 }
 
-/** What a file refers to: as it is written there, and as a path from the root. */
+/** A file's references: as written, and as a path from the root. */
 function targetsOf({ path, text }) {
   const pages = text.match(/(?<![\w./-])docs\/[\w-]+\.(?:md|yaml)(?:#[\w-]+)?/g) ?? [];
   const mentions = pages.map((page) => [page, page]);

@@ -1,4 +1,4 @@
-// Listens to sessions at $HUB_URL as applications do, and compares what they were told with what the hub has kept.
+// Listens to sessions at $HUB_URL as applications do, and compares the messages received with the history.
 
 import assert from "node:assert/strict";
 import { once } from "node:events";
@@ -8,7 +8,7 @@ import { connect } from "../../web/client/hub.js";
 import { recorded } from "./frames.js";
 import { Line } from "./line.js";
 
-/** Without compression, which API Gateway has not, and which would hide from a line what is in a frame. */
+/** Without compression, which API Gateway lacks, and which would hide the frames from the line. */
 class Plain extends ws.WebSocket {
   constructor(url, protocols) {
     super(url, protocols, { perMessageDeflate: false });
@@ -17,7 +17,7 @@ class Plain extends ws.WebSocket {
 
 export const WebSocket = recorded(Plain);
 
-/** At half speed, so that a gap is not what a busy machine looks like: the local stack may be slow to answer. */
+/** At half speed: the local stack may be slow to answer, and a busy machine must not look like a gap. */
 export const clock = {
   now: () => Date.now() / 2,
   uptime: () => performance.now() / 2,
@@ -29,7 +29,7 @@ export async function until(isSo, what) {
   for (const end = Date.now() + 30_000; !isSo(); await sleep(50)) assert.ok(Date.now() < end, `not in time: ${what}`);
 }
 
-/** Listens to a session: one client after another, each of which goes on from where the one before it was. */
+/** Listens to a session with one client after another, each of which continues from the position of the previous one. */
 export class Listener {
   runs = []; // Of each client: between which positions it has listened, and what it was told.
   aside = []; // Messages that are not kept.
@@ -42,7 +42,7 @@ export class Listener {
     return listener;
   }
 
-  /** Without a position the client is told what comes from now on. */
+  /** Without a position, the client receives new messages only. */
   start(position) {
     const { session, options, line, runs, counts } = this;
     const run = { from: position?.offset, told: [] };
@@ -62,13 +62,13 @@ export class Listener {
     });
   }
 
-  /** Nothing that comes after this may be missing. */
+  /** No message after this may be missing. */
   async ready() {
     await until(() => this.client.position(), "a position");
     this.runs.at(-1).from = this.client.position().offset;
   }
 
-  /** Returns what an application keeps, as it finds it again. */
+  /** Returns the position as an application stores and restores it. */
   stop() {
     this.counts.handovers += this.client.stats.handovers;
     this.client.close();
@@ -76,13 +76,13 @@ export class Listener {
   }
 }
 
-/** A message that is kept, for comparison. */
+/** A stored message, for comparison. */
 function textOf({ offset, from, id, message }) {
   const text = JSON.stringify(message);
   return `${offset} ${from} ${id} ${text.slice(0, 30)} ${text.length}`;
 }
 
-/** What the hub has kept of a session, page by page, each proven to have no gap. */
+/** A session's history, page by page, each proven to have no gap. */
 export async function historyOf(session) {
   const socket = new WebSocket(`${process.env.HUB_URL}?session_id=${session}`);
   await once(socket, "open");
@@ -103,7 +103,7 @@ export async function historyOf(session) {
   return { epoch, offset, kept };
 }
 
-/** Waits for all messages to arrive, stops the listeners, and says what they were told that is not as it should be. */
+/** Waits for all messages to arrive, stops the listeners, and returns what is wrong with the messages that they received. */
 export async function problems(listeners, histories) {
   const hasAll = ({ session, client }) => client.position()?.offset === histories.get(session).offset;
   await until(() => listeners.every(hasAll)).catch(() => {});
@@ -118,10 +118,10 @@ export async function problems(listeners, histories) {
       const isLast = told === runs.at(-1).told;
       const to = isLast ? offset : position?.offset;
       const run = `from ${from} to ${to} of ${epoch}`;
-      // One that was stopped at once may not have had a position yet.
+      // A listener that was stopped at once may have no position yet.
       const isThere = position ? position.epoch === epoch && position.offset === to : !isLast;
       if (!isThere) say(`${run}: it is at ${JSON.stringify(position)}`);
-      // What came twice with one id has two numbers, and is told once.
+      // A message that came twice under one id has two offsets, and is received once.
       const ids = new Set();
       const isFirst = ({ from, id }) => ids.size < ids.add(JSON.stringify([from, id])).size;
       const due = kept.filter((frame) => frame.offset > from && frame.offset <= to && isFirst(frame)).map(textOf);

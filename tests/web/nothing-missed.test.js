@@ -1,4 +1,4 @@
-// Clients of the hub at $HUB_URL are told each message once, all in the same order, however often their connections are cut.
+// Clients of the hub at $HUB_URL receive each message once, all in the same order, however often their connections are cut.
 
 import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
@@ -46,7 +46,7 @@ test(`${SESSIONS} sessions under load, connections cut at random, seed ${seed}`,
   const sessions = times(SESSIONS, (number) => unique(`room-${number}`));
   const listeners = [];
   await each(sessions, async (number, session) => {
-    // Some hand over each quarter of a minute or so, for the sake of a token, at which this hub does not look.
+    // Some hand over about every 15 s because of their token, which this hub ignores.
     const token = () => ({ token: "none", expiresAt: clock.now() + between(6, 15) * SECOND });
     const handsOver = { token, tokenIn: "query", handoverOverlap: 1.5 * SECOND };
     for (const options of [number % 2 ? handsOver : {}, {}, ...(number % 10 ? [] : [{}])]) {
@@ -60,7 +60,7 @@ test(`${SESSIONS} sessions under load, connections cut at random, seed ${seed}`,
 
   const end = Date.now() + LOAD;
   const isOn = () => Date.now() < end;
-  // Some sessions have far more than others.
+  // Some sessions get far more messages than others.
   const some = () => [...new Set(times(between(1, 6), () => sessions[Math.floor(SESSIONS * Math.random() ** 2)]))];
   const message = (number) => ({ number, text: "x".repeat(has(0.05) ? between(5_000, 25_000) : between(0, 500)) });
   const receipts = [];
@@ -81,7 +81,7 @@ test(`${SESSIONS} sessions under load, connections cut at random, seed ${seed}`,
     for (let number = 0; isOn();) {
       const request = { sessions: some(), message: message(++number), id: randomUUID() };
       if (has(0.05)) await die(request.sessions[0]);
-      // One that got no answer, or an error, sends again.
+      // Without a receipt, the sender sends again.
       for (let attempts = has(0.1) ? 2 : 1; attempts; attempts--) {
         const receipt = await publish(request).catch(() => publish(request));
         receipts.push({ ...receipt, from: null, isKept: true });
@@ -117,7 +117,7 @@ test(`${SESSIONS} sessions under load, connections cut at random, seed ${seed}`,
     for (const { line } of listeners) line.risk = 0;
   };
   await Promise.all([trouble(), ...times(SENDERS, send), ...times(BACKENDS, backend)]);
-  // Where nothing comes after a number without a message, only a client that asks gets past it.
+  // After an offset without a message, a client gets past it only by a request if no further message comes.
   const last = sessions.slice(-3);
   await Promise.all(last.map(die));
   await sleep(1_500);

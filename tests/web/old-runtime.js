@@ -35,7 +35,7 @@ const age = () => {
   const typed = Object.getPrototypeOf(Uint8Array.prototype);
   for (const name of ["at", "findLast", "findLastIndex", "toReversed", "toSorted", "with"]) delete typed[name];
 
-  // These symbols cannot be deleted, so another Symbol stands before them.
+  // These symbols cannot be deleted, so another Symbol hides them.
   const NativeSymbol = Symbol;
   globalThis.Symbol = function (description) {
     return NativeSymbol(description);
@@ -45,7 +45,7 @@ const age = () => {
     globalThis.Symbol[name] = NativeSymbol[name];
   }
 
-  // Errors know nothing of a cause.
+  // Errors have no cause.
   const NativeError = Error;
   globalThis.Error = class Error extends NativeError {
     constructor(message) {
@@ -78,7 +78,7 @@ const age = () => {
     }
   };
 
-  // A hub behind each socket, which has one connection.
+  // A hub behind each socket, with one connection.
   globalThis.handshakes = [];
   globalThis.WebSocket = class extends Target {
     static OPEN = 1;
@@ -121,7 +121,7 @@ const age = () => {
   };
 };
 
-/** Runs the script, whose last value is a promise of JSON, and returns what that parses to. */
+/** Runs the script, whose last value is a promise of JSON, and returns the parsed value. */
 export async function runInOldRuntime(script, more = {}) {
   const context = createContext({ setTimeout, clearTimeout, ...more });
   context.window = context.self = context;

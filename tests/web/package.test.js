@@ -1,4 +1,4 @@
-// The package as its users get it: what is in it, what it weighs, its types, and where it runs.
+// The package as users get it: its files, its size, its types, and the runtimes.
 
 import { checkPackage, createPackageFromTarballData } from "@arethetypeswrong/core";
 import assert from "node:assert/strict";
@@ -27,7 +27,7 @@ describe("the package", () => {
   });
   after(() => Promise.all(undo.map((run) => run())));
 
-  /** What a bundler makes of a module that is written in the folder. */
+  /** The bundle of a module in the folder. */
   const bundle = async (contents, options = {}) => {
     const stdin = { contents, resolveDir: folder, loader: "js" };
     const built = await esbuild.build({

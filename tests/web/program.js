@@ -8,7 +8,7 @@ const say = (what) => console.log(`${what} ${Math.round(performance.now() - begi
 
 const hub = connect({ url, session: "alice", ...(ws && { WebSocket: (await import("ws")).WebSocket }) });
 if (closed) {
-  // Nothing listens there: it says when it makes its second attempt.
+  // Nothing listens there: it prints when it makes its second attempt.
   hub.on("state", ({ name, attempt }) => {
     if (name !== "connecting" || attempt !== 1) return;
     say("again");

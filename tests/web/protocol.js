@@ -7,7 +7,7 @@ import { parse as parseYaml } from "yaml";
 
 export const document = parseYaml(readFileSync(new URL("../../docs/asyncapi.yaml", import.meta.url), "utf8"));
 
-/** What is wrong with the document itself; null if nothing is. */
+/** The errors of the document itself, or null. */
 export function faults() {
   // Every definition brings its own copy of JSON Schema's schema.
   const ajv = new Ajv({ strict: false, validateFormats: false, meta: false, validateSchema: false, allErrors: true });
@@ -15,7 +15,7 @@ export function faults() {
   return validate(document) ? null : validate.errors;
 }
 
-/** What a reference leads to. */
+/** The target of a reference. */
 const resolve = (node) =>
   node.$ref
     ? resolve(

@@ -17,7 +17,7 @@ async function until(condition) {
   }
 }
 
-/** Counts the listeners of a target, by their types. */
+/** Counts the listeners of a target, by type. */
 function countListeners(target) {
   const listeners = [];
   const { addEventListener, removeEventListener } = target;
@@ -214,7 +214,7 @@ for (const [version, links] of [
       await until(() => heard.length === 4);
       assert.deepEqual(heard, [["a", 0], ["a", "explicit"], ["b", 3], ["b", "explicit"]]); // prettier-ignore
 
-      // The client is not the component's: it stays, without listeners.
+      // The client does not belong to the component: it stays, without listeners.
       await unmount();
       await bob.send("alice", "c");
       await aWhile();
@@ -263,7 +263,7 @@ for (const [version, links] of [
       assert.deepEqual(asked(), ["subscribe one two"]);
       say("one");
       await until(() => heard.length === 2);
-      // Another name in its place, one that the hub refuses, and one component less.
+      // Another name, one that the hub refuses, and one component less.
       show("three", "one", "no");
       await until(() => text() === "three true one true no forbidden ");
       assert.deepEqual(asked().slice(0, 1), ["subscribe three no"]);
@@ -329,7 +329,7 @@ for (const [version, links] of [
       await until(() => text() === "open");
       assert.deepEqual(heard, ["hello"]);
       assert.equal(receipts[0].delivered, 1);
-      // Of the client that was thrown away in StrictMode's first render, perhaps, and of this one.
+      // Perhaps also of the client that StrictMode's first render discarded.
       const [send, post] = [...functions].slice(-2);
       assert.ok(functions.size <= 4);
       assert.ok(typeof send === "function" && typeof post === "function");
@@ -353,7 +353,7 @@ for (const [version, links] of [
       await aWhile();
       assert.equal(sockets.length, 1);
       assert.deepEqual(asked, [1]);
-      // The next connection asks the function of the last render.
+      // The next connection calls the function of the last render.
       hub.cut();
       await until(() => asked.length > 1 && text() === "alice open");
       assert.deepEqual([...new Set(asked)], [1, 2]);
@@ -381,7 +381,7 @@ for (const [version, links] of [
       await aWhile();
       hub.cut();
       await until(() => sockets.length === 2 && opened() === 1);
-      // Signed out, there is another client, without one.
+      // After signing out there is another client, without a token.
       render(h(App, { token: null }));
       await until(() => sockets.length === 3 && opened() === 1);
       assert.deepEqual(hub.attempts.map(({ token }) => token), ["one", "two", undefined]); // prettier-ignore
@@ -479,7 +479,7 @@ for (const [version, links] of [
       assert.equal(container.firstChild, paragraph, "what the server rendered is kept");
       assert.equal(sockets.length, 1);
 
-      // A page that does not fit is complained of here: the silence above means something.
+      // A mismatch is reported here, so the silence above means that there was none.
       await unmount();
       assert.deepEqual(complaints, []);
       const other = document.createElement("div");

@@ -1,9 +1,9 @@
-// Real sockets for hubs that live in another runtime: a server that does what a control connection tells it to.
+// Real sockets for hubs in another runtime: a server that a control connection directs.
 
 import { createServer, STATUS_CODES } from "node:http";
 import { WebSocket, WebSocketServer } from "ws";
 
-/** Listens on loopback. A test's runtime connects to `url`, and asks for listeners of its own. */
+/** Listens on loopback. A test's runtime connects to `url`, and requests listeners. */
 export async function startRelay() {
   const server = new WebSocketServer({ host: "127.0.0.1", port: 0 });
   server.on("connection", control);
@@ -17,7 +17,7 @@ export async function startRelay() {
   };
 }
 
-/** One runtime's listeners and connections, until it goes. */
+/** One runtime's listeners and connections, until it disconnects. */
 function control(socket) {
   const listeners = new Map();
   const connections = new Map();
@@ -32,7 +32,7 @@ function control(socket) {
     } else if (hub !== undefined) {
       result = await listeners.get(hub)[command](rest);
     } else {
-      // One that has gone has nothing more to be told.
+      // A runtime that has disconnected gets nothing more.
       connections.get(id)?.[command]?.(rest);
     }
     if (call !== undefined) tell({ result: call, value: result });

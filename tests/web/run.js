@@ -1,4 +1,4 @@
-// Runs the client's tests in every runtime that can be had, and reports in TAP.
+// Runs the client's tests in every runtime that is installed, and reports in TAP.
 //
 //   node run.js [--runtime NAME]... [filter]
 //
@@ -43,7 +43,7 @@ for (const id of chosen) {
   if (!runtimes.some((runtime) => runtime.id === id)) throw new Error(`there is no runtime ${id}`);
 }
 
-/** Runs the suite in a process. Calls `line` with each line that it says, and returns what went wrong, if anything did. */
+/** Runs the suite in a process. Calls `line` with each line of output, and returns what went wrong, or undefined. */
 async function program({ path, flags, ...configuration }, line) {
   const { stop, url } = await startRelay();
   const child = spawn(path, [...flags, MAIN, JSON.stringify({ ...configuration, relay: url, filter })], {
@@ -58,7 +58,7 @@ async function program({ path, flags, ...configuration }, line) {
   });
   clearTimeout(timer);
   await stop();
-  // 1 says that tests have failed.
+  // 1: tests have failed.
   if (code !== 0 && code !== 1) return `it ended with ${signal ?? code}`;
 }
 

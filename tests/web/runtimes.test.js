@@ -1,4 +1,4 @@
-// What only whole programs show, in each runtime: that they end by themselves, and how soon a failure is noticed.
+// Whole programs in each runtime: that they end by themselves, and how soon a failure is noticed.
 
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
@@ -10,7 +10,7 @@ import { serveHub } from "./served-hub.js";
 
 const PROGRAM = join(import.meta.dirname, "program.js");
 
-/** Runs the program. Returns what it has said, its exit code, and how long it lived on after that. */
+/** Runs the program. Returns its output, its exit code, and how long it ran after the last line. */
 async function run({ path, flags, ws }, options) {
   const child = spawn(path, [...flags, PROGRAM, JSON.stringify({ ...options, ws })], {
     cwd: import.meta.dirname,

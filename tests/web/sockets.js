@@ -1,11 +1,11 @@
-// Real sockets between the client under test and a FakeHub beside it: what arrives at the relay is passed on to the hub.
+// Real sockets between the client under test and a FakeHub beside it: the relay passes frames on to the hub.
 
 const { setImmediate, MessageChannel } = globalThis;
 
 const waiting = [];
 let channel;
 
-/** Lets everything that is due in this runtime happen, its network included. */
+/** Lets all pending tasks of this runtime run, including its network. */
 export const turn = () =>
   new Promise((resolve) => {
     if (setImmediate) return setImmediate(resolve);
@@ -20,7 +20,7 @@ const toText = (bytes) => btoa(Array.from(bytes, (byte) => String.fromCharCode(b
 const toBytes = (text) => Uint8Array.from(atob(text), (char) => char.charCodeAt(0));
 
 export class Sockets {
-  /** The WebSocket to use. It counts what passes, so that it is known when nothing is under way. */
+  /** The WebSocket to use. It counts frames, to know when none is under way. */
   WebSocket;
   #control;
   #tracked = new Map(); // What is known of each socket, by its number.
@@ -59,7 +59,7 @@ export class Sockets {
     return transport;
   }
 
-  /** Resolves once everything has arrived that was sent, and every socket is open or at its end. */
+  /** Resolves when every frame has arrived, and every socket is open or closed. */
   async quiet() {
     const end = Date.now() + 10_000;
     for (let calm = 0; calm < 3; calm++) {
@@ -74,7 +74,7 @@ export class Sockets {
     }
   }
 
-  /** Forgets the sockets of tests that are over. */
+  /** Forgets the sockets of earlier tests. */
   forget() {
     this.#tracked.clear();
   }

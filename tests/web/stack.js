@@ -1,11 +1,11 @@
-// What tests ask of the local stack beside its sockets, in the environment of scripts/local.sh env.
+// Requests to the local stack beside its sockets, in the environment of scripts/local.sh env.
 
 import assert from "node:assert/strict";
 
 const { AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID, AWS_REGION, TABLE_NAME } = process.env;
 const nameOf = (what) => TABLE_NAME.replace(/connections$/, what);
 
-/** Of a signature the stack looks at nothing but whose it is. */
+/** The stack reads only the identity from a signature. */
 async function call(service, path, body, headers) {
   const credential = `${AWS_ACCESS_KEY_ID}/20300101/${AWS_REGION}/${service}/aws4_request`;
   const authorization = `AWS4-HMAC-SHA256 Credential=${credential}, SignedHeaders=host, Signature=0`;
@@ -21,7 +21,7 @@ export function publish(request) {
   return call("lambda", `/2015-03-31/functions/${nameOf("publish")}:live/invocations`, request);
 }
 
-/** Takes a session's next number and writes nothing there, like a sender that dies. */
+/** Takes a session's next offset without writing a message, like a sender that dies. */
 export function die(session) {
   const update = {
     TableName: nameOf("messages"),

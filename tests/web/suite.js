@@ -29,7 +29,7 @@ export async function runTests({ filter = "", print = console.log } = {}) {
   return counts;
 }
 
-/** What the test has thrown, if it has. */
+/** The error that the test has thrown, or undefined. */
 async function outcome(run, stray) {
   const undo = [];
   const t = {

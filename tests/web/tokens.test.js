@@ -1,4 +1,4 @@
-// The client and tokens that end, against the hub with `auth` at $HUB_URL: in Node with the package ws, and in a real browser.
+// The client with expiring tokens, against the hub with `auth` at $HUB_URL: in Node with the package ws, and in a real browser.
 // TOKEN_SECONDS is how long a token lives, LISTEN_SECONDS how long the clients stay.
 
 import assert from "node:assert/strict";
@@ -18,7 +18,7 @@ const script = new URL("../../scripts/local.sh", import.meta.url).pathname;
 const skip = !HUB_URL && 'HUB_URL is not set: run scripts/local.sh up --auth, and then eval "$(scripts/local.sh env)"';
 
 const tag = Math.random().toString(36).slice(2, 8);
-/** Names as identity providers give them, which nobody else at this hub has. */
+/** Session ids like those of identity providers, which no other test uses. */
 const name = (session) => `auth0|${session}+${tag}@example.com`;
 const pause = (seconds) => new Promise((resolve) => setTimeout(resolve, seconds * 1_000));
 
@@ -27,7 +27,7 @@ async function token(session, ...options) {
   return stdout.trim();
 }
 
-/** What a listener has heard and seen by the end. */
+/** What a listener has received by the end. */
 function watch(client) {
   const seen = { heard: [], trouble: [], connections: new Set() };
   client.on("message", ({ message }) => seen.heard.push(message));
@@ -124,7 +124,7 @@ test(
     await join("copied over two lines");
     await page.getByRole("alert").filter({ hasText: "Token must be one line" }).waitFor();
 
-    // A link that joins at once has no token to join with, and the page asks for one. So it does when that ends.
+    // A link that joins at once has no token, so the page asks for one. It asks again when that expires.
     const enter = async (text) => {
       await field().fill(text);
       await page.keyboard.press("Enter");
@@ -148,7 +148,7 @@ test(
     const shown = await page.locator(".log .bubble").allTextContents();
     assert.deepEqual(shown, ["note to self", "before", "meanwhile"], "the session's earlier message comes first");
 
-    // The token is not kept, so a page that is loaded anew asks for it without another attempt.
+    // The page does not store the token: after a reload it asks for it, without an attempt.
     const before = addresses.length;
     await page.reload();
     await page.getByText("Enter your token again.").waitFor();

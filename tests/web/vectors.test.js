@@ -9,14 +9,14 @@ import { Clock } from "../../web/client/testing.js";
 
 const VECTORS = join(import.meta.dirname, "../vectors");
 
-// How much later than it says something may be: clocks are not exact.
+// How much later than its time a step may come: clocks are not exact.
 const SLACK = 10;
 
 const CHANCES = [0, 0.5, 0.999];
 
 const SENT_AT = { sent_at: "2030-01-01T00:00:00.000Z" };
 
-/** A hub that says only what the steps say, and the WebSocket that leads to it. */
+/** A hub that sends only the frames of the steps, and the WebSocket that connects to it. */
 function makeNetwork(clock, note) {
   const sockets = [];
   class Socket extends EventTarget {

@@ -1,4 +1,4 @@
-"""A hub in memory, with history and subscriptions: as much of the wire protocol as a client meets."""
+"""A hub in memory, with history and subscriptions: the parts of the protocol that a client uses."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Hub:
         self.connections: list[Connection] = []
         self.logs: dict[str, list[Frame]] = {}
         self.frames: list[Frame] = []
-        self.loses: Callable[[], bool] = lambda: False  # Whether the next delivery is lost on its way.
+        self.loses: Callable[[], bool] = lambda: False  # Whether the next delivery is lost.
         self.intercept: Callable[[Connection, Frame], bool] = lambda connection, frame: False
 
     def connect(self, session: str, wire: Wire) -> Connection:
@@ -103,7 +103,7 @@ class Hub:
         connection.say(type="history", id=frame["id"], **self.head(session), more=more, messages=messages, **complete)
 
     def on(self, net: virtual.Network) -> None:
-        """From now on, that network leads here."""
+        """From now on, that network connects to this hub."""
 
         def opened(socket: virtual.Socket) -> None:
             connection = self.connect(session_of(socket.url), socket)

@@ -29,7 +29,7 @@ def hub(name: str | None, **options: Any) -> HubClient:
 
 
 def write_down(folder: pathlib.Path, client: int, frame: Traffic) -> None:
-    """For the test that holds all frames against the protocol as documented."""
+    """Records frames for the test that compares them with the documented protocol."""
     folder.mkdir(parents=True, exist_ok=True)
     by = "client" if frame.direction == "out" else "hub"
     line = {"channel": "socket", "connection": client + frame.connection, "by": by, "text": frame.data}

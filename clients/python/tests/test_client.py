@@ -1,4 +1,4 @@
-"""What the timelines do not say: tokens, backoff, streams, and how a program meets the client. On a clock that does not wait."""
+"""What the timelines do not cover: tokens, backoff, streams, and the client's methods. In virtual time."""
 
 from __future__ import annotations
 
@@ -454,7 +454,7 @@ class Programs(unittest.TestCase):
                 await asyncio.wait_for(bob.session("one-more").ready(), 1)
             self.assertEqual(caught.exception.code, "too_many_subscriptions")
             await inboxes[0].aclose()
-            # The room that a session takes is free as soon as another needs it.
+            # A session's place is free as soon as another needs it.
             await asyncio.wait_for(bob.session("one-more").ready(), 0.1)
             self.assertEqual(bob.session("bob").is_ready, True)
 
@@ -670,10 +670,10 @@ class Chance(unittest.TestCase):
         sent["room-3"] = 0
 
         async def come_and_go() -> None:
-            """Nothing that was sent in between is missing, though what was lost last may not be there yet."""
+            """No message in between is missing, though the last lost ones may not have arrived yet."""
             while True:
                 async with hub.subscribe("room-3") as room:
-                    # What had not come to the listener before, within a second, comes to this one.
+                    # Within a second, messages that the previous listener did not receive come to this one.
                     begin = place.offset if (place := room.position()) else 0
                     await asyncio.sleep(chance.random() * 30)
                     got = texts(list(aiter(room)._waiting))
@@ -698,7 +698,7 @@ class Chance(unittest.TestCase):
             await visiting
         self.assertGreater(sum(visits), 10)
         del sent["room-3"]
-        # By the next hello, at the latest, the last ones are found.
+        # The last ones are found by the next hello at the latest.
         await asyncio.sleep(1100)
         self.assertEqual((missing, heard), ([], {session: list(range(1, count + 1)) for session, count in sent.items()}))
         await hub.close()

@@ -34,7 +34,7 @@ class Sockets(unittest.IsolatedAsyncioTestCase):
             own = bob.messages()
             there.deliver(None, "room", {"id": "1", "message": 1})
             self.assertEqual((await anext(aiter(room))).data, 1)
-            # So that it is away for as long as it is to miss something.
+            # Until the message is sent, the client stays away.
             there.refuse = 503
             there.sockets[-1].transport.abort()
             while there.connections:

@@ -18,7 +18,7 @@ from . import virtual
 
 VECTORS = pathlib.Path(__file__).parents[3] / "tests/vectors"
 
-# How much later than it says something may be: clocks are not exact.
+# How much later than its time a step may come: clocks are not exact.
 SLACK = 0.01
 
 MISSING: tuple[Literal["gap", "lost"], ...] = ("gap", "lost")
@@ -136,7 +136,7 @@ class Timeline:
             wanted, rest = step["told"]
             assert first == wanted, (first, what)
             self.match({key: what.get(key) for key in rest}, rest)
-        # Where a client may take its time, the time from here on is this one's.
+        # If a step may come within a range, time counts from when it came.
         self.since = at if latest > 0 else max(self.since, at)
 
     def match(self, is_: Any, expected: Any) -> None:

@@ -1,4 +1,4 @@
-"""Time that passes only when nothing is left to do, and sockets in memory: no test waits."""
+"""Virtual time, which passes only when nothing is left to do, and sockets in memory: no test waits."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ class Socket:
         self.open = True
         self.mute = False
         self.pings = 0
-        self.sent: list[Any] = []  # But pings.
+        self.sent: list[Any] = []  # Without pings.
         self.received: Callable[[Any], object] = lambda frame: None
         self.ended: Callable[[], object] = lambda: None
         self._incoming: asyncio.Queue[str | Close | None] = asyncio.Queue()

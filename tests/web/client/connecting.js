@@ -13,7 +13,7 @@ test("the handshake carries session and token, and keeps the address's own param
   assert.deepEqual(Object.fromEntries(hub.handshakes[0]), { ...query, token: "t+/=" });
   assert.deepEqual(hub.attempts[0].protocols, []);
 
-  // In a subprotocol nothing of it is in the address, not even an older one.
+  // With the token in a subprotocol, the address holds none, not even an older one.
   hub.url = hub.url.replace("#", "&token=old#");
   await connect("A-Z.a_z~0:9@x", { token: "a.b-c_D~+" });
   assert.deepEqual(Object.fromEntries(hub.handshakes[1]), query);
@@ -134,7 +134,7 @@ test("no number is accepted that would flood the hub", async (t) => {
 
 test("an address that the runtime refuses is final", async (t) => {
   const { start, settle } = await setUp(t);
-  // As a browser does with ws:// on a page that came by https.
+  // Browsers do this with ws:// on a page served by https.
   class Refusing {
     constructor() {
       throw new Error("not from here");
@@ -245,7 +245,7 @@ for (const random of [0.25, 0.999]) {
     }
     assert.equal(alice.state.error, alice.heard("error").at(-1));
 
-    // The one that never had a connection does the same.
+    // A client that never had a connection does the same.
     const bob = start("bob");
     await settle();
     assert.ok(Math.abs(bob.delay() - 500 * random) <= 1);
@@ -347,7 +347,7 @@ test("a gateway that accepts connections without a hub behind it is no connectio
   assert.equal((await send).delivered, 1);
   assert.equal(hub.sent.length, 1);
 
-  // Nor does it take over from one that works.
+  // It does not replace a connection that works.
   const bob = await connect("bob", { handoverAfter: MINUTE });
   hub.mute = true;
   const before = hub.handshakes.length;

@@ -1,4 +1,4 @@
-// Pausing and ending: what is left running, what becomes of sends, and what is told.
+// Pausing and closing: timers and sockets, unanswered sends, and events.
 
 import assert from "node:assert/strict";
 import { SignedOut } from "../../../web/client/hub.js";
@@ -106,7 +106,7 @@ for (const [moment, prepare] of Object.entries(moments)) {
     const before = alice.log.length;
     await alice.close();
     assert.equal(await queued, "closed");
-    // A socket without an answer to its closing handshake is cut after a second.
+    // Without an answer to its closing handshake, a socket is cut after a second.
     await wind(SECOND);
     assert.deepEqual([clock.running, hub.open.size], [0, 0], "timers and sockets");
     await wind(3 * HOUR);

@@ -5,7 +5,7 @@ import { test } from "../suite.js";
 import { hold, HOUR, MINUTE, SECOND, setUp } from "./setup.js";
 
 test("before the gateway closes a connection, the next is opened first, and the old one closed after", async (t) => {
-  // Pings are another test's matter.
+  // Another test is about pings.
   const options = { pingInterval: false, handoverOverlap: 20 * SECOND };
   const { hub, connect, settle, wind } = await setUp(t, { random: 0 });
   const alice = await connect("alice", options);
@@ -13,7 +13,7 @@ test("before the gateway closes a connection, the next is opened first, and the 
   const links = () => [...hub.open].filter(({ session }) => session === "alice");
   const [old] = links();
   await wind(115 * MINUTE - 1);
-  // What is under way on the old connection gets its answer there.
+  // A send on the old connection gets its answer there.
   const held = hold(hub);
   const underWay = alice.send("bob", "under way", { ttl: false });
   await settle();
@@ -23,7 +23,7 @@ test("before the gateway closes a connection, the next is opened first, and the 
   assert.equal(links().length, 2);
   const [, next] = links();
 
-  // A message to both is heard once, whichever comes first.
+  // A message to both connections is received once, whichever comes first.
   assert.equal((await bob.send("alice", "to both")).delivered, 2);
   for (const [link, id] of [
     [next, "1"],
@@ -36,7 +36,7 @@ test("before the gateway closes a connection, the next is opened first, and the 
   }
   await settle();
   assert.deepEqual(alice.got().sort(), ["1", "2", "end", "to both"]);
-  // New sends take the new way.
+  // New sends use the new connection.
   await alice.send("bob", "new way");
   assert.equal(hub.frames.at(-1).link, next);
 
@@ -49,7 +49,7 @@ test("before the gateway closes a connection, the next is opened first, and the 
   assert.deepEqual([...new Set(alice.states())], ["open"]);
   assert.deepEqual(alice.heard("error"), []);
 
-  // With nothing under way, the old one goes after the overlap, and not sooner.
+  // Without unanswered sends, the old connection ends after the overlap, and not sooner.
   await wind(115 * MINUTE - 20 * SECOND);
   assert.equal(links().length, 2);
   await wind(20 * SECOND - 1);
@@ -84,7 +84,7 @@ test("hand-overs can be switched off", async (t) => {
 
 test("a failed hand-over is repeated with backoff while the old connection still works", async (t) => {
   const { hub, connect, settle, wind } = await setUp(t);
-  // At random 0.5 it comes after 95 % of this time.
+  // At random 0.5 the hand-over comes after 95 % of this time.
   const alice = await connect("alice", { handoverAfter: 100 * SECOND, handoverOverlap: 0 });
   hub.refuse = true;
   await wind(95 * SECOND);
@@ -97,7 +97,7 @@ test("a failed hand-over is repeated with backoff while the old connection still
   await wind(500);
   await settle();
   assert.deepEqual([hub.handshakes.length, hub.open.size], [2, 1]);
-  // And the new one is replaced in its turn.
+  // The new connection is replaced in turn.
   await wind(95 * SECOND);
   assert.equal(hub.handshakes.length, 3);
   assert.deepEqual([...new Set(alice.states())], ["open"]);

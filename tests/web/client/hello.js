@@ -1,10 +1,10 @@
-// What a client learns by asking what the hub knows of it: that it is forgotten, or not subscribed, or behind.
+// What a client learns from the answer to hello: that the hub has forgotten it, or that it lacks a subscription or messages.
 
 import assert from "node:assert/strict";
 import { test } from "../suite.js";
 import { fakePage, internal, MINUTE, SECOND, setUp } from "./setup.js";
 
-/** A hub, and a client that listens to sessions, whose frames about them are counted from then on. */
+/** A hub, and a client with listeners, whose frames about sessions are counted from then on. */
 async function start(t, { rooms = ["room-1"], options, ...set } = {}) {
   const world = await setUp(t, set);
   const { hub, connect, wind } = world;
@@ -107,7 +107,7 @@ test("changes while the hub answers are not mistaken for losses", async (t) => {
   let answer;
   hub.intercept = (link, frame) => {
     if (frame.action !== "hello") return false;
-    // It reads its tables now, and the answer takes its time.
+    // The hub reads its tables now, and answers later.
     const { say } = link;
     link.say = (greeting) => ((answer = () => say(greeting)), (link.say = say));
     hub.answer(link, frame);
@@ -120,7 +120,7 @@ test("changes while the hub answers are not mistaken for losses", async (t) => {
   assert.deepEqual(asked(), ["hello", "subscribe room-2", "unsubscribe room-1"]);
   answer();
   await settle();
-  // Whether that is left over cannot be told, and repeating it does no harm.
+  // The client cannot tell whether the hub has acted on it, and a repetition does no harm.
   assert.deepEqual(asked(), ["unsubscribe room-1"]);
   assert.deepEqual([...[...hub.open][0].subscriptions], ["room-2"]);
   off();

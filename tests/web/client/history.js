@@ -1,4 +1,4 @@
-// What the hub has kept: resuming after an absence, what is lost, questions of one's own, and hubs that keep nothing.
+// History: resuming after an absence, losses, requests by the program, and hubs without history.
 
 import assert from "node:assert/strict";
 import { jwt } from "../../../web/client/testing.js";
@@ -391,7 +391,7 @@ test("a client that only its token names resumes from its positions, or learns i
   await wind(0);
   assert.deepEqual([resumed.got(), fresh.got()], [[2, 3], [3]]);
   assert.deepEqual([resumed.position().offset, fresh.position().offset], [3, 3]);
-  // Of another's session nothing is to be had.
+  // The history of another session is refused.
   assert.deepEqual(
     resumed.heard("error").map(({ code }) => code),
     ["forbidden"],
@@ -443,7 +443,7 @@ test("the fake hub answers and refuses as a hub does", async (t) => {
     assert.deepEqual([typeof id, answer], ["string", nothing]);
   }
 
-  // 30 KiB, or one that is larger.
+  // At most 30 KiB, or one larger message.
   const large = "x".repeat(14_000);
   for (const number of numbers(1, 4)) say(number, { message: large });
   say(5, { message: large.repeat(3) });

@@ -16,7 +16,7 @@ test("20,000 sends on a stalled link: refused beyond the limit, and 50 at once a
   assert.ok(hub.sent.length <= 50, `${hub.sent.length} written`);
   const before = hub.sent.length;
   while (alice.state.name === "open") await wind(SECOND);
-  // The new connection answers nothing: so what is written at once is counted.
+  // The new connection answers nothing, so that the frames written at once can be counted.
   hub.intercept = (link, { action }) => action === "sendMessage";
   hub.mute = false;
   await wind(5 * SECOND);

@@ -1,4 +1,4 @@
-// What a client says is lost, once and truly, whatever its listeners do meanwhile; and questions that the hub refuses.
+// Losses are reported once, and only if true, whatever listeners do; and requests that the hub refuses.
 
 import assert from "node:assert/strict";
 import { test } from "../suite.js";

@@ -135,7 +135,7 @@ test("a jump of the wall clock by 6 min is a wake, and counts for the connection
   clock.sleep(6 * MINUTE);
   await wind(30 * SECOND);
   assert.equal(hub.pings, before + 1);
-  // 20 × 6 min are two hours, of which the timers see 20 × 30 s.
+  // 20 × 6 min are two hours, in which the timers run for 20 × 30 s.
   for (let times = 0; times < 18; times++) {
     clock.sleep(6 * MINUTE);
     await wind(30 * SECOND);
@@ -177,7 +177,7 @@ test("the browser's online, a woken tab and check() each connect at once", async
   await wind(SECOND); // The retries that were due are due no more.
   assert.equal(hub.handshakes.length, 5);
 
-  // A page that is shown for the first time, and a tab that goes to the background, are no reason.
+  // The first display of a page, and a tab that goes to the background, change nothing.
   await wind(MINUTE);
   await cut();
   page.tell("pageshow", { persisted: false });

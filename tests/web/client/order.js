@@ -1,4 +1,4 @@
-// Messages in the order of their offsets: what is early waits, what is missing is asked for, what comes again is dropped.
+// Messages in the order of their offsets: early ones wait, missing ones are requested, repeated ones are dropped.
 
 import assert from "node:assert/strict";
 import { test } from "../suite.js";
@@ -56,7 +56,7 @@ for (const random of [0, 0.5, 0.999]) {
     assert.deepEqual(bob.heard("gap"), [{ session: "bob", from: { epoch, offset: 1 }, to: { epoch, offset: 3 } }]);
     const last = bob.log.slice(-2).map(([type]) => type);
     assert.deepEqual([last, bob.got(), bob.position().offset], [["gap", "message"], [1, 4], 4]);
-    // What comes too late is dropped, and nothing more is asked.
+    // A message that comes too late is dropped, and nothing more is requested.
     post(2);
     await wind(10 * MINUTE);
     assert.deepEqual([bob.got(), offsets(bob.heard("duplicate")), questions()], [[1, 4], [2], []]);
@@ -244,7 +244,7 @@ test("after an outage of the history, a gap or a new connection is followed by a
     await act();
     let count = 0;
     for (const [second, expected] of counts.entries()) {
-      // A question comes again after 1 s and 2 s; one about a gap, after it has waited for 1 s.
+      // A request is repeated after 1 s and 2 s; for a gap, the first one comes after 1 s.
       const at = counts[0] ? [0, 1_000, 2_000][second] : [0, 1_000, 1_000, 2_000][second];
       await wind(at);
       count += questions().length;
@@ -291,7 +291,7 @@ test("a late answer counts, whatever has arrived meanwhile", async (t) => {
   await settle();
   assert.deepEqual(bob.got(), [1, 2]);
 
-  // The same from before 3 and 4 came, which are told at once.
+  // The same answer, from before 3 and 4 arrived, which are passed on at once.
   await wind(5 * SECOND);
   post(3);
   post(4);
@@ -375,7 +375,7 @@ test("a thousand messages wait, and any more are requested", async (t) => {
   );
   assert.deepEqual([bob.heard("gap"), bob.heard("message").filter(({ missed }) => missed).length], [[], 200]);
 
-  // Also after those that waited were told with a gap.
+  // Also after the waiting messages were passed on with a gap.
   instead(hub);
   hub.drop();
   for (let number = 1_201; number <= 2_300; number++) say(number);

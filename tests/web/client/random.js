@@ -1,11 +1,11 @@
-// Faults at random, the same for the same seed: whatever comes, the client keeps what it promises.
+// Random faults, the same for the same seed: the client keeps its promises through all of them.
 
 import assert from "node:assert/strict";
 import { generator } from "../generator.js";
 import { test } from "../suite.js";
 import { fakePage, MINUTE, SECOND, setUp } from "./setup.js";
 
-/** What chance decides. */
+/** Random decisions. */
 function chance(seed) {
   const random = (Math.random = generator(seed));
   const pick = (list) => list[Math.floor(random() * list.length)];
@@ -130,7 +130,7 @@ for (const [what, canLose] of [
         const [{ epoch, offset }] = hub.deliver(null, frame).sessions;
         if (offset) log.push({ id, epoch, offset });
       };
-      // A session whose very first number has no message counts as one that has lost something.
+      // A session whose first offset has no message counts as one with a loss.
       say();
       const clients = [];
       for (let number = 0; number < 3; number++) clients.push(await connect("room", { handoverAfter: 2 * MINUTE }));
@@ -140,7 +140,7 @@ for (const [what, canLose] of [
       let trouble = 0;
       const times = () => pick([1, 1, 2]);
       const disturb = unreliable({ hub, clock }, chances, () => trouble, times);
-      // Two answers in a row are never lost, so that each gap is closed in time; unless something may be missing.
+      // Two answers in a row are never lost, so that each gap is closed in time; unless messages may be missing.
       const unanswered = new Map();
       hub.intercept = (link, { action, id }) => {
         if (action !== "history") return false;
@@ -188,7 +188,7 @@ for (const [what, canLose] of [
         const kept = client.heard("message").filter(({ position }) => position);
         const told = new Set(kept.map(({ id }) => id));
         assert.equal(told.size, kept.length, "nothing is told twice");
-        // In the order of the log, each is there that was not said to be missing.
+        // In the order of the log, each message arrived that was not reported missing.
         const place = ({ epoch, offset }) => log.findIndex((entry) => entry.epoch === epoch && entry.offset === offset);
         const places = kept.map(({ position }) => place(position));
         assert.deepEqual(
@@ -229,14 +229,14 @@ for (let seed = 1; seed <= 8; seed++) {
       const [{ offset }] = hub.deliver(null, { id: `${++count}`, sessions: [name], message: null }).sessions;
       logs.get(name).push(offset);
     };
-    // A session whose first number has no message would count as one that has lost something.
+    // A session whose first offset has no message would count as one with a loss.
     names.forEach(say);
 
     const listeners = [];
     const listen = () => {
       const name = pick(names);
       const session = pick(clients).session(name);
-      // Whatever comes after what the client has told before is this listener's too.
+      // Messages after those that the client has passed on before are also for this listener.
       const listener = { name, session, heard: [], from: session.position()?.offset };
       listener.off = session.on("message", ({ position }) => listener.heard.push(position.offset));
       const set = () => listener.off && (listener.from ??= session.position()?.offset);
@@ -252,7 +252,7 @@ for (let seed = 1; seed <= 8; seed++) {
     let trouble = 0;
     const once = () => 1;
     const disturb = unreliable({ hub, clock }, chances, () => trouble, once);
-    // As many answers to questions may be lost as leave time for the next one. All others may come late or never.
+    // Of the answers to requests for history, only so many are lost that the next one comes in time. All others may be late or lost.
     const unanswered = new Map();
     hub.intercept = (link, frame) => {
       const { action, id, session } = frame;
@@ -274,7 +274,7 @@ for (let seed = 1; seed <= 8; seed++) {
     };
     const happen = {
       say: () => [...Array(pick([1, 3, 20]))].forEach(() => say(pick(names))),
-      // Only a number whose predecessor is known can be proven to have no message.
+      // Only an offset after a known one can be proven to have no message.
       skip: (name = pick(names)) => (hub.skip(name), say(name)),
       listen,
       more: () => [...Array(pick([1, 3]))].forEach(listen),
@@ -307,7 +307,7 @@ for (let seed = 1; seed <= 8; seed++) {
     for (const client of clients) assert.deepEqual([...client.heard("gap"), ...client.heard("lost")], []);
     for (const { name, session, heard, from, off } of listeners) {
       const log = logs.get(name);
-      // One that has left is owed nothing more.
+      // A listener that has ended receives nothing more.
       const end = off ? log[log.length - 1] : Math.max(...heard, from ?? 0);
       const begin = Math.min(from ?? end, heard[0] - 1 || Infinity);
       const due = log.filter((offset) => offset > begin && offset <= end);

@@ -1,4 +1,4 @@
-// Messages as they come: once each, with what they carry, to listeners, loops and sessions.
+// Messages arrive once each, with their fields, at listeners, loops and sessions.
 
 import assert from "node:assert/strict";
 import { test } from "../suite.js";

@@ -1,11 +1,11 @@
-// Handshakes that are refused: attempts grow rare, and what is no refusal does not count as one.
+// Refused handshakes: attempts become rare, and other failures do not count.
 
 import assert from "node:assert/strict";
 import { configuration } from "../environment.js";
 import { test } from "../suite.js";
 import { MINUTE, replace, SECOND, setUp, types } from "./setup.js";
 
-// Why a handshake has failed, browsers do not tell.
+// Browsers do not report why a handshake failed.
 const tellsStatus = () => configuration.ws;
 const tellsAbsence = () => configuration.ws || configuration.id === "bun";
 
@@ -17,7 +17,7 @@ test("handshakes that are refused with a token become rare, and are reported", a
   assert.equal(hub.attempts.length, 5);
   const [first, ...more] = alice.heard("refused");
   assert.deepEqual([first.refused, more.length], [5, 0]);
-  // Less what has passed since.
+  // Less the time that has passed.
   assert.ok(Math.abs(first.retryAt - alice.state.retryAt) < 2 && alice.delay() > 0.65 * MINUTE);
   assert.match(first.reason, tellsStatus() ? /403/ : /./);
   await wind(10 * MINUTE - 4 * SECOND);
@@ -33,7 +33,7 @@ test("handshakes that are refused with a token become rare, and are reported", a
   const rare = 3.75 * MINUTE;
   assert.ok(alice.delay() <= rare);
 
-  // check() makes one at once, and leaves the count as it is.
+  // check() makes an attempt at once, and keeps the count.
   alice.check();
   await settle();
   assert.deepEqual([hub.attempts.length, alice.heard("refused").at(-1).refused], [23, 23]);
@@ -78,14 +78,14 @@ test("a hub that is unreachable for a moment is soon found again, also with a to
   await hub.stop();
   const alice = start("alice", { token: "t" });
   await wind(20 * SECOND);
-  // Where the runtime says nothing, it cannot tell.
+  // Without a reason from the runtime, the client cannot tell.
   assert.equal(alice.heard("refused").length, tellsAbsence() ? 0 : 1);
   await hub.start();
   await wind(MINUTE);
   assert.equal(alice.state.name, "open");
 });
 
-/** What is known to be no refusal: where few runtimes say so, the others have to take it for one. */
+/** Failures that are not refusals. In runtimes that do not say so, they must count as refusals. */
 const others = {
   "another status": {
     isTold: tellsStatus,
@@ -127,7 +127,7 @@ for (const [what, { isTold = () => true, prepare, options }] of Object.entries(o
     const alice = context.start("alice", { token: "t", ...options });
     await context.wind(5 * MINUTE);
     if (!isTold()) {
-      // For all that this runtime says, it may be one.
+      // As far as this runtime reports, it may be a refusal.
       assert.ok(alice.state.refused >= 5);
       return;
     }

@@ -1,10 +1,10 @@
-// Tokens that end: the client renews its connection before that, whatever the clocks say.
+// Tokens expire: the client replaces its connection before that, whatever the clocks say.
 
 import assert from "node:assert/strict";
 import { test } from "../suite.js";
 import { code, HOUR, issue, MINUTE, SECOND, setUp, types } from "./setup.js";
 
-/** Lets a backend write to alice every `period`, `count` times, and checks that each message is heard. */
+/** Lets a backend send to alice every `period`, `count` times, and checks that each message arrives. */
 async function alerts({ hub, settle, wind }, alice, period, count) {
   for (let n = 1; n <= count; n++) {
     await wind(period);
@@ -21,7 +21,7 @@ async function alerts({ hub, settle, wind }, alice, period, count) {
   );
 }
 
-/** That a client was open all the time, and had nothing to complain about. */
+/** Checks that a client was open all the time, without an error. */
 function assertSmooth(alice) {
   assert.deepEqual([...new Set(alice.states())], ["open"]);
   assert.deepEqual(
@@ -37,7 +37,7 @@ test("tokens of 10 minutes, a message each half hour: every one is received", as
   assert.equal(Number(alice.state.expiresAt), context.clock.time + 10 * MINUTE);
   await alerts(context, alice, 30 * MINUTE, 20);
   assertSmooth(alice);
-  // One each 8.5 minutes: 9, less half of the minute that is left to chance.
+  // One every 8.5 minutes: 9, less half of the random minute.
   assert.equal(context.hub.handshakes.length, 1 + Math.floor(600 / 8.5));
   assert.equal(alice.stats.handovers, context.hub.handshakes.length - 1);
 });
@@ -171,7 +171,7 @@ test("with a clock that is ahead, and a token used until it expires, messages st
   clock.skew = 2 * SECOND;
   const tokens = [issue(clock, 10 * MINUTE)];
   const alice = await connect("alice", { token: () => tokens[0] });
-  // By this clock the token has expired, and the hub takes it once more.
+  // By this clock the token has expired, but the hub accepts it once more.
   await wind(10 * MINUTE - SECOND);
   assert.ok(alice.heard("state").some(({ reason }) => reason === "the token has expired"));
   assert.deepEqual([alice.state.name, hub.handshakes.length], ["open", 2]);
@@ -274,7 +274,7 @@ test("a token that is cached until it expires is requested again and again, and 
   assert.equal(alice.heard("state").filter(({ reason }) => reason === "the token has expired").length > 0, true);
   assert.deepEqual(alice.heard("error"), []);
 
-  // One that is renewed a while before its end is handed over to without a gap.
+  // A token that is renewed some time before its expiry gives a hand-over without a gap.
   asked = [];
   const before = alice.states().filter((name) => name !== "open").length;
   await wind(9.5 * MINUTE);

@@ -1,4 +1,4 @@
-// Sends: each ends with a receipt or an error, whatever becomes of its connection.
+// Sends: each ends with a receipt or an error, whatever happens to its connection.
 
 import assert from "node:assert/strict";
 import { test } from "../suite.js";
@@ -159,7 +159,7 @@ test("a message that the hub or the socket could not accept is refused without b
 
   const frame = (message) => JSON.stringify({ action: "sendMessage", sessions: ["bob"], message, id: "x" });
   const room = 32 * 1024 - new TextEncoder().encode(frame("")).length;
-  // Characters of two and four bytes tell bytes from characters.
+  // Characters of two and four bytes, to distinguish bytes from characters.
   const largest = "é\u{1f600}" + "x".repeat(room - 6);
   await assert.rejects(alice.send("bob", largest + "x", { id: "x" }), code("message_too_large"));
   await alice.send("bob", largest, { id: "x" });
@@ -350,7 +350,7 @@ test("an aborted send stops waiting, and leaves the queue", async (t) => {
   await wind(250);
   await next;
 
-  // A signal that outlives the send holds nothing of it.
+  // A signal that outlives the send keeps no reference to it.
   const { signal } = new AbortController();
   let listeners = 0;
   const counted = (method, step) => (type, listener) => {
@@ -444,7 +444,7 @@ test("with the option ordered, each send waits until the previous one has ended,
   held[0]();
   await settle();
   assert.deepEqual(written(), [1, 2]);
-  // The connection is lost: the same again, and no other.
+  // The connection is lost: the same send is repeated, and no other.
   await cut();
   await wind(SECOND);
   assert.deepEqual(written(), [1, 2, 2]);
@@ -457,12 +457,12 @@ test("with the option ordered, each send waits until the previous one has ended,
   const later = hold(hub);
   await wind(10 * SECOND);
   assert.deepEqual(written().slice(4), [4, 5]);
-  // An answer that never comes is asked for again, before the others.
+  // A send whose answer never comes is repeated before the others.
   await wind(36 * SECOND);
   assert.deepEqual(written().slice(4), [4, 5, 5]);
   later[1]();
   await settle();
-  // What is throttled goes again, before the others.
+  // A throttled send is repeated before the others.
   hub.intercept = (link, { action }) =>
     action === "sendMessage" && (link.say({ message: "Too Many Requests", connectionId: "c" }), true);
   later[2]();
@@ -478,7 +478,7 @@ test("with the option ordered, a send waits for one on the old connection; reque
   const { hub, connect, wind, settle } = await setUp(t, { history: true });
   const alice = await connect("alice", { ordered: true, handoverAfter: MINUTE });
   await wind(50 * SECOND);
-  // Nor does a send wait for a question.
+  // A send does not wait for a request for history.
   hub.intercept = () => true;
   const unanswered = alice.history();
   await settle();

@@ -1,4 +1,4 @@
-// What the client's tests share: a hub, a clock that stands still until it is wound, and clients that write down their events.
+// Helpers of the client's tests: a hub, a clock that only a test moves, and clients that record their events.
 
 import assert from "node:assert/strict";
 import { connect as connectClient, HubError } from "../../../web/client/hub.js";
@@ -40,13 +40,13 @@ export async function setUp(t, { random = 0.5, history = false } = {}) {
     for (const client of clients) client.close();
     hub.silent = false;
     await hub.stop();
-    // A socket whose closing handshake has no answer is cut after a second.
+    // A socket whose closing handshake is not answered is cut after a second.
     await wind(SECOND);
     assert.deepEqual([clock.running, hub.open.size], [0, 0], "timers and connections that are left");
     forgetSockets();
   });
 
-  /** A client, with what it has told: `log` holds each event as [type, ...what it carries], but frames. */
+  /** A client that records its events: `log` holds each as [type, ...arguments], except frames. */
   const start = (session, options = {}) => {
     const client = connectClient({ url: hub.url, session, clock, ...standard, ...options });
     client.log = [];
@@ -57,16 +57,16 @@ export async function setUp(t, { random = 0.5, history = false } = {}) {
       );
     }
     client.heard = (type) => client.log.filter((event) => event[0] === type).map((event) => event[1]);
-    /** The messages that have come. */
+    /** The messages received. */
     client.got = () => client.heard("message").map(({ message }) => message);
-    /** The names of the states that it has come to since it was made. */
+    /** The names of its states since it was made. */
     client.states = () => client.heard("state").map(({ name }) => name);
     /** How long it waits before its next attempt. */
     client.delay = () => client.state.retryAt - clock.now();
     clients.push(client);
     return client;
   };
-  /** The same, once it is open. */
+  /** The same, when it is open. */
   const connect = async (...args) => {
     const client = start(...args);
     await settle();
@@ -89,17 +89,17 @@ export const code = (expected) => (error) => {
   return true;
 };
 
-/** Makes the hub keep its answers to messages; returns them as functions. */
+/** Makes the hub hold its receipts; returns them as functions. */
 export function hold(hub) {
   const held = [];
   hub.intercept = (link, frame) => frame.action === "sendMessage" && held.push(() => hub.answer(link, frame));
   return held;
 }
 
-/** Which kinds of event a client has told of. */
+/** The types of a client's events. */
 export const types = (client) => [...new Set(client.log.map(([type]) => type))];
 
-/** What a page tells its client: a stand-in for `globalThis` and `document`, which counts its listeners. */
+/** The events of a page: a stand-in for `globalThis` and `document`, which counts its listeners. */
 export function fakePage(t) {
   const listeners = new Set();
   const stand = () => {
@@ -141,14 +141,14 @@ export function fakePage(t) {
   };
 }
 
-/** Puts another value in the place of one that the runtime has, until the test is over. */
+/** Replaces a value of the runtime until the test is over. */
 export function replace(t, target, name, value) {
   const before = Object.getOwnPropertyDescriptor(target, name);
   Object.defineProperty(target, name, { value, configurable: true });
   t.after(() => (before ? Object.defineProperty(target, name, before) : delete target[name]));
 }
 
-/** A token that is issued now, and ends after `life`. */
+/** A token that is issued now and expires after `life`. */
 export function issue(clock, life, claims) {
   return jwt({ iat: clock.time / 1_000, exp: (clock.time + life) / 1_000, ...claims });
 }
@@ -159,19 +159,19 @@ export const delivery = (offset, epoch, rest) => ({
   ...{ session: "bob", epoch, offset, ...rest },
 });
 
-/** A hub that keeps messages, and a client that knows where its session stands. */
+/** A hub with history, and a client that has a position. */
 export async function withHistory(t, { random, ...options } = {}) {
   const set = await setUp(t, { random, history: true });
   const { hub, connect, wind } = set;
   const bob = await connect("bob", options);
   const { epoch } = bob.position();
   let asked = 0;
-  /** What has been asked about the history since the last time. */
+  /** The requests for history since the last call. */
   const questions = () => {
     const all = hub.frames.map(({ frame }) => frame).filter(({ action }) => action === "history");
     return all.slice(asked, (asked = all.length));
   };
-  // Each connection asks twice.
+  // Each connection sends two.
   await wind(5 * SECOND);
   assert.equal(questions().length, 2);
   return {
@@ -181,17 +181,17 @@ export async function withHistory(t, { random, ...options } = {}) {
     questions,
     /** A message to its session. */
     say: (message, rest) => hub.deliver(null, { id: `${message}`, sessions: ["bob"], message, ...rest }),
-    /** One that the hub does not know of, on the connection that was opened last. */
+    /** A message that the hub does not know, on the newest connection. */
     post: (offset, rest) => [...hub.open].pop().say(delivery(offset, epoch, rest)),
   };
 }
 
-/** Questions about the history are left to `answer`. */
+/** Lets `answer` reply to requests for history instead of the hub. */
 export function instead(hub, answer = () => {}) {
   hub.intercept = (link, frame) => frame.action === "history" && (answer(link, frame), true);
 }
 
-/** The hub fails. */
+/** Answers that the hub has failed. */
 export const internal = (link, { id }) => link.say({ type: "error", code: "internal", message: "try again", id });
 
 /** An answer of the gateway itself, in place of the hub's. */

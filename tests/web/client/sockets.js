@@ -1,4 +1,4 @@
-// The sockets of /testing do what real ones do: the same tests run over both.
+// The sockets of /testing behave like real ones: the same tests run over both.
 
 import assert from "node:assert/strict";
 import { jwt } from "../../../web/client/testing.js";
@@ -13,7 +13,7 @@ async function setUp(t) {
     await hub.stop();
     forgetSockets();
   });
-  /** A socket, and what becomes of it. */
+  /** A socket, and a record of its events. */
   const dial = (query = "?session_id=alice", protocols = []) => {
     const socket = new hub.WebSocket(hub.url + query, protocols);
     socket.binaryType = "arraybuffer";
@@ -83,7 +83,7 @@ test("a socket that is cut reports 1006, after the frames that arrived before", 
   hub.cut();
   await settle();
   for (const { events, socket } of [alice, bob]) {
-    // Deno has 0 for a code.
+    // Deno reports code 0.
     assert.match(events.filter((event) => event !== "error").join(), /^close (1006|0)$/);
     assert.equal(socket.readyState, 3);
   }
@@ -104,7 +104,7 @@ test("a handshake that is refused, or reaches no server, is an error and then th
   await settle();
   for (const { events, socket } of [refused, alone]) {
     assert.equal(events[0], "error");
-    // Node 22 leaves out the event, and Deno has 0 for a code.
+    // Node 22 emits no event, and Deno reports code 0.
     assert.match(events[1] ?? "close 1006", /^close (1006|0)/);
     assert.notEqual(socket.readyState, 1);
   }

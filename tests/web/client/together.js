@@ -1,4 +1,4 @@
-// Faults that come together, come back, or come from whoever uses the client.
+// Faults that come together, come back, or come from the program.
 
 import assert from "node:assert/strict";
 import { test } from "../suite.js";

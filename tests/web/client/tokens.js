@@ -1,4 +1,4 @@
-// How a client asks for its token, where the token travels, and what it does if none is to be had.
+// How a client requests its token, where it sends it, and what it does without one.
 
 import assert from "node:assert/strict";
 import { SignedOut } from "../../../web/client/hub.js";
@@ -102,7 +102,7 @@ for (const tokenIn of ["protocol", "query"]) {
   });
 }
 
-/** All that can be read off a value, at any depth. */
+/** Every text in a value, at any depth. */
 function describe(value, depth = 0) {
   if (typeof value !== "object" || value === null || depth > 9) return String(value);
   const names = [
@@ -137,7 +137,7 @@ test("a token that is too large for its place is final, and the error says what 
   for (const [options, text] of [
     [{ token: "x".repeat(8_001) }, /8001 .* 8000: .*fewer claims$/],
     [{ token: "x".repeat(room + 1), tokenIn: "query" }, /tokenIn: "query".* 4001 .* 4000: .*fewer claims$/],
-    // Encoding counts.
+    // The encoded length counts.
     [{ token: "x".repeat(room - 2) + "+", tokenIn: "query" }, /4001 .* 4000/],
   ]) {
     const alice = start("alice", options);

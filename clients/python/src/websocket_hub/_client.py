@@ -53,7 +53,7 @@ class HubClient:
         self._state = State("connecting", date_in())
         self._started = False
         self._over: HubError | None = None  # Why the client has ended: it is closed, or has failed.
-        self._changed: list[asyncio.Future[None]] = []  # Wait for another state, or another number of sends.
+        self._changed: list[asyncio.Future[None]] = []  # Waiting for another state, or for a send to end.
         self._link: Link | None = None  # The open connection, which carries the sends.
         self._dialing: Link | None = None  # The connection being opened: the first, one after a loss, or a replacement.
         self._retiring: set[Link] = set()  # Replaced connections, open until their sends are answered.
@@ -63,7 +63,7 @@ class HubClient:
         self._checked_at = -FOREVER
         self._dials = 0
 
-    # What a program uses
+    # The public methods
 
     async def __aenter__(self) -> HubClient:
         """Connects, and waits until the hub has answered."""
@@ -377,7 +377,7 @@ class HubClient:
         now, up = self._stopwatch(), uptime()
         passed, ran = now - link.watched[0], up - link.watched[1]
         link.watched = (now, up)
-        # Where the timers stood still, the machine has slept.
+        # If the timers stood still, the machine was asleep.
         if passed - ran > WATCH_INTERVAL or passed > 3 * WATCH_INTERVAL:
             link.ping(WAKE_TIMEOUT)
             self._subscriptions.hello()
@@ -527,7 +527,7 @@ class HubClient:
             self._opened(link)
         if link is self._link and is_new:
             self._become_open()
-            # Whoever listens may have ended it meanwhile.
+            # A listener may have closed the client.
             for part in (self._order, self._subscriptions, self._outbox):
                 if link is self._link:
                     part.use(link)
@@ -606,7 +606,7 @@ class HubClient:
         self._emit("error", error)
         return error
 
-    # What its parts tell it
+    # Called by its parts
 
     def tell(self, frame: Frame, missed: bool) -> None:
         message = read_message(frame, missed)

@@ -50,7 +50,7 @@ class Credentials:
             raise HubError("token_too_large", text)
         if in_query:
             return url, []
-        # What RFC 9110 calls a token.
+        # The characters of a token in RFC 9110.
         if not re.fullmatch(r"[\w!#$%&'*+.^`|~-]+", token, re.ASCII):
             raise ValueError('a subprotocol cannot carry this token: use token_in="query"')
         return url, protocols_of(token)

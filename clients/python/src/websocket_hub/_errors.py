@@ -13,11 +13,11 @@ class HubError(Exception):
     ) -> None:
         super().__init__(message)
         self.code = code
-        #: The id of the message it is about.
+        #: The id of the message that failed.
         self.id = id
-        #: The session whose subscription it is about.
+        #: The session whose subscription failed.
         self.session = session
-        #: Whether the message it is about may have reached someone.
+        #: Whether the message may have reached a connection.
         self.may_have_arrived = may_have_arrived
 
     @property

@@ -10,7 +10,7 @@ STABLE_AFTER = 5.0
 WATCH_INTERVAL = 30.0
 WAKE_TIMEOUT = 3.0
 
-# What was heard this lately needs no ping when check() is called, which dials at most once in this time.
+# When check() is called, a connection needs no ping if a frame came this recently. check() dials at most once in this time.
 CHECKED = 2.0
 
 # After this many refused handshakes in a row, the wait before the next attempt grows to minutes.
@@ -50,7 +50,7 @@ REMEMBERED = 600.0
 # How many subscriptions a connection may have. The hub has the same limit.
 SUBSCRIPTIONS = 100
 
-# How long a session that nothing listens to any more stays subscribed, and how much less for what is left soon after another.
+# How long a session stays subscribed after its last listener, and how far apart two such sessions may be to share a frame.
 LINGER = 1.0
 TOGETHER = 0.1
 

@@ -42,7 +42,7 @@ class Events(Protocol):
 
 
 async def open_socket(url: str, protocols: list[str], options: Mapping[str, Any]) -> ClientConnection:
-    # The hub answers its own kind of ping; another would only be billed.
+    # The hub has a ping of its own; the WebSocket protocol's would only be billed.
     standard = {"open_timeout": None, "ping_interval": None, "close_timeout": CLOSE_TIMEOUT}
     offered = [Subprotocol(name) for name in protocols]
     return await connect(url, subprotocols=offered or None, **{**standard, **options})
@@ -65,8 +65,8 @@ class Link:
         self.dialed_at: float | None = None
         self.heard_at = -FOREVER
         self.overlapped = False
-        self.rtt: float | None = None  # From the last ping to what was heard next.
-        self.asked = {"history": 0, "subscriptions": 0}  # Questions without an answer.
+        self.rtt: float | None = None  # From the last ping to the next frame.
+        self.asked = {"history": 0, "subscriptions": 0}  # Requests without an answer.
         self.unknown = 0  # How many of them were answered by `unknown_action`.
         self.task: asyncio.Task[None] | None = None
         self._options = options
@@ -85,7 +85,7 @@ class Link:
     async def _run(self, url: str, protocols: list[str]) -> None:
         try:
             self._socket = socket = await open_socket(url, protocols, self._options.socket_options)
-        except Exception as error:  # The network's, TLS's or the handshake's: all of them end this attempt, and none the client.
+        except Exception as error:  # Of the network, TLS or the handshake: each ends this attempt, but not the client.
             self._events.lost(self, Loss(str(error) or type(error).__name__, 1006, error))
             return
         self.admitted = True
@@ -103,7 +103,7 @@ class Link:
                 self.timers.clear("pong", "doubt")
                 try:
                     self._events.heard(self, data)
-                except Exception as error:  # A frame that makes no sense ends no connection.
+                except Exception as error:  # A frame that cannot be read does not end the connection.
                     context = {"message": "a frame from the hub could not be read", "exception": error}
                     asyncio.get_running_loop().call_exception_handler(context)
         except ConnectionClosed as closed:

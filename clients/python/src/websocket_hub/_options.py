@@ -60,7 +60,7 @@ class Options:
     # A fan-out that read the index just before may post to the old connection for 29 s.
     handover_overlap: float = 35
     dedupe_limit: int = 10_000
-    #: The positions that are known, as such.
+    #: `positions`, without those that are None.
     known: dict[str, Position] = dataclasses.field(init=False, repr=False)
 
     def __post_init__(self) -> None:

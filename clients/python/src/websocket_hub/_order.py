@@ -28,7 +28,7 @@ class Listener(Protocol):
 
 class Order:
     def __init__(self, options: Options, listener: Listener) -> None:
-        self.off = not options.history  # The hub keeps no history, or it is not wanted: messages are told as they come.
+        self.off = not options.history  # The hub has no history, or the option is off: messages are passed on as they arrive.
         self.joined = options.session  # The client's own session, from the options or from the hub.
         self._positions = dict(options.known)
         self._listener = listener
@@ -147,12 +147,12 @@ class Sequence:
     def __init__(self, session: str, position: Position | None, listener: Listener) -> None:
         self.session = session
         self.position = position  # All messages up to it have been passed on, or will not come.
-        self.question: str | None = None  # The id of what was asked, until it is answered.
+        self.question: str | None = None  # The id of the pending request.
         self._listener = listener
         self._timers = Timers()
         self._link: Link | None = None
         self.refused = False  # This link brings no answers, so no message waits.
-        self._early: dict[int, Early] = {}  # By offset, in the order of arrival, all of one epoch.
+        self._early: dict[int, Early] = {}  # By offset, in order of arrival, all of one epoch.
         self._hub_at: float = 0  # The hub has messages up to this offset; FOREVER: perhaps.
         # The last offset that was passed on: messages between it and the position may still be under way.
         self._told = position.offset if position else 0
@@ -344,7 +344,7 @@ class Sequence:
             return
         now = uptime()
         waited = now - self._asked_at if self.question else 0
-        # Where timers were late, as in a program that was stopped, the hub has not had the time to answer.
+        # If timers were late, as in a program that was stopped, the hub has had no time to answer.
         if self._answered_at <= early.at and waited < 1.99:
             self._timers.set("gap", 2 - waited, self._give_up)
             if not self.question:

@@ -22,7 +22,7 @@ class Send:
         self.id = id
         self.ttl = ttl
         self.frame = frame
-        self.question = question  # The session that it is a question about.
+        self.question = question  # For a request about the history: its session.
         self.ends_at = ends_at
         self.link: Link | None = None
         self.writes = self.losses = 0
@@ -51,7 +51,7 @@ class Outbox:
     ) -> None:
         """`settled` is called when a send has ended or left its link, with that link, or None. Requests about the history of a
         session wait while that is `pending`."""
-        self.over: HubError | None = None  # Why nothing more is taken.
+        self.over: HubError | None = None  # Why it accepts no more sends.
         self.trouble: HubError | None = None  # Why there is no connection.
         self._options = options
         self._stopwatch = stopwatch
@@ -59,7 +59,7 @@ class Outbox:
         self._settled = settled
         self._pending = pending
         self._sends: dict[str, Send] = {}  # Oldest first. A send without a link waits to be written.
-        self._link: Link | None = None  # Carries what is written.
+        self._link: Link | None = None  # Sends are written to this link.
         self._timers = Timers()
         self._answers = Timers()  # Of the sends that are written.
 

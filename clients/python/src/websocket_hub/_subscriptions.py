@@ -30,13 +30,13 @@ class Entry:
 
     name: str
     listeners: int = 0
-    left: bool = True  # Nothing listened to it when the hub was last asked.
-    left_at: float | None = None  # When the last listener went.
+    left: bool = True  # It had no listener at the last request.
+    left_at: float | None = None  # When its last listener ended.
     on: bool = False  # The connection is subscribed.
-    ready: bool = False  # So is it, or the one that it takes over from.
+    ready: bool = False  # It is subscribed, or the connection that it replaces is.
     request: Request | None = None  # The pending one.
     error: HubError | None = None  # Why the hub refuses it.
-    doubtful: bool = False  # It was refused before, and is asked for alone.
+    doubtful: bool = False  # It was refused before, so it is requested alone.
     failures: int = 0
 
     @property
@@ -62,13 +62,13 @@ class Subscriptions:
         self._order = order
         self._listener = listener
         self._entries: dict[str, Entry] = {}
-        self._requests: dict[str, Request] = {}  # Without an answer, by id. No session is in two of them.
+        self._requests: dict[str, Request] = {}  # Without an answer, by id. A session is in at most one.
         self._link: Link | None = None
         self._off = False  # The hub has no subscriptions.
-        self._unnamed = False  # The hub did not say in time which session is the client's own.
-        self._hello: tuple[str, list[Entry]] | None = None  # The one without an answer, and what the hub had when it was asked.
+        self._unnamed = False  # The hub has not named the client's own session in time.
+        self._hello: tuple[str, list[Entry]] | None = None  # The pending one's id, and the sessions subscribed when it was sent.
         self._timers = Timers()  # Of this link.
-        self._sweeping = Timers()  # Of what nothing listens to any more.
+        self._sweeping = Timers()  # Of sessions that have lost their last listener.
 
     def __contains__(self, session: str) -> bool:
         return session != self._order.joined and session in self._entries and not self._entries[session].left
@@ -103,7 +103,7 @@ class Subscriptions:
                 try:
                     entry.left_at = uptime()
                     self._sweep_later()
-                except RuntimeError:  # No event loop runs, as before the client is used or after its end.
+                except RuntimeError:  # No event loop is running: the client is not used yet, or has ended.
                     self._settle(entry)
             ended = True
 
@@ -203,7 +203,7 @@ class Subscriptions:
         for place in frame.get("positions", []):
             if position := position_of(place):
                 self._order.stands(place["session"], position)
-        # What has been asked since is not in the answer.
+        # Requests sent since are not in the answer.
         for entry in entries:
             if entry.on and not entry.request and entry.name not in frame["subscriptions"]:
                 entry.on = entry.ready = False
@@ -239,7 +239,7 @@ class Subscriptions:
             for entry in joining:
                 self._refuse(entry, "unknown_action", NONE)
             return
-        # To hear one's own session takes no subscription.
+        # The client's own session needs no subscription, but which one that is may not be known yet.
         if joining and self._order.joined is None and not self._unnamed:
             if "name" not in self._timers:
                 self._timers.set("name", NAMED_WITHIN, self._go_unnamed)

@@ -11,7 +11,7 @@ from ._errors import HubError
 
 Json = Any
 
-# As an argument: what the client's option says.
+# As an argument: the value of the client's option.
 Standard = Literal["standard"]
 Frame = dict[str, Any]
 
@@ -32,7 +32,7 @@ class Message:
     sender: str | None
     #: The session that the message was sent to; None if the client does not know its own yet.
     session: str | None
-    #: What was sent: any JSON.
+    #: The content: any JSON.
     data: Json
     #: Its place in the session's history; None if the hub has not stored it.
     position: Position | None
@@ -40,7 +40,7 @@ class Message:
     missed: bool
     #: When the hub sent it, by the hub's clock; None if it does not say.
     sent_at: datetime | None
-    #: When it came, by this machine's clock.
+    #: When it arrived, by this machine's clock.
     received_at: datetime
 
 
@@ -54,7 +54,7 @@ class Count:
     gone: int
     #: Connections that could not be reached in time.
     failed: int
-    #: False where not every connection could be reached or counted.
+    #: False if not every connection could be reached or counted.
     complete: bool
     #: The message's place in the session's history, if the hub has stored it.
     position: Position | None
@@ -114,7 +114,7 @@ class State:
 
     name: StateName
     since: datetime
-    #: Why it is not open, in words and as an error, if there is something to say.
+    #: Why it is not open, in words and as an error, if known.
     reason: str | None = None
     error: HubError | None = None
     #: Attempts since the last connection that lasted for 5 s.

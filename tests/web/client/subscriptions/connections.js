@@ -110,7 +110,7 @@ test("in a hand-over, the new connection is subscribed before the old one ends",
   await wind(20 * SECOND);
   say(2);
   assert.equal(hub.open.size, 2);
-  // Only that the hub has subscribed is not known yet.
+  // The client does not know yet that the hub has subscribed it.
   held.pop()();
   await settle();
   assert.equal(hub.open.size, 1);

@@ -78,7 +78,7 @@ test("a session is in one frame at a time, and no session waits for another", as
   const held = holdAnswers(hub);
   const first = listen();
   await settle();
-  // It goes and comes back while nothing is answered.
+  // The listener ends and returns while nothing is answered.
   first.off();
   await wind(5 * SECOND);
   const second = listen();
@@ -98,7 +98,7 @@ test("a session is in one frame at a time, and no session waits for another", as
   await settle();
   assert.deepEqual(asked(), [["unsubscribe", "room-1"]]);
 
-  // Another listener, while that is not answered.
+  // Another listener begins before the answer.
   const third = listen();
   await wind(5 * SECOND);
   assert.deepEqual([asked(), alice.session("room-1").isReady], [[], false]);

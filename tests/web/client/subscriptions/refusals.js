@@ -22,7 +22,7 @@ test("an unanswered request is repeated after 35 s, for the sessions wanted by t
     ["unsubscribe", "room-1"],
     ["unsubscribe", "room-1"],
   ]);
-  // Perhaps it was done.
+  // The hub may have acted on it.
   const again = listen();
   await wind(35 * SECOND);
   assert.deepEqual(asked(), [["subscribe", "room-1"]]);
@@ -123,13 +123,13 @@ test("a refusal is reported with its session, and the others of the frame are su
   );
   assert.deepEqual([changes.pop(), third.isReady], ["forbidden", false]);
   assert.ok(asked().length < 20);
-  // The same listeners do not ask again, another one does.
+  // The same listeners do not repeat the request; another one does.
   await wind(MINUTE);
   assert.deepEqual(asked(), []);
   await assert.rejects(third.ready(), code("forbidden"));
   assert.deepEqual(asked(), [["subscribe", "room-3"]]);
 
-  // Nor do they keep the others waiting on the next connection, which may be one with another token.
+  // They do not delay the others on the next connection, which may present another token.
   no.delete("room-17");
   await cut();
   await wind(500);
@@ -208,7 +208,7 @@ test("at most a hundred sessions, counting those with listeners", async (t) => {
   assert.ok(code("too_many_subscriptions")(error));
   assert.deepEqual([error.session, others], ["room-101", []]);
   await assert.rejects(alice.session("room-102").ready(), code("too_many_subscriptions"));
-  // One goes, and another comes: no need to wait for the end of the second.
+  // One listener ends and another begins, without a wait for the second.
   listeners[0].off();
   const late = listen("room-101");
   await settle();
@@ -239,7 +239,7 @@ for (const history of [true, false]) {
     test(`a hub shows which features it has, history: ${history}, subscriptions: ${subscriptions}`, async (t) => {
       const { hub, alice, asked, listen, say, cut, wind, settle } = await start(t, { connected: false });
       Object.assign(hub, { history, subscriptions });
-      // Both are asked about before anything is answered, and what is no route has its answer from the gateway at once.
+      // Requests for both are sent before any answer; the gateway answers an unknown route at once.
       const slow = [];
       hub.intercept = (link, frame) => {
         const isRoute = { history, subscribe: subscriptions }[frame.action];
@@ -271,7 +271,7 @@ for (const history of [true, false]) {
       assert.equal(asked().length, subscriptions ? 2 : 0);
       assert.equal(alice.heard("error").length, errors.length);
 
-      // A hub that has got them meanwhile is asked again by the next connection.
+      // The next connection asks again, in case the hub has them by then.
       hub.subscriptions = true;
       await cut();
       await wind(SECOND);

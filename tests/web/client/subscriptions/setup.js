@@ -4,7 +4,7 @@ import { setUp } from "../setup.js";
 
 export const rooms = (count) => Array.from({ length: count }, (_, index) => `room-${index + 1}`);
 
-/** A hub, and what alice asks of it beside pings and questions: each frame as `[action, ...names]`, since the last time. */
+/** A hub, and alice's frames about subscriptions: `asked()` returns those since the last call, as `[action, ...names]`. */
 export async function start(t, { options, connected = true, ...set } = {}) {
   const world = await setUp(t, set);
   const { hub, connect, start } = world;
@@ -15,7 +15,7 @@ export async function start(t, { options, connected = true, ...set } = {}) {
     return all.slice(seen, (seen = all.length)).map(({ action, sessions = [] }) => [action, ...sessions]);
   };
   const say = (message, session = "room-1") => hub.deliver(null, { id: `${message}`, sessions: [session], message });
-  /** Listens, and returns what is heard and a function that ends it. */
+  /** Listens, and returns the messages received, with a function that stops it. */
   const listen = (name = "room-1", client = alice) => {
     const got = [];
     const off = client.session(name).on("message", ({ message }) => got.push(message));
@@ -24,7 +24,7 @@ export async function start(t, { options, connected = true, ...set } = {}) {
   return { ...world, alice, asked, say, listen };
 }
 
-/** The hub keeps its answers to what is about subscriptions; returns them as functions. */
+/** Makes the hub hold its answers about subscriptions; returns them as functions. */
 export function holdAnswers(hub, actions = /subscribe/) {
   const held = [];
   hub.intercept = (link, frame) => actions.test(frame.action) && held.push(() => hub.answer(link, frame));
