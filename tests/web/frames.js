@@ -1,5 +1,5 @@
-// Records the frames between clients and a real hub if HUB_FRAMES names a folder: a line for each frame, in a file for each
-// process. protocol.test.js reads it.
+// Records the frames between clients and a real hub if HUB_FRAMES names a folder: a line for each frame, in a file
+// for each process. protocol.test.js reads it.
 
 import { appendFileSync, mkdirSync } from "node:fs";
 import { join } from "node:path";

@@ -1,5 +1,5 @@
-// The client with expiring tokens, against the hub with `auth` at $HUB_URL: in Node with the package ws, and in a real browser.
-// TOKEN_SECONDS is how long a token lives, LISTEN_SECONDS how long the clients stay.
+// The client with expiring tokens, against the hub with `auth` at $HUB_URL: in Node with the package ws, and in a
+// real browser. TOKEN_SECONDS is how long a token lives, LISTEN_SECONDS how long the clients stay.
 
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";

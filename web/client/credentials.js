@@ -5,9 +5,9 @@ import { MINUTE } from "./limits.js";
 import { readUrl } from "./options.js";
 
 /**
- * Returns a function that resolves with the arguments of a link's socket: the address, and the subprotocols if one carries
- * the token. The link notes whether it presents a token, and when that expires: `expires` by its own claim, `endsAt` by the
- * stopwatch.
+ * Returns a function that resolves with the arguments of a link's socket: the address, and the subprotocols if one
+ * carries the token. The link notes whether it presents a token, and when that expires: `expires` by its own claim,
+ * `endsAt` by the stopwatch.
  */
 export function readCredentials({ url, token, session, tokenIn, tokenTimeout, clock }, stopwatch) {
   let asked; // The pending call of the functions.

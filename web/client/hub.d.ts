@@ -210,8 +210,9 @@ export type HubState = HubStateFields &
 
 export interface HubStateFields {
   /**
-   * `connecting`: a connection is being opened. `open`. `waiting`: for the next attempt, or for the network. `paused`: until
-   * `resume()`, or the page comes back from the browser's page cache. Final: `failed`, after an error, and `closed`, by `close()`.
+   * `connecting`: a connection is being opened. `open`. `waiting`: for the next attempt, or for the network.
+   * `paused`: until `resume()`, or the page comes back from the browser's page cache. Final: `failed`, after an
+   * error, and `closed`, by `close()`.
    */
   readonly name: HubStateName;
   readonly since: Date;
@@ -322,8 +323,8 @@ export interface SessionEvents<T = any> {
 }
 
 /**
- * One session: the client's own, or another. The client is subscribed to another one while it has listeners to its messages,
- * loops over them, or pending calls of `ready()`. All objects of one name share the subscription.
+ * One session: the client's own, or another. The client is subscribed to another one while it has listeners to its
+ * messages, loops over them, or pending calls of `ready()`. All objects of one name share the subscription.
  */
 export interface Session<T = any> {
   readonly name: string;
@@ -364,9 +365,9 @@ export class HubClient<T = any> {
   /** Sends without a receipt, once, and only if the client is open. Returns whether it was sent. */
   post(sessions: string | Iterable<string>, message: T): boolean;
   /**
-   * Listeners have received every message of the session (default: its own) up to this position, except those that `gap` and
-   * `lost` reported. Store it, and pass it to the next client in `positions`. Undefined until the hub has reported a
-   * position, and without history.
+   * Listeners have received every message of the session (default: its own) up to this position, except those that
+   * `gap` and `lost` reported. Store it, and pass it to the next client in `positions`. Undefined until the hub has
+   * reported a position, and without history.
    */
   position(session?: string): Position | undefined;
   /** Fetches messages from the history. Listeners do not receive them, and the position stays. */

@@ -60,17 +60,17 @@ export class HubClient {
 
   #state = {};
   #over = null; // Why the client has ended: it is closed, or has failed.
-  #halted = new Set(); // Who has paused it.
-  #draining = null; // The wait of close(), and what ends it.
+  #halted = new Set(); // What has paused it: "user", "page", or both.
+  #draining = null; // The promise that close() waits for, and what resolves it.
   #drained = null;
-  #link = null; // Carries the sends.
+  #link = null; // The open connection, which carries the sends.
   #dialing = null; // The connection being opened: the first, one after a loss, or a replacement.
   #retiring = new Set(); // Replaced connections, open until their sends are answered.
   #attempt = 0;
-  #refusals = 0; // In a row.
+  #refusals = 0; // Handshakes refused in a row.
   #checkedUntil = -Infinity; // Limits check() to one attempt per second, after a few at once.
   #dials = 0;
-  #serves = new Set(); // What the hub has answered questions about.
+  #serves = new Set(); // The features that the hub has shown to have, by an answer.
   #stats = { connections: 0, handovers: 0, resent: 0, duplicates: 0, dropped: 0 };
 
   constructor(options) {
@@ -601,8 +601,8 @@ export class HubClient {
   }
 
   /**
-   * Without history or subscriptions, the gateway refuses the request and does not repeat its id. If requests about both are
-   * unanswered, the next answer tells which feature is missing.
+   * Without history or subscriptions, the gateway refuses the request and does not repeat its id. If requests about
+   * both are unanswered, the next answer tells which feature is missing.
    */
   #judge(link) {
     const { asked, unknown } = link;

@@ -24,7 +24,7 @@ export class Link {
   #endSocket;
   #pingedAt;
   #pongAt; // When the answer is due.
-  #refusals = 0; // By the gateway, lately.
+  #refusals = 0; // Recent ones, by the gateway.
   #refusedAt = -Infinity;
 
   /** `on` has `heard(data)`, `wrote(data)` and `lost({ code, reason, cause })`. */

@@ -6,8 +6,9 @@ import { newId } from "./outbox.js";
 import { createTimers } from "./timers.js";
 
 /**
- * `on` has `tell(frame, isMissed)`, which passes on the next message, `repeated(frame)`, `emit(type, details)`, `isStopped()`,
- * whether to pass on nothing more, `isSubscription(session)`, `isPending(session)`, and `link()`, the open connection.
+ * `on` has `tell(frame, isMissed)`, which passes on the next message, `repeated(frame)`, `emit(type, details)`,
+ * `isStopped()`, whether to pass on nothing more, `isSubscription(session)`, `isPending(session)`, and `link()`, the
+ * open connection.
  */
 export class Order {
   isOff; // The hub has no history, or the option is off: messages are passed on as they arrive.
@@ -140,7 +141,7 @@ class Sequence {
   #askedAt; // When that was first sent.
   #answeredAt = -Infinity;
   #asked = 0; // Requests since an answer last moved the position.
-  #helpedAt; // When that was.
+  #helpedAt; // When an answer last moved the position.
 
   constructor(session, { positions, clock }, on) {
     this.session = session;

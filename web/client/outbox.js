@@ -11,12 +11,12 @@ export class Outbox {
   over = null; // Why it accepts no more sends.
   trouble; // Why there is no connection.
   #sends = new Map(); // By id, oldest first. One without a link waits for it.
-  #link = null; // Carries what is written.
+  #link = null; // Sends are written to this link.
   #options;
   #stopwatch;
   #stats;
   #timers;
-  #answers; // The timers of those that are written.
+  #answers; // The timers of the sends that are written.
   #onSettled;
   #isPending;
 

@@ -102,8 +102,8 @@ export function useConnect(options, deps = []) {
   const { url, session, token } = options;
   const [generation, setGeneration] = useState(0);
 
-  // A paused client has no side effects, so it may be made in any render, even one that React discards. Children can use it
-  // in their first effects, and there is never a `null` to check for.
+  // A paused client has no side effects, so it may be made in any render, even one that React discards. Children can
+  // use it in their first effects, and there is never a `null` to check for.
   const client = useMemo(() => {
     const current = { ...options, autoConnect: false };
     if (typeof url === "function") current.url = () => latest.current.url();
@@ -119,8 +119,7 @@ export function useConnect(options, deps = []) {
   }, [typeof url === "function" ? null : String(url), session, token != null, generation, ...deps]);
 
   // StrictMode mounts twice, and a hidden <Activity> unmounts components that it shows again. At the time, both look
-  // like a
-  // final unmount; the microtasks check afterwards.
+  // like a final unmount; the microtasks check afterwards.
   const mounted = useRef(null);
   useEffect(() => {
     // It was closed while hidden. A new client replaces it.

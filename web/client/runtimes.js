@@ -4,8 +4,8 @@
 const CLOSE_TIMEOUT = 1_000;
 
 /**
- * Opens a socket, and calls `lost({ code, reason, cause })` when it is lost. Returns it with a function that ends it. If the
- * hub is silent, the socket is cut, since a closing handshake would not be answered.
+ * Opens a socket, and calls `lost({ code, reason, cause })` when it is lost. Returns it with a function that ends it.
+ * If the hub is silent, the socket is cut, since a closing handshake would not be answered.
  */
 export function openSocket(WebSocket, url, protocols, timers, lost) {
   const { socket, cut } = open(WebSocket, url, protocols);

@@ -20,16 +20,16 @@ const NONE = "this hub has no subscriptions";
 const TOO_MANY = `a client has at most ${SUBSCRIPTIONS} subscriptions`;
 
 export class Subscriptions {
-  #entries = new Map(); // By session: what is listened to, and what the hub may still have.
+  #entries = new Map(); // By session: those with listeners, and those to which the hub may still have the connection subscribed.
   #requests = new Map(); // Without an answer, by id. A session is in at most one that changes its subscription.
   #order;
   #on;
   #clock;
   #link = null;
-  #isOff = false; // The hub has none.
-  #isAsked = false; // It has been asked which session is the client's own.
+  #isOff = false; // The hub has no subscriptions.
+  #isAsked = false; // A hello was sent over this link, to learn the client's own session.
   #timers; // Of this link.
-  #sweeping; // The timer of what nothing listens to any more.
+  #sweeping; // The timer of sessions that have lost their last listener.
   #isDue = false;
   #isOver = false;
 

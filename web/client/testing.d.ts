@@ -91,8 +91,8 @@ export interface FakeHubFrame {
 }
 
 /**
- * A small hub that works correctly until a test makes it fail. It refuses the same frames as the real one, with two exceptions:
- * it does not check the size of a message, and of a token it checks only the expiry, not the session.
+ * A small hub that works correctly until a test makes it fail. It refuses the same frames as the real one, with two
+ * exceptions: it does not check the size of a message, and of a token it checks only the expiry, not the session.
  */
 export class FakeHub {
   constructor(options?: FakeHubOptions);

@@ -84,8 +84,8 @@ export class Conversation {
   #answer;
   #list = element("ol");
   #log;
-  #part = { name: NEW }; // What the end belongs to.
-  #isFollowing = true; // The end is in view, or will be, and stays so.
+  #part = { name: NEW }; // The group at the end.
+  #isFollowing = true; // The end stays in view.
   #hasNewer = false;
   #top = 0; // How far it is scrolled.
 

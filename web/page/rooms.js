@@ -19,7 +19,7 @@ class Room {
   #rooms;
   #session;
   #stop;
-  #to; // While it is not in view.
+  #to; // The recipients, while it is not in view.
   #mine = new Set(); // Ids of messages sent from here, which the hub delivers back.
   #words = element("span", { className: "muted" });
   #count = element("span", { className: "count" });
@@ -143,7 +143,7 @@ export class Rooms {
   #all = new Map(); // By name, the tab's own session first.
   #client;
   #place;
-  #positions; // How far what this client has not followed yet was read.
+  #positions; // Where to continue in the rooms that this client does not follow yet.
 
   /** `changed()` is called when rooms are joined or left, another one is shown, or the unread count changes. */
   constructor({ changed, answer }) {

@@ -13,8 +13,8 @@ function chance(seed) {
 }
 
 /**
- * Returns a function that makes deliveries over the links that are open come late, so many `times`, or not at all. The hub
- * itself keeps its frames in order.
+ * Returns a function that makes deliveries over the links that are open come late, so many `times`, or not at all.
+ * The hub itself keeps its frames in order.
  */
 function unreliable({ hub, clock }, { random, pick, has }, trouble, times) {
   const late = new WeakSet();

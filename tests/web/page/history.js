@@ -92,9 +92,8 @@ test("messages that arrive while the page loads earlier ones are shown after the
 test("earlier messages have no hole and no repetition, in whatever order the hub answers", async (t) => {
   const { context, name, address } = await open(t);
   const tell = sender(t, name("alice"));
-  // The client's first question is where the session stands; here it reaches the hub after "three" was sent. The page's
-  // question
-  // is answered before that, and its answer reaches the page before or after the client's.
+  // The client's first question is where the session stands; here it reaches the hub after "three" was sent. The
+  // page's question is answered before that, and its answer reaches the page before or after the client's.
   for (const session of ["before", "later"]) {
     await tell(name(session), "one", "two");
     const page = await context.newPage();
