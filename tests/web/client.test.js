@@ -19,7 +19,7 @@ import "./client/losses.js";
 import "./client/ending.js";
 import "./client/promises.js";
 import "./client/throttling.js";
-import "./client/machine.js";
+import "./client/browser-events.js";
 import "./client/limits.js";
 import "./client/together.js";
 import "./client/random.js";

@@ -1,5 +1,6 @@
 // The client: a connection that reconnects by itself, and sends that always end with a receipt or an error.
 
+import { watchBrowser } from "./browser-events.js";
 import { readCredentials } from "./credentials.js";
 import { HubError, SignedOut, explain } from "./errors.js";
 import {
@@ -17,7 +18,6 @@ import {
 } from "./limits.js";
 import { Link } from "./link.js";
 import { createListeners } from "./listeners.js";
-import { watchMachine } from "./machine.js";
 import { checkSession, isPosition, readOptions } from "./options.js";
 import { Order } from "./order.js";
 import { Outbox } from "./outbox.js";
@@ -306,8 +306,8 @@ export class HubClient {
   // Connections
 
   /** Begins with the first attempt, so that a client that never connects adds no listeners to the page. */
-  #watchMachine() {
-    this.#unwatch ??= watchMachine({
+  #watchBrowser() {
+    this.#unwatch ??= watchBrowser({
       wake: () => {
         this.#check(0, WAKE_TIMEOUT);
         this.#subscriptions.hello();
@@ -361,7 +361,7 @@ export class HubClient {
   }
 
   async #dial() {
-    this.#watchMachine();
+    this.#watchBrowser();
     this.#timers.clear("retry");
     const link = new Link(++this.#dials, this.#options, {
       heard: (data) => this.#heard(link, data),

@@ -1,7 +1,7 @@
 // A browser's events about the network, sleep and the page cache. Other runtimes have none.
 
 /** Calls the functions of `on` until the function that it returns is called. */
-export function watchMachine(on) {
+export function watchBrowser(on) {
   const { document, navigator } = globalThis;
   const connection = navigator?.connection;
   // Its estimates change all the time, without a change of the network.

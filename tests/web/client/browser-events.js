@@ -1,4 +1,4 @@
-// The machine: sleep, the page cache, hidden tabs, and changes of the network.
+// A browser's events about the network, sleep, hidden tabs and the page cache; and check(), which acts like a wake.
 
 import assert from "node:assert/strict";
 import { test } from "../suite.js";
