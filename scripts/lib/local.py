@@ -35,7 +35,7 @@ VARIABLES = STATE / "local.tfvars.json"
 APPLIED = STATE / "applied"
 OUTPUTS = STATE / "outputs.json"  # It exists once the hub is complete.
 
-MINISTACK = Process(STATE, "ministack", 4566)
+MINISTACK = Process(STATE, "MiniStack", 4566)
 PAGE = Process(STATE, "page", 8080)
 ISSUER = Process(STATE, "issuer", 8081)
 
@@ -207,11 +207,11 @@ def status() -> None:
         sys.exit(3)
     found = {}
     if not MINISTACK.alive():
-        found["ministack"] = f"crashed: see {MINISTACK.log}, then run scripts/local.sh up" if MINISTACK.started() else "not started yet"
+        found["MiniStack"] = f"crashed: see {MINISTACK.log}, then run scripts/local.sh up" if MINISTACK.started() else "not started yet"
     elif not healthy():
-        found["ministack"] = "does not answer: run scripts/local.sh up, which starts afresh"
+        found["MiniStack"] = "does not answer: run scripts/local.sh up, which starts afresh"
     else:
-        found |= {"ministack": "running", "hub": "running" if OUTPUTS.exists() else "not set up yet"}
+        found |= {"MiniStack": "running", "hub": "running" if OUTPUTS.exists() else "not set up yet"}
     if ISSUER.started():
         found["issuer"] = "running" if ISSUER.alive() else "stopped: run scripts/local.sh up --auth"
     found["page"] = "running" if PAGE.alive() else "stopped: run scripts/local.sh up"

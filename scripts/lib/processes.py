@@ -82,8 +82,9 @@ class Process:
 
     def __init__(self, folder: Path, name: str, port: int) -> None:
         self.name, self.folder, self.preferred_port = name, folder, port
-        self.mark = f"HUB_PROCESS={folder}/{name}"
-        self.log, self.pid_file, self.port_file = (folder / f"{name}.{suffix}" for suffix in ("log", "pid", "port"))
+        file = name.lower()
+        self.mark = f"HUB_PROCESS={folder}/{file}"
+        self.log, self.pid_file, self.port_file = (folder / f"{file}.{suffix}" for suffix in ("log", "pid", "port"))
 
     def started(self) -> bool:
         return self.pid_file.exists()
