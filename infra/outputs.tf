@@ -26,7 +26,7 @@ output "release" {
 }
 
 output "open_to_everyone" {
-  description = "Whether whoever knows the address can join any session, and subscribe and send to any."
+  description = "Whether the hub is open to everyone (`allow_anonymous`)."
   value       = var.auth == null
 }
 
@@ -66,7 +66,7 @@ output "subscriptions_table_name" {
 }
 
 output "function_names" {
-  description = "Name in AWS of each function: connect, disconnect, send-message and publish; with auth authorizer; with history_seconds history; with subscriptions membership; with fanout.split above 0 deliver; with census_minutes above 0 census."
+  description = "Name in AWS of each function: connect, disconnect, send-message and publish; authorizer with auth, history with history_seconds, membership with subscriptions, deliver with fanout.split above 0, and census with census_minutes above 0."
   value       = { for key, function in module.function : key => function.name }
 }
 

@@ -95,6 +95,6 @@ variable "tags" {
 
   validation {
     condition     = !contains(keys(var.tags), "websocket-hub")
-    error_message = "tags must not be keyed with websocket-hub: the module sets this tag to the hub's name."
+    error_message = "tags must be without the key websocket-hub: the module sets this tag to the hub's name."
   }
 }

@@ -15,13 +15,13 @@ locals {
 
 variable "auth" {
   description = <<-EOT
-    JWT authentication: the issuers whose tokens may connect. The claims of a token name the sessions that its bearer may join, send to and subscribe to. docs/identity-providers.md has the settings for each provider. A claim is a name at the top level of the token or, beginning with /, a JSON pointer such as `/app_metadata/session_id`. Default: none.
+    JWT authentication: the issuers whose tokens may connect. The claims of a token name the sessions that its bearer may join, send to and subscribe to. docs/identity-providers.md has the settings for each provider. A setting names a claim at the top level of the token, or, if it begins with `/`, by a JSON pointer such as `/app_metadata/session_id`. Default: none.
 
     - issuer: the iss claim of the issuer's tokens. An https:// URL unless jwks_url is set.
     - audiences: a token's audience must be one of these.
     - audience_claim: claim that holds the audience; client_id for Cognito's access tokens, for example.
     - jwks_url: address of the issuer's public keys. Default: the one in its OpenID discovery document.
-    - session_claim: claim that holds the sessions which the bearer may join.
+    - session_claim: claim that holds the sessions that the bearer may join.
     - send_claim: claim that holds the sessions to which the bearer may send.
     - subscribe_claim: claim that holds the sessions to which the bearer may subscribe.
     - patterns: whether a session ending in `*` in these three claims stands for every session with that prefix. If false, the authorizer refuses a token with a `*`.

@@ -43,11 +43,11 @@ locals {
 
 variable "fanout" {
   description = <<-EOT
-    How a message to very many connections is shared between functions. send-message and publish post to the first recipients themselves, and hand over the others to the function deliver in full chunks, several at a time. They also post what does not fill a chunk, and what deliver fails to post.
+    How a message to very many connections is shared between functions. send-message and publish post to the first recipients themselves, and hand over the others to the function deliver in full chunks, several at a time. They also post to recipients that do not fill a chunk, and to those that deliver could not post to.
 
     - split: recipients of a message that the sending function posts to itself before it hands over any. A chunk has 2,000 connections, or `split` if that is less. 0 disables hand-over, and the hub has no function deliver.
     - workers: maximum concurrent chunks of one message. Each is an invocation and counts towards the account's concurrent executions. More workers at the same rate only slow each other down.
-    - rate: maximum posts per second of one message across all functions, retries included, once it has handed over a chunk. Each invocation of deliver may use rate / (workers + 1), and the sending function what the running ones leave. 0 means no limit. Default: 80 % of requests_per_second_quota.
+    - rate: maximum posts per second of one message across all functions, retries included, once it has handed over a chunk. Each invocation of deliver may use rate / (workers + 1), and the sending function whatever the running ones leave of it. 0 means no limit. Default: 80 % of requests_per_second_quota.
   EOT
   type = object({
     split   = optional(number, 4000)
@@ -92,7 +92,7 @@ variable "fanout_concurrency" {
 }
 
 variable "straggler_seconds" {
-  description = "Seconds that a receipt waits for the last recipients after the latest one was settled; three times as long if none could be reached."
+  description = "Seconds without any result, after which a receipt no longer waits for the last recipients; three times as long if no recipient has answered."
   type        = number
   default     = 5
   nullable    = false
