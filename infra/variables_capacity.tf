@@ -43,7 +43,7 @@ locals {
 
 variable "fanout" {
   description = <<-EOT
-    How a message to very many connections is shared between functions. send-message and publish post to the first recipients themselves, and hand over the others to the function deliver in full chunks, several at a time. They also post to recipients that do not fill a chunk, and to those that deliver could not post to.
+    How a message to very many connections is shared between functions. send-message and publish post to the first recipients themselves, and hand over the others to the function deliver in full chunks, several at a time. They also post to recipients that do not fill a chunk, or that deliver failed to post to.
 
     - split: recipients of a message that the sending function posts to itself before it hands over any. A chunk has 2,000 connections, or `split` if that is less. 0 disables hand-over, and the hub has no function deliver.
     - workers: maximum concurrent chunks of one message. Each is an invocation and counts towards the account's concurrent executions. More workers at the same rate only slow each other down.
