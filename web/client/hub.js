@@ -1,21 +1,11 @@
 // The client: a connection that reconnects by itself, and sends that always end with a receipt or an error.
 
+import { nextAttempt, noFailures } from "./backoff.js";
 import { watchBrowser } from "./browser-events.js";
 import { readCredentials } from "./credentials.js";
 import { HubError, SignedOut, explain } from "./errors.js";
-import {
-  BACKED_UP,
-  CHECKED,
-  CHECKS,
-  FRESH,
-  MINUTE,
-  REFUSALS,
-  SECOND,
-  STABLE_AFTER,
-  STALE_DIAL,
-  WAKE_TIMEOUT,
-  WATCH_INTERVAL,
-} from "./limits.js";
+import { gainsNothing, hasSlept, isDue, nextLook, plan, retire } from "./handover.js";
+import { BACKED_UP, CHECKED, CHECKS, FRESH, STABLE_AFTER, STALE_DIAL, WAKE_TIMEOUT } from "./limits.js";
 import { Link } from "./link.js";
 import { createListeners } from "./listeners.js";
 import { checkSession, isPosition, readOptions } from "./options.js";
@@ -28,9 +18,6 @@ import { Subscriptions } from "./subscriptions.js";
 import { createTimers, stopwatch } from "./timers.js";
 
 export { HubError, SignedOut };
-
-// Errors that no further attempt can fix.
-const HOPELESS = /^(token_too_large|cannot_connect)$/;
 
 const EVENTS = ["message", "state", "duplicate", "gap", "lost", "refused", "error", "frame"];
 
@@ -66,8 +53,7 @@ export class HubClient {
   #link = null; // The open connection, which carries the sends.
   #dialing = null; // The connection being opened: the first, one after a loss, or a replacement.
   #retiring = new Set(); // Replaced connections, open until their sends are answered.
-  #attempt = 0;
-  #refusals = 0; // Handshakes refused in a row.
+  #failures = noFailures();
   #checkedUntil = -Infinity; // Limits check() to one attempt per second, after a few at once.
   #dials = 0;
   #serves = new Set(); // The features that the hub has shown to have, by an answer.
@@ -163,7 +149,6 @@ export class HubClient {
   session(name) {
     checkSession(name);
     const subscriptions = this.#subscriptions;
-    const isMine = ({ session }) => session === name;
     const isReady = () =>
       name === this.#order.joined ? this.#state.name === "open" : Boolean(subscriptions.get(name)?.isReady);
     const session = {
@@ -179,7 +164,7 @@ export class HubClient {
         return this.#ready(session, "change", isReady, options).finally(leave);
       },
       on: (type, listener) => {
-        const off = this.#on(EVENTS_OF_SESSION, type, listener, isMine);
+        const off = this.#on(EVENTS_OF_SESSION, type, listener, ({ session }) => session === name);
         const leave = type === "message" ? subscriptions.listen(name) : off;
         return () => (off(), leave());
       },
@@ -221,7 +206,7 @@ export class HubClient {
   // States
 
   get #isStopped() {
-    return this.#over || this.#halted.size > 0;
+    return this.#over || this.#halted.size;
   }
 
   #become(name, details) {
@@ -232,8 +217,7 @@ export class HubClient {
       reason: null,
       error: null,
       retryAt: null,
-      attempt: this.#attempt,
-      refused: this.#refusals,
+      ...this.#failures,
       expiresAt: null,
       ...details,
     });
@@ -278,9 +262,9 @@ export class HubClient {
   /** Ends every connection and timer. */
   #drop() {
     const links = [this.#link, this.#dialing, ...this.#retiring];
-    this.#link = this.#dialing = null;
     this.#retiring.clear();
     this.#timers.clearAll();
+    this.#link = this.#dialing = null;
     this.#order.use(null);
     this.#subscriptions.use(null);
     for (const link of links) {
@@ -299,7 +283,7 @@ export class HubClient {
 
   #proceed(who) {
     if (!this.#halted.delete(who) || this.#isStopped) return;
-    this.#attempt = 0;
+    this.#failures.attempt = 0;
     this.#dial();
   }
 
@@ -329,7 +313,7 @@ export class HubClient {
 
   /** Without a connection: dials. With one: pings, unless the last frame came less than `lately` ms ago. */
   #check(lately, within) {
-    if (this.#link) this.#watch(this.#link);
+    if (this.#link) this.#watch();
     if (this.#isStopped) return;
     const now = this.#stopwatch();
     const dialing = this.#dialing;
@@ -354,7 +338,7 @@ export class HubClient {
         if (this.#state.retryAt - retryAt > 1_000) this.#become("waiting", { reason, error, retryAt });
       } else {
         // Calls in close succession do not reset the backoff.
-        if (at - this.#checkedUntil > CHECKED) this.#attempt = 0;
+        if (at - this.#checkedUntil > CHECKED) this.#failures.attempt = 0;
         dial();
       }
     }
@@ -379,8 +363,13 @@ export class HubClient {
       // A client that is closed at once requests no token.
       await null;
       if (link.ended) return;
-      const target = await this.#credentials(link, { attempt: this.#attempt, refused: this.#refusals });
-      if (link.ended || this.#gainsNothing(link)) return;
+      const target = await this.#credentials(link, this.#failures);
+      if (link.ended) return;
+      if (this.#link && gainsNothing(this.#link, link, this.#stopwatch())) {
+        this.#dialing = null;
+        link.end();
+        return this.#watch();
+      }
       link.dialedAt = this.#stopwatch();
       link.open(...target);
     } catch (cause) {
@@ -388,77 +377,50 @@ export class HubClient {
       const { name, code, message } = Object(cause);
       if (name === "SignedOut" || cause instanceof SignedOut) {
         this.#end("failed", new HubError("signed_out", message || "signed out", { cause }));
-      } else if (HOPELESS.test(code)) this.#end("failed", cause);
-      else this.#lost(link, { cause });
+      } else if (code === "token_too_large" || code === "cannot_connect") {
+        // No further attempt can fix this.
+        this.#end("failed", cause);
+      } else {
+        this.#lost(link, { cause });
+      }
     }
   }
 
-  /** Whether a hand-over would only present the same token again. The next attempt is then halfway to its expiry. */
-  #gainsNothing(link) {
-    const current = this.#link;
-    const now = this.#stopwatch();
-    if (!current || now >= current.replaceAt || link.expires > current.expires) return false;
-    this.#dialing = null;
-    link.end();
-    current.renewAt = now + Math.max(1_000, (current.endsAt - now) / 2);
-    this.#watch(current);
-    return true;
-  }
-
   /** Starts a hand-over when the connection's age or its token requires one. */
-  #watch(link) {
+  #watch() {
+    const link = this.#link;
     const now = this.#stopwatch();
-    const up = this.#options.clock.uptime();
-    const passed = now - link.watchedAt;
-    // If the timers stood still, the machine was asleep. In a hidden tab they run once per minute.
-    const hasSlept = passed - (up - link.watchedUp) > WATCH_INTERVAL || passed > 3 * WATCH_INTERVAL;
-    Object.assign(link, { watchedAt: now, watchedUp: up });
-    if (hasSlept) {
+    if (hasSlept(link, now, this.#options.clock.uptime())) {
       link.ping(WAKE_TIMEOUT);
       this.#subscriptions.hello();
     }
     if (link.ended) return;
-    const dueAt = Math.min(link.replaceAt, link.renewAt);
-    if (now >= dueAt && !this.#dialing && !this.#timers.has("retry")) this.#dial();
+    if (isDue(link, now) && !this.#dialing && !this.#timers.has("retry")) this.#dial();
     if (link.ended) return;
     if (now >= link.endsAt) return this.#lost(link, { reason: "the token has expired" });
-    const next = Math.min(now < dueAt ? dueAt : Infinity, link.endsAt, now + WATCH_INTERVAL);
-    link.timers.set("watch", next - now, () => this.#watch(link));
+    link.timers.set("watch", nextLook(link, now), () => this.#watch());
   }
 
   #opened(link) {
-    const { handoverAfter, handoverOverlap } = this.#options;
     const previous = this.#link;
     const now = this.#stopwatch();
+    if (previous) {
+      this.#stats.handovers++;
+      this.#retiring.add(previous);
+      retire(previous, now, this.#options, () => this.#settled(previous));
+    }
     this.#link = link;
     this.#dialing = null;
     link.dial = null;
     link.timers.clear("step", "redial");
-    this.#refusals = 0;
+    this.#failures.refused = 0;
     link.timers.set("stable", STABLE_AFTER, () => {
-      this.#attempt = 0;
+      this.#failures.attempt = 0;
       if (this.#state.attempt && this.#state.name === "open") this.#becomeOpen();
     });
     this.#stats.connections++;
-    // Up to a tenth early, so that clients that connected together do not hand over together.
-    const left = link.endsAt - now;
-    const early = Math.min(MINUTE, left / 4) + Math.random() * Math.min(MINUTE, left / 10);
-    link.replaceAt = now + handoverAfter * (1 - Math.random() / 10);
-    link.renewAt = Math.max(now + 1_000, link.endsAt - early);
-    if (previous) {
-      this.#stats.handovers++;
-      this.#retiring.add(previous);
-      previous.timers.clear("watch");
-      // The hub sends nothing to a connection whose token has expired.
-      const left = Math.max(0, previous.endsAt - now);
-      const settle = () => {
-        previous.isOverlapped = true;
-        this.#settled(previous);
-      };
-      previous.timers.set("overlap", Math.min(handoverOverlap, left), settle);
-      previous.timers.set("end", left + SECOND, settle);
-    }
-    this.#watch(link);
+    plan(link, now, this.#options);
+    this.#watch();
   }
 
   /** A send has ended or left this link, or the link that replaces it is subscribed: it may no longer be needed. */
@@ -466,7 +428,8 @@ export class HubClient {
     if (!this.#outbox.size) this.#drained?.();
     const isNeeded = () =>
       this.#outbox.carriedBy(link).length || (this.#subscriptions.isPending() && this.#stopwatch() < link.endsAt);
-    if (link?.isOverlapped && !isNeeded() && this.#retiring.delete(link)) link.end();
+    const isOverlapped = this.#retiring.has(link) && !link.timers.has("overlap");
+    if (isOverlapped && !isNeeded() && this.#retiring.delete(link)) link.end();
     this.#outbox.flush();
   }
 
@@ -492,28 +455,15 @@ export class HubClient {
     if (wasRetiring || this.#isStopped) return;
     if (wasCurrent && this.#dialing) return this.#become("connecting", { reason: why });
     const isRefused = link.presented && !link.isAdmitted && !isSilent && mayBeRefusal(cause);
-    if (link.presented) this.#refusals = isRefused ? this.#refusals + 1 : 0;
-    const isRare = isRefused && this.#refusals >= REFUSALS;
-    const retryAt = this.#retryLater(isRare);
+    const [delay, isRare] = nextAttempt(this.#failures, link, isRefused, this.#options);
+    this.#timers.set("retry", delay, () => this.#dial());
+    const retryAt = this.#dateIn(delay);
     const problem = wasCurrent ? null : this.#problem(link.socket ? "connect_failed" : "token_failed", why, { cause });
     if (problem) this.#outbox.trouble = problem;
     // A listener may have acted on the error.
     const isWaiting = () => this.#timers.has("retry");
     if (!this.#link && isWaiting()) this.#become("waiting", { reason: why, retryAt, error: problem });
-    if (isRare && isWaiting()) this.#emit("refused", { refused: this.#refusals, retryAt, reason: why });
-  }
-
-  /**
-   * Full jitter: a random time up to the exponential bound, so that clients that were cut together spread out. After many
-   * refusals it grows to minutes; not sooner, since in a browser a hub that is unreachable for a moment looks the same.
-   */
-  #retryLater(isRare) {
-    const { backoffBase, backoffMax, refusedRetry } = this.#options;
-    const backoff = Math.random() * Math.min(backoffMax, backoffBase * 2 ** this.#attempt++);
-    const rare = (Math.min(refusedRetry, MINUTE * 2 ** (this.#refusals - REFUSALS)) * (1 + Math.random())) / 2;
-    const delay = isRare ? rare : backoff;
-    this.#timers.set("retry", delay, () => this.#dial());
-    return this.#dateIn(delay);
+    if (isRare && isWaiting()) this.#emit("refused", { refused: this.#failures.refused, retryAt, reason: why });
   }
 
   // Frames
@@ -609,16 +559,17 @@ export class HubClient {
     const missing = this.#unanswered(link);
     if (missing.length > 1 && unknown < asked.history + asked.subscriptions) return;
     link.unknown = 0;
-    for (const about of missing) asked[about] -= Math.min(asked[about], unknown);
-    if (missing.includes("history")) {
-      this.#order.off();
-      this.#outbox.refuseQuestions("unknown_action", NO_HISTORY);
+    for (const about of missing) {
+      asked[about] -= Math.min(asked[about], unknown);
+      if (about === "history") {
+        this.#order.off();
+        this.#outbox.refuseQuestions("unknown_action", NO_HISTORY);
+      } else if (link === this.#link) this.#subscriptions.off();
     }
-    if (missing.includes("subscriptions") && link === this.#link) this.#subscriptions.off();
   }
 
-  #refused(link, { code: given = "internal", message, id }) {
-    const code = String(given);
+  #refused(link, { code = "internal", message, id }) {
+    code = String(code);
     if (code === "unknown_action" && id === undefined && this.#unanswered(link).length) {
       link.unknown++;
       return this.#judge(link);
