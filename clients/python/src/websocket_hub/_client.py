@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import random
 import weakref
 from collections.abc import Callable, Generator, Iterable
 from datetime import datetime
@@ -14,11 +13,13 @@ from typing import Any, Literal, ParamSpec, overload
 
 from websockets.exceptions import InvalidURI
 
+from . import _handover as handover
+from ._backoff import Failures, next_attempt
 from ._credentials import Credentials
 from ._errors import HubError, SignedOut
 from ._events import Listeners, Off, Traffic
 from ._frames import read_history, read_message, read_receipt, to_json
-from ._limits import BACKED_UP, CHECKED, FOREVER, MINUTE, REFUSALS, STABLE_AFTER, WAKE_TIMEOUT, WATCH_INTERVAL
+from ._limits import BACKED_UP, CHECKED, FOREVER, STABLE_AFTER, WAKE_TIMEOUT
 from ._link import Link, Loss
 from ._options import Options, check_number, check_position, check_session
 from ._order import Order
@@ -58,8 +59,7 @@ class HubClient:
         self._dialing: Link | None = None  # The connection being opened: the first, one after a loss, or a replacement.
         self._retiring: set[Link] = set()  # Replaced connections, open until their sends are answered.
         self._tasks: set[asyncio.Task[None]] = set()
-        self._attempt = 0
-        self._refusals = 0  # Handshakes refused in a row.
+        self._failures = Failures()
         self._checked_at = -FOREVER
         self._dials = 0
 
@@ -203,12 +203,12 @@ class HubClient:
             return
         now = self._stopwatch()
         if self._link:
-            self._watch(self._link)
+            self._watch()
             if self._link and now - self._link.heard_at >= CHECKED:
                 self._link.ping()
         elif not self._dialing and now - self._checked_at >= CHECKED:
             self._checked_at = now
-            self._attempt = 0
+            self._failures.attempt = 0
             self._dial()
 
     async def close(self, *, drain: float = 0) -> None:
@@ -265,7 +265,7 @@ class HubClient:
         expires_at: datetime | None = None,
     ) -> None:
         since = self._state.since if self._state.name == name else date_in()
-        self._state = State(name, since, reason, error, self._attempt, self._refusals, retry_at, expires_at)
+        self._state = State(name, since, reason, error, self._failures.attempt, self._failures.refused, retry_at, expires_at)
         self._has_changed()
         self._emit("state", self._state)
 
@@ -339,7 +339,7 @@ class HubClient:
 
     async def _present(self, link: Link) -> None:
         try:
-            url, protocols = await self._credentials.read(link, TokenRequest(self._attempt, self._refusals))
+            url, protocols = await self._credentials.read(link, TokenRequest(self._failures.attempt, self._failures.refused))
         except SignedOut as error:
             self._fail(HubError("signed_out", str(error) or "signed out"), error)
             return
@@ -349,9 +349,15 @@ class HubClient:
         except Exception as error:  # The program's own function may raise anything.
             self.lost(link, Loss(str(error) or type(error).__name__, None, error))
             return
-        if link.ended or self._gains_nothing(link):
+        if link.ended:
             return
-        link.dialed_at = self._stopwatch()
+        now = self._stopwatch()
+        if self._link and handover.gains_nothing(self._link, link, now):
+            self._dialing = None
+            link.end()
+            self._watch()
+            return
+        link.dialed_at = now
         link.open(url, protocols)
         if link.task:
             self._keep(link.task)
@@ -360,84 +366,51 @@ class HubClient:
         error.__cause__ = cause
         self._end("failed", error)
 
-    def _gains_nothing(self, link: Link) -> bool:
-        """Whether a hand-over would only present the same token again. The next attempt is then halfway to its expiry."""
-        current = self._link
-        now = self._stopwatch()
-        if not current or now >= current.replace_at or link.expires > current.expires:
-            return False
-        self._dialing = None
-        link.end()
-        current.renew_at = now + max(1.0, (current.ends_at - now) / 2)
-        self._watch(current)
-        return True
-
-    def _watch(self, link: Link) -> None:
+    def _watch(self) -> None:
         """Starts a hand-over when the connection's age or its token requires one."""
-        now, up = self._stopwatch(), uptime()
-        passed, ran = now - link.watched[0], up - link.watched[1]
-        link.watched = (now, up)
-        # If the timers stood still, the machine was asleep.
-        if passed - ran > WATCH_INTERVAL or passed > 3 * WATCH_INTERVAL:
+        link, now = self._link, self._stopwatch()
+        assert link
+        if handover.has_slept(link, now, uptime()):
             link.ping(WAKE_TIMEOUT)
             self._subscriptions.hello()
         if link.ended:
             return
-        due_at = min(link.replace_at, link.renew_at)
-        if now >= due_at and not self._dialing and "retry" not in self._timers:
+        if handover.is_due(link, now) and not self._dialing and "retry" not in self._timers:
             self._dial()
         if link.ended:
             return
         if now >= link.ends_at:
             self.lost(link, Loss("the token has expired"))
             return
-        following = min(due_at if now < due_at else FOREVER, link.ends_at, now + WATCH_INTERVAL)
-        link.timers.set("watch", following - now, lambda: self._watch(link))
+        link.timers.set("watch", handover.next_look(link, now), self._watch)
 
     def _opened(self, link: Link) -> None:
         previous = self._link
         now = self._stopwatch()
         self._link, self._dialing = link, None
         link.timers.clear("step")
-        self._refusals = 0
+        self._failures.refused = 0
         link.timers.set("stable", STABLE_AFTER, self._stable)
         self.stats.connections += 1
-        # Up to a tenth early, so that clients that connected together do not hand over together.
-        left = link.ends_at - now
-        early = min(MINUTE, left / 4) + random.random() * min(MINUTE, left / 10)
-        link.replace_at = now + (self._options.handover_after or FOREVER) * (1 - random.random() / 10)
-        link.renew_at = max(now + 1, link.ends_at - early) if left < FOREVER else FOREVER
-        link.watched = (now, uptime())
+        handover.plan(link, now, uptime(), self._options)
         if previous:
             self.stats.handovers += 1
             self._retiring.add(previous)
-            previous.timers.clear("watch")
-            self._retire(previous, min(now + self._options.handover_overlap, previous.ends_at))
-        self._watch(link)
-
-    def _retire(self, link: Link, at: float) -> None:
-        def overlapped() -> None:
-            link.overlapped = True
-            self._settled(link)
-            if self._hears(link):
-                self._retire(link, link.ends_at)
-
-        link.timers.set("overlap", at - self._stopwatch(), overlapped)
-
-    def _hears(self, link: Link) -> bool:
-        """Whether the hub still sends it messages: not once its token has expired."""
-        return not link.ended and self._stopwatch() < link.ends_at
+            handover.retire(previous, now, self._options, lambda: self._settled(previous))
+        self._watch()
 
     def _stable(self) -> None:
-        self._attempt = 0
+        self._failures.attempt = 0
         if self._state.attempt and self._state.name == "open":
             self._become_open()
 
     def _settled(self, link: Link | None) -> None:
         """A send has ended or left this link, or the link that replaces it is subscribed: it may no longer be needed."""
         self._has_changed()
-        if link and link.overlapped and link in self._retiring:
-            needed = self._outbox.carried_by(link) or (self._hears(link) and self._subscriptions.pending())
+        if link in self._retiring and "overlap" not in link.timers:
+            # The hub sends nothing to a connection whose token has expired.
+            hears = self._stopwatch() < link.ends_at
+            needed = self._outbox.carried_by(link) or (hears and self._subscriptions.pending())
             if not needed:
                 self._retiring.discard(link)
                 link.end()
@@ -469,9 +442,9 @@ class HubClient:
             self._become("connecting", reason=loss.reason)
             return
         refused = link.presented and not link.admitted and not silent and loss.may_be_refusal
-        if link.presented:
-            self._refusals = self._refusals + 1 if refused else 0
-        retry_at = self._retry_later(refused and self._refusals >= REFUSALS)
+        delay = next_attempt(self._failures, link, refused, self._options)
+        self._timers.set("retry", delay, self._dial)
+        retry_at = date_in(delay)
         problem = None
         if not was_current:
             problem = self._problem("connect_failed" if dialed else "token_failed", loss.reason, loss.cause)
@@ -479,16 +452,6 @@ class HubClient:
         # A listener may have acted on the error.
         if not self._link and "retry" in self._timers:
             self._become("waiting", reason=loss.reason, retry_at=retry_at, error=problem)
-
-    def _retry_later(self, rare: bool) -> datetime:
-        """Full jitter: a random time up to the exponential bound, so that clients that were cut together spread out."""
-        options = self._options
-        delay = random.random() * min(options.backoff_max, options.backoff_base * 2**self._attempt)
-        self._attempt = min(self._attempt + 1, 1_000)
-        if rare:
-            delay = min(options.refused_retry, MINUTE * 2 ** min(self._refusals - REFUSALS, 20)) * (1 + random.random()) / 2
-        self._timers.set("retry", delay, self._dial)
-        return date_in(delay)
 
     # Frames
 

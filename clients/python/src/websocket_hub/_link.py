@@ -61,10 +61,9 @@ class Link:
         self.expires = self.ends_at = FOREVER
         # When it is to be replaced for its age, and for its token's end.
         self.replace_at = self.renew_at = FOREVER
-        self.watched = (0.0, 0.0)
+        self.seen = (0.0, 0.0)
         self.dialed_at: float | None = None
         self.heard_at = -FOREVER
-        self.overlapped = False
         self.rtt: float | None = None  # From the last ping to the next frame.
         self.asked = {"history": 0, "subscriptions": 0}  # Requests without an answer.
         self.unknown = 0  # How many of them were answered by `unknown_action`.
