@@ -1,8 +1,9 @@
 // The page: joins a hub as one session, and shows the state of the connection.
 
 import { connect } from "../client/hub.js";
-import { face, showFailure, showReceipt } from "./conversation.js";
-import { $, isWrong, namesIn, tell } from "./dom.js";
+import { Composer } from "./compose.js";
+import { face } from "./conversation.js";
+import { $, namesIn, tell } from "./dom.js";
 import * as frames from "./frames.js";
 import { restore } from "./history.js";
 import { Rooms } from "./rooms.js";
@@ -48,6 +49,7 @@ const rooms = new Rooms({
     $("text").focus();
   },
 });
+const composer = new Composer(rooms, remember);
 
 // Joining and leaving
 
@@ -118,6 +120,7 @@ function start({ autoConnect = true } = {}) {
   const client = connect({ ...place, token: () => token, ttl: SEND_TTL, autoConnect, positions });
   hub = client;
   rooms.use(client, positions);
+  composer.use(client);
   // Events of a client that was left or replaced are ignored.
   client.on("state", (now, before) => client === hub && render(now, before));
   client.on("refused", ({ refused }) => {
@@ -219,7 +222,7 @@ function render(now, before) {
   };
   count();
   if (retryAt) countdown = setInterval(count, 250);
-  for (const waiting of document.querySelectorAll(".status[data-state=sending]")) waiting.textContent = sending();
+  composer.showSending();
 }
 
 /** The state in a word or two, the problem, and what to do about it. */
@@ -271,48 +274,10 @@ function useToken(given) {
   }
 }
 
-// Messages
+// Title and invitation
 
 function title() {
   document.title = `${rooms.unread ? `(${rooms.unread}) ` : ""}${place.session} · Hub`;
-}
-
-function compose() {
-  const text = $("text");
-  if (isWrong("to", "Say whom to write to: one or more sessions.")) return;
-  text.focus();
-  if (!text.value.trim()) return;
-  send(namesIn("to"), text.value);
-  text.value = "";
-  grow();
-  remember();
-}
-
-/** Lets the field grow with its text. Firefox has no style for this. */
-function grow() {
-  const text = $("text");
-  text.style.height = "auto";
-  if (text.scrollHeight) text.style.height = `${text.scrollHeight}px`;
-}
-
-function send(sessions, text) {
-  const id = Array.from(crypto.getRandomValues(new Uint32Array(4)), (part) => part.toString(36)).join("-");
-  const status = rooms.turnTo(sessions).sent(id, sessions, text);
-  const attempt = async () => {
-    status.dataset.state = "sending";
-    status.textContent = sending();
-    try {
-      showReceipt(status, await hub.send(sessions, text, { id }));
-    } catch (error) {
-      // With the same id, recipients that have received it drop the repetition.
-      showFailure(status, error, attempt);
-    }
-  };
-  void attempt();
-}
-
-function sending() {
-  return hub.state.name === "open" ? "Sending…" : "Waits for the connection";
 }
 
 async function invite() {
@@ -341,18 +306,6 @@ $("token-form").onsubmit = (event) => {
   $("new-token").value = "";
   useToken(given);
 };
-$("compose").onsubmit = (event) => {
-  event.preventDefault();
-  compose();
-};
-$("text").onkeydown = (event) => {
-  // The Enter that ends the composition of a character does not send. Safari marks it by the key code.
-  if (event.key !== "Enter" || event.shiftKey || event.isComposing || event.keyCode === 229) return;
-  event.preventDefault();
-  compose();
-};
-$("text").oninput = grow;
-$("to").onchange = remember;
 $("leave").onclick = () => leave();
 $("join-again").onclick = () => leave({ rooms: rooms.names.join(" "), to: namesIn("to").join(" ") });
 $("retry-now").onclick = () => hub.check();
@@ -365,7 +318,6 @@ document.addEventListener("visibilitychange", () => {
   title();
 });
 for (const type of ["online", "offline"]) addEventListener(type, () => hub && render(hub.state));
-addEventListener("resize", grow);
 
 const [given, session, secret, names, to] = asked("url", "session", "token", "rooms", "to");
 const [url, hidden] = withoutToken(given);
