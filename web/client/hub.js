@@ -4,6 +4,7 @@ import { nextAttempt, noFailures } from "./backoff.js";
 import { watchBrowser } from "./browser-events.js";
 import { readCredentials } from "./credentials.js";
 import { HubError, SignedOut, explain } from "./errors.js";
+import { findMissing, unanswered } from "./features.js";
 import { gainsNothing, hasSlept, isDue, nextLook, plan, retire } from "./handover.js";
 import { BACKED_UP, CHECKED, CHECKS, FRESH, STABLE_AFTER, STALE_DIAL, WAKE_TIMEOUT } from "./limits.js";
 import { Link } from "./link.js";
@@ -56,7 +57,7 @@ export class HubClient {
   #failures = noFailures();
   #checkedUntil = -Infinity; // Limits check() to one attempt per second, after a few at once.
   #dials = 0;
-  #serves = new Set(); // The features that the hub has shown to have, by an answer.
+  #served = new Set(); // The features that the hub has shown to have, by an answer.
   #stats = { connections: 0, handovers: 0, resent: 0, duplicates: 0, dropped: 0 };
 
   constructor(options) {
@@ -461,9 +462,9 @@ export class HubClient {
     const problem = wasCurrent ? null : this.#problem(link.socket ? "connect_failed" : "token_failed", why, { cause });
     if (problem) this.#outbox.trouble = problem;
     // A listener may have acted on the error.
-    const isWaiting = () => this.#timers.has("retry");
-    if (!this.#link && isWaiting()) this.#become("waiting", { reason: why, retryAt, error: problem });
-    if (isRare && isWaiting()) this.#emit("refused", { refused: this.#failures.refused, retryAt, reason: why });
+    if (!this.#link && this.#timers.has("retry")) this.#become("waiting", { reason: why, retryAt, error: problem });
+    if (isRare && this.#timers.has("retry"))
+      this.#emit("refused", { refused: this.#failures.refused, retryAt, reason: why });
   }
 
   // Frames
@@ -532,35 +533,19 @@ export class HubClient {
   }
 
   #answered(link, about, answer) {
-    this.#served(link, about);
+    this.#confirm(link, about);
     if (about === "subscriptions") this.#subscriptions.answer(answer);
     else if (Array.isArray(answer.messages) && !this.#order.answer(answer)) this.#outbox.answer(answer);
   }
 
-  #served(link, about) {
+  #confirm(link, about) {
     link.asked[about]--;
-    this.#serves.add(about);
+    this.#served.add(about);
     if (link.unknown) this.#judge(link);
   }
 
-  /** The features with an unanswered request; if possible, only those that the hub has never answered. */
-  #unanswered({ asked }) {
-    const all = Object.keys(asked).filter((about) => asked[about] > 0);
-    const never = all.filter((about) => !this.#serves.has(about));
-    return never.length ? never : all;
-  }
-
-  /**
-   * Without history or subscriptions, the gateway refuses the request and does not repeat its id. If requests about
-   * both are unanswered, the next answer tells which feature is missing.
-   */
   #judge(link) {
-    const { asked, unknown } = link;
-    const missing = this.#unanswered(link);
-    if (missing.length > 1 && unknown < asked.history + asked.subscriptions) return;
-    link.unknown = 0;
-    for (const about of missing) {
-      asked[about] -= Math.min(asked[about], unknown);
+    for (const about of findMissing(link, this.#served)) {
       if (about === "history") {
         this.#order.off();
         this.#outbox.refuseQuestions("unknown_action", NO_HISTORY);
@@ -570,7 +555,7 @@ export class HubClient {
 
   #refused(link, { code = "internal", message, id }) {
     code = String(code);
-    if (code === "unknown_action" && id === undefined && this.#unanswered(link).length) {
+    if (code === "unknown_action" && id === undefined && unanswered(link, this.#served).length) {
       link.unknown++;
       return this.#judge(link);
     }
@@ -578,7 +563,7 @@ export class HubClient {
     const doubtful = /^(bad_request|forbidden)$/.test(code) && this.#order.refuse(id);
     if (doubtful) this.#subscriptions.doubt(doubtful);
     const isHandled = this.#subscriptions.refuse(id, code, message);
-    if (isHandled !== undefined) this.#served(link, "subscriptions");
+    if (isHandled !== undefined) this.#confirm(link, "subscriptions");
     const isKnown = doubtful || isHandled || this.#outbox.refuse(code, message, id);
     // The hub no longer knows this connection and sends it nothing. It will know a new one.
     if (code === "not_connected") this.#lost(link, { reason: message });
@@ -600,7 +585,7 @@ export class HubClient {
 
 /** Adds `reachedAll`, which JSON.stringify() leaves out. */
 function withReachedAll(receipt) {
-  const isReached = ({ delivered, failed, complete = true }) => complete && delivered > 0 && !failed;
-  const value = [receipt].concat(receipt.sessions).every((count) => isReached(Object(count)));
+  const counts = [receipt].concat(receipt.sessions).map(Object);
+  const value = counts.every(({ delivered, failed, complete = true }) => complete && delivered > 0 && !failed);
   return Object.defineProperty(receipt, "reachedAll", { value });
 }
