@@ -18,6 +18,7 @@ from ._backoff import Failures, next_attempt
 from ._credentials import Credentials
 from ._errors import HubError, SignedOut
 from ._events import Listeners, Off, Traffic
+from ._features import find_missing, unanswered
 from ._frames import read_history, read_message, read_receipt, to_json
 from ._limits import BACKED_UP, CHECKED, FOREVER, STABLE_AFTER, WAKE_TIMEOUT
 from ._link import Link, Loss
@@ -46,7 +47,7 @@ class HubClient:
         self._outbox = Outbox(options, self._stopwatch, self.stats, self._settled, self.pending)
         self._order = Order(options, self)
         self._subscriptions = Subscriptions(self._order, self)
-        self._serves: set[str] = set()  # The features that the hub has shown to have, by an answer.
+        self._served: set[str] = set()  # The features that the hub has shown to have, by an answer.
         self._timers = Timers()
         self._listeners = Listeners()
         self._emit = self._listeners.emit
@@ -507,38 +508,26 @@ class HubClient:
         elif kind == "receipt":
             self._outbox.answer(frame)
         elif kind == "history":
-            self._served(link, "history")
+            self._confirm(link, "history")
             if not self._order.answer(frame):
                 self._outbox.answer(frame)
         elif kind in ("subscribed", "unsubscribed"):
-            self._served(link, "subscriptions")
+            self._confirm(link, "subscriptions")
             self._subscriptions.answer(frame)
         elif kind == "hello":
-            self._served(link, "subscriptions")
+            self._confirm(link, "subscriptions")
             self._subscriptions.greet(frame)
         elif kind == "error":
             self._refused(link, str(frame.get("code", "internal")), str(frame.get("message", "")), frame.get("id"))
 
-    def _served(self, link: Link, about: str) -> None:
+    def _confirm(self, link: Link, about: str) -> None:
         link.asked[about] -= 1
-        self._serves.add(about)
+        self._served.add(about)
         if link.unknown:
             self._judge(link)
 
-    def _unanswered(self, link: Link) -> list[str]:
-        """The features with an unanswered request; if possible, only those that the hub has never answered."""
-        every = [about for about, count in link.asked.items() if count > 0]
-        return [about for about in every if about not in self._serves] or every
-
     def _judge(self, link: Link) -> None:
-        """Without history or subscriptions, the gateway refuses the request and does not repeat its id. If requests about both
-        are unanswered, the next answer tells which feature is missing."""
-        missing = self._unanswered(link)
-        if len(missing) > 1 and link.unknown < sum(link.asked.values()):
-            return
-        for about in missing:
-            link.asked[about] -= min(link.asked[about], link.unknown)
-        link.unknown = 0
+        missing = find_missing(link, self._served)
         if "history" in missing:
             self._order.turn_off()
             self._outbox.refuse_questions("unknown_action", NO_HISTORY)
@@ -546,12 +535,12 @@ class HubClient:
             self._subscriptions.turn_off()
 
     def _refused(self, link: Link, code: str, text: str, id: Any) -> None:
-        if code == "unknown_action" and id is None and self._unanswered(link):
+        if code == "unknown_action" and id is None and unanswered(link, self._served):
             link.unknown += 1
             self._judge(link)
             return
         if self._subscriptions.asked(id):
-            self._served(link, "subscriptions")
+            self._confirm(link, "subscriptions")
         # The same question would have the same answer.
         doubtful = self._order.refuse(id) if code in ("bad_request", "forbidden") else None
         if doubtful:
