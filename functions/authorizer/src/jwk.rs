@@ -311,6 +311,7 @@ mod tests {
             (&RSA, json!({ "n": "not base64!" }), "n is missing"),
             (&RSA, json!({ "e": null }), "e is missing"),
             (&RSA, json!({ "n": base64([255; 128]) }), "1024 bits"),
+            (&RSA, json!({ "n": base64([&[127][..], &[255; 255]].concat()) }), "2047 bits"),
             (&RSA, json!({ "kty": "oct", "k": "c2VjcmV0" }), "kty"),
             (&RSA, json!({ "kty": null }), "kty is missing"),
             (&P256, json!({ "crv": "P-521" }), "P-521"),
@@ -324,6 +325,8 @@ mod tests {
             let error = Key::parse(&with(key, &changes)).unwrap_err();
             assert!(error.contains(why), "{changes}: {error}");
         }
+        let longest = Key::parse(&with(&RSA, &json!({ "e": base64([255; 4]) })));
+        assert!(longest.is_ok(), "an exponent has up to four bytes: {longest:?}");
         for jwk in [json!(null), json!([]), json!("key")] {
             assert!(Key::parse(&jwk).is_err(), "{jwk}");
         }

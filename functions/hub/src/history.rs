@@ -244,3 +244,19 @@ where
 {
     table::failed(action, "messages", source)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn random_texts_are_of_all_letters_and_digits() {
+        let text = random(2_000).unwrap();
+        let characters: BTreeSet<_> = text.chars().collect();
+        assert_eq!(text.len(), 2_000);
+        assert_eq!(characters, ('0'..='9').chain('a'..='z').collect());
+        assert_ne!(random(16).unwrap(), random(16).unwrap());
+    }
+}

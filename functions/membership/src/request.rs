@@ -88,7 +88,14 @@ mod tests {
     fn hello_needs_nothing_and_has_its_id() {
         assert_eq!(parse(Route::Hello, r#"{"id":"h","sessions":7}"#), Ok((Some("h".into()), vec![])));
         assert_eq!(parse(Route::Hello, "{}"), Ok((None, vec![])));
-        assert_eq!(parse(Route::Hello, "[]").unwrap_err().code, Code::BadRequest);
+    }
+
+    #[test]
+    fn a_frame_that_is_no_object_is_refused_with_the_key_that_it_needs() {
+        for (route, key) in [(Route::Hello, "`action`"), (Route::Subscribe, "`sessions`")] {
+            let refusal = parse(route, "[]").unwrap_err();
+            assert!(refusal.code == Code::BadRequest && refusal.message.contains(key), "{refusal:?}");
+        }
     }
 
     #[test]

@@ -403,6 +403,9 @@ async fn a_token_of_any_size_is_checked_quickly() {
     assert!((MAX_TOKEN_BYTES - 8..=MAX_TOKEN_BYTES).contains(&largest.len()), "{}", largest.len());
     setup.verify(&largest).await.unwrap();
     assert_eq!(setup.verify(&padded(MAX_TOKEN_BYTES + 16)).await, Err("token_too_large"));
+    for (bytes, why) in [(MAX_TOKEN_BYTES, "malformed_token"), (MAX_TOKEN_BYTES + 1, "token_too_large")] {
+        assert_eq!(Token::parse(&"a".repeat(bytes)).unwrap_err(), why);
+    }
 }
 
 #[tokio::test]

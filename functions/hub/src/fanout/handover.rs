@@ -238,6 +238,7 @@ mod tests {
         assert_eq!(take(&mut handover, 0, false, 12), 10);
         assert_eq!(take(&mut handover, 0, false, 23) + take(&mut handover, 0, true, 9), 0);
         assert_eq!(take(&mut handover, 1, false, 10) + take(&mut handover, 0, true, 2), 0);
+        assert_eq!(handover.reads_ahead(), 0, "no worker has anything to do yet");
         let mut handed_over = Vec::new();
         while let Some(next) = clock.next(&mut handover, 0, false, 0) {
             let Next::HandOver(batch, budget) = next else { panic!("there is a worker for each") };
@@ -245,6 +246,7 @@ mod tests {
             handed_over.push((batch.session, batch.recipients[0].is_subscribed, batch.recipients.len()));
         }
         assert_eq!(handed_over, [(0, false, 10), (0, false, 10), (1, false, 10), (0, true, 10)]);
+        assert_eq!(handover.reads_ahead(), 10, "the next chunk is read while workers post");
         let rest = |handover: &mut HandOver<'_>, session| {
             handover.rest(session).map(|batch| batch.recipients.len()).collect::<Vec<_>>()
         };
@@ -315,6 +317,7 @@ mod tests {
         let end = clock.0 + Duration::from_secs(20);
         assert_eq!(handover.due(end, clock.0), Some(clock.0 + READ_PATIENCE));
         assert!(clock.next(&mut handover, 0, true, 249).is_none());
+        assert_eq!(handover.due(end, clock.0 + READ_PATIENCE), None, "it need not be woken for what is due");
         assert!(clock.next(&mut handover, 0, false, 250).is_none(), "it has others to post to");
         assert!(is_kept(&clock.next(&mut handover, 0, true, 250)));
         assert_eq!(handover.due(end, clock.0), None);

@@ -252,3 +252,102 @@ fn forbidden(cause: &str) -> Failure {
     let hint = "check that WEBSOCKET_ENDPOINT is the address of this API, and that the function's role allows execute-api:ManageConnections on it";
     Failure::other("forbidden", format!("API Gateway forbids every post: {hint}: {cause}"))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::{
+        protocol::{SessionCounts, SessionId},
+        signing::Payload,
+    };
+
+    const PATIENCE: Duration = Duration::from_secs(5);
+
+    fn report() -> Report {
+        let sessions = vec![SessionCounts::new(SessionId::parse("room").unwrap())];
+        Report { sessions, ..Report::default() }
+    }
+
+    fn recipient(name: &str) -> Recipient {
+        Recipient { connection_id: name.into(), connected_at: None, expires_at: None, is_subscribed: false }
+    }
+
+    fn attempt(name: &str, attempts: u32) -> Delivery {
+        let frame = Arc::new(Payload::new(Vec::new()));
+        Delivery { attempts, ..Delivery::new(0, frame, recipient(name), false) }
+    }
+
+    fn chunk(delivered: u64, gone: u64, failed: u64, left: Vec<usize>) -> ChunkReport {
+        ChunkReport { counts: Counts { delivered, gone, failed }, left, ..ChunkReport::default() }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_chunk_adds_to_every_count_and_returns_the_recipients_that_its_worker_left() {
+        let (mut report, stragglers) = (report(), Stragglers::default());
+        let mut progress = Progress::new(&mut report, &stragglers);
+        let names = ["a", "b", "c", "d"].map(recipient).to_vec();
+        for _ in 0..2 {
+            let chunk = ChunkReport { retries: 5, throttled: 6, pruned: 7, ..chunk(2, 3, 4, vec![1, 3]) };
+            let left = progress.settle_chunk(0, names.clone(), chunk);
+            assert_eq!(left, ["b", "d"].map(recipient));
+            progress.hand_over();
+        }
+        assert_eq!(progress.recipients, 22);
+        assert_eq!(report.sessions[0].counts, Counts { delivered: 4, gone: 6, failed: 8 });
+        assert_eq!((report.chunks, report.retries, report.throttled, report.pruned), (2, 10, 12, 14));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn only_a_chunk_without_failures_clears_its_recipients_of_suspicion() {
+        let (mut report, stragglers) = (report(), Stragglers::default());
+        let mut progress = Progress::new(&mut report, &stragglers);
+        ["a", "b"].iter().for_each(|name| stragglers.gave_up_on(name, false));
+        let names = ["a", "b"].map(recipient).to_vec();
+        progress.settle_chunk(0, names.clone(), chunk(0, 0, 1, vec![1]));
+        assert!(stragglers.suspects("a"), "it may be the one that failed");
+        progress.settle_chunk(0, names, chunk(1, 0, 0, vec![1]));
+        assert!(!stragglers.suspects("a") && stragglers.suspects("b"), "b has not been delivered to");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_last_recipients_are_given_less_time_once_a_chunk_shows_that_posts_arrive() {
+        let stragglers = Stragglers::default();
+        for (delivered, gone, patience) in
+            [(1, 0, PATIENCE), (0, 1, PATIENCE), (1, 1, PATIENCE), (0, 0, 3 * PATIENCE)]
+        {
+            let mut report = report();
+            let mut progress = Progress::new(&mut report, &stragglers);
+            progress.settle_chunk(0, Vec::new(), chunk(delivered, gone, 1, Vec::new()));
+            progress.settle_chunk(0, Vec::new(), chunk(0, 0, 1, Vec::new()));
+            assert_eq!(progress.patience(Some(PATIENCE)), Instant::now() + patience, "{delivered} {gone}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_worker_waits_an_attempts_time_for_a_new_recipient_and_a_second_after_an_answer() {
+        let (mut report, stragglers) = (report(), Stragglers::default());
+        let mut progress = Progress::new(&mut report, &stragglers);
+        progress.begin(true, Instant::now());
+        assert_eq!(progress.patience(None), Instant::now() + ATTEMPT_TIMEOUT);
+        tokio::time::advance(Duration::from_secs(10)).await;
+        assert!(progress.settle(attempt("a", 1), AttemptResult::Delivered).is_none());
+        assert_eq!(progress.patience(None), Instant::now() + WORKER_PATIENCE);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_410_is_asked_about_again_after_its_pause_and_a_failure_after_a_backoff() {
+        let (mut report, stragglers) = (report(), Stragglers::default());
+        let mut progress = Progress::new(&mut report, &stragglers);
+        let now = Instant::now();
+        let (due, delivery) = progress.settle(attempt("a", 1), AttemptResult::PerhapsGone).unwrap();
+        assert!(due == now + GONE_PAUSE && delivery.was_gone);
+        for throttled in [true, false] {
+            let retry = AttemptResult::Retry { throttled, cause: "busy".into() };
+            let (due, _) = progress.settle(attempt("a", 8), retry).unwrap();
+            assert!(due > now && due <= now + Duration::from_secs(3), "{:?}", due - now);
+        }
+        assert_eq!((report.retries, report.throttled), (2, 1));
+    }
+}

@@ -230,3 +230,27 @@ impl<'a> Queue<'a> {
         !self.has_new() && self.parked.is_empty()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_recipient_due_first_comes_first() {
+        let now = Instant::now();
+        let due = |seconds| {
+            let recipient = Recipient {
+                connection_id: "c".into(),
+                connected_at: None,
+                expires_at: None,
+                is_subscribed: false,
+            };
+            let delivery = Delivery::new(0, Arc::new(Payload::new(Vec::new())), recipient, false);
+            Reverse(Due(now + Duration::from_secs(seconds), delivery))
+        };
+        let mut parked: BinaryHeap<_> = [4, 1, 5, 2, 3].map(due).into();
+        let order: Vec<_> =
+            std::iter::from_fn(|| parked.pop()).map(|next| (next.0.0 - now).as_secs()).collect();
+        assert_eq!(order, [1, 2, 3, 4, 5]);
+    }
+}

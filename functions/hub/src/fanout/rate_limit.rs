@@ -100,6 +100,17 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn a_second_is_within_the_rate_even_where_posts_arrive_closer_together_than_they_left() {
+        let start = Instant::now();
+        for rate in [1, 7, 100, 1_600, 20_000] {
+            let mut rate_limit = RateLimit::new(rate);
+            (0..rate).for_each(|_| rate_limit.take(start));
+            let next = rate_limit.free_at().unwrap();
+            assert!(next > start + Duration::from_secs(1) + ARRIVES_CLOSER, "{rate}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn an_idle_fan_out_saves_nothing_up() {
         let start = Instant::now();
         let mut rate_limit = RateLimit::new(100);

@@ -14,3 +14,21 @@ pub(super) fn backoff(attempts: u32) -> Duration {
     let longest = FIRST_BACKOFF * 2_u32.saturating_pow(attempts.saturating_sub(1)).min(1 << 10);
     longest.min(LONGEST_BACKOFF).mul_f64(fastrand::f64())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pause_is_random_below_a_limit_that_doubles_up_to_3_s() {
+        for (attempts, limit) in
+            [(1, 50), (2, 100), (3, 200), (6, 1_600), (7, 3_000), (40, 3_000), (u32::MAX, 3_000)]
+        {
+            let limit = Duration::from_millis(limit);
+            let pauses: Vec<_> = (0..1000).map(|_| backoff(attempts)).collect();
+            assert!(pauses.iter().all(|pause| *pause <= limit), "{attempts}");
+            assert!(pauses.iter().any(|pause| *pause > limit.mul_f64(0.9)), "{attempts}");
+            assert!(pauses.iter().any(|pause| *pause < limit.mul_f64(0.1)), "{attempts}");
+        }
+    }
+}

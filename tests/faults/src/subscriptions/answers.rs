@@ -368,14 +368,19 @@ async fn a_history_is_read_by_its_own_session_and_by_subscribers_and_by_no_other
 #[tokio::test]
 async fn each_answer_is_one_line_with_its_counts_and_nothing_of_the_sessions_contents() {
     let members = Members::start().await;
-    members.subscribe(&names(0..3)).await;
+    members.subscribe(&names(0..5)).await;
     members.ask("unsubscribe", &names(0..2)).await;
     hello(&members, json!({})).await;
     let log = members.log();
-    for (message, route) in [("subscribed", "subscribe"), ("unsubscribed", "unsubscribe"), ("hello", "hello")]
-    {
+    for (message, route, sessions, metric, count) in [
+        ("subscribed", "subscribe", 5, "Subscribed", 5.0),
+        ("unsubscribed", "unsubscribe", 2, "Unsubscribed", 2.0),
+        ("hello", "hello", 3, "Hellos", 1.0),
+    ] {
+        assert_eq!(counted(&log, metric), count, "{metric}: {log:#?}");
         let line = line(&log, message);
         assert_eq!((&line["level"], &line["route"]), (&json!("INFO"), &json!(route)));
+        assert_eq!(line["sessions"], sessions);
         assert_eq!(line["connection_id"], ALICE);
         assert!(line["duration_ms"].is_number(), "{line}");
     }
