@@ -2,7 +2,7 @@
 
 import { MINUTE, REFUSALS } from "./limits.js";
 
-/** The attempts since a connection last lasted, and the handshakes refused in a row. */
+/** The attempts since a connection last counted as a success, and the handshakes refused in a row. */
 export const noFailures = () => ({ attempt: 0, refused: 0 });
 
 /**

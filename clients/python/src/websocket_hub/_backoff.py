@@ -12,7 +12,7 @@ from ._options import Options
 
 @dataclasses.dataclass
 class Failures:
-    """The attempts since a connection last lasted, and the handshakes refused in a row."""
+    """The attempts since a connection last counted as a success, and the handshakes refused in a row."""
 
     attempt: int = 0
     refused: int = 0
