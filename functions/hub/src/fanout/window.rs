@@ -69,7 +69,7 @@ mod tests {
     async fn a_window_widens_with_time_and_success_and_halves_at_most_every_100_ms() {
         let throttled = AttemptResult::Retry { throttled: true, cause: String::new() };
         let mut window = Window::new(0, 100);
-        assert_eq!(window.size(), 8);
+        assert_eq!((window.size(), window.grows_at()), (8, Some(Instant::now() + DOUBLED_EVERY)));
         for expected in [16, 32, 64, 100] {
             let grows_at = window.grows_at().unwrap();
             window.grow(grows_at - Duration::from_millis(1));
