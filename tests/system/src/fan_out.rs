@@ -70,7 +70,7 @@ async fn fifteen_hundred_sockets_hear_each_message_once_whichever_functions_post
     // What was killed may have posted its chunk before, and does not say how often.
     let work = crowd.work(&killed).await;
     assert!(work.is_shared() && work.failed > 0, "{work:?}");
-    assert!(work.cause.is_some_and(|cause| cause.starts_with("the function failed")));
+    assert!(work.cause.is_some_and(|cause| cause.starts_with("deliver failed (")));
 }
 
 /// How a message comes to the hub.
