@@ -6,7 +6,7 @@ use harness::{Function, Operation, World};
 use serde_json::{Value, json};
 
 use super::{
-    EPOCH, HOUR, ROOM, Slot, append, ask, attribute, calls, clear, client, last, lay, number, numbers,
+    EPOCH, HOUR, ROOM, Slot, append, ask, attribute, calls, clear, client, last, lay, named, number, numbers,
     offsets, read_after, summary,
 };
 use crate::support::{AMPLE, Hub, frame};
@@ -51,6 +51,14 @@ async fn however_the_time_that_messages_are_kept_changes_none_expires_before_an_
     let expiries: Vec<i64> =
         world.messages.items(ROOM).iter().skip(1).map(|item| number(item, "expires_at")).collect();
     assert!(expiries.len() == 6 && expiries.is_sorted(), "{expiries:?}");
+}
+
+#[tokio::test]
+async fn a_head_that_begins_with_a_readers_question_lives_for_thirty_days() {
+    let world = World::start().await.with_history();
+    client(&world).position(&named(ROOM)).await.expect("a position");
+    let left = number(&world.messages.items(ROOM)[0], "expires_at") - crate::support::now_ms() / 1000;
+    assert!((30 * 24 * HOUR - 20..=30 * 24 * HOUR).contains(&left), "{left}");
 }
 
 #[tokio::test]
