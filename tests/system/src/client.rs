@@ -57,7 +57,10 @@ impl Client {
     }
 
     pub(crate) async fn send_raw(&mut self, frame: Message) {
-        self.recorder.record("client", &String::from_utf8_lossy(&frame.clone().into_data()));
+        // A binary frame is none of the protocol's: it ends the connection without an answer.
+        if let Message::Text(text) = &frame {
+            self.recorder.record("client", text);
+        }
         self.socket.send(frame).await.expect("the socket should be open");
     }
 
