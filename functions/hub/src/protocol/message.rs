@@ -38,9 +38,18 @@ struct Parts<'a> {
     store: Option<&'a RawValue>,
 }
 
-/// The key that only a client's frame has. In a backend's request it is ignored, as any unknown key is.
+/// A client's frame also has `receipt`, which a backend's request ignores as any unknown key, even twice. One struct for each,
+/// so that a frame is read once.
 #[derive(Deserialize)]
-struct ClientPart<'a> {
+struct ClientParts<'a> {
+    #[serde(borrow, default, deserialize_with = "present")]
+    sessions: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "present")]
+    message: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "present")]
+    id: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "present")]
+    store: Option<&'a RawValue>,
     #[serde(borrow, default, deserialize_with = "present")]
     receipt: Option<&'a RawValue>,
 }
@@ -55,8 +64,8 @@ impl<'a> Message<'a> {
 
     /// Reads a client's `sendMessage` frame. Unknown keys are ignored.
     pub fn parse_frame(text: &'a str) -> Result<Self, Refusal> {
-        let parts: Parts<'_> = parse_object(text, OBJECT)?;
-        let ClientPart { receipt } = parse_object(text, OBJECT)?;
+        let ClientParts { sessions, message, id, store, receipt } = parse_object(text, OBJECT)?;
+        let parts = Parts { sessions, message, id, store };
         let id = parts.id.map_or(Ok(None), parse_id)?;
         let wants_receipt = parse_flag("receipt", receipt, id.as_ref())?;
         Ok(Self { wants_receipt, ..Self::of_parts(&parts, id)? })
