@@ -40,11 +40,7 @@ impl Walk<'_> {
                         return Ok(false);
                     }
                 }
-                None => {
-                    self.complete = false;
-                    self.before = None;
-                    self.next += 1;
-                }
+                None => self.before = None,
             }
         }
         Ok(true)
