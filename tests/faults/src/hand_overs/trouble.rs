@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     delivery,
-    support::{AMPLE, SENDER, SENDERS_SESSION, counted, frame, index, line, log, name, totals},
+    support::{AMPLE, Hub, SENDER, SENDERS_SESSION, counted, frame, index, line, log, name, totals},
 };
 
 const CHUNKS: usize = 3;
@@ -36,17 +36,23 @@ fn undone() -> Vec<Reaction> {
     answers.into_iter().map(Reaction::from).chain([Reaction::Failure]).collect()
 }
 
+/// The hub after a message to everybody, with this reaction to the first of each `every` chunks.
+async fn sent_in_trouble(reaction: &Reaction, every: u32) -> Hub {
+    let hub = hub_of(CHUNKS).await;
+    let trouble = reaction.clone();
+    hub.world.lambda.script(move |_, before| match before % every {
+        0 => trouble.clone(),
+        _ => Answer::Serve.into(),
+    });
+    sends(&hub, [ALL, 0, 0]).await;
+    hub
+}
+
 #[tokio::test]
 async fn chunks_that_were_not_posted_are_posted_by_the_planner_once() {
     for reaction in undone() {
         for every in [1, 2] {
-            let hub = hub_of(CHUNKS).await;
-            let trouble = reaction.clone();
-            hub.world.lambda.script(move |_, before| match before % every {
-                0 => trouble.clone(),
-                _ => Answer::Serve.into(),
-            });
-            sends(&hub, [ALL, 0, 0]).await;
+            let hub = sent_in_trouble(&reaction, every).await;
             each_was_posted_to(&hub, (1, 1), (1, 1));
             let handed_out = handed_out(&hub).len();
             let in_trouble = handed_out.div_ceil(every as usize);
@@ -65,13 +71,7 @@ async fn chunks_whose_answer_is_lost_are_posted_again_and_counted_once() {
         Reaction::Changed(|answer| answer["failed"] = json!(u64::MAX)),
     ] {
         for every in [1, 2] {
-            let hub = hub_of(CHUNKS).await;
-            let trouble = reaction.clone();
-            hub.world.lambda.script(move |_, before| match before % every {
-                0 => trouble.clone(),
-                _ => Answer::Serve.into(),
-            });
-            sends(&hub, [ALL, 0, 0]).await;
+            let hub = sent_in_trouble(&reaction, every).await;
             let invokes = handed_out(&hub);
             let posts = hub.posts();
             for (number, invoke) in invokes.iter().enumerate() {
