@@ -16,6 +16,8 @@ from websockets.exceptions import ConnectionClosedError, InvalidStatus
 from websockets.frames import Close
 from websockets.http11 import Response
 
+URL = "wss://hub.invalid/live"
+
 Result = TypeVar("Result")
 
 
@@ -146,6 +148,27 @@ def network() -> Iterator[Network]:
     net = Network()
     with mock.patch("websocket_hub._link.open_socket", net.open):
         yield net
+
+
+def in_time(chance: float = 0.5) -> Callable[[Callable[[Any, Network], Awaitable[None]]], Callable[[Any], None]]:
+    """A test with a network of its own, in virtual time."""
+
+    def decorate(test: Callable[[Any, Network], Awaitable[None]]) -> Callable[[Any], None]:
+        def in_network(self: Any) -> None:
+            with network() as net:
+
+                async def main() -> None:
+                    await test(self, net)
+
+                run(main, chance=chance)
+
+        return in_network
+
+    return decorate
+
+
+def now() -> float:
+    return asyncio.get_running_loop().time()
 
 
 def refusal(status: int) -> InvalidStatus:
