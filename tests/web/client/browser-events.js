@@ -1,55 +1,30 @@
-// A browser's events about the network, sleep, hidden tabs and the page cache; and check(), which acts like a wake.
+// A browser's events about the network, sleep, hidden tabs and the page cache.
 
 import assert from "node:assert/strict";
 import { test } from "../suite.js";
 import { fakePage, hold, MINUTE, replace, SECOND, setUp } from "./setup.js";
 
-test("check() while a dial hangs starts a second one", async (t) => {
-  const { hub, start, wind } = await setUp(t);
-  hub.hang = true;
-  const bob = start("bob");
-  await wind(2 * SECOND);
-  bob.check();
-  await wind(1);
-  assert.equal(hub.attempts.length, 2);
-  hub.hang = false;
-  for (let times = 0; times < 5; times++) bob.check();
-  await wind(2 * SECOND);
-  assert.deepEqual([hub.attempts.length, bob.state.name], [3, "open"]);
-});
-
-test("a wake leaves alone a dial that is young, and a token request that is pending", async (t) => {
-  const { hub, start, wind } = await setUp(t);
-  let asked = 0;
-  const token = async () => (asked++, await new Promise((resolve) => (give = resolve)));
-  let give;
-  const bob = start("bob", { token });
-  await wind(5 * SECOND);
-  bob.check();
-  await wind(5 * SECOND);
-  assert.deepEqual([asked, hub.attempts.length], [1, 0]);
-  give("t");
-  bob.check();
-  await wind(5 * SECOND);
-  assert.deepEqual([asked, hub.attempts.length, bob.state.name], [1, 1, "open"]);
-});
-
-test("pagehide with persisted closes the socket, and pageshow opens one: unanswered sends are answered", async (t) => {
+test("a cached page has no socket, and gets one when it is shown", async (t) => {
   const page = fakePage(t);
-  const { hub, connect, settle } = await setUp(t);
+  const { hub, connect, settle, wind } = await setUp(t);
   const alice = await connect("alice");
   page.tell("pagehide", { persisted: false });
   await settle();
-  assert.equal(hub.open.size, 1, "the page is going away for good");
-  hold(hub);
+  assert.equal(hub.open.size, 1, "it may be going for good");
+  const held = hold(hub);
   const send = alice.send("bob", 1);
   await settle();
+  assert.equal(held.length, 1);
   page.tell("pagehide", { persisted: true });
   await settle();
-  assert.deepEqual([hub.open.size, alice.state.name], [0, "paused"]);
+  assert.deepEqual([alice.state.name, hub.open.size], ["paused", 0]);
+  alice.check();
+  page.tell("online");
+  await wind(10 * SECOND);
+  assert.equal(hub.handshakes.length, 1);
   hub.intercept = () => false;
   page.tell("pageshow", { persisted: true });
-  assert.equal((await send).delivered, 0);
+  await send;
   assert.equal(alice.state.name, "open");
 });
 
@@ -90,12 +65,30 @@ test("offline: no longer open, sends wait, and within 3 s the connection is foun
   assert.deepEqual([(await second).delivered, alice.state.name, hub.handshakes.length], [0, "open", 2]);
 });
 
+test("offline, sends wait until the connection has answered again", async (t) => {
+  const page = fakePage(t);
+  const { hub, connect, settle } = await setUp(t);
+  const alice = await connect("alice");
+  hub.mute = true;
+  page.tell("offline");
+  assert.equal(alice.state.name, "waiting");
+  const send = alice.send("bob", "later");
+  await settle();
+  assert.equal(hub.sent.length, 0);
+  hub.mute = false;
+  page.tell("online");
+  const [link] = hub.open;
+  link.say({ type: "pong" });
+  await send;
+  assert.deepEqual([alice.state.name, hub.handshakes.length], ["open", 1]);
+});
+
 test("on another network, the old connection has 3 s to answer", async (t) => {
   const page = fakePage(t);
   const connection = new EventTarget();
   replace(t, globalThis, "navigator", { connection });
   const { hub, connect, wind } = await setUp(t);
-  await connect("bob");
+  const bob = await connect("bob");
   for (const [count, tell] of [
     [2, () => page.tell("online")],
     [3, () => page.tellDocument("resume")],
@@ -103,7 +96,9 @@ test("on another network, the old connection has 3 s to answer", async (t) => {
   ]) {
     hub.mute = true;
     tell();
-    await wind(3 * SECOND);
+    await wind(3 * SECOND - 1);
+    assert.equal(bob.state.name, "open");
+    await wind(1);
     hub.mute = false;
     await wind(SECOND);
     assert.equal(hub.handshakes.length, count);
@@ -194,72 +189,4 @@ test("the browser's online, a woken tab and check() each connect at once", async
   page.tell("online");
   await settle();
   assert.equal(hub.handshakes.length, 6);
-});
-
-test("after the network has changed, a connection that does not answer is replaced within 3 seconds", async (t) => {
-  const page = fakePage(t);
-  const { hub, connect, wind } = await setUp(t, { random: 0 });
-  const alice = await connect("alice");
-  hub.mute = true;
-  page.tell("online");
-  await wind(3 * SECOND - 1);
-  assert.equal(alice.state.name, "open");
-  hub.mute = false;
-  await wind(1);
-  assert.deepEqual([alice.state.name, hub.handshakes.length], ["open", 2]);
-});
-
-test("offline, sends wait until the connection has answered again", async (t) => {
-  const page = fakePage(t);
-  const { hub, connect, settle } = await setUp(t);
-  const alice = await connect("alice");
-  hub.mute = true;
-  page.tell("offline");
-  assert.equal(alice.state.name, "waiting");
-  const send = alice.send("bob", "later");
-  await settle();
-  assert.equal(hub.sent.length, 0);
-  hub.mute = false;
-  page.tell("online");
-  const [link] = hub.open;
-  link.say({ type: "pong" });
-  await send;
-  assert.deepEqual([alice.state.name, hub.handshakes.length], ["open", 1]);
-});
-
-test("a cached page has no socket, and gets one when it is shown", async (t) => {
-  const page = fakePage(t);
-  const { hub, connect, settle, wind } = await setUp(t);
-  const alice = await connect("alice");
-  page.tell("pagehide", { persisted: false });
-  await settle();
-  assert.equal(hub.open.size, 1, "it may be going for good");
-  const held = hold(hub);
-  const send = alice.send("bob", 1);
-  await settle();
-  assert.equal(held.length, 1);
-  page.tell("pagehide", { persisted: true });
-  await settle();
-  assert.deepEqual([alice.state.name, hub.open.size], ["paused", 0]);
-  alice.check();
-  page.tell("online");
-  await wind(10 * SECOND);
-  assert.equal(hub.handshakes.length, 1);
-  hub.intercept = () => false;
-  page.tell("pageshow", { persisted: true });
-  await send;
-  assert.equal(alice.state.name, "open");
-});
-
-test("a wake while an attempt hangs starts a new one", async (t) => {
-  const { hub, start, settle, wind } = await setUp(t);
-  hub.hang = true;
-  const alice = start("alice");
-  await wind(SECOND);
-  alice.check();
-  await settle();
-  assert.equal(hub.attempts.length, 1, "it is too young to be given up");
-  hub.hang = false;
-  await wind(SECOND);
-  assert.deepEqual([alice.state.name, hub.attempts.length], ["open", 2]);
 });

@@ -1,34 +1,8 @@
 // Pausing and closing: timers and sockets, unanswered sends, and events.
 
 import assert from "node:assert/strict";
-import { SignedOut } from "../../../web/client/hub.js";
 import { test } from "../suite.js";
-import { code, HOUR, hold, issue, MINUTE, SECOND, setUp } from "./setup.js";
-
-test("closing is final, is reported once, and rejects unanswered sends", async (t) => {
-  const { hub, connect, clock, settle, wind } = await setUp(t);
-  const alice = await connect("alice");
-  hold(hub);
-  const rejected = assert.rejects(alice.send("bob", 1), (error) => {
-    assert.equal(error.mayHaveArrived, true);
-    return code("closed")(error);
-  });
-  await settle();
-  alice.close();
-  await alice.close();
-  await rejected;
-  assert.equal(alice.state.name, "closed");
-  await assert.rejects(alice.send("bob", 2), code("closed"));
-  await assert.rejects(alice.ready(), code("closed"));
-  alice.check();
-  alice.resume();
-  await settle();
-  assert.deepEqual([hub.open.size, clock.running], [0, 0], "no socket and no timer is left");
-  await wind(3 * HOUR);
-  assert.equal(hub.handshakes.length, 1);
-  assert.deepEqual(alice.states(), ["open", "closed"]);
-  assert.deepEqual(alice.heard("error"), []);
-});
+import { code, fakePage, hold, HOUR, issue, MINUTE, SECOND, setUp } from "./setup.js";
 
 const moments = {
   "while the token is asked for": async ({ start }) => start("alice", { token: () => new Promise(() => {}) }),
@@ -97,6 +71,31 @@ const moments = {
   },
 };
 
+test("closing is final, is reported once, and rejects unanswered sends", async (t) => {
+  const { hub, connect, clock, settle, wind } = await setUp(t);
+  const alice = await connect("alice");
+  hold(hub);
+  const rejected = assert.rejects(alice.send("bob", 1), (error) => {
+    assert.equal(error.mayHaveArrived, true);
+    return code("closed")(error);
+  });
+  await settle();
+  alice.close();
+  await alice.close();
+  await rejected;
+  assert.equal(alice.state.name, "closed");
+  await assert.rejects(alice.send("bob", 2), code("closed"));
+  await assert.rejects(alice.ready(), code("closed"));
+  alice.check();
+  alice.resume();
+  await settle();
+  assert.deepEqual([hub.open.size, clock.running], [0, 0], "no socket and no timer is left");
+  await wind(3 * HOUR);
+  assert.equal(hub.handshakes.length, 1);
+  assert.deepEqual(alice.states(), ["open", "closed"]);
+  assert.deepEqual(alice.heard("error"), []);
+});
+
 for (const [moment, prepare] of Object.entries(moments)) {
   test(`closing leaves nothing running at any moment: ${moment}`, async (t) => {
     const context = await setUp(t);
@@ -133,20 +132,45 @@ test("if the closing handshake is not answered, the socket is cut where the runt
   assert.equal(clock.running, 0);
 });
 
-test("close() with a drain waits for unanswered sends, and accepts no more", async (t) => {
+for (const [moment, set] of [
+  ["as the network goes", ({ page }) => page.tell("offline")],
+  [
+    "on waking past a hand-over",
+    async ({ clock, alice, wind }) => {
+      clock.sleep(3 * HOUR);
+      alice.check();
+      await wind(MINUTE);
+    },
+  ],
+  ["as it is checked", async ({ alice, wind }) => (await wind(MINUTE), alice.check())],
+]) {
+  test(`close() from a listener of the ping ${moment} is the end`, async (t) => {
+    const page = fakePage(t);
+    const { hub, clock, connect, wind } = await setUp(t);
+    let calls = 0;
+    const alice = await connect("alice", { token: () => (calls++, "t") });
+    alice.on("frame", ({ data }) => data.includes("ping") && alice.close());
+    await set({ page, clock, alice, wind });
+    await wind(SECOND);
+    assert.deepEqual([alice.state.name, hub.open.size, calls], ["closed", 0, 1]);
+    assert.deepEqual(alice.states().slice(-1), ["closed"]);
+  });
+}
+
+test("close({ drain }) waits for unanswered sends, accepts no more, and then closes", async (t) => {
   const { hub, connect, settle } = await setUp(t);
   const alice = await connect("alice");
   const held = hold(hub);
   const send = alice.send("bob", 1);
   await settle();
-  let closed = false;
-  const close = alice.close({ drain: 10 * SECOND }).then(() => (closed = true));
-  await settle();
-  assert.deepEqual([closed, alice.state.name], [false, "open"]);
+  let isClosed = false;
+  const closing = alice.close({ drain: 5 * SECOND }).then(() => (isClosed = true));
   await assert.rejects(alice.send("bob", 2), code("closed"));
+  await settle();
+  assert.deepEqual([isClosed, alice.state.name], [false, "open"]);
   held[0]();
-  await send;
-  await close;
+  assert.equal((await send).delivered, 0);
+  await closing;
   assert.equal(alice.state.name, "closed");
 });
 
@@ -155,7 +179,7 @@ test("a drain ends in time, and close() ends it at once", async (t) => {
     const { hub, connect, settle, wind } = await setUp(t);
     const alice = await connect("alice");
     hold(hub);
-    const rejected = assert.rejects(alice.send("bob", 1), code("closed"));
+    const lost = alice.send("bob", 1).catch((error) => error);
     await settle();
     const close = alice.close({ drain: 10 * SECOND });
     await wind(10 * SECOND - 1);
@@ -163,9 +187,42 @@ test("a drain ends in time, and close() ends it at once", async (t) => {
     if (hurry) await alice.close();
     else await wind(1);
     await close;
-    await rejected;
+    const { code: found, mayHaveArrived, retryable } = await lost;
+    assert.deepEqual([found, mayHaveArrived, retryable], ["closed", true, false]);
     assert.equal(alice.state.name, "closed");
   }
+});
+
+test("a drain continues after a loss", async (t) => {
+  const { hub, connect, cut, wind } = await setUp(t);
+  const alice = await connect("alice");
+  hold(hub);
+  const send = alice.send("bob", 1);
+  const closing = alice.close({ drain: 10 * SECOND });
+  await cut();
+  hub.intercept = () => false;
+  await wind(SECOND);
+  assert.equal((await send).delivered, 0);
+  await closing;
+  assert.equal(alice.state.name, "closed");
+});
+
+test("a second drain joins the first, and send() rejects invalid options", async (t) => {
+  const { hub, connect, settle, wind } = await setUp(t);
+  const alice = await connect("alice");
+  for (const options of [null, 5, { ttl: 0 }, { id: "" }]) {
+    const send = alice.send("bob", 1, options);
+    if (options !== 5) await assert.rejects(send);
+  }
+  await settle();
+  const held = hold(hub);
+  const send = alice.send("bob", 2);
+  const closing = [alice.close({ drain: 5 * SECOND }), alice.close({ drain: 5 * SECOND })];
+  await wind(SECOND);
+  held[0]();
+  assert.equal((await send).delivered, 0);
+  await Promise.all(closing);
+  assert.equal(alice.state.name, "closed");
 });
 
 test("a pause closes the connection, and keeps unanswered sends", async (t) => {
@@ -205,48 +262,4 @@ test("without autoConnect it connects when resume() is called", async (t) => {
   await send;
   await settle();
   assert.equal(alice.state.name, "open");
-});
-
-test("ready() waits until the client is open, or has ended", async (t) => {
-  const { hub, start, settle, wind } = await setUp(t);
-  hub.refuse = true;
-  const alice = start("alice");
-  let isReady = false;
-  const ready = alice.ready().then(() => (isReady = true));
-  const abort = new AbortController();
-  const aborted = assert.rejects(alice.ready({ signal: abort.signal }), (reason) => reason === "enough");
-  await settle();
-  abort.abort("enough");
-  await aborted;
-  assert.equal(isReady, false);
-  hub.refuse = false;
-  await wind(SECOND);
-  await ready;
-  await alice.ready();
-
-  const bob = start("bob", { token: () => Promise.reject(new SignedOut()) });
-  await assert.rejects(bob.ready(), code("signed_out"));
-});
-
-test("each change of state makes a new snapshot, and listeners also get the previous one", async (t) => {
-  const { clock, connect, cut, wind } = await setUp(t);
-  const alice = await connect("alice");
-  const open = alice.state;
-  assert.throws(() => {
-    alice.state.name = "closed";
-  }, TypeError);
-  const changes = [];
-  alice.on("state", (now, before) => changes.push([before.name, now.name, now === alice.state]));
-  await cut();
-  assert.deepEqual([open.name, alice.state.name], ["open", "waiting"]);
-  assert.equal(Number(alice.state.since), clock.now());
-  assert.equal(Number(alice.state.retryAt), clock.now() + 250);
-  await wind(SECOND);
-  await alice[Symbol.asyncDispose ?? "asyncDispose"]();
-  assert.deepEqual(changes, [
-    ["open", "waiting", true],
-    ["waiting", "connecting", true],
-    ["connecting", "open", true],
-    ["open", "closed", true],
-  ]);
 });

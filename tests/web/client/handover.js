@@ -138,6 +138,17 @@ test("an old connection that dies with an unanswered send leaves it to the new o
   assert.deepEqual([...new Set(alice.states())], ["open"]);
 });
 
+test("an old connection that dies does not take the new one's sends", async (t) => {
+  const { hub, connect, wind, settle } = await setUp(t);
+  const alice = await connect("alice", { handoverAfter: MINUTE });
+  const [old] = hub.open;
+  while (hub.open.size < 2) await wind(SECOND);
+  old.terminate();
+  await settle();
+  assert.equal((await alice.send("bob", 1)).delivered, 0);
+  assert.equal(hub.handshakes.length, 2);
+});
+
 test("a message on the old socket 20 s after the hand-over is received", async (t) => {
   const { hub, connect, wind, settle } = await setUp(t);
   const bob = await connect("bob");

@@ -31,22 +31,27 @@ test("a repeated message is dropped, one with the same id from another sender is
   assert.equal(bob.stats.duplicates, 3);
 });
 
-test("an id that comes again after ten minutes is no repetition", async (t) => {
-  const { hub, connect, settle, wind } = await setUp(t);
+test("a repeated id is dropped for ten minutes, reported as a duplicate, and received again after that", async (t) => {
+  const { hub, connect, wind, settle } = await setUp(t);
   const bob = await connect("bob");
-  const [link] = hub.open;
-  const say = async (message) => {
-    link.say(frame("order-7", null, message));
+  const say = async (message, from = null) => {
+    hub.deliver(from, { id: "order-7", sessions: ["bob"], message });
     await settle();
   };
   await say("created");
   await wind(9 * MINUTE);
-  await say("a repetition");
+  await say("again");
+  await say("another's", "alice");
   await wind(2 * MINUTE);
   await say("shipped");
-  await wind(30 * MINUTE);
+  await wind(11 * MINUTE);
   await say("delivered");
-  assert.deepEqual(bob.got(), ["created", "shipped", "delivered"]);
+  assert.deepEqual(bob.got(), ["created", "another's", "shipped", "delivered"]);
+  assert.deepEqual(
+    bob.heard("duplicate").map(({ message }) => message),
+    ["again"],
+  );
+  assert.equal(bob.stats.duplicates, 1);
 });
 
 test("at least dedupeLimit ids are remembered", async (t) => {
@@ -87,6 +92,17 @@ test("a listener is called until it is removed, and the failure of one does not 
   assert.throws(() => alice.on("message"), TypeError);
 });
 
+test("a listener that another one removes is not called any more", async (t) => {
+  const { connect, hub, settle } = await setUp(t);
+  const alice = await connect("alice");
+  const called = [];
+  alice.on("message", () => off());
+  const off = alice.on("message", () => called.push("off"));
+  hub.deliver(null, { id: "1", sessions: ["alice"], message: 1 });
+  await settle();
+  assert.deepEqual(called, []);
+});
+
 test("a loop over messages() receives them in order, and ends with the client", async (t) => {
   const { hub, connect, settle } = await setUp(t);
   const alice = await connect("alice");
@@ -125,6 +141,49 @@ test("a loop that is too slow loses the oldest messages, and that is reported", 
   assert.deepEqual(more, []);
 });
 
+test("a loop ends at once with its signal or with return(), also if nothing was read", async (t) => {
+  const { hub, connect, settle } = await setUp(t);
+  const alice = await connect("alice", { bufferLimit: 2 });
+  const say = async (message) => {
+    hub.deliver(null, { id: `${message}`, sessions: ["alice"], message });
+    await settle();
+  };
+  const abort = new AbortController();
+  const got = [];
+  const loop = (async () => {
+    for await (const { message } of alice.messages({ signal: abort.signal })) got.push(message);
+  })();
+  await say(1);
+  abort.abort();
+  await say(2);
+  await loop;
+  assert.deepEqual(got, [1]);
+
+  const unread = alice.messages();
+  await unread.return();
+  const waiting = alice.messages();
+  const next = waiting.next();
+  assert.deepEqual(await waiting.return(), { value: undefined, done: true });
+  assert.equal((await next).done, true);
+  assert.deepEqual(await waiting.next(), { value: undefined, done: true });
+  for (let number = 3; number < 9; number++) await say(number);
+  assert.deepEqual(alice.heard("error"), []);
+});
+
+test("two readers of one loop share its messages, in order", async (t) => {
+  const { hub, connect, settle } = await setUp(t);
+  const alice = await connect("alice");
+  const messages = alice.messages();
+  const reads = [messages.next(), messages.next(), messages.next()];
+  for (let number = 1; number <= 3; number++)
+    hub.deliver(null, { id: `${number}`, sessions: ["alice"], message: number });
+  await settle();
+  assert.deepEqual(
+    (await Promise.all(reads)).map(({ value }) => value.message),
+    [1, 2, 3],
+  );
+});
+
 test("a session has its own messages, and sends to it", async (t) => {
   const { hub, connect, settle } = await setUp(t);
   const [alice, bob] = [await connect("alice"), await connect("bob")];
@@ -147,13 +206,4 @@ test("a session has its own messages, and sends to it", async (t) => {
   assert.equal(room.name, "bob");
   assert.throws(() => bob.session("a b"), TypeError);
   assert.throws(() => room.on("state", () => {}), TypeError);
-});
-
-test("a frame in binary is read as text", async (t) => {
-  const { hub, connect, settle } = await setUp(t);
-  const alice = await connect("alice");
-  const [link] = hub.open;
-  link.say(new TextEncoder().encode(JSON.stringify(frame("1", null, "é"))));
-  await settle();
-  assert.deepEqual([alice.got(), alice.heard("error")], [["é"], []]);
 });
