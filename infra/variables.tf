@@ -90,7 +90,7 @@ variable "tags" {
 
   validation {
     condition     = alltrue([for key in keys(var.tags) : length(key) <= 128 && !startswith(lower(key), "aws:")])
-    error_message = "tags must be keyed with at most 128 characters that do not begin with \"aws:\", a prefix that AWS reserves."
+    error_message = "tags must have keys of at most 128 characters that do not begin with \"aws:\", a prefix that AWS reserves."
   }
 
   validation {

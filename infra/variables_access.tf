@@ -45,7 +45,7 @@ variable "auth" {
 
   validation {
     condition     = var.auth == null || anytrue([for one in flatten(var.auth[*].issuers) : one != null])
-    error_message = "auth.issuers must not be empty: list at least one { issuer = \"https://login.example.com/\", audiences = [\"chat\"] }, or remove auth and set allow_anonymous = true."
+    error_message = "auth must have at least one issuer: add one, such as { issuer = \"https://login.example.com/\", audiences = [\"chat\"] }, or remove auth and set allow_anonymous = true."
   }
 
   validation {
@@ -55,7 +55,7 @@ variable "auth" {
 
   validation {
     condition     = length(distinct([for one in flatten(var.auth[*].issuers) : try(one.issuer, null)])) == length(flatten(var.auth[*].issuers))
-    error_message = "auth.issuers must be distinct: give each issuer one entry with all of its audiences. Listed more than once: ${join(", ", [for text, entries in { for one in flatten(var.auth[*].issuers) : jsonencode(try(one.issuer, null)) => one... } : text if length(entries) > 1])}."
+    error_message = "auth must have one entry for each issuer: list all of its audiences there. Listed more than once: ${join(", ", [for text, entries in { for one in flatten(var.auth[*].issuers) : jsonencode(try(one.issuer, null)) => one... } : text if length(entries) > 1])}."
   }
 
   validation {
@@ -86,7 +86,7 @@ variable "auth" {
   # Bytes and not characters: three of them make four characters of base64.
   validation {
     condition     = floor(length(replace(base64encode(jsonencode(flatten(var.auth[*].issuers))), "=", "")) * 3 / 4) <= 3000
-    error_message = "auth.issuers must be at most 3000 bytes as JSON: it takes ${floor(length(replace(base64encode(jsonencode(flatten(var.auth[*].issuers))), "=", "")) * 3 / 4)} bytes, and Lambda limits a function's environment to 4 KB. List fewer or shorter issuers and audiences."
+    error_message = "auth must have at most 3000 bytes as JSON: this list takes ${floor(length(replace(base64encode(jsonencode(flatten(var.auth[*].issuers))), "=", "")) * 3 / 4)} bytes, and Lambda limits a function's environment to 4 KB. List fewer or shorter issuers and audiences."
   }
 }
 

@@ -70,7 +70,7 @@ class Issuers(unittest.TestCase):
             expected = {f"auth.issuers[{index}]{setting}" for index, (why, setting, _) in enumerate(some) if why == reason}
             named = set(re.findall(r"auth\.issuers\[[0-9]+\](?:\.[a-z_]+)?", of(reason)))
             assert named == expected, f"'{reason}' is also said of {sorted(named - expected)}, and not of {sorted(expected - named)}"
-        assert 'more than once: "https://a".' in of("auth.issuers must be distinct"), said
+        assert 'more than once: "https://a".' in of("auth must have one entry for each issuer"), said
         defaults = {"audience_claim": "aud", "session_claim": "session_id", "send_claim": "send_to", "subscribe_claim": "subscribe_to", "patterns": False}
         nothing = {"issuer": None, "audiences": None, "jwks_url": None}
         whole = [nothing | defaults | {name: value for name, value in entry.items() if value is not None} for entry in entries]

@@ -122,7 +122,7 @@ variable "custom_domains" {
 
   validation {
     condition     = length(setsubtract(keys(var.custom_domains), var.environments)) == 0
-    error_message = "custom_domains must be keyed with members of environments."
+    error_message = "custom_domains must name only environments that the variable environments lists."
   }
 
   validation {

@@ -77,7 +77,7 @@ def allowed(name: str, names: set[str], body: str) -> dict[str, list[str]]:
             sys.exit(f"configuration.py: begin this error message with '<variable> must': {message}")
         path = match[1].replace("[${index}]", "[]") if match else "${"
         if "${" not in path:
-            rule = re.split(r": |; |\. |\.$", re.sub(r"^(not )?be ", r"\1", match[2].replace('\\"', '"')))[0]
+            rule = re.split(r": |; |\. |\.$", re.sub(r"^(not )?(?:be|have) ", r"\1", match[2].replace('\\"', '"')))[0]
             found[path if path in names else name].append(rule if path in names else f"{path.removeprefix(f'{name}.')} {rule}")
     return found
 
