@@ -117,19 +117,15 @@ def supersede() -> None:
                 notice("Not cancelled", f"Run {run['run_number']}, which waited for an approval, could not be cancelled: {error}")
 
 
-def shortened(text: str, length: int, whole: str) -> str:
-    if len(text) <= length:
-        return text
-    cut = text[:length]
-    close = "\n~~~\n\n</details>" if "~~~text" in cut and "</details>" not in cut else ""
-    return f"{cut.rpartition(chr(10))[0]}{close}\n\n**Cut here**: [the run's summary]({whole}) has the whole plan."
-
-
 def body_of(plans: dict[str, str], whole: str) -> str:
-    """All plans. If they are too long together, the longest are cut to one length."""
-    allowed = max(length for length in range(0, LIMIT + 1, 100) if sum(min(len(text), length) for text in plans.values()) <= LIMIT)
-    parts = [f"## Plan of {name}\n\n{shortened(text, allowed, whole)}" for name, text in sorted(plans.items())]
-    return "\n\n".join([MARK, *(parts or ["There is no environment to plan."])])
+    """All plans; only their summaries if the comment would be too long."""
+    link = f"The plan is too long for a comment: [the run's summary]({whole}) has it."
+    body = ""
+    for texts in (plans, {name: f"{text.partition('<details>')[0]}{link}" for name, text in plans.items()}):
+        body = "\n\n".join([MARK, *([f"## Plan of {name}\n\n{text}" for name, text in sorted(texts.items())] or ["There is no environment to plan."])])
+        if len(body) <= LIMIT:
+            break
+    return body[:LIMIT]
 
 
 def comment(number: str, folder: str) -> None:
@@ -137,13 +133,10 @@ def comment(number: str, folder: str) -> None:
     lines = api(f"issues/{number}/comments", "--paginate", "--jq", ".[] | {id, body, login: .user.login}").split("\n")
     found = [json.loads(line) for line in lines if line]
     own = [one["id"] for one in found if one["login"] == "github-actions[bot]" and one["body"].startswith(MARK)]
-    if not plans and not own:
-        return
-    body = {"body": body_of(plans, f"{os.environ['GITHUB_SERVER_URL']}/{os.environ['GITHUB_REPOSITORY']}/actions/runs/{os.environ['GITHUB_RUN_ID']}")}
-    if own:
-        api(f"issues/comments/{own[0]}", "--method", "PATCH", "--input", "-", body=body)
-    else:
-        api(f"issues/{number}/comments", "--method", "POST", "--input", "-", body=body)
+    if plans or own:
+        whole = f"{os.environ['GITHUB_SERVER_URL']}/{os.environ['GITHUB_REPOSITORY']}/actions/runs/{os.environ['GITHUB_RUN_ID']}"
+        path, method = (f"issues/comments/{own[0]}", "PATCH") if own else (f"issues/{number}/comments", "POST")
+        api(path, "--method", method, "--input", "-", body={"body": body_of(plans, whole)})
 
 
 def verify(folder: str) -> None:
