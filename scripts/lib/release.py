@@ -22,10 +22,8 @@ def die(why: str) -> NoReturn:
 def notes(tag: str) -> str:
     """The changelog's section of this version."""
     version = re.search(r'^\[workspace\.package\]\nversion = "(.*)"', (ROOT / "Cargo.toml").read_text(encoding="utf-8"), re.M)[1]
-    if not re.fullmatch(r"v\d+\.\d+\.\d+(-[0-9A-Za-z.-]+)?", tag):
-        die(f"{tag} is not a version like v1.2.3 or v1.2.3-rc.1")
     if tag != f"v{version}":
-        die(f"the tag is {tag}, and the version in Cargo.toml is {version}: change one of them")
+        die(f"the tag is {tag}, and by the version in Cargo.toml it must be v{version}: change one of them")
     section = re.search(rf"^## {re.escape(version)} - \d{{4}}-\d\d-\d\d\n(.*?)(?=^## |\Z)", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), re.M | re.S)
     if not section or not section[1].strip():
         die(f"CHANGELOG.md has no section '## {version} - {date.today()}' with what is new: write it, or give it its date")
@@ -50,18 +48,6 @@ def build(tag: str, architecture: str, folder: Path) -> dict[str, bytes]:
     return files
 
 
-def client(tag: str, path: Path) -> dict[str, bytes]:
-    """The client's tarball, by its name."""
-    try:
-        with tarfile.open(path) as tar:
-            version = json.load(tar.extractfile("package/package.json"))["version"]
-    except (OSError, KeyError, ValueError, tarfile.TarError) as error:
-        die(f"{path} is not the client's package: {error}. scripts/lib/client_package.py pack {tag} FOLDER makes it")
-    if tag != f"v{version}":
-        die(f"{path} has the version {version}, and the tag is {tag}: scripts/lib/client_package.py pack {tag} FOLDER makes it")
-    return {path.name: path.read_bytes()}
-
-
 def archive(files: dict[str, bytes]) -> bytes:
     """The same bytes for the same files: no time, no owner."""
     packed = io.BytesIO()
@@ -76,10 +62,13 @@ def archive(files: dict[str, bytes]) -> bytes:
 def main(tag: str, x86_64: str, arm64: str, package: str, out: str) -> None:
     text = notes(tag)
     found = {"x86_64": build(tag, "x86_64", Path(x86_64)), "arm64": build(tag, "arm64", Path(arm64))}
-    if {path for path in found["x86_64"]} != {path for path in found["arm64"]}:
+    if found["x86_64"].keys() != found["arm64"].keys():
         die("the two builds are not of the same functions")
     archives = {f"websocket-hub-{tag}-{architecture}.tar.gz": archive(files) for architecture, files in found.items()}
-    archives |= client(tag, Path(package))
+    client = Path(package)
+    if not client.is_file() or not client.name.endswith(f"-{tag.removeprefix('v')}.tgz"):
+        die(f"{client} is not the client's package of this version: scripts/lib/client_package.py pack {tag} FOLDER makes it")
+    archives[client.name] = client.read_bytes()
     try:
         Path(out).mkdir(parents=True)
     except FileExistsError:
