@@ -33,12 +33,15 @@ class Connection:
 
 
 class Hub:
-    def __init__(self) -> None:
+    def __init__(self, net: virtual.Network | None = None) -> None:
+        """With `net`, clients in that network connect to this hub."""
         self.connections: list[Connection] = []
         self.logs: dict[str, list[Frame]] = {}
         self.frames: list[Frame] = []
         self.loses: Callable[[], bool] = lambda: False  # Whether the next delivery is lost.
         self.intercept: Callable[[Connection, Frame], bool] = lambda connection, frame: False
+        if net:
+            net.opened = self.opened
 
     def connect(self, session: str, wire: Wire) -> Connection:
         connection = Connection(session, wire)
@@ -102,15 +105,10 @@ class Hub:
         complete = {"complete": True} if "after" in frame else {}
         connection.say(type="history", id=frame["id"], **self.head(session), more=more, messages=messages, **complete)
 
-    def on(self, net: virtual.Network) -> None:
-        """From now on, that network connects to this hub."""
-
-        def opened(socket: virtual.Socket) -> None:
-            connection = self.connect(session_of(socket.url), socket)
-            socket.received = lambda frame: self.received(connection, frame)
-            socket.ended = lambda: self.connections.remove(connection) if connection in self.connections else None
-
-        net.opened = opened
+    def opened(self, socket: virtual.Socket) -> None:
+        connection = self.connect(session_of(socket.url), socket)
+        socket.received = lambda frame: self.received(connection, frame)
+        socket.ended = lambda: self.connections.remove(connection) if connection in self.connections else None
 
 
 def select(_: ServerConnection, offered: Sequence[Subprotocol]) -> Subprotocol | None:

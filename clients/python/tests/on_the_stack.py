@@ -45,7 +45,7 @@ class WithoutTokens(unittest.IsolatedAsyncioTestCase):
     def setUp(self) -> None:
         self.alice, self.bob, self.room = (f"{name}-{uuid.uuid4()}" for name in ("alice", "bob", "room"))
 
-    async def test_sends_have_receipts_and_subscriptions_hear_every_later_message(self) -> None:
+    async def test_a_subscriber_receives_a_message_and_the_sender_its_receipt(self) -> None:
         async with hub(self.alice) as alice, hub(self.bob) as bob, bob.subscribe(self.room) as room:
             receipt = await alice.send(self.room, {"hello": "é ☃"})
             self.assertEqual((receipt.delivered, receipt.reached_all), (1, True))
@@ -57,7 +57,7 @@ class WithoutTokens(unittest.IsolatedAsyncioTestCase):
                 await alice.history(self.room)
             self.assertEqual(caught.exception.code, "forbidden")
 
-    async def test_what_is_left_is_no_longer_heard(self) -> None:
+    async def test_after_leaving_a_session_none_of_its_messages_is_delivered(self) -> None:
         async with hub(self.alice) as alice, hub(self.bob) as bob:
             async with bob.subscribe(self.room):
                 self.assertEqual((await alice.send(self.room, 1)).delivered, 1)
@@ -79,7 +79,7 @@ class WithoutTokens(unittest.IsolatedAsyncioTestCase):
             self.assertEqual((await following(own, 2), await following(aiter(room), 2)), ([2, 3], [2, 3]))
             self.assertEqual((bob.stats.connections, bob.state.name), (2, "open"))
 
-    async def test_another_client_goes_on_from_its_positions(self) -> None:
+    async def test_another_client_continues_from_the_stored_positions(self) -> None:
         positions: dict[str, Position | None] = {}
         async with hub(self.alice) as alice:
             async with hub(self.bob) as bob, bob.subscribe(self.room) as room:
@@ -95,7 +95,7 @@ class WithoutTokens(unittest.IsolatedAsyncioTestCase):
             async with bob, bob.subscribe(self.room) as room:
                 self.assertEqual((await following(own, 2), await following(aiter(room), 2)), ([1, 2], [1, 2]))
 
-    async def test_many_sessions_in_one_connection_and_one_too_many(self) -> None:
+    async def test_one_connection_has_a_hundred_sessions_and_no_more(self) -> None:
         names = [f"{self.room}-{number}" for number in range(101)]
         async with hub(self.alice) as alice, hub(self.bob) as bob:
             inboxes = [bob.session(name).messages() for name in names[:100]]
@@ -115,7 +115,7 @@ async def token(*arguments: str) -> str:
 
 
 class WithTokens(unittest.IsolatedAsyncioTestCase):
-    async def test_a_client_that_only_its_token_names_and_what_the_token_allows(self) -> None:
+    async def test_a_client_learns_its_session_from_the_hub_and_may_do_what_its_token_allows(self) -> None:
         name, room = f"alice-{uuid.uuid4()}", f"room-{uuid.uuid4()}"
         given: list[int] = []
 
@@ -134,7 +134,7 @@ class WithTokens(unittest.IsolatedAsyncioTestCase):
                     await refused
                 self.assertEqual(caught.exception.code, "forbidden")
 
-    async def test_a_refused_token(self) -> None:
+    async def test_a_refused_token_is_counted_and_named_in_the_state(self) -> None:
         client = hub("alice", token="a.b.c", backoff_base=0.1)
         entering = asyncio.ensure_future(client.__aenter__())
         while client.state.refused < 2:

@@ -22,8 +22,7 @@ class Chance(unittest.TestCase):
                 virtual.run(lambda net=net, chance=chance: self.life(net, chance))  # type: ignore[misc]
 
     async def life(self, net: virtual.Network, chance: random.Random) -> None:
-        there = Hub()
-        there.on(net)
+        there = Hub(net)
         there.loses = lambda: chance.random() < 0.2
         sessions = ["bob", "room-1", "room-2"]
         heard: dict[str, list[int]] = {session: [] for session in sessions}

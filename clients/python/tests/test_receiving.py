@@ -20,8 +20,7 @@ def texts(messages: list[Message]) -> list[Any]:
 class Receiving(unittest.TestCase):
     @in_time()
     async def test_a_slow_loop_drops_the_oldest_messages_and_reports_it(self, net: virtual.Network) -> None:
-        there = Hub()
-        there.on(net)
+        there = Hub(net)
         async with connect(URL, session="bob", buffer_limit=3) as bob:
             inbox = bob.messages()
             errors: list[HubError] = []
@@ -36,8 +35,7 @@ class Receiving(unittest.TestCase):
 
     @in_time()
     async def test_a_thousand_messages_wait_for_a_missing_one_and_more_are_fetched(self, net: virtual.Network) -> None:
-        there = Hub()
-        there.on(net)
+        there = Hub(net)
         there.loses = lambda: len(there.logs["bob"]) == 1
         async with connect(URL, session="bob") as bob:
             got: list[Message] = []
@@ -54,8 +52,7 @@ class Receiving(unittest.TestCase):
 
     @in_time()
     async def test_a_program_that_was_stopped_for_a_while_reports_no_gap(self, net: virtual.Network) -> None:
-        there = Hub()
-        there.on(net)
+        there = Hub(net)
         there.loses = lambda: len(there.logs["bob"]) == 1
         async with connect(URL, session="bob") as bob:
             got: list[Message] = []
@@ -74,8 +71,7 @@ class Receiving(unittest.TestCase):
 
     @in_time()
     async def test_a_listener_that_raises_is_reported_and_harms_no_other(self, net: virtual.Network) -> None:
-        there = Hub()
-        there.on(net)
+        there = Hub(net)
         faults: list[Any] = []
         asyncio.get_running_loop().set_exception_handler(lambda _, context: faults.append(context["exception"]))
         async with connect(URL, session="bob") as bob:

@@ -72,8 +72,7 @@ class Sending(unittest.TestCase):
 
     @in_time()
     async def test_leaving_waits_for_unanswered_sends_but_not_after_an_error(self, net: virtual.Network) -> None:
-        there = Hub()
-        there.on(net)
+        Hub(net)
         hub = connect(URL, session="bob")
         async with hub:
             sending = asyncio.ensure_future(hub.send("alice", 1))

@@ -17,8 +17,7 @@ from .virtual import URL, in_time
 class Sessions(unittest.TestCase):
     @in_time()
     async def test_a_message_reaches_its_session_and_a_subscriber(self, net: virtual.Network) -> None:
-        there = Hub()
-        there.on(net)
+        Hub(net)
         async with connect(URL, session="alice") as alice, connect(URL, session="bob") as bob:
             inbox = bob.messages()
             async with bob.subscribe("room-7") as room:
@@ -37,8 +36,7 @@ class Sessions(unittest.TestCase):
 
     @in_time()
     async def test_a_loop_that_is_left_by_break_unsubscribes(self, net: virtual.Network) -> None:
-        there = Hub()
-        there.on(net)
+        there = Hub(net)
         async with connect(URL, session="bob") as bob:
             room = bob.session("room")
 
@@ -57,8 +55,7 @@ class Sessions(unittest.TestCase):
 
     @in_time()
     async def test_a_refused_session_raises_where_it_is_entered_and_where_it_is_read(self, net: virtual.Network) -> None:
-        there = Hub()
-        there.on(net)
+        there = Hub(net)
         refused: list[str] = []
 
         def refuse(connection: Any, frame: Any) -> bool:
@@ -87,8 +84,7 @@ class Sessions(unittest.TestCase):
 
     @in_time()
     async def test_a_session_beyond_the_limit_or_on_a_hub_without_subscriptions_raises(self, net: virtual.Network) -> None:
-        there = Hub()
-        there.on(net)
+        there = Hub(net)
         async with connect(URL, session="bob") as bob:
             inboxes = [bob.session(f"room-{number}").messages() for number in range(100)]
             await asyncio.gather(*(bob.session(f"room-{number}").ready() for number in range(100)))
@@ -115,8 +111,7 @@ class Sessions(unittest.TestCase):
 
     @in_time()
     async def test_a_session_stays_ready_while_its_connection_is_replaced(self, net: virtual.Network) -> None:
-        there = Hub()
-        there.on(net)
+        there = Hub(net)
         async with connect(URL, session="bob", handover_after=60) as bob, bob.subscribe("room") as room:
             there.intercept = lambda connection, frame: frame["action"] == "subscribe"
             await asyncio.sleep(62)

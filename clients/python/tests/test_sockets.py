@@ -23,7 +23,7 @@ class Sockets(unittest.IsolatedAsyncioTestCase):
         for name in ("asyncio", "websockets"):
             logging.getLogger(name).setLevel(logging.CRITICAL)
 
-    async def test_what_is_sent_arrives_and_the_token_travels_as_a_subprotocol(self) -> None:
+    async def test_a_message_arrives_and_the_token_is_sent_as_a_subprotocol(self) -> None:
         async with Served() as there, connect(there.url, session="alice", token="a.b-c") as alice, alice.subscribe("room") as room:
             self.assertEqual(there.handshakes, [("/live?session_id=alice", "hub.v1, bearer.a.b-c")])
             self.assertEqual((await alice.send(["room"], {"text": "é ☃\n"})).delivered, 1)
@@ -48,7 +48,7 @@ class Sockets(unittest.IsolatedAsyncioTestCase):
             heard = [(await anext(own)).data for _ in range(4)]
             self.assertEqual(sorted(map(str, heard)), ["1", "2", "3", "own"])
 
-    async def test_a_send_under_way_is_sent_again(self) -> None:
+    async def test_an_unanswered_send_is_sent_again_on_the_next_connection(self) -> None:
         async with Served() as there, connect(there.url, session="bob", backoff_base=0.1) as bob:
             there.intercept = lambda connection, frame: frame["action"] == "sendMessage"
             sending = asyncio.ensure_future(bob.send("carol", 1))
@@ -60,7 +60,7 @@ class Sockets(unittest.IsolatedAsyncioTestCase):
             ids = [frame["id"] for frame in there.frames if frame["action"] == "sendMessage"]
             self.assertEqual((len(ids), len(set(ids)), bob.stats.resent), (2, 1, 1))
 
-    async def test_a_refused_handshake_says_so(self) -> None:
+    async def test_a_refused_handshake_is_reported_with_its_status(self) -> None:
         async with Served() as there:
             there.refuse = 403
             hub = connect(there.url, session="bob", token="t", backoff_base=0.1)
@@ -75,7 +75,7 @@ class Sockets(unittest.IsolatedAsyncioTestCase):
             await asyncio.wait_for(entering, 10)
             await hub.close()
 
-    async def test_a_server_that_is_not_there_or_no_hub(self) -> None:
+    async def test_a_closed_port_and_a_server_that_is_no_hub_are_reported(self) -> None:
         async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             await reader.read(100)
             writer.write(b"SSH-2.0-none\r\n")
@@ -96,7 +96,7 @@ class Sockets(unittest.IsolatedAsyncioTestCase):
                 await entering
         server.close()
 
-    async def test_what_was_posted_is_written_before_the_connection_closes(self) -> None:
+    async def test_posts_are_written_before_the_connection_closes(self) -> None:
         async with Served() as there:
             hub = await connect(there.url, session="bob", history=False)
             for number in range(100):
@@ -105,7 +105,7 @@ class Sockets(unittest.IsolatedAsyncioTestCase):
             sent = [frame["message"] for frame in there.frames if frame["action"] == "sendMessage"]
             self.assertEqual(sent, list(range(100)))
 
-    async def test_closing_does_not_wait_for_a_peer_that_is_silent(self) -> None:
+    async def test_closing_does_not_wait_for_a_hub_that_stopped_reading(self) -> None:
         async with Served() as there:
             hub = await connect(there.url, session="bob")
             there.sockets[-1].transport.pause_reading()
@@ -113,7 +113,7 @@ class Sockets(unittest.IsolatedAsyncioTestCase):
             self.assertEqual(hub.state.name, "closed")
             there.sockets[-1].transport.abort()
 
-    async def test_a_connection_that_does_not_drain_takes_no_posts(self) -> None:
+    async def test_posts_are_refused_while_the_network_is_backed_up(self) -> None:
         async with Served() as there:
             hub = await connect(there.url, session="bob", history=False)
             there.sockets[-1].transport.pause_reading()
@@ -125,7 +125,7 @@ class Sockets(unittest.IsolatedAsyncioTestCase):
             there.sockets[-1].transport.abort()
             await hub.close()
 
-    async def test_a_program_ends_by_itself(self) -> None:
+    async def test_a_program_ends_when_its_client_is_closed(self) -> None:
         program = (
             "import asyncio, sys, websocket_hub\n"
             "async def main():\n"

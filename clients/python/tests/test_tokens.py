@@ -154,8 +154,7 @@ class Tokens(unittest.TestCase):
 
     @in_time()
     async def test_a_replaced_connection_that_still_answers_for_a_session_ends_with_its_token(self, net: virtual.Network) -> None:
-        there = Hub()
-        there.on(net)
+        there = Hub(net)
         tokens = [jwt(exp=time.time() + life) for life in (600, 6000)]
         async with connect(URL, session="bob", token=lambda: tokens.pop(0)) as bob, bob.subscribe("room"):
             there.intercept = lambda connection, frame: frame["action"] == "subscribe"
