@@ -34,7 +34,7 @@ function unreliable({ hub, clock }, { random, pick, has }, trouble, times) {
 }
 
 for (let seed = 1; seed <= 8; seed++) {
-  test(`a hundred faults at random, seed ${seed}`, async (t) => {
+  test(`each send ends within its ttl through a hundred faults at random, seed ${seed}`, async (t) => {
     const page = fakePage(t);
     const { hub, clock, connect, wind } = await setUp(t);
     const { random, pick, has: hasChance } = chance(seed);
@@ -108,15 +108,15 @@ for (let seed = 1; seed <= 8; seed++) {
       );
     }
     const ids = alice.heard("message").map(({ id }) => id);
-    assert.equal(new Set(ids).size, ids.length, "nothing is heard twice");
+    assert.equal(new Set(ids).size, ids.length, "no message is received twice");
     assert.equal((await alice.send("bob", "at last")).delivered, 0);
     assert.ok(hub.open.size <= 2, `${hub.open.size} connections`);
   });
 }
 
 for (const [what, canLose] of [
-  ["nothing is missing, nothing twice, and all is in order", false],
-  ["what is missing was told as lost or as a gap, and nothing else was", true],
+  ["none is missing or repeated, and all are in order", false],
+  ["each missing one was reported as lost or as a gap, and no other was", true],
 ]) {
   for (let seed = 1; seed <= 6; seed++) {
     test(`messages through faults at random, seed ${seed}: ${what}`, async (t) => {
@@ -187,7 +187,7 @@ for (const [what, canLose] of [
         if (!canLose) assert.deepEqual(missing, []);
         const kept = client.heard("message").filter(({ position }) => position);
         const told = new Set(kept.map(({ id }) => id));
-        assert.equal(told.size, kept.length, "nothing is told twice");
+        assert.equal(told.size, kept.length, "no message is passed on twice");
         // In the order of the log, each message arrived that was not reported missing.
         const place = ({ epoch, offset }) => log.findIndex((entry) => entry.epoch === epoch && entry.offset === offset);
         const places = kept.map(({ position }) => place(position));
