@@ -38,7 +38,7 @@ const received = Object.values(document.operations)
   .filter(({ action }) => action === "receive")
   .flatMap(({ messages }) => messages.map(({ $ref }) => $ref));
 
-/** What can pass on each channel, who sends it, and whether a frame is one of it: as documented, or with keys beside those. */
+/** The messages of each channel: which end sends it, and whether it accepts a frame, as documented or with additional keys. */
 export const messages = Object.entries(document.channels).flatMap(([channel, { messages }]) =>
   Object.entries(messages).map(([name, { $ref }]) => ({
     ...resolve({ $ref }),
@@ -255,7 +255,7 @@ function typeOf(value) {
   return value === null ? "null" : Array.isArray(value) ? "list" : typeof value;
 }
 
-/** Every path into a frame, with what is there. What is sent is nobody's business. */
+/** Every path into a frame, with its value. The content of a message is never damaged. */
 function leavesAndBranches(value, path = "") {
   return Object.entries(value).flatMap(([key, inner]) => {
     const at = path ? `${path}.${key}` : key;

@@ -1,5 +1,5 @@
-// docs/asyncapi.yaml is true: it is well formed, takes nothing damaged, says what docs/protocol.md and the types say, and has
-// every frame that has passed in the tests, if HUB_FRAMES names the folder where they were written down.
+// docs/asyncapi.yaml is true: it is well formed, describes no damaged frame, agrees with docs/protocol.md and the types, and
+// describes every frame that the tests exchanged, if HUB_FRAMES names the folder with the recorded frames.
 
 import assert from "node:assert/strict";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
@@ -13,7 +13,7 @@ import { damaged, document, faults, kindsOf, messages, options, parse, uses } fr
 
 const read = (path) => readFileSync(new URL(`../../${path}`, import.meta.url), "utf8");
 
-test("the document is AsyncAPI", () => {
+test("the document is valid AsyncAPI, and each reference leads somewhere", () => {
   assert.deepEqual(faults(), null);
   JSON.stringify(document, (key, value) => {
     if (key === "$ref") {
@@ -27,7 +27,7 @@ test("the document is AsyncAPI", () => {
   });
 });
 
-test("each message has examples, which are that message and no other, and show each of its keys", () => {
+test("each message has examples, which match that message and no other, and show each of its keys", () => {
   for (const message of messages) {
     const { name, channel, by, payload, examples } = message;
     for (const { payload: example } of examples) {
@@ -42,7 +42,7 @@ test("each message has examples, which are that message and no other, and show e
   }
 });
 
-test("nothing that is damaged is any message", () => {
+test("no damaged frame matches a message", () => {
   const taken = damaged.filter((frame) => kindsOf(frame).length > 0);
   assert.deepEqual(
     taken.map(({ what, text }) => `${what}: ${text.slice(0, 200)}`),
@@ -145,24 +145,24 @@ const lines = (folder && existsSync(folder) ? readdirSync(folder) : []).flatMap(
 // The hub ignores keys that it does not know, and tests try that: only the client's own frames must have none.
 for (const line of lines) line.kinds = kindsOf({ ...line, withMore: line.by === "client" && line.suite !== "web" });
 
-describe("what has passed between clients and the hub", () => {
+describe("the frames that clients and hubs exchanged in the tests", () => {
   const missing = Object.keys(suites).filter((suite) => !lines.some((line) => line.suite === suite));
-  const none = lines.length === 0 && "no frames were written down: scripts/test.sh rust system has them written";
+  const none = lines.length === 0 && "no frames were recorded: scripts/test.sh rust system records them";
   const noClient =
     !lines.some(({ by }) => by === "client") &&
-    "no client's frames were written down: scripts/test.sh system has them written";
+    "no client's frames were recorded: scripts/test.sh system records them";
   const some =
     missing.length > 0 && `not every part has run that has frames: ${missing.map((suite) => suites[suite]).join("; ")}`;
   const show = (wrong) => wrong.slice(0, 10).map(({ file, text, why = "" }) => `${file}: ${text.slice(0, 300)} ${why}`);
 
-  test("each frame of the hub is one of the document's", { skip: none }, () => {
+  test("each frame of a hub is in the document", { skip: none }, () => {
     const wrong = lines.filter(({ by, text, kinds }) => by === "hub" && text !== "" && kinds.length !== 1);
     assert.deepEqual(show(wrong), []);
   });
 
-  // Tests send malformed frames too. They are told apart by how the hub took them, connection by connection: as many were
-  // refused as malformed as are not in the document.
-  test("each frame of a client is one of the document's, or was refused; and no other was", { skip: noClient }, () => {
+  // Tests send malformed frames too. On each connection, the hub must have refused as many frames as malformed as are not in
+  // the document.
+  test("the hub refused each frame of a client that is not in the document, and no other", { skip: noClient }, () => {
     const connections = new Map();
     for (const line of lines) {
       const key = `${line.file} ${line.connection}`;
@@ -171,7 +171,7 @@ describe("what has passed between clients and the hub", () => {
     }
     const wrong = [];
     for (const passed of connections.values()) {
-      // Of what functions answered to events of the tests' own, nobody wrote the frame down.
+      // Tests also invoke functions directly; no client's frame is recorded for these answers.
       if (!passed.some(({ by }) => by === "client")) continue;
       const malformed = [];
       for (const line of passed) {
@@ -188,7 +188,7 @@ describe("what has passed between clients and the hub", () => {
     assert.deepEqual(show(wrong), []);
   });
 
-  test("every message was seen, with each key and each error code", { skip: none || some }, () => {
+  test("every message was exchanged, with each key and each error code", { skip: none || some }, () => {
     const unseen = messages
       // The emulator of the local stack has no failures of its own.
       .filter((message) => message["x-sender"] !== "API Gateway")
