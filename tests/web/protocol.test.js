@@ -149,8 +149,7 @@ describe("the frames that clients and hubs exchanged in the tests", () => {
   const missing = Object.keys(suites).filter((suite) => !lines.some((line) => line.suite === suite));
   const none = lines.length === 0 && "no frames were recorded: scripts/test.sh rust system records them";
   const noClient =
-    !lines.some(({ by }) => by === "client") &&
-    "no client's frames were recorded: scripts/test.sh system records them";
+    !lines.some(({ by }) => by === "client") && "no client's frames were recorded: scripts/test.sh system records them";
   const some =
     missing.length > 0 && `not every part has run that has frames: ${missing.map((suite) => suites[suite]).join("; ")}`;
   const show = (wrong) => wrong.slice(0, 10).map(({ file, text, why = "" }) => `${file}: ${text.slice(0, 300)} ${why}`);
