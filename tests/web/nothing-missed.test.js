@@ -42,7 +42,7 @@ async function openSender(t, options) {
   return { client, line, name };
 }
 
-test(`${SESSIONS} sessions under load, connections cut at random, seed ${seed}`, async (t) => {
+test(`while connections are cut at random, listeners of ${SESSIONS} sessions receive each message once and in order, seed ${seed}`, async (t) => {
   const sessions = times(SESSIONS, (number) => unique(`room-${number}`));
   const listeners = [];
   await each(sessions, async (number, session) => {
@@ -165,7 +165,7 @@ test(`${SESSIONS} sessions under load, connections cut at random, seed ${seed}`,
   assert.ok(kept >= 500 && Object.values(happened).every((count) => count >= 5), summary);
 });
 
-test(`a client that was away is told all of it, page by page and in order; so is another device, seed ${seed}`, async (t) => {
+test(`a client that was away receives what it missed, page by page and in order, and so does a device that continues from its position, seed ${seed}`, async (t) => {
   const session = unique("bob");
   const [phone, laptop] = [await Listener.open(t, session), await Listener.open(t, session)];
   const { client: alice } = await openSender(t);
@@ -192,7 +192,7 @@ test(`a client that was away is told all of it, page by page and in order; so is
   }
 });
 
-test("a message that is not to be kept comes live, outside the order, and is not in the history", async (t) => {
+test("a message that is not stored is delivered live, outside the order, and is not in the history", async (t) => {
   const session = unique("bob");
   const bob = await Listener.open(t, session);
   const { client: alice } = await openSender(t);

@@ -82,7 +82,7 @@ describe("the package", () => {
     );
   });
 
-  test("it names no file of its own in public, so that all of them can move", async () => {
+  test("its exports name no file, so that all files can move", async () => {
     await assert.rejects(bundle(`import "${NAME}/hub.js";`), /Could not resolve/);
   });
 
@@ -97,13 +97,13 @@ describe("the package", () => {
     );
   });
 
-  test("an import that is not used leaves nothing", async () => {
+  test("an unused import adds nothing to a bundle", async () => {
     const imports = Object.keys(ENTRIES).map((path, index) => `import * as unused${index} from "${path}";`);
     const { code } = await bundle(imports.join("\n"), { minify: true });
     assert.equal(code.trim(), "");
   });
 
-  test("publint has nothing to say", async () => {
+  test("publint finds no fault", async () => {
     const tarball = await readFile(packed.path);
     const pack = { tarball: tarball.buffer.slice(tarball.byteOffset, tarball.byteOffset + tarball.byteLength) };
     const { messages } = await publint({ pack, strict: true, level: "suggestion" });
@@ -115,7 +115,7 @@ describe("the package", () => {
     );
   });
 
-  test("its types are found however they are looked for, in ES modules", async () => {
+  test("its types are found with every module resolution of TypeScript, from ES modules", async () => {
     const analysis = await checkPackage(createPackageFromTarballData(new Uint8Array(await readFile(packed.path))));
     assert.deepEqual(Object.keys(analysis.entrypoints).sort(), [".", "./react", "./testing"]);
     // Node 10 knew no "exports", and CommonJS can only import() this package.
@@ -167,7 +167,7 @@ describe("the package", () => {
       return `${code}; script.done;`;
     };
 
-    test("it connects, sends, hears and gets its receipt", async () => {
+    test("it connects, sends, receives, and gets its receipt", async () => {
       const body = `
         const hub = connect({ url, session: "alice" });
         const states = [hub.state.name];
@@ -189,7 +189,7 @@ describe("the package", () => {
       assert.match(handshakes[0].url, /^wss:\/\/hub\.example\/live\?.*session_id=alice/);
     });
 
-    test("it is told a token's end, measures frames, aborts, and keeps the cause of an error", async () => {
+    test("tokens expire, frames are measured, sends are aborted, and errors keep their cause", async () => {
       const body = `
         const end = Math.floor(Date.now() / 1000) + 3600;
         // Without atob() it cannot read the token itself.

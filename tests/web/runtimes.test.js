@@ -44,7 +44,7 @@ for (const runtime of programs) {
     );
   });
 
-  test(`${name}: a program ends within 2 s after close() towards a peer that is silent`, { skip }, async (t) => {
+  test(`${name}: a program ends within 2 s after close(), even if the hub does not answer`, { skip }, async (t) => {
     const hub = await serveHub();
     t.after(() => hub.stop());
     hub.silent = true;
@@ -54,7 +54,7 @@ for (const runtime of programs) {
     assert.ok(lingered < 2_000, `it lived on for ${lingered} ms`);
   });
 
-  test(`${name}: towards a closed port, the second attempt comes within 1 s`, { skip }, async () => {
+  test(`${name}: if the port is closed, the second attempt comes within 1 s`, { skip }, async () => {
     const server = createServer();
     await new Promise((resolve) => server.listen(0, "127.0.0.1", resolve));
     const { port } = server.address();

@@ -37,7 +37,7 @@ function watch(client) {
   return seen;
 }
 
-test("a client whose tokens end stays connected, and hears each message once", { skip }, async (t) => {
+test("a client whose tokens expire stays connected, and receives each message once", { skip }, async (t) => {
   const [from, to] = [name("sender"), name("listener")];
   const short = ["--expires-in", String(life)];
   const listener = connect({
@@ -78,7 +78,7 @@ test("a client whose tokens end stays connected, and hears each message once", {
 const noBrowser = skip || (!findBrowser() && "there is no browser: install Chromium, or name one with CHROMIUM");
 
 test(
-  "a browser brings its token in the subprotocol, and the page says when it is refused",
+  "the page presents its token in the subprotocol, asks for another when it is refused or expired, and stores none",
   { skip: noBrowser },
   async (t) => {
     const site = await servePage();
@@ -134,7 +134,7 @@ test(
     await page.goto(link);
     await page.getByText("refuses the connection").waitFor();
     await isFocused();
-    await enter(await token(session, "--expires-in", "6"));
+    await enter(await token(session, "--expires-in", "8"));
     await isState("Connected");
     await page.getByRole("textbox", { name: "Message" }).fill("before");
     await page.keyboard.press("Enter");
