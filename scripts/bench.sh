@@ -13,7 +13,7 @@
 #   --env            a variable in this project's functions' environment, to see what it changes
 #   --fanout         FANOUT_CONCURRENCY of all programs (default: 64)
 #   --rounds         how often what is measured in time is repeated, to take the least (default: 10)
-#   --docs           writes the results into docs/performance.md and docs/images
+#   --docs           writes the results into docs/performance.md, docs/costs.md and docs/images
 #   --check          only counts the instructions of the quick builds in target/lambda-local, and fails if there are
 #                    a fifth more than bench/baseline.json accepts
 #   --accept         takes those counts for the new baseline
@@ -116,7 +116,7 @@ arguments=(--functions "$functions" --out "$out" --trusted "$out/certificates/tr
 [ -z "$recipients" ] || arguments+=(--recipients "$recipients")
 [ -z "$only" ] || arguments+=(--only "$only")
 [ -z "$env" ] || arguments+=(--env "$env")
-[ -z "$docs" ] || arguments+=(--docs "$ROOT/docs/performance.md")
+[ -z "$docs" ] || arguments+=(--docs "$ROOT/docs")
 # Where functions are that another one invokes.
 export HUB_FUNCTIONS_DIR=$functions
 run "$ROOT/target/$target/local/bench-runner" "${arguments[@]}"

@@ -6,7 +6,7 @@ use crate::{
     scale::{ACCOUNTS, DEFAULT_MB, Estimate, default_rate, number},
 };
 
-/// Dollars per million in us-east-1, without free tiers. `docs/performance.md` names the sources.
+/// Dollars per million in us-east-1, without free tiers. `docs/costs.md` names the sources.
 const GATEWAY_MESSAGE: f64 = 1.00;
 const LAMBDA_REQUEST: f64 = 0.20;
 const LAMBDA_GB_SECOND: f64 = 16.6667;

@@ -114,10 +114,12 @@ async fn main() -> ExitCode {
         println!("{text}");
     }
     eprintln!("as JSON: {}", results.display());
-    if let Some(page) = options.take("docs") {
-        let text = parts.into_iter().fold(read(&page), |page, (name, text)| replaced(&page, name, &text));
-        fs::write(&page, text).expect("the page can be written");
-        let images = PathBuf::from(&page).with_file_name("images");
+    if let Some(docs) = options.take("docs").map(PathBuf::from) {
+        let pages = ["performance.md", "costs.md"].map(|page| docs.join(page));
+        for (name, text) in &parts {
+            write_part(&pages, name, text);
+        }
+        let images = docs.join("images");
         let mut drawings = Vec::new();
         if !figures.is_empty() {
             drawings.push(("performance.svg", chart::draw(&figures, &when)));
@@ -155,12 +157,17 @@ async fn guard(mut bench: Bench, baseline: &Path, accept: bool) -> ExitCode {
     if good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// Replaces the part of a page between the two marks of this name.
-fn replaced(text: &str, name: &str, by: &str) -> String {
+/// Replaces the part between the two marks of this name, in the page that has them.
+fn write_part(pages: &[PathBuf], name: &str, text: &str) {
     let (open, close) = (format!("<!-- {name} -->\n"), format!("<!-- end of {name} -->"));
-    let (before, rest) = text.split_once(&open).unwrap_or_else(|| panic!("the page has no line {open}"));
-    let (_, after) = rest.split_once(&close).unwrap_or_else(|| panic!("the page has no line {close}"));
-    format!("{before}{open}\n{by}\n{close}{after}")
+    let found = pages.iter().find_map(|page| {
+        let whole = read(&page.to_string_lossy());
+        let (before, rest) = whole.split_once(&open)?;
+        let (_, after) = rest.split_once(&close)?;
+        Some((page, format!("{before}{open}\n{text}\n{close}{after}")))
+    });
+    let (page, whole) = found.unwrap_or_else(|| panic!("no page has the lines {open} and {close}"));
+    fs::write(page, whole).expect("the page can be written");
 }
 
 /// The posts per second of one function of the default size, from the page's table of concurrency.
