@@ -1,6 +1,6 @@
 """Checks of what scripts/lib/emulator.py adds to MiniStack. A repeated request gets the first answer, as Terraform needs. A
 socket's frames are handled at once, or in the order that a test chooses. Reserved concurrency also limits invocations through an
-alias.
+alias. An invocation's log has the lines that are read late.
 
     emulator.py      (in the environment of scripts/local.sh env)
 """
@@ -8,11 +8,19 @@ alias.
 import asyncio
 import json
 import os
+import queue
+import sys
+import threading
 import uuid
+from pathlib import Path
+from types import SimpleNamespace
 
 import botocore.config
 import botocore.session
 from websockets.asyncio.client import connect
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "scripts/lib"))
+from emulator import ProvidedWorker  # noqa: E402
 
 NAME = f"twice-{uuid.uuid4().hex[:8]}"
 TABLE = {
@@ -84,3 +92,11 @@ try:
 finally:
     lambdas.delete_function_concurrency(FunctionName=function)
 assert invoked() == "Unhandled", "a function stays throttled"
+
+output, pipe = os.pipe()
+os.write(pipe, b"late")
+worker = SimpleNamespace(_proc=SimpleNamespace(stdout=output), _stderr_queue=queue.Queue())
+worker._stderr_queue.put("early")
+threading.Timer(0.1, lambda: worker._stderr_queue.put(os.read(output, 100).decode())).start()
+found = ProvidedWorker._drain_stderr_bounded(worker)
+assert found == "early\nlate", f"the log of an invocation is {found!r}"

@@ -7,6 +7,7 @@ import contextlib
 import glob
 import json
 import os
+import platform
 import signal
 import subprocess
 import sys
@@ -23,8 +24,12 @@ def local(*arguments: str, code: int = 0) -> str:
 
 def plan() -> None:
     """A plan straight after the apply is empty."""
+    addresses = dict(line.split() for line in local("status").splitlines())
+    variables = {"architecture": platform.machine().replace("aarch64", "arm64"), "artifacts_dir": f"{ROOT}/target/lambda-local"}
+    variables |= {name: addresses[name] for name in addresses if name == "issuer"}
     command = ["terraform", f"-chdir={ROOT}/infra/environments/local", "plan", "-input=false", "-detailed-exitcode", "-no-color"]
-    subprocess.run([*command, f"-var-file={STATE}/local.tfvars.json"], env={**os.environ, "TF_DATA_DIR": f"{STATE}/terraform"}, check=True)
+    command += [f"-var={name}={value}" for name, value in variables.items()]
+    subprocess.run(command, env={**os.environ, "TF_DATA_DIR": f"{STATE}/terraform"}, check=True)
 
 
 def logs() -> None:
@@ -43,7 +48,7 @@ def again() -> None:
 def crash() -> None:
     """A crash is reported, and `up` repairs it at the same address."""
     url = local("url")
-    with open(f"{STATE}/ministack.pid", encoding="utf-8") as file:
+    with open(f"{STATE}/pid", encoding="utf-8") as file:
         os.kill(int(file.read()), signal.SIGKILL)
     local("status", code=1)
     local("up")
@@ -58,7 +63,7 @@ def down() -> None:
     # Each process of a stack has this variable, and so have its functions.
     for path in glob.glob("/proc/[0-9]*/environ"):
         with contextlib.suppress(OSError), open(path, "rb") as file:
-            assert f"HUB_PROCESS={STATE}/".encode() not in file.read(), f"a process is left: {path}"
+            assert f"HUB_STACK={STATE}\0".encode() not in file.read(), f"a process is left: {path}"
 
 
 if __name__ == "__main__":

@@ -20,32 +20,25 @@ usage() { sed -n '2,/^$/{s/^# \{0,1\}//p;}' "$0"; }
 # options SPEC... -- ARGUMENT...: sets a variable for each argument. A SPEC is --flag, which is set to 1, --flag= for one that takes
 # a value, or the name of the argument that is no flag, which is then required. In names of variables, - is _.
 options() {
-  local flags=' ' valued=' ' word='' name
-  for (( ; ; )); do
-    case $1 in
-      --) break ;;
-      --*=) valued+="${1%=} " ;;
-      --*) flags+="$1 " ;;
-      *) word=$1 ;;
-    esac
+  local specs='' word='' name
+  while [ "$1" != -- ]; do
+    specs+=" $1 "
+    [[ $1 == --* ]] || word=$1
     shift
   done
-  while [ $# -gt 1 ]; do
-    shift
+  while shift && [ $# -gt 0 ]; do
     name=${1#--} name=${name//-/_}
     if [[ $1 == -h || $1 == --help ]]; then
       usage && exit
-    elif [[ $flags == *" $1 "* ]]; then
+    elif [[ $1 == --*[!=] && $specs == *" $1 "* ]]; then
       printf -v "$name" 1
-    elif [[ $valued == *" $1 "* ]]; then
+    elif [[ $1 == --* && $specs == *" $1= "* ]]; then
       [ -n "${2:-}" ] || die "$1 takes a value: see --help"
       printf -v "$name" %s "$2"
       shift
     elif [[ -n $word && -z ${!word} && $1 != -* ]]; then
       printf -v "$word" %s "$1"
     else
-      # A word may be a secret, such as a token.
-      [[ $1 == -* ]] || die "there is an argument too many: see --help"
       die "unknown argument $1: see --help"
     fi
   done
@@ -92,9 +85,11 @@ on_exit :
 # lock FD PATH: waits until no other script holds the lock, which ends with this script or with its closing FD.
 lock() {
   local told=
-  mkdir -p "${2%/*}"
-  eval "exec $1>>\"\$2\""
-  until python3 -c 'import fcntl, sys; fcntl.flock(int(sys.argv[1]), fcntl.LOCK_EX | fcntl.LOCK_NB)' "$1" 2>/dev/null; do
+  # The last holder may have removed the file: a lock on a file that is no longer there excludes no other script.
+  until mkdir -p "${2%/*}" && eval "exec $1>>\"\$2\"" && python3 -c '
+import fcntl, os, sys
+fcntl.flock(int(sys.argv[1]), fcntl.LOCK_EX | fcntl.LOCK_NB)
+sys.exit(not os.path.samestat(os.fstat(int(sys.argv[1])), os.stat(sys.argv[2])))' "$1" "$2" 2>/dev/null; do
     [ -n "$told" ] || say "waiting for another script that is at work (it holds ${2#"$ROOT"/})"
     told=yes
     sleep 0.5

@@ -1,10 +1,12 @@
-"""MiniStack, with what Terraform misses in it: endpoints of WebSocket APIs that work, tags that change, whole alarms, saved
-queries, requests that may come twice; with what clients miss, the chosen subprotocol, a refusal's status, the end after a binary
-frame, and frames that overtake each other; with what functions miss, reserved concurrency behind an alias and their last log lines;
-and IAM as in emulator_iam.py."""
+"""Corrects MiniStack, as it is imported, where something would notice a difference from AWS:
+
+- Terraform: the endpoint of a WebSocket API, changed tags, all fields of alarms, saved queries, and requests that come twice
+- clients: the chosen subprotocol, the status of a refusal, the close after a binary frame, and frames that overtake each other
+- functions: reserved concurrency behind an alias, and the last log lines
+- IAM: see emulator_iam.py
+"""
 
 import asyncio
-import collections
 import contextlib
 import contextvars
 import fcntl
@@ -24,7 +26,7 @@ from ministack.core.responses import AccountRegionScopedDict, json_response
 from ministack.services import apigateway, cloudwatch, cloudwatch_logs, lambda_svc
 
 app = ministack.app.app
-answers: "collections.OrderedDict[bytes, asyncio.Future]" = collections.OrderedDict()
+answers: "dict[bytes, asyncio.Future]" = {}
 create_api = apigateway._create_api
 handle_websocket = apigateway.handle_websocket
 invoke_ws_lambda = apigateway._invoke_ws_lambda
@@ -58,7 +60,7 @@ async def app_that_does_a_thing_once(scope, receive, send) -> None:
     answers[key] = answer = asyncio.get_running_loop().create_future()
     sent: list[dict] = []
     if len(answers) > 200:
-        answers.popitem(last=False)
+        del answers[next(iter(answers))]
 
     async def keep(message: dict) -> None:
         sent.append(message)
@@ -224,4 +226,3 @@ cloudwatch._describe_alarms = describe_alarms_in_full
 cloudwatch_logs.handle_request = logs_request_with_saved_queries
 lambda_svc._reserved_concurrency = reserved_concurrency_of_all_versions
 ProvidedWorker._drain_stderr_bounded = collect_whole_log
-ministack.app.main()

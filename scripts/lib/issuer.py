@@ -32,7 +32,7 @@ def make_keys() -> dict[str, dict]:
     return {path: key | {"use": "sig", "kid": secrets.token_hex(8)} for path, key in made.items()}
 
 
-def serve(key_file: str, port: str) -> None:
+def server(key_file: str, port: int) -> ThreadingHTTPServer:
     keys = make_keys()
     with open(os.open(key_file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
         json.dump(keys, file)
@@ -52,7 +52,7 @@ def serve(key_file: str, port: str) -> None:
             self.end_headers()
             self.wfile.write(body)
 
-    ThreadingHTTPServer(("127.0.0.1", int(port)), Handler).serve_forever()
+    return ThreadingHTTPServer(("127.0.0.1", port), Handler)
 
 
 def token(key_file: str, issuer: str, *arguments: str) -> None:
@@ -76,4 +76,7 @@ def token(key_file: str, issuer: str, *arguments: str) -> None:
 
 
 if __name__ == "__main__":
-    {"serve": serve, "token": token}[sys.argv[1]](*sys.argv[2:])
+    command, key_file, *rest = sys.argv[1:]
+    if command == "serve":
+        server(key_file, int(rest[0])).serve_forever()
+    token(key_file, *rest)

@@ -1,6 +1,6 @@
 """Serves the folder web/ on loopback: the page stands at /page/, and the address without a path leads there.
 
-    page.py FOLDER PORT      (0: any free port; the address is printed)
+    page.py FOLDER      (on any free port; the address is printed)
 """
 
 import sys
@@ -41,8 +41,11 @@ class Handler(SimpleHTTPRequestHandler):
         super().end_headers()
 
 
+def server(folder: str, port: int) -> ThreadingHTTPServer:
+    return ThreadingHTTPServer(("127.0.0.1", port), partial(Handler, directory=folder))
+
+
 if __name__ == "__main__":
-    folder, port = sys.argv[1:]
-    with ThreadingHTTPServer(("127.0.0.1", int(port)), partial(Handler, directory=folder)) as server:
-        print(f"http://127.0.0.1:{server.server_port}/page/", flush=True)
-        server.serve_forever()
+    page = server(sys.argv[1], 0)
+    print(f"http://127.0.0.1:{page.server_port}/page/", flush=True)
+    page.serve_forever()

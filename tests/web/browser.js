@@ -44,7 +44,7 @@ export function launch() {
 
 /** Serves the folder web/ as scripts/local.sh does. */
 export async function servePage() {
-  const server = spawn("python3", [join(ROOT, "scripts/lib/page.py"), join(ROOT, "web"), "0"], {
+  const server = spawn("python3", [join(ROOT, "scripts/lib/page.py"), join(ROOT, "web")], {
     stdio: ["ignore", "pipe", "ignore"],
   });
   const url = await new Promise((resolve, reject) => {
