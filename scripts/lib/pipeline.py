@@ -58,20 +58,19 @@ def settings(name: str) -> dict:
     return found
 
 
-def names() -> list[str]:
-    return sorted(path.parent.name for path in ENVIRONMENTS.glob("*/environment.json") if path.parent.name != "local")
-
-
 def environments(*deployed: str) -> None:
-    planned = [name for name in names() if settings(name).get("plan_role_arn")]
-    for name in set(names()) - set(planned):
-        notice("No plan", f"The environment {name} has no plan_role_arn in its environment.json, so it is not planned here.")
+    names = sorted(path.parent.name for path in ENVIRONMENTS.glob("*/environment.json") if path.parent.name != "local")
+    found = {name: settings(name) for name in names}
+    planned = [name for name in names if found[name].get("plan_role_arn")]
+    for name in names:
+        if name not in planned:
+            notice("No plan", f"The environment {name} has no plan_role_arn in its environment.json, so it is not planned here.")
     print(f"planned={json.dumps(planned)}")
     for name in deployed:
-        if name not in names():
+        if name not in names:
             notice("Nothing to deploy", f"There is no environment {name}: docs/deploying.md says how to make one.")
-        print(f"{name}={json.dumps(name in names())}")
-    print(f"architectures={json.dumps(sorted({settings(name)['architecture'] for name in deployed if name in names()}))}")
+        print(f"{name}={json.dumps(name in names)}")
+    print(f"architectures={json.dumps(sorted({found[name]['architecture'] for name in deployed if name in names}))}")
 
 
 def environment(name: str, role: str) -> None:
