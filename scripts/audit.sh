@@ -27,7 +27,7 @@ for manifest in Cargo.toml fuzz/Cargo.toml; do
 done
 while read -r requirements; do
   audit "$requirements" "$VENV/audit/bin/pip-audit" --requirement "$requirements" --require-hashes --disable-pip --strict
-done < <(git ls-files 'scripts/lib/requirements/*.txt' '*/requirements*.txt')
+done < <(git ls-files 'scripts/lib/requirements/*.txt')
 while read -r lock; do
   audit "$lock" npm audit --prefix "${lock%/*}" --audit-level low
 done < <(git ls-files '*package-lock.json')

@@ -57,28 +57,6 @@ certificates() {
   ) 2>"$out/openssl.log" || die "openssl could not make certificates (it must be version 3): see target/bench/openssl.log"
 }
 
-python_baseline() {
-  local requirements=$ROOT/bench/python/requirements.txt
-  need_python
-  cmp -s "$requirements" "$out/python/requirements.txt" && return
-  say "installing boto3 and awslambdaric"
-  rm -rf "$out/python"
-  python3 -m venv "$out/python" >&2
-  run "$out/python/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r "$requirements" >&2
-  cp "$requirements" "$out/python/requirements.txt"
-}
-
-node_baseline() {
-  need npm nodejs
-  cmp -s "$ROOT/bench/node/package-lock.json" "$out/node/package-lock.json" || {
-    say "installing the AWS SDK for JavaScript"
-    rm -rf "$out/node"
-    cp -R "$ROOT/bench/node" "$out/node"
-    run npm ci --prefix "$out/node" --silent >&2
-  }
-  cp "$ROOT/bench/node/app.mjs" "$out/node"
-}
-
 need_linux
 need_cargo
 cd "$ROOT"
@@ -99,8 +77,9 @@ fi
 ! wanted instructions || need valgrind valgrind
 certificates
 if [ "$only" != scale ]; then
-  python_baseline
-  node_baseline
+  need npm nodejs
+  python_tools_apart bench
+  run npm ci --prefix bench/node --silent >&2
 fi
 if [ -z "$functions" ]; then
   "$ROOT/scripts/build.sh" --arch host >/dev/null
@@ -111,8 +90,8 @@ say "building the floor and the runner"
 run cargo build --locked --quiet --profile local --target "$target" -p bench-runner >&2
 
 arguments=(--functions "$functions" --out "$out" --trusted "$out/certificates/trusted.pem" --concurrency "$fanout" --rounds "$rounds")
-[ "$only" = scale ] || arguments+=(--floor "$ROOT/target/$target/release/floor" --python "$out/python/bin/python"
-  --app "$ROOT/bench/python" --node "$out/node")
+[ "$only" = scale ] || arguments+=(--floor "$ROOT/target/$target/release/floor" --python "$VENV/bench/bin/python"
+  --app "$ROOT/bench/python" --node "$ROOT/bench/node")
 [ -z "$recipients" ] || arguments+=(--recipients "$recipients")
 [ -z "$only" ] || arguments+=(--only "$only")
 [ -z "$env" ] || arguments+=(--env "$env")
