@@ -229,7 +229,7 @@ export function showFailure(status, error, repeat) {
   status.replaceChildren(`${what} `, element("button", { type: "button", onclick: repeat }, "Send again"));
 }
 
-/** "Delivered to bob and carol (2). Not reached: carol (1). Nobody is there as dave." */
+/** "Delivered to bob and carol (2). Not reached: carol (1). No one is connected as dave." */
 function inWords({ sessions }) {
   const isWhole = ({ failed, complete }) => !failed && complete !== false;
   const name = (session, count) => quoted(session) + (count ? ` (${count})` : "");
@@ -248,8 +248,8 @@ function inWords({ sessions }) {
       ({ failed }) => failed,
       ({ failed }) => failed,
     ),
-    ...phrase("Perhaps not everybody was reached as", ({ failed, complete }) => !failed && complete === false),
-    ...phrase("Nobody is there as", (session) => !session.delivered && isWhole(session)),
+    ...phrase("Perhaps not every connection was reached as", ({ failed, complete }) => !failed && complete === false),
+    ...phrase("No one is connected as", (session) => !session.delivered && isWhole(session)),
   ].join(". ");
 }
 

@@ -42,7 +42,7 @@ test("everything can be done from the keyboard", async (t) => {
   await page.keyboard.press("Control+A");
   await page.keyboard.type(name("nobody"));
   await page.keyboard.press("Enter");
-  await hasStatus(page, "Nobody is there");
+  await hasStatus(page, "No one is connected");
   assert.equal(await page.locator(`${LOG} .out .bubble`).textContent(), "first\nsecond");
   assert.equal(await focused(), "text");
   await page.keyboard.press("Tab");
@@ -91,7 +91,7 @@ test("on a phone, the enter key is labelled as Send, and the message field grows
   assert.ok((await height()) < 10 * one, "the field grows without a limit");
   await message(page).fill("short");
   await message(page).press("Enter");
-  await hasStatus(page, "Nobody is there");
+  await hasStatus(page, "No one is connected");
   assert.equal(await height(), one);
 
   // The last message stays in view when the log becomes smaller.
@@ -101,7 +101,7 @@ test("on a phone, the enter key is labelled as Send, and the message field grows
       return scrollHeight > clientHeight && scrollHeight - scrollTop - clientHeight <= 1;
     });
   for (let n = 0; n < 12; n++) await say(page, `line ${n}`);
-  await hasStatus(page, "Nobody is there");
+  await hasStatus(page, "No one is connected");
   await isAtEnd();
   await page.getByRole("button", { name: "Frames" }).click();
   await isAtEnd();
@@ -117,7 +117,7 @@ test("a keypress that ends the composition of a character sends nothing", async 
   }
   assert.equal(await page.locator(`${LOG} .out`).count(), 0);
   await message(page).press("Enter");
-  await hasStatus(page, "Nobody is there");
+  await hasStatus(page, "No one is connected");
 });
 
 test("an error is tied to its field, and a lost connection is announced once", async (t) => {
@@ -215,7 +215,7 @@ for (const [look, options] of Object.entries({
     await isState(alice, "Reconnecting");
     await check(alice, "in trouble");
     await say(bob, "Are you still there?");
-    await hasStatus(bob, "Nobody is there");
+    await hasStatus(bob, "No one is connected");
     way.restore();
     await hears(alice, "Are you still there?");
     await check(alice, "back");
@@ -230,7 +230,7 @@ for (const [look, options] of Object.entries({
     await joinRoom(alice, rooms.join(" "));
     for (const one of rooms) await joined(alice, one);
     await to(bob).fill(rooms[1]);
-    await say(bob, "Is somebody in there?");
+    await say(bob, "Hello, room");
     await alice.getByText("1", { exact: true }).waitFor();
     await check(alice, "in rooms");
     hub.subscriptions = false;

@@ -13,10 +13,10 @@ import {
   open,
   say,
   site,
-  status,
   test,
   token,
   transition,
+  untilGone,
 } from "./setup.js";
 
 test("after a cut the page reconnects, and sends the messages written meanwhile", async (t) => {
@@ -127,7 +127,7 @@ test("without a network the page says so, and reconnects when the network is bac
   way.restore();
   await context.setOffline(false);
   await isState(page, "Connected");
-  await hasStatus(page, "Nobody is there");
+  await hasStatus(page, "No one is connected");
 });
 
 test("a page restored from the page cache, or thawed, keeps its content and reconnects", async (t) => {
@@ -140,13 +140,7 @@ test("a page restored from the page cache, or thawed, keeps its content and reco
 
   await transition(page, "pagehide");
   await isState(page, "Paused");
-  for (let tries = 0; tries < 20; tries++) {
-    await say(bob, `asleep? ${tries}`);
-    await status(bob)
-      .filter({ hasText: /Delivered|Nobody/ })
-      .waitFor();
-    if (/Nobody/.test(await status(bob).textContent())) break;
-  }
+  await untilGone(bob, "asleep?");
   await transition(page, "pageshow");
   await isState(page, "Connected");
   assert.equal(await message(page).inputValue(), "a draft");
@@ -170,14 +164,15 @@ test("an unreachable hub is named, and Try now connects at once", async (t) => {
   t.after(() => way.stop());
   const { context, address } = await open(t);
   const page = await context.newPage();
-  // A long wait, so that only the button can have caused the next attempt.
-  await page.addInitScript(() => (Math.random = () => 9));
+  // A wait of 30 s, so that only the button can have caused the next attempt.
+  await page.addInitScript(() => (Math.random = () => 60));
   await page.goto(address("alice", "", way.url));
   await page.getByText(`${new URL(way.url).host} refuses the connection, or cannot be reached.`).waitFor();
-  await page.getByText("Next attempt in 9 s.").waitFor();
+  await page.getByText(/Next attempt in (2\d|30) s\./).waitFor();
+  await page.evaluate(() => (Math.random = () => 0.5));
   way.restore();
   await page.getByRole("button", { name: "Try now" }).click();
-  await page.getByRole("status").filter({ hasText: "Connected" }).waitFor({ timeout: 6_000 });
+  await page.getByRole("status").filter({ hasText: "Connected" }).waitFor({ timeout: 15_000 });
 });
 
 test("the panel shows raw frames in both directions", async (t) => {
@@ -187,11 +182,12 @@ test("the panel shows raw frames in both directions", async (t) => {
   await say(page, "<i>raw</i>");
   // A frame that begins so: an answer with the session's history holds messages too.
   for (const beginning of [/^\{"action":"sendMessage"/, /^\{"type":"message"/, /^\{"type":"receipt"/]) {
-    await page.locator("#frames code").filter({ hasText: beginning }).waitFor();
+    await page.locator("#frames code").filter({ hasText: beginning }).first().waitFor();
   }
   assert.equal(await page.locator("#frames i").count(), 0);
   await page.getByRole("button", { name: "Clear" }).click();
-  assert.equal(await page.locator("#frames li").count(), 0);
+  // A frame may have come since.
+  assert.equal(await page.locator("#frames code").filter({ hasText: "raw" }).count(), 0);
 });
 
 test("the panel shows the round-trip time once it is measured", async (t) => {

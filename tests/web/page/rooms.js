@@ -15,6 +15,7 @@ import {
   joinRoom,
   joinWith,
   keepNothing,
+  leaveRoom,
   lines,
   LOG,
   open,
@@ -96,10 +97,9 @@ test("rooms are received over one connection, and each is shown by itself", asyn
   assert.equal(await eve.title(), `${name("eve")} · Hub`);
 
   // After leaving a room, a page receives none of its messages. It unsubscribes a moment later.
-  await room(alice, `Leave ${seven}`).click();
+  await leaveRoom(alice, seven);
   await hasChips(alice, "Direct");
   assert.equal(roomsOf(alice), "");
-  await alice.locator("#frame-list code").filter({ hasText: '"unsubscribed"' }).waitFor({ state: "attached" });
   await to(bob).fill(`${seven} ${name("alice")}`);
   await say(bob, "Has she left?");
   await hasStatus(bob, `Delivered to ${seven} (2) and ${name("alice")}`);
@@ -224,8 +224,7 @@ test("each room shows its own earlier and missed messages", async (t) => {
   await joinRoom(again, seven);
   const all = ["Earlier", "old", "live", "while away"];
   await shows(again, all);
-  await room(again, `Leave ${seven}`).click();
-  await again.locator("#frame-list code").filter({ hasText: '"unsubscribed"' }).waitFor({ state: "attached" });
+  await leaveRoom(again, seven);
   await tell(seven, "between");
   await joinRoom(again, seven);
   await shows(again, [...all, "between"]);
@@ -250,8 +249,10 @@ test("each room keeps its scroll position", async (t) => {
   await room(page, `${name("room-7")}, joined, 1 unread`).click();
   assert.ok((await scrollTop()) > end, "the end was in view, and is again");
 
-  await page.locator("#scroller").evaluate((scroller) => (scroller.scrollTop = 300));
-  await page.waitForTimeout(100); // For the scroll event.
+  await page.locator("#scroller").evaluate((scroller) => {
+    scroller.scrollTop = 300;
+    return new Promise((resolve) => scroller.addEventListener("scroll", resolve, { once: true }));
+  });
   await room(page, `${name("room-8")}, joined`).click();
   tell("room-8", "short");
   await hears(page, "short");
@@ -294,8 +295,7 @@ test("messages missing from a room are reported in that room", async (t) => {
   await shows(page, []);
 
   // After joining again, a late message is shown like any other.
-  await room(page, `Leave ${name("room-7")}`).click();
-  await page.locator("#frame-list code").filter({ hasText: '"unsubscribed"' }).waitFor({ state: "attached" });
+  await leaveRoom(page, name("room-7"));
   await joinRoom(page, name("room-7"));
   await shows(page, ["Earlier", "four"]);
   hub.drop();

@@ -83,9 +83,22 @@ export const hasStatus = (page, text) => status(page).filter({ hasText: text }).
 
 /** Waits until a condition holds, but not for ever: the assertion that follows reports a failure. */
 export async function until(isSo) {
-  for (let attempts = 0; !(await isSo()) && attempts < 160; attempts++) {
+  for (const end = Date.now() + 20_000; !(await isSo()) && Date.now() < end;) {
     await new Promise((resolve) => setTimeout(resolve, 50));
   }
+}
+
+/** Sends until the recipient's connection is gone: the hub may take a moment to notice the disconnect. */
+export async function untilGone(page, text) {
+  let number = 0;
+  const isGone = async () => {
+    await say(page, `${text} ${++number}`);
+    const ended = status(page).filter({ hasText: /Delivered|No one/ });
+    await ended.waitFor();
+    return /No one/.test(await ended.textContent());
+  };
+  await until(isGone);
+  assert.match(await status(page).textContent(), /No one is connected/);
 }
 
 /** Moves a page into the page cache ("pagehide") or out of it ("pageshow"). Here it stays on the screen. */
@@ -131,6 +144,14 @@ export const joined = (page, name) => room(page, `${name}, joined`).waitFor();
 export async function joinRoom(page, names) {
   await page.getByRole("textbox", { name: "Join a room" }).fill(names);
   await page.keyboard.press("Enter");
+}
+
+/** Leaves a room, and waits until the client has unsubscribed, which it does a second later. */
+export async function leaveRoom(page, name) {
+  const answers = page.locator("#frame-list code").filter({ hasText: '"type":"unsubscribed"' });
+  const before = await answers.count();
+  await room(page, `Leave ${name}`).click();
+  await until(async () => (await answers.count()) > before);
 }
 
 export const roomsOf = (page) => new URL(page.url()).searchParams.get("rooms") ?? "";
