@@ -54,27 +54,19 @@ cargo_home=${CARGO_HOME:-$HOME/.cargo}
 export CFLAGS="-ffile-prefix-map=$cargo_home=/cargo"
 export CARGO_ENCODED_RUSTFLAGS="--remap-path-prefix=$cargo_home=/cargo"$'\x1f'"--remap-path-prefix=$ROOT=/hub"
 
-packages=()
-for function in $(functions); do packages+=(-p "$function"); done
-
+mapfile -t names < <(functions)
 say "building the functions for $arch with the $profile profile"
 run cargo lambda build ${locked[@]+"${locked[@]}"} --profile "$profile" --target "$target.$glibc" --skip-target-check \
-  --compiler cargo-zigbuild --lambda-dir "$out.new" "${packages[@]}" >&2 || die "the build failed: see above"
-# shellcheck disable=SC2046 # One word a function.
-run "$PY" "$ROOT/scripts/lib/package.py" "$arch" "$glibc" "$release$digest" "$out.new" "$out" $(functions)
+  --compiler cargo-zigbuild --lambda-dir "$out.new" "${names[@]/#/-p}" >&2 || die "the build failed: see above"
+run "$PY" "$ROOT/scripts/lib/package.py" "$arch" "$glibc" "$release$digest" "$out.new" "$out" "${names[@]}"
 rm -rf "$out.new"
 # The SBOM of an earlier build describes another zip.
 rm -f "$out"/*/sbom.cdx.json
 if [ -n "$sbom" ]; then
   tools=$ROOT/target/tools
-  lock 6 "$tools.lock"
-  grep -qsF '"cargo-cyclonedx 0.5.9 ' "$tools/.crates.toml" || {
-    say "compiling cargo-cyclonedx (the first time takes a minute)"
-    run cargo install --quiet --locked --root "$tools" --target-dir "$tools/target" --version 0.5.9 cargo-cyclonedx >&2 || die "cargo-cyclonedx could not be compiled: see above"
-    rm -rf "$tools/target"
-  }
-  exec 6>&-
+  [ -x "$tools/bin/cargo-cyclonedx" ] || say "compiling cargo-cyclonedx (the first time takes a minute)"
+  # It does nothing if this version is installed.
+  run cargo install --quiet --locked --root "$tools" --version 0.5.9 cargo-cyclonedx >&2 || die "cargo-cyclonedx could not be compiled: see above"
   PATH=$tools/bin:$PATH
-  # shellcheck disable=SC2046 # One word a function.
-  run "$PY" "$ROOT/scripts/lib/sbom.py" "$target" "$out" $(functions)
+  run "$PY" "$ROOT/scripts/lib/sbom.py" "$target" "$out" "${names[@]}"
 fi
