@@ -206,12 +206,18 @@ test("a link that leads nowhere is found", () => {
 test("each test that docs/delivery.md names exists", () => {
   const promises = read("docs/delivery.md");
   assert.deepEqual(missingTests(promises, sources()), []);
-  const page =
-    "| kept | how | `faults` `a::b::works`, `a::*_works`, `a::no`, `system` `a::works`, `hub` `c::tests::works`, `c.md` |\n";
+  const page = `- **Kept.** How.
+  - \`faults\`: \`a::b::works\`, \`a::*_works\`,
+    \`a::no\`
+  - \`system\`: \`a::works\`
+  - \`hub\`: \`c::tests::works\`
+  - \`client\`: \`d/e.js\`, and \`no.js\` with 50 sessions
+  - \`infra/no.hcl\`
+`;
   const files = [
     { path: "tests/faults/src/a/b.rs", text: "async fn works() {" },
     { path: "tests/faults/src/a.rs", text: "async fn it_works() {\nfn no_more() {" },
     { path: "functions/hub/src/c/tests.rs", text: "fn works() {" },
   ];
-  assert.deepEqual(missingTests(page, files), ["faults a::no", "system a::works"]);
+  assert.deepEqual(missingTests(page, files), ["faults a::no", "system a::works", "client no.js"]);
 });

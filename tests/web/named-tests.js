@@ -1,22 +1,22 @@
 // Finds tests that docs/delivery.md names and that do not exist.
 
 const FOLDERS = { faults: "tests/faults/src", system: "tests/system/src", hub: "functions/hub/(src|tests)" };
+const SCRIPTS = { client: "tests/web/client", web: "tests/web" };
 
-/** `suite name` for each Rust test that a table of the page names in its last column and none of the files has. */
+/** `suite name` for each test, or file of tests, that the page lists under a suite and none of the files has. */
 export function missingTests(page, files) {
   const exists = (suite, test) => {
+    if (suite in SCRIPTS) return files.some(({ path }) => path === `${SCRIPTS[suite]}/${test}`);
     const modules = test.split("::");
     const name = modules.pop().replaceAll("*", "\\w*");
     const place = modules.filter((module) => module !== "tests").join("/");
     const file = RegExp(`^${FOLDERS[suite]}/${place}(/tests)?\\.rs$`);
     return files.some(({ path, text }) => file.test(path) && RegExp(`\\bfn ${name}\\(`).test(text));
   };
-  return [...page.matchAll(/^\|.* \| (.*) \|$/gm)].flatMap(([, cell]) => {
-    let suite;
-    return [...cell.matchAll(/`([\w:*-]+)`/g)].flatMap(([, word]) => {
-      if (word.includes("::")) return exists(suite, word) ? [] : [`${suite} ${word}`];
-      suite = word;
-      return [];
-    });
-  });
+  // An item, which may go on in indented lines.
+  return [...page.matchAll(/^ {2}- `(\w+)`:(.*(?:\n {4}.*)*)/gm)].flatMap(([, suite, names]) =>
+    [...names.matchAll(/`([\w:*]+::[\w*]+|[\w/.-]+\.js)`/g)].flatMap(([, test]) =>
+      exists(suite, test) ? [] : [`${suite} ${test}`],
+    ),
+  );
 }
