@@ -212,6 +212,7 @@ test("each test that docs/delivery.md names exists", () => {
   - \`system\`: \`a::works\`
   - \`hub\`: \`c::tests::works\`
   - \`client\`: \`d/e.js\`, and \`no.js\` with 50 sessions
+    { path: "tests/web/client/d/e.js", text: "" },
   - \`infra/no.hcl\`
 `;
   const files = [
