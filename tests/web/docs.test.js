@@ -212,10 +212,10 @@ test("each test that docs/delivery.md names exists", () => {
   - \`system\`: \`a::works\`
   - \`hub\`: \`c::tests::works\`
   - \`client\`: \`d/e.js\`, and \`no.js\` with 50 sessions
-    { path: "tests/web/client/d/e.js", text: "" },
   - \`infra/no.hcl\`
 `;
   const files = [
+    { path: "tests/web/client/d/e.js", text: "" },
     { path: "tests/faults/src/a/b.rs", text: "async fn works() {" },
     { path: "tests/faults/src/a.rs", text: "async fn it_works() {\nfn no_more() {" },
     { path: "functions/hub/src/c/tests.rs", text: "fn works() {" },
