@@ -45,7 +45,7 @@ variable "fanout" {
   description = <<-EOT
     How a message to very many connections is shared between functions. send-message and publish post to the first recipients themselves, and hand over the others to the function deliver in full chunks, several at a time. They also post to recipients that do not fill a chunk, or that deliver failed to post to.
 
-    - split: recipients of a message that the sending function posts to itself before it hands over any. A chunk has 2,000 connections, or `split` if that is less. 0 disables hand-over, and the hub has no function deliver.
+    - split: recipients of a message that the sending function posts to itself before it hands over any. A chunk has 2,000 connections, or `split` if that is less. 0: it posts to all of them, and the hub has no function deliver.
     - workers: maximum concurrent chunks of one message. Each is an invocation and counts towards the account's concurrent executions. More workers at the same rate only slow each other down.
     - rate: maximum posts per second of one message across all functions, retries included, once it has handed over a chunk. Each invocation of deliver may use rate / (workers + 1), and the sending function whatever the running ones leave of it. 0 means no limit. Default: 80 % of requests_per_second_quota.
   EOT
@@ -59,12 +59,12 @@ variable "fanout" {
 
   validation {
     condition     = var.fanout.split >= 0 && var.fanout.split <= 1000000 && floor(var.fanout.split) == var.fanout.split
-    error_message = "fanout.split must be a whole number from 0 (no hand-over) to 1000000."
+    error_message = "fanout.split must be a whole number from 0 (no function deliver) to 1000000."
   }
 
   validation {
     condition     = var.fanout.workers >= 1 && var.fanout.workers <= 100 && floor(var.fanout.workers) == var.fanout.workers
-    error_message = "fanout.workers must be a whole number from 1 to 100. To disable hand-over, set fanout.split = 0."
+    error_message = "fanout.workers must be a whole number from 1 to 100. For no function deliver, set fanout.split = 0."
   }
 
   validation {

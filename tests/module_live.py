@@ -72,7 +72,7 @@ def deliver_has_a_part(groups: "dict[str, str]", since: int) -> bool:
         return any(f'"message":"{message}"' in event["message"] for event in events)
 
     for _ in range(100):
-        if said("deliver", "delivered") or said("send-message", "hand-overs failed"):
+        if said("deliver", "delivered") or said("send-message", "chunks failed"):
             break
         time.sleep(0.1)
     return said("deliver", "delivered")

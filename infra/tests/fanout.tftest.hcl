@@ -1,4 +1,4 @@
-# Large messages: what `fanout` adds, that none of it exists without hand-over, and which values are refused.
+# Large messages: what `fanout` adds, that none of it exists without deliver, and which values are refused.
 
 mock_provider "aws" {
   source = "./tests/mocks"
@@ -39,7 +39,7 @@ run "off" {
 
   assert {
     condition     = alltrue([for function in module.function : !strcontains(function.policy, "lambda:")])
-    error_message = "a function may invoke another one although there is no hand-over"
+    error_message = "a function may invoke another one although there is no function deliver"
   }
 
   assert {
@@ -51,7 +51,7 @@ run "off" {
 run "on" {
   assert {
     condition     = output.function_names["deliver"] == "chat-deliver" && output.log_group_names["deliver"] == "/aws/lambda/chat-deliver"
-    error_message = "there is no hand-over by default, or the function is not named like the others"
+    error_message = "there is no function deliver by default, or it is not named like the others"
   }
 
   assert {
@@ -86,7 +86,7 @@ run "on" {
       ] if length(setintersection(keys(function.settings.environment), ["DELIVER_FUNCTION", "FANOUT_SPLIT", "FANOUT_WORKERS", "FANOUT_RATE"])) > 0 } == {
       for key in ["publish", "send-message"] : key => ["arn:aws:lambda:eu-west-1:123456789012:function:chat-deliver:live", "4000", "4", "8000"]
     }
-    error_message = "not exactly the sending functions have deliver's alias and the settings of the hand-over"
+    error_message = "not exactly the sending functions have deliver's alias and the settings of its chunks"
   }
 
   assert {
@@ -323,7 +323,7 @@ run "smallest_quota" {
   }
 }
 
-run "small_quota_without_hand_over" {
+run "small_quota_without_deliver" {
   command = plan
 
   variables {

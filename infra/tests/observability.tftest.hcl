@@ -215,7 +215,7 @@ run "all_functions" {
   }
 
   assert {
-    condition     = { for query in aws_cloudwatch_query_definition.this : query.name => length(query.log_group_names) } == { "hub/cold against warm" = 9, "hub/errors by cause" = 9, "hub/slowest fan-outs" = 2, "hub/why connections closed" = 1, "hub/why hand-overs failed" = 2, "hub/why handshakes were refused" = 1 }
+    condition     = { for query in aws_cloudwatch_query_definition.this : query.name => length(query.log_group_names) } == { "hub/cold against warm" = 9, "hub/errors by cause" = 9, "hub/slowest fan-outs" = 2, "hub/why connections closed" = 1, "hub/why chunks failed" = 2, "hub/why handshakes were refused" = 1 }
     error_message = "a saved query is missing, or reads other logs"
   }
 }

@@ -8,13 +8,13 @@ use hub::{
     config::Variables,
     deadline::Deadline,
     failure::Failure,
-    fanout::{self, Fanout, Role},
+    fanout::{Fanout, Role, settings},
     gateway::{Connections, Gateway},
     protocol::Counts,
+    recent_failures::RecentFailures,
     registry::Registry,
     report::Report,
     signing::Payload,
-    stragglers::Stragglers,
     subscriptions::Subscriptions,
     telemetry,
 };
@@ -40,7 +40,7 @@ impl Handler {
             registry: Registry::new(variables, sdk)?,
             subscriptions: Subscriptions::new(variables, sdk)?,
             connections: Gateway::new(variables, sdk)?.connections(None)?,
-            concurrency: fanout::concurrency(variables)?,
+            concurrency: settings::concurrency(variables)?,
         })
     }
 
@@ -60,13 +60,13 @@ impl Handler {
         let chunk = Chunk::parse(payload.get())?;
         let (session, recipients) = (chunk.session()?, chunk.recipients());
         // Not remembered here: the planner does, since the next chunk may go to another process.
-        let stragglers = Stragglers::default();
+        let recent_failures = RecentFailures::default();
         let fanout = Fanout {
             sessions: std::slice::from_ref(&session),
             registry: &self.registry,
             subscriptions: self.subscriptions.as_ref(),
             connections: &self.connections,
-            stragglers: &stragglers,
+            recent_failures: &recent_failures,
             concurrency: self.concurrency,
             sender: chunk.sender.as_deref(),
             role: Role::Worker,

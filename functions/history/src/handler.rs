@@ -12,7 +12,7 @@ use hub::{
     history::{History, Reading},
     invocation::{Invocation, RequestError},
     metrics::{self, Metric},
-    protocol::{Code, Refusal, SessionId},
+    protocol::{Refusal, SessionId},
     responder::{Request, Responder},
     telemetry,
 };
@@ -78,10 +78,7 @@ impl Handler {
         HistoryRequest { session, range, .. }: &HistoryRequest,
     ) -> Result<GatewayAnswer, RequestError> {
         if !self.may_read(sender, session, id).await? {
-            let text = format!(
-                "this connection may not read the history of \"{session}\": ask for the history of its own session, or of one that it is subscribed to"
-            );
-            return Err(Refusal::new(Code::Forbidden, text, Some(id.to_owned())).into());
+            return Err(Refusal::may_not_read(session).with_id(id.to_owned()).into());
         }
         let reading = self.history.read(session, range).await?;
         log(invocation, session, &reading);

@@ -4,15 +4,10 @@ use std::ops::RangeInclusive;
 
 use hub::{
     history::Range,
-    protocol::{Position, Refusal, SessionId, bad, parse_id, parse_object, present},
+    protocol::{HISTORY_MESSAGES, MAX_OFFSET, Position, Refusal, SessionId, parse_id, parse_object, present},
 };
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::value::RawValue;
-
-/// How many messages one answer may have.
-const COUNTS: RangeInclusive<usize> = 1..=100;
-/// JavaScript's numbers are exact up to here.
-const OFFSETS: RangeInclusive<u64> = 0..=(1 << 53) - 1;
 
 /// A well-formed request.
 #[derive(Debug, PartialEq, Eq)]
@@ -49,7 +44,7 @@ impl HistoryRequest {
         let id = parts.id.map_or(Ok(None), parse_id)?;
         match read(&parts) {
             Ok((session, range)) => Ok(Self { session, range, id }),
-            Err(why) => Err(bad(why, id)),
+            Err(why) => Err(Refusal::bad_request(why).with_id(id)),
         }
     }
 }
@@ -62,9 +57,9 @@ fn read(parts: &Parts<'_>) -> Result<(SessionId, Range), String> {
         .ok_or_else(|| format!("`session` is not a session id: {}", SessionId::RULE))?;
     let epoch: Option<String> =
         value(parts.epoch).ok_or("`epoch` must be a string, the one that came with the offset")?;
-    let after = number("after", parts.after, &OFFSETS)?;
-    let last = number("last", parts.last, &COUNTS)?;
-    let limit = number("limit", parts.limit, &COUNTS)?;
+    let after = number("after", parts.after, &(0..=MAX_OFFSET))?;
+    let last = number("last", parts.last, &HISTORY_MESSAGES)?;
+    let limit = number("limit", parts.limit, &HISTORY_MESSAGES)?;
     let range = match (after, epoch, last) {
         (Some(_), _, Some(_)) => {
             return Err("`after` and `last` exclude each other: give one of them".into());
@@ -75,7 +70,7 @@ fn read(parts: &Parts<'_>) -> Result<(SessionId, Range), String> {
             );
         }
         (Some(offset), Some(epoch), None) => {
-            Range::After(Position { epoch, offset }, limit.unwrap_or(*COUNTS.end()))
+            Range::After(Position { epoch, offset }, limit.unwrap_or(*HISTORY_MESSAGES.end()))
         }
         (None, _, Some(last)) => Range::Last(last),
         (None, _, None) => Range::Nothing,

@@ -4,10 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use crate::{
-    event::SUBPROTOCOL,
-    protocol::{Code, Refusal},
-};
+use crate::{event::SUBPROTOCOL, protocol::Refusal};
 
 /// The answer of a function to API Gateway: the status of a handshake, or the frame that the route response carries
 /// back.
@@ -50,8 +47,7 @@ impl GatewayAnswer {
     /// The answer to a frame whose action is one of the gateway's own routes.
     #[must_use]
     pub fn unknown_action() -> Self {
-        let text = "no such action: send a JSON object whose action is one of the hub's, such as sendMessage or ping";
-        Self::frame(&Refusal::new(Code::UnknownAction, text, None))
+        Self::frame(&Refusal::unknown_action())
     }
 
     /// A refused handshake. `why` holds none of the client's text.

@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 use crate::{
     failure::Failure,
     grant::Grant,
-    protocol::{Refusal, SessionId, bad},
+    protocol::{Refusal, SessionId},
 };
 
 type SingleValues = Option<HashMap<String, String>>;
@@ -277,6 +277,8 @@ impl SocketFrame {
     ///
     /// The frame was binary or empty.
     pub fn text(&self) -> Result<&str, Refusal> {
-        self.text.as_deref().ok_or_else(|| bad("the frame must be text: send JSON, not binary", None))
+        self.text
+            .as_deref()
+            .ok_or_else(|| Refusal::bad_request("the frame must be text: send JSON, not binary"))
     }
 }

@@ -5,7 +5,10 @@ use std::{error::Error as StdError, panic::AssertUnwindSafe};
 use futures::FutureExt;
 use lambda_runtime::Diagnostic;
 
-use crate::metrics::{self, HANDLER_ERRORS};
+use crate::{
+    metrics::{self, HANDLER_ERRORS},
+    protocol::INTERNAL_TEXT,
+};
 
 /// A failure of the hub. The handler returns it, so that Lambda counts it in the metric Errors, which has an alarm.
 #[derive(Debug, thiserror::Error)]
@@ -42,10 +45,6 @@ pub enum Failure {
     Panic,
 }
 
-/// The text that callers get for every failure of the hub.
-pub const PUBLIC_TEXT: &str =
-    "the hub could not handle this; try again, and if it persists ask its operator to look in the log";
-
 impl Failure {
     /// A stable word for the log, by which failures can be counted.
     #[must_use]
@@ -68,7 +67,7 @@ impl Failure {
 impl From<Failure> for Diagnostic {
     /// API Gateway or the invoker may pass this on, so it holds no internals.
     fn from(_: Failure) -> Self {
-        Self { error_type: "internal".into(), error_message: PUBLIC_TEXT.into() }
+        Self { error_type: "internal".into(), error_message: INTERNAL_TEXT.into() }
     }
 }
 
@@ -117,6 +116,6 @@ mod tests {
         };
         assert_eq!(chain(&failure), "could not read from the table of connections: no route to 10.0.0.7");
         let told = Diagnostic::from(failure);
-        assert_eq!((told.error_type.as_str(), told.error_message.as_str()), ("internal", PUBLIC_TEXT));
+        assert_eq!((told.error_type.as_str(), told.error_message.as_str()), ("internal", INTERNAL_TEXT));
     }
 }

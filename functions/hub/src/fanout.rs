@@ -1,14 +1,16 @@
 //! Delivery of one message to every live connection of some sessions.
 
+mod chunking;
 mod cleanup;
 mod delivery;
-mod handover;
+mod patience;
 mod posting;
 mod progress;
 mod queue;
 mod rate_limit;
 mod reading;
 mod retry;
+pub mod settings;
 mod window;
 
 use std::{convert::Infallible, future::pending, time::Duration};
@@ -18,27 +20,17 @@ use tokio::sync::mpsc;
 pub use self::reading::Numbering;
 use self::reading::Read;
 use crate::{
-    config::{ConfigError, Variables},
     deadline::Deadline,
     failure::Failure,
     gateway::Connections,
     protocol::{SessionCounts, SessionId},
+    recent_failures::RecentFailures,
     registry::{Recipient, Registry},
     report::Report,
     signing::Payload,
-    stragglers::Stragglers,
     subscriptions::Subscriptions,
     workers::Workers,
 };
-
-/// Reads `FANOUT_CONCURRENCY`, the most posts that may be under way at once.
-///
-/// # Errors
-///
-/// It is malformed.
-pub fn concurrency(variables: &Variables) -> Result<usize, ConfigError> {
-    variables.number("FANOUT_CONCURRENCY", 64, &(1..=512))
-}
 
 /// What one fan-out needs.
 pub struct Fanout<'a> {
@@ -51,7 +43,7 @@ pub struct Fanout<'a> {
     /// Where frames are posted.
     pub connections: &'a Connections,
     /// Connections that failed for recent messages.
-    pub stragglers: &'a Stragglers,
+    pub recent_failures: &'a RecentFailures,
     /// The most posts under way at once.
     pub concurrency: usize,
     /// The sender's own connection. Its row is never pruned: the connection has just sent a frame.

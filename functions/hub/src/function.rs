@@ -2,11 +2,14 @@
 
 use std::{fmt::Debug, process::ExitCode};
 
-use lambda_runtime::{Diagnostic, LambdaEvent, run, service_fn};
+use aws_config::SdkConfig;
+use lambda_runtime::{Context, Diagnostic, LambdaEvent, run, service_fn};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
 use crate::{
+    aws,
+    config::Variables,
     failure::{Failure, guard},
     metrics::{self, HANDLER_ERRORS},
     telemetry,
@@ -35,6 +38,26 @@ where
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => stopped("runtime", &anyhow::Error::from_boxed(error)).await,
     }
+}
+
+/// The `main` of a function whose handler needs its variables, the SDK, and of an event the payload and the context.
+pub async fn serve_handler<H, T, E>(
+    crate_name: &'static str,
+    new: impl FnOnce(&Variables, &SdkConfig) -> anyhow::Result<H>,
+    handle: impl AsyncFn(&H, &RawValue, &Context) -> Result<T, E>,
+) -> ExitCode
+where
+    T: Serialize,
+    E: From<Failure> + Into<Diagnostic> + Debug,
+{
+    serve(crate_name, async {
+        let variables = Variables::of_process();
+        let handler = new(&variables, &aws::sdk_config(&variables)?)?;
+        Ok(async move |event: LambdaEvent<Box<RawValue>>| {
+            handle(&handler, &event.payload, &event.context).await
+        })
+    })
+    .await
 }
 
 /// Logs why a function stops, and counts it.

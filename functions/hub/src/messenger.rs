@@ -11,25 +11,20 @@ use tokio::sync::SetOnce;
 
 use crate::{
     config::Variables,
-    fanout::{self, Fanout, Numbering, Role},
+    fanout::{Fanout, Numbering, Role, settings},
     gateway::Connections,
     history::History,
     invocation::{Invocation, RequestError},
     metrics::{self, HANDLER_ERRORS, Metric},
-    protocol::{DeliveryFrame, Message, Receipt, Refusal, SessionId},
+    protocol::{DeliveryFrame, Message, Receipt, Refusal, SessionId, limits},
+    recent_failures::RecentFailures,
     registry::Registry,
     report::{ErrorSummary, Report},
     signing::PayloadStart,
-    stragglers::Stragglers,
     subscriptions::Subscriptions,
     telemetry,
     workers::Workers,
 };
-
-/// The largest frame that API Gateway forwards, in bytes.
-const GATEWAY_MESSAGE_BYTES: usize = 128 * 1024;
-/// The largest delivery frame that fits into an answer of `history`, in bytes.
-const HISTORY_MESSAGE_BYTES: usize = 126 * 1024;
 
 /// Messages sent, whatever their result.
 const MESSAGES: Metric = Metric::count("Messages");
@@ -62,7 +57,7 @@ pub struct Messenger {
     pub registry: Registry,
     /// Whether the hub has an authorizer: then connections whose token has expired are closed.
     pub require_grant: bool,
-    stragglers: Stragglers,
+    recent_failures: RecentFailures,
     concurrency: usize,
     straggler_patience: Duration,
     max_message_bytes: usize,
@@ -72,21 +67,19 @@ pub struct Messenger {
 }
 
 impl Messenger {
-    /// Reads `STRAGGLER_SECONDS`, `MAX_MESSAGE_BYTES` and `REQUIRE_GRANT`, and the settings of the tables and the
-    /// fan-out.
+    /// Reads `MAX_MESSAGE_BYTES` and `REQUIRE_GRANT`, and the settings of the tables and the fan-out.
     ///
     /// # Errors
     ///
     /// A variable is missing or malformed.
     pub fn new(variables: &Variables, sdk: &SdkConfig) -> anyhow::Result<Self> {
         let history = History::new(variables, sdk)?;
-        let most = if history.is_some() { HISTORY_MESSAGE_BYTES } else { GATEWAY_MESSAGE_BYTES };
         Ok(Self {
             registry: Registry::new(variables, sdk)?.with_index(variables)?,
-            stragglers: Stragglers::default(),
-            concurrency: fanout::concurrency(variables)?,
-            straggler_patience: Duration::from_secs(variables.number("STRAGGLER_SECONDS", 5, &(1..=60))?),
-            max_message_bytes: variables.number("MAX_MESSAGE_BYTES", 32 * 1024, &(1..=most))?,
+            recent_failures: RecentFailures::default(),
+            concurrency: settings::concurrency(variables)?,
+            straggler_patience: settings::straggler_patience(variables)?,
+            max_message_bytes: limits::max_message_bytes(variables, history.is_some())?,
             require_grant: variables.require_grant()?,
             history,
             subscriptions: Subscriptions::new(variables, sdk)?,
@@ -114,7 +107,7 @@ impl Messenger {
             registry: &self.registry,
             subscriptions: self.subscriptions.as_ref(),
             connections,
-            stragglers: &self.stragglers,
+            recent_failures: &self.recent_failures,
             concurrency: self.concurrency,
             sender: invocation.connection_id,
             role: Role::Planner {
@@ -237,7 +230,7 @@ fn log(invocation: &Invocation, from: &str, bytes: usize, receipt: &Receipt, rep
         tracing::error!(route, connection_id, message_id, count, error, "deliveries failed");
     }
     if let ErrorSummary { count, first_cause: Some(error) } = &report.chunk_failures {
-        tracing::warn!(route, connection_id, message_id, count, error, "hand-overs failed");
+        tracing::warn!(route, connection_id, message_id, count, error, "chunks failed");
     }
     if let ErrorSummary { count, first_cause: Some(error) } = &report.prune_failures {
         tracing::warn!(route, connection_id, message_id, count, error, "prunes failed");

@@ -10,9 +10,8 @@ use crate::{
     config::Variables,
     deadline::Deadline,
     event::{Sender, SocketFrame},
-    failure::PUBLIC_TEXT,
     invocation::{Invocation, RequestError},
-    protocol::{Code, Refusal},
+    protocol::Refusal,
     registry::Registry,
 };
 
@@ -60,9 +59,9 @@ impl Responder {
         let mut known_id = None;
         let answering = async {
             let request = frame.text().and_then(parse);
-            if let Some(why) = sender.refusal_reason(self.require_grant) {
+            if let Some(refusal) = sender.refusal(self.require_grant) {
                 let id = request.map_or_else(|refusal| refusal.id, |(id, _)| id);
-                return Err(Refusal::new(Code::NotConnected, why, id).into());
+                return Err(refusal.with_id(id).into());
             }
             let (id, question) = request?;
             let id = known_id.insert(id.unwrap_or_else(|| context.request_id.clone()));
@@ -76,7 +75,7 @@ impl Responder {
             }
             Err(RequestError::Failed(failure)) => {
                 invocation.log_failure(&failure);
-                GatewayAnswer::frame(&Refusal::new(Code::Internal, PUBLIC_TEXT, known_id))
+                GatewayAnswer::frame(&Refusal::internal().with_id(known_id))
             }
         }
     }

@@ -5,28 +5,17 @@ use crate::{
     deadline::Deadline,
     event::Sender,
     invocation::RequestError,
-    protocol::{Code, Refusal, SessionId},
+    protocol::{Refusal, SessionId},
     registry::{Connection, Registry},
 };
 
-/// The refusal of a frame with the id `id` whose connection has no live row.
-#[must_use]
-pub fn not_connected(id: &str) -> Refusal {
-    let text = "this connection is not registered, or has expired: connect again";
-    Refusal::new(Code::NotConnected, text, Some(id.to_owned()))
-}
-
 impl Sender {
-    /// Why frames of this connection are refused, if they are. With `require_grant` the hub has an authorizer.
+    /// The refusal of this connection's frames, if they are refused. With `require_grant` the hub has an authorizer.
     #[must_use]
-    pub fn refusal_reason(&self, require_grant: bool) -> Option<&'static str> {
+    pub fn refusal(&self, require_grant: bool) -> Option<Refusal> {
         match &self.grant {
-            Some(grant) if grant.has_expired(now_seconds()) => {
-                Some("the token of this connection has expired: connect again with a new one")
-            }
-            None if require_grant => {
-                Some("this connection was opened without a token: connect again with one")
-            }
+            Some(grant) if grant.has_expired(now_seconds()) => Some(Refusal::token_expired()),
+            None if require_grant => Some(Refusal::no_token()),
             _ => None,
         }
     }
@@ -46,7 +35,7 @@ impl Sender {
             return Ok(grant.session.clone());
         }
         let session = deadline.bound(registry.session_of(&self.connection_id)).await?;
-        session.ok_or_else(|| not_connected(id).into())
+        session.ok_or_else(|| Refusal::not_registered().with_id(id.to_owned()).into())
     }
 
     /// The connection's row.
@@ -55,6 +44,7 @@ impl Sender {
     ///
     /// There is no live row, which refuses the frame with the id `id`; or it cannot be read.
     pub async fn connection(&self, registry: &Registry, id: &str) -> Result<Connection, RequestError> {
-        registry.connection(&self.connection_id).await?.ok_or_else(|| not_connected(id).into())
+        let connection = registry.connection(&self.connection_id).await?;
+        connection.ok_or_else(|| Refusal::not_registered().with_id(id.to_owned()).into())
     }
 }

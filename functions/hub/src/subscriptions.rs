@@ -155,3 +155,37 @@ where
 {
     table::failed(action, "subscriptions", source)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use aws_sdk_dynamodb::operation::batch_write_item::BatchWriteItemOutput;
+    use aws_smithy_mocks::{RuleMode, mock, mock_client};
+    use tokio::time::Instant;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn between_five_attempts_at_a_batch_are_random_pauses_whose_limit_doubles() {
+        let room = SessionId::parse("room").unwrap();
+        let row = key(&room, "a=");
+        let unprocessed = mock!(Client::batch_write_item).then_output(move || {
+            let delete = DeleteRequest::builder().set_key(Some(row.clone())).build().unwrap();
+            let left = WriteRequest::builder().delete_request(delete).build();
+            BatchWriteItemOutput::builder().unprocessed_items("subscriptions", vec![left]).build()
+        });
+        let client = mock_client!(aws_sdk_dynamodb, RuleMode::MatchAny, [&unprocessed]);
+        let subscriptions = Subscriptions { client, table: "subscriptions".into() };
+        let mut longest = Duration::ZERO;
+        for _ in 0..100 {
+            let began = Instant::now();
+            let failure = subscriptions.remove("a=", &BTreeSet::from([room.clone()])).await.unwrap_err();
+            assert!(failure.to_string().contains("throttled 1 writes"), "{failure}");
+            longest = longest.max(began.elapsed());
+        }
+        assert_eq!(unprocessed.num_calls(), 500);
+        // The limits are 50, 100, 200 and 400 ms.
+        assert!((450..=750).contains(&longest.as_millis()), "{longest:?}");
+    }
+}

@@ -1,4 +1,4 @@
-//! Invokes the function deliver, to which a large fan-out hands over some of its recipients, and reads its settings.
+//! Invokes the function deliver, to which a large fan-out hands over some of its recipients.
 
 use std::{sync::LazyLock, time::Duration};
 
@@ -13,60 +13,45 @@ use crate::{
     chunk::{Chunk, ChunkReport},
     config::{ConfigError, Variables},
     endpoint,
+    fanout::settings::Split,
     signing::{self, Payload, Service},
     tls,
 };
 
-/// The most connections in one chunk: some 100 KB, and about a second's work.
-const LARGEST_CHUNK: usize = 2_000;
 /// In bytes: a list of indices in a chunk, and two texts.
 const LARGEST_ANSWER: usize = 256 * 1024;
 /// How long after the end of its budget a worker's answer may come.
 pub(crate) const ANSWER_PATIENCE: Duration = Duration::from_secs(1);
 
-/// The workers of a fan-out: when they are used, how many, and at which rate.
+/// The workers of a fan-out, and when it uses them.
 pub struct Workers {
     /// Built when the first chunk is handed over: reading certificates slows down a start, and most messages need no
     /// workers.
     lambda: LazyLock<anyhow::Result<Service>, Box<dyn FnOnce() -> anyhow::Result<Service> + Send>>,
     path: String,
-    /// How many recipients a fan-out posts to itself before it hands any over.
-    pub(crate) split: usize,
-    /// The most chunks under way at once.
-    pub(crate) at_once: usize,
-    /// The most posts per second of one fan-out, by all functions together; 0 is no limit.
-    total_rate: u32,
-    /// Each function's share of that.
-    pub(crate) rate: u32,
+    pub(crate) split: Split,
 }
 
 /// Why a chunk came back undelivered.
 #[derive(Debug)]
-pub(crate) struct HandOverError {
+pub(crate) struct ChunkError {
     pub(crate) cause: String,
     /// Whether the worker may be posting all the same.
     pub(crate) may_still_run: bool,
 }
 
 impl Workers {
-    /// Reads `DELIVER_FUNCTION`, the name or the ARN of deliver's alias, `FANOUT_SPLIT`, `FANOUT_WORKERS` and
-    /// `FANOUT_RATE`. `None` if the settings allow no workers.
+    /// Reads `DELIVER_FUNCTION`, the name or the ARN of deliver's alias, and when to use it. `None` if the settings allow
+    /// no workers.
     ///
     /// # Errors
     ///
     /// A variable is malformed.
     pub fn new(variables: &Variables) -> anyhow::Result<Option<Self>> {
-        let split = variables.number("FANOUT_SPLIT", 4_000, &(0..=1_000_000))?;
-        let at_once = variables.number("FANOUT_WORKERS", 4, &(1..=100))?;
-        let rate = variables.number("FANOUT_RATE", 8_000, &(0..=1_000_000))?;
-        let posters = u32::try_from(at_once)? + 1;
-        if (1..posters).contains(&rate) {
-            let problem = format!(
-                "is {rate}: it must be 0, for no limit, or at least FANOUT_WORKERS + 1, which is {posters}"
-            );
-            return Err(ConfigError::new("FANOUT_RATE", problem).into());
-        }
-        let Some(function) = variables.get("DELIVER_FUNCTION").filter(|_| split > 0) else { return Ok(None) };
+        let split = Split::new(variables)?;
+        let Some(function) = variables.get("DELIVER_FUNCTION").filter(|_| split.own > 0) else {
+            return Ok(None);
+        };
         let is_name = |byte: u8| byte.is_ascii_alphanumeric() || b"-_:".contains(&byte);
         if !function.bytes().all(is_name) {
             let problem =
@@ -86,30 +71,7 @@ impl Workers {
             // A new connection for each chunk: one that died while idle would use up the whole chunk's time.
             Service::new("lambda", &uri, tls, Duration::ZERO, region, credentials)
         };
-        Ok(Some(Self {
-            lambda: LazyLock::new(Box::new(lambda)),
-            path,
-            split,
-            at_once,
-            total_rate: rate,
-            rate: rate / posters,
-        }))
-    }
-
-    /// How many connections a full chunk has.
-    pub(crate) fn chunk_size(&self) -> usize {
-        self.split.min(LARGEST_CHUNK)
-    }
-
-    /// The least time that a worker takes for a chunk at its rate.
-    pub(crate) fn chunk_time(&self) -> Duration {
-        let size = u32::try_from(self.chunk_size()).unwrap_or(u32::MAX);
-        (Duration::from_secs(1) * size).checked_div(self.rate).unwrap_or_default()
-    }
-
-    /// What `at_work` workers leave of the rate, in posts per second; 0 is no limit.
-    pub(crate) fn rate_beside(&self, at_work: usize) -> u32 {
-        self.total_rate - self.rate * u32::try_from(at_work.min(self.at_once)).unwrap_or_default()
+        Ok(Some(Self { lambda: LazyLock::new(Box::new(lambda)), path, split }))
     }
 
     /// Has a worker deliver a chunk of so many recipients.
@@ -121,8 +83,8 @@ impl Workers {
         &self,
         chunk: &Chunk<'_>,
         recipients: usize,
-    ) -> Result<ChunkReport, HandOverError> {
-        let ended = |cause: String| HandOverError { cause, may_still_run: false };
+    ) -> Result<ChunkReport, ChunkError> {
+        let ended = |cause: String| ChunkError { cause, may_still_run: false };
         let lambda = self.lambda.as_ref().map_err(|error| ended(format!("{error:#}")))?;
         let payload = serde_json::to_vec(chunk).map_err(|error| ended(error.to_string()))?;
         let payload = Payload::new(payload);
@@ -133,10 +95,10 @@ impl Workers {
             .map_err(|_| ended(format!("no answer within {patience:?}")))?;
         let answer = answer.map_err(|error| match error {
             signing::Error::Unsent(cause) => ended(cause),
-            signing::Error::Lost { cause, was_sent } => HandOverError { cause, may_still_run: was_sent },
+            signing::Error::Lost { cause, was_sent } => ChunkError { cause, may_still_run: was_sent },
         })?;
         let may_still_run = answer.status().is_server_error();
-        chunk_report(&answer, recipients).map_err(|cause| HandOverError { cause, may_still_run })
+        chunk_report(&answer, recipients).map_err(|cause| ChunkError { cause, may_still_run })
     }
 }
 
@@ -186,33 +148,20 @@ mod tests {
     }
 
     #[test]
-    fn the_rate_is_shared_with_the_function_that_hands_over() {
+    fn the_function_is_part_of_the_path() {
         let found = workers(&[("DELIVER_FUNCTION", ALIAS)]).unwrap().unwrap();
-        assert_eq!((found.split, found.chunk_size(), found.at_once, found.rate), (4_000, 2_000, 4, 1_600));
         let path = "/2015-03-31/functions/arn%3Aaws%3Alambda%3Aeu-west-1%3A123456789012%3Afunction%3Ahub-deliver%3Alive/invocations";
         assert_eq!(found.path, path);
-        let settings = [
-            ("DELIVER_FUNCTION", "hub-deliver:live"),
-            ("FANOUT_SPLIT", "200"),
-            ("FANOUT_WORKERS", "2"),
-            ("FANOUT_RATE", "100"),
-            ("AWS_ENDPOINT_URL", "http://127.0.0.1:1/base/"),
-        ];
+        let settings =
+            [("DELIVER_FUNCTION", "hub-deliver:live"), ("AWS_ENDPOINT_URL", "http://127.0.0.1:1/base/")];
         let found = workers(&settings).unwrap().unwrap();
-        assert_eq!((found.split, found.chunk_size(), found.at_once, found.rate), (200, 200, 2, 33));
         assert_eq!(found.path, "/base/2015-03-31/functions/hub-deliver%3Alive/invocations");
-        let unbound = workers(&[("DELIVER_FUNCTION", ALIAS), ("FANOUT_RATE", "0")]).unwrap().unwrap();
-        assert_eq!(unbound.rate, 0);
     }
 
     #[test]
     fn each_bad_value_is_refused_by_name() {
         for (name, value) in [
-            ("FANOUT_SPLIT", "-1"),
-            ("FANOUT_WORKERS", "0"),
-            ("FANOUT_WORKERS", "101"),
             ("FANOUT_RATE", "4"),
-            ("FANOUT_RATE", "1000001"),
             ("DELIVER_FUNCTION", "hub/deliver"),
             ("AWS_ENDPOINT_URL_LAMBDA", "lambda.eu-west-1.amazonaws.com"),
         ] {

@@ -14,9 +14,8 @@ use hub::{
     history::History,
     invocation::{Invocation, RequestError},
     metrics::{self, Metric},
-    protocol::{Position, SessionId},
+    protocol::{Position, Refusal, SessionId},
     responder::{Request, Responder},
-    sender::not_connected,
     subscriptions::Subscriptions,
     telemetry,
 };
@@ -134,7 +133,7 @@ impl Handler {
         let gone = sessions.iter().cloned().collect();
         self.subscriptions.remove(&sender.connection_id, &gone).await?;
         if !self.responder.registry.remove_subscriptions(&sender.connection_id, &gone).await? {
-            return Err(not_connected(id).into());
+            return Err(Refusal::not_registered().with_id(id.to_owned()).into());
         }
         log(invocation, UNSUBSCRIBED, "unsubscribed", sessions.len());
         Ok(GatewayAnswer::frame(&Answer::Unsubscribed { id, sessions: &sessions }))

@@ -1,8 +1,6 @@
 //! The frames `subscribe`, `unsubscribe` and `hello`.
 
-use hub::protocol::{
-    Code, MAX_SUBSCRIPTIONS, Refusal, SessionId, bad, parse_id, parse_object, parse_sessions, present,
-};
+use hub::protocol::{Code, Refusal, SessionId, parse_id, parse_object, parse_sessions, present};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -49,23 +47,17 @@ pub(crate) fn parse(route: Route, text: &str) -> Result<(Option<String>, Vec<Ses
         return Ok((id, Vec::new()));
     }
     let Some(sessions) = parts.sessions else {
-        return Err(bad("`sessions` is missing: give a list of 1 to 100 session ids", id));
+        return Err(
+            Refusal::bad_request("`sessions` is missing: give a list of 1 to 100 session ids").with_id(id)
+        );
     };
     match parse_sessions(sessions) {
         Ok(sessions) => Ok((id, sessions)),
         Err(refusal) if refusal.code == Code::TooManySessions && route == Route::Subscribe => {
-            Err(too_many(id))
+            Err(Refusal::too_many_subscriptions().with_id(id))
         }
-        Err(refusal) => Err(Refusal { id, ..refusal }),
+        Err(refusal) => Err(refusal.with_id(id)),
     }
-}
-
-/// The refusal of a frame with which the connection would have too many subscriptions.
-pub(crate) fn too_many(id: Option<String>) -> Refusal {
-    let text = format!(
-        "a connection may be subscribed to {MAX_SUBSCRIPTIONS} sessions besides its own: unsubscribe from some first, or open another connection; nothing has changed"
-    );
-    Refusal::new(Code::TooManySubscriptions, text, id)
 }
 
 #[cfg(test)]

@@ -5,15 +5,12 @@ use std::collections::BTreeSet;
 use hub::{
     failure::{Failure, chain},
     invocation::RequestError,
-    protocol::{Code, MAX_SUBSCRIPTIONS, Refusal, SessionId},
+    protocol::{MAX_SUBSCRIPTIONS, Refusal, SessionId},
     registry::{Added, Connection, Registry},
     responder::Request,
-    sender::not_connected,
     subscriptions::Subscriptions,
 };
 use tokio::time::timeout_at;
-
-use crate::request::too_many;
 
 /// One frame that subscribes.
 pub(crate) struct Subscribing<'a> {
@@ -46,7 +43,7 @@ impl Subscribing<'_> {
             Ok(Ok(Some(_))) => Ok(()),
             Ok(Ok(None)) => {
                 self.warn_if_failed(self.subscriptions.remove(&sender.connection_id, &others)).await;
-                Err(not_connected(id).into())
+                Err(Refusal::not_registered().with_id(id.to_owned()).into())
             }
             Ok(Err(failure)) => {
                 self.warn_if_failed(self.undo(&new, &others)).await;
@@ -70,11 +67,13 @@ impl Subscribing<'_> {
         let mut missing = new.clone();
         while !missing.is_empty() {
             if connection.subscriptions.len() + missing.len() > MAX_SUBSCRIPTIONS {
-                return Err(too_many(Some(id.to_owned())).into());
+                return Err(Refusal::too_many_subscriptions().with_id(id.to_owned()).into());
             }
             match self.registry.add_subscriptions(&sender.connection_id, &missing).await {
                 Ok(Added::Done) => break,
-                Ok(Added::NotConnected) => return Err(not_connected(id).into()),
+                Ok(Added::NotConnected) => {
+                    return Err(Refusal::not_registered().with_id(id.to_owned()).into());
+                }
                 Ok(Added::Full(now)) => {
                     missing = new - &now.subscriptions;
                     connection = now;
@@ -118,11 +117,7 @@ impl Subscribing<'_> {
         let may = |session: &SessionId| *session == grant.session || grant.subscribe_to.covers(session);
         match sessions.iter().find(|session| !may(session)) {
             None => Ok(()),
-            Some(session) => {
-                let text =
-                    format!("the token of this connection does not allow it to subscribe to \"{session}\"");
-                Err(Refusal::new(Code::Forbidden, text, Some(self.request.id.to_owned())))
-            }
+            Some(session) => Err(Refusal::may_not_subscribe_to(session).with_id(self.request.id.to_owned())),
         }
     }
 }

@@ -9,7 +9,7 @@ use hub::{
     gateway::{Connections, Gateway},
     invocation::{Invocation, RequestError},
     messenger::{self, Messenger},
-    protocol::{Code, Message, Receipt, Refusal},
+    protocol::{Message, Receipt, Refusal},
 };
 use lambda_runtime::Context;
 use serde::de::IgnoredAny;
@@ -67,7 +67,7 @@ fn read(payload: &str) -> Result<Message<'_>, Refusal> {
             "`requestContext` is not accepted: publish does not send on behalf of a connection, and unpacks no event; send {WANTED} \
              itself as the payload"
         );
-        return Err(Refusal::new(Code::BadRequest, text, None));
+        return Err(Refusal::bad_request(text));
     }
     Message::parse_request(payload).map_err(|refusal| {
         let text = if has("sessions") {

@@ -9,12 +9,12 @@ use hub::{
     config::Variables,
     deadline::Deadline,
     event::{Sender, SocketFrame},
-    failure::{Failure, PUBLIC_TEXT, chain},
+    failure::{Failure, chain},
     gateway::{Connections, Gateway, PostResult},
     grant::Grant,
     invocation::{Invocation, RequestError},
     messenger::{self, Messenger},
-    protocol::{Code, Message, Receipt, Refusal, SessionId},
+    protocol::{Message, Receipt, Refusal, SessionId},
     signing::Payload,
     telemetry,
 };
@@ -55,9 +55,9 @@ impl Handler {
 
         let message = frame.text().and_then(Message::parse_frame);
         // This closes the connection, even if the frame is malformed.
-        if let Some(why) = sender.refusal_reason(self.messenger.require_grant) {
+        if let Some(refusal) = sender.refusal(self.messenger.require_grant) {
             let id = message.map_or_else(|refusal| refusal.id, |message| message.id);
-            let refusal = Refusal::new(Code::NotConnected, why, id);
+            let refusal = refusal.with_id(id);
             messenger::refuse(&invocation, &refusal);
             // Posted before the connection is closed, since the answer would come afterwards.
             let notified = self.notify(&invocation, sender, &refusal).await;
@@ -81,7 +81,7 @@ impl Handler {
             }
             Err(RequestError::Failed(failure)) => {
                 invocation.log_failure(&failure);
-                self.notify(&invocation, sender, &Refusal::new(Code::Internal, PUBLIC_TEXT, known_id)).await;
+                self.notify(&invocation, sender, &Refusal::internal().with_id(known_id)).await;
                 Err(failure)
             }
         }
@@ -141,10 +141,7 @@ impl Handler {
 fn check_sessions(grant: &Grant, sessions: &[SessionId], id: &str) -> Result<(), Refusal> {
     match sessions.iter().find(|session| !grant.send_to.covers(session)) {
         None => Ok(()),
-        Some(session) => {
-            let text = format!("the token of this connection does not allow it to send to \"{session}\"");
-            Err(Refusal::new(Code::Forbidden, text, Some(id.to_owned())))
-        }
+        Some(session) => Err(Refusal::may_not_send_to(session).with_id(id.to_owned())),
     }
 }
 

@@ -49,7 +49,7 @@ module "hub" {
 
   history_seconds = 86400
 
-  # Low enough to show the hand-over to deliver on a laptop.
+  # Low enough to show deliver at work on a laptop.
   fanout = { split = 200 }
 
   allow_anonymous = var.issuer == null

@@ -15,10 +15,10 @@ locals {
   } }
 
   # From the logs of the sending functions, since deliver may not have run.
-  deliver_queries = { for key in keys(var.functions) : "why hand-overs failed" => {
+  deliver_queries = { for key in keys(var.functions) : "why chunks failed" => {
     logs = [for key in local.senders : var.functions[key].log_group_name]
     text = <<-QUERY
-      filter message = "hand-overs failed"
+      filter message = "chunks failed"
       | stats sum(`count`) as chunks, max(@timestamp) as last by error
       | sort chunks desc
     QUERY

@@ -13,13 +13,13 @@
 mod recorder;
 mod support;
 
+mod chunks;
 mod connecting;
 mod deadline;
 mod delivery;
 mod expiry;
 mod freeze;
 mod gone;
-mod hand_overs;
 mod history;
 mod identity;
 mod logs;

@@ -49,7 +49,7 @@ async fn fifty_thousand_subscribers_take_no_more_memory_than_a_thousand_recipien
 async fn a_hundred_thousand_that_are_handed_out_take_no_more_memory_either_here_or_there() {
     let world = async || World::start().await.with_workers(4_000, 4, 0);
     let (few, none) = peak(world().await, 1_000, 0).await;
-    // What a worker needs for one chunk, and the planner for one hand-over.
+    // What a worker needs for one chunk, and the planner for one that it hands over.
     let (_, once) = peak(world().await, 6_000, 0).await;
     let (many, often) = peak(world().await, 100_000, 0).await;
     assert!(many <= few + ALLOWED, "{few} bytes for 1,000 connections, {many} for 100,000");

@@ -3,11 +3,14 @@
 mod answers;
 mod disconnecting;
 mod fanout;
+mod hello;
 mod limit;
 mod model;
 mod order;
 mod pruning;
 mod steps;
+mod tokens;
+mod unsubscribing;
 
 use std::{collections::BTreeSet, ops::Range, sync::Arc};
 

@@ -208,7 +208,7 @@ const WORDS: [&str; 25] = [
     "disconnected",
     "explained",
     "failed",
-    "hand-overs failed",
+    "chunks failed",
     "hello",
     "history",
     "keys not refreshed",

@@ -208,7 +208,7 @@ impl Crowd {
             self.stack.wait_for_log_lines(function, id, 1).await.iter().map(|line| parsed(line)).collect();
         let line = |message: &str| lines.iter().find(|line| line["message"] == message);
         let sent = line("sent").expect("a line that says so");
-        let handed = line("hand-overs failed");
+        let handed = line("chunks failed");
         assert_eq!(lines.len(), 1 + usize::from(handed.is_some()), "{lines:?}");
         let mut posted_again = number(&sent["retries"]);
         let (chunks, failed) = (number(&sent["chunks"]), handed.map_or(0, |line| number(&line["count"])));
@@ -315,7 +315,7 @@ async fn a_message_to_sixteen_parts_of_one_session_is_one_message() {
     stack
         .with_copy("publish", "publish", &[("FANOUT_SPLIT", "2")], async |copy| {
             assert!(publish(copy).await >= 15);
-            assert_eq!(stack.log_lines(copy, "hand-overs failed").await, Vec::<String>::new());
+            assert_eq!(stack.log_lines(copy, "chunks failed").await, Vec::<String>::new());
         })
         .await;
     // A second copy of a message would come before the next one.

@@ -149,11 +149,11 @@ async fn publish_and_send_message_may_invoke_the_alias_of_deliver_and_nothing_el
                     }
                     if function == alias {
                         stack.wait_for_log_lines(&deliver_log, &id, 2).await;
-                        let failed = stack.log_lines(copy, "hand-overs failed").await;
+                        let failed = stack.log_lines(copy, "chunks failed").await;
                         assert_eq!(failed, Vec::<String>::new());
                         return;
                     }
-                    let failed = stack.wait_for_log_lines(copy, "hand-overs failed", 1).await;
+                    let failed = stack.wait_for_log_lines(copy, "chunks failed", 1).await;
                     for part in ["403 Forbidden (AccessDeniedException)", r#""count":2"#] {
                         assert!(failed[0].contains(part), "{function}: {failed:?}");
                     }

@@ -10,8 +10,8 @@ use tokio::{
 
 use super::{
     Fanout,
+    chunking::Batch,
     delivery::{AttemptResult, Delivery},
-    handover::Batch,
     progress::Progress,
     queue::Queue,
     rate_limit::RateLimit,
@@ -24,7 +24,7 @@ use crate::{
     gateway::PostResult,
     registry::Recipient,
     report::Report,
-    workers::{ANSWER_PATIENCE, HandOverError, Workers},
+    workers::{ANSWER_PATIENCE, ChunkError, Workers},
 };
 
 impl Fanout<'_> {
@@ -44,7 +44,7 @@ impl Fanout<'_> {
         let mut window = Window::new(self.connections.idle_connections(), self.concurrency);
         let mut rate_limit = RateLimit::new(rate);
         let mut queue = Queue::new(self);
-        let mut progress = Progress::new(report, self.stragglers);
+        let mut progress = Progress::new(report, self.recent_failures);
         let gave_up = loop {
             let now = Instant::now();
             window.grow(now);
@@ -73,7 +73,7 @@ impl Fanout<'_> {
             }
             let mut end = self.deadline.post_until;
             if !more && chunks.is_empty() {
-                end = end.min(progress.patience(self.role.straggler_patience()));
+                end = end.min(progress.patience.ends_at(self.role.straggler_patience()));
             }
             if now >= end {
                 break end < self.deadline.post_until;
@@ -166,26 +166,27 @@ impl Fanout<'_> {
         batch: Batch,
         budget: Duration,
         stop: &'a Notify,
-    ) -> impl Future<Output = (Batch, HandOverResult)> + 'a {
+    ) -> impl Future<Output = (Batch, ChunkResult)> + 'a {
         // Listens from now on, as above.
         let stopped = stop.notified();
         async move {
             let Some(session) = self.sessions.get(batch.session) else {
-                return (batch, HandOverResult::Interrupted);
+                return (batch, ChunkResult::Interrupted);
             };
             let until = Instant::now() + budget + ANSWER_PATIENCE;
             let text = batch.frame.text();
-            let chunk = Chunk::new(session, text, self.sender, &batch.recipients, budget, workers.rate);
+            let chunk =
+                Chunk::new(session, text, self.sender, &batch.recipients, budget, workers.split.rate());
             let delivering = Box::pin(workers.deliver(&chunk, batch.recipients.len()));
             let result = tokio::select! {
                 biased;
                 answer = delivering => match answer {
-                    Ok(report) => HandOverResult::Delivered(report),
-                    Err(HandOverError { cause, may_still_run }) => {
-                        HandOverResult::Failed { cause, lost_until: may_still_run.then_some(until) }
+                    Ok(report) => ChunkResult::Delivered(report),
+                    Err(ChunkError { cause, may_still_run }) => {
+                        ChunkResult::Failed { cause, lost_until: may_still_run.then_some(until) }
                     }
                 },
-                () = stopped => HandOverResult::Interrupted,
+                () = stopped => ChunkResult::Interrupted,
             };
             drop(chunk);
             (batch, result)
@@ -194,7 +195,7 @@ impl Fanout<'_> {
 }
 
 /// What became of a batch that was handed over.
-enum HandOverResult {
+enum ChunkResult {
     Delivered(ChunkReport),
     Failed {
         cause: String,
@@ -206,19 +207,19 @@ enum HandOverResult {
 }
 
 /// Counts a batch that was handed over, and queues those of its recipients that are not settled.
-fn take_back(mut batch: Batch, result: HandOverResult, progress: &mut Progress<'_>, queue: &mut Queue<'_>) {
+fn take_back(mut batch: Batch, result: ChunkResult, progress: &mut Progress<'_>, queue: &mut Queue<'_>) {
     let mut lost = None;
     match result {
-        HandOverResult::Delivered(report) => {
+        ChunkResult::Delivered(report) => {
             batch.recipients = progress.settle_chunk(batch.session, batch.recipients, report);
             queue.chunk_back(None);
             return queue.put_last(batch);
         }
-        HandOverResult::Failed { cause, lost_until } => {
+        ChunkResult::Failed { cause, lost_until } => {
             lost = lost_until;
             progress.chunk_returned(cause);
         }
-        HandOverResult::Interrupted => progress.chunk_returned("no answer before the fan-out ended".into()),
+        ChunkResult::Interrupted => progress.chunk_returned("no answer before the fan-out ended".into()),
     }
     queue.chunk_back(lost);
     queue.put_back(batch);

@@ -1,33 +1,28 @@
-//! Counts what became of a fan-out's recipients, and decides when to stop waiting for the last of them.
-
-use std::time::Duration;
+//! Counts what became of a fan-out's recipients.
 
 use tokio::time::Instant;
 
 use super::{
     delivery::{AttemptResult, Delivery},
+    patience::Patience,
     retry::{GONE_PAUSE, backoff},
 };
 use crate::{
     chunk::ChunkReport,
     endpoint::cannot_post,
     failure::{Failure, chain},
-    gateway::ATTEMPT_TIMEOUT,
     protocol::Counts,
+    recent_failures::RecentFailures,
     registry::{Prune, Recipient},
     report::Report,
-    stragglers::Stragglers,
 };
 
-/// A worker stops waiting for its last recipients after so long without an answer, though never before each had an
-/// attempt's full time.
-const WORKER_PATIENCE: Duration = Duration::from_secs(1);
 /// If the first answers are all 403 and there are so many of them, every other post would be forbidden too.
 const ENOUGH_FORBIDDEN: u64 = 8;
 
 pub(super) struct Progress<'a> {
     report: &'a mut Report,
-    stragglers: &'a Stragglers,
+    recent_failures: &'a RecentFailures,
     /// For each session, whether more of it is to be read.
     unread: Vec<bool>,
     /// Whether any page was read.
@@ -38,29 +33,23 @@ pub(super) struct Progress<'a> {
     forbidden: u64,
     /// Why no post can succeed.
     hopeless: Option<Failure>,
-    /// Whether any post was answered with 200 or 410.
-    answered: bool,
-    last_settled: Instant,
-    last_new: Instant,
+    pub(super) patience: Patience,
     last_cause: Option<String>,
 }
 
 impl<'a> Progress<'a> {
-    pub(super) fn new(report: &'a mut Report, stragglers: &'a Stragglers) -> Self {
-        let now = Instant::now();
+    pub(super) fn new(report: &'a mut Report, recent_failures: &'a RecentFailures) -> Self {
         Self {
             unread: vec![true; report.sessions.len()],
             report,
-            stragglers,
+            recent_failures,
             has_page: false,
             session_failure: None,
             recipients: 0,
             answers: 0,
             forbidden: 0,
             hopeless: None,
-            answered: false,
-            last_settled: now,
-            last_new: now,
+            patience: Patience::new(),
             last_cause: None,
         }
     }
@@ -72,17 +61,6 @@ impl<'a> Progress<'a> {
 
     pub(super) fn is_hopeless(&self) -> bool {
         self.hopeless.is_some()
-    }
-
-    /// Until when to wait for the last recipients, once each has had an attempt. A worker has no `straggler` patience:
-    /// it soon leaves them to the planner.
-    pub(super) fn patience(&self, straggler: Option<Duration>) -> Instant {
-        match (straggler, self.answered) {
-            (None, _) => (self.last_settled + WORKER_PATIENCE).max(self.last_new + ATTEMPT_TIMEOUT),
-            (Some(straggler), true) => self.last_settled.max(self.last_new) + straggler,
-            // A single recipient, or a throttled account: no other answer shows that the recipient can be reached.
-            (Some(straggler), false) => self.last_new + 3 * straggler,
-        }
     }
 
     pub(super) fn page(&mut self) {
@@ -103,7 +81,7 @@ impl<'a> Progress<'a> {
     pub(super) fn begin(&mut self, is_new: bool, now: Instant) {
         if is_new {
             self.recipients += 1;
-            self.last_new = now;
+            self.patience.begin(now);
         }
     }
 
@@ -116,11 +94,13 @@ impl<'a> Progress<'a> {
         let now = Instant::now();
         self.report.retries += u64::from(delivery.attempts > 1);
         self.answers += u64::from(!matches!(result, AttemptResult::Interrupted));
-        self.answered |= matches!(result, AttemptResult::Delivered | AttemptResult::PerhapsGone);
+        if matches!(result, AttemptResult::Delivered | AttemptResult::PerhapsGone) {
+            self.patience.answer();
+        }
         match result {
             AttemptResult::Delivered => {
                 self.counts(delivery.session).delivered += 1;
-                self.stragglers.forget(&delivery.recipient.connection_id);
+                self.recent_failures.forget(&delivery.recipient.connection_id);
             }
             AttemptResult::Gone(prune) => {
                 self.counts(delivery.session).gone += 1;
@@ -141,7 +121,7 @@ impl<'a> Progress<'a> {
                     self.last_cause = Some(cause);
                     return Some((now + backoff(delivery.attempts), delivery));
                 }
-                self.stragglers.gave_up_on(&delivery.recipient.connection_id, false);
+                self.recent_failures.gave_up_on(&delivery.recipient.connection_id, false);
                 let text = "a recent message failed too, so this one had a single attempt";
                 self.fail(&delivery, format!("{cause}; {text}"));
             }
@@ -159,7 +139,7 @@ impl<'a> Progress<'a> {
             }
             AttemptResult::Interrupted => return Some((now, delivery)),
         }
-        self.last_settled = now;
+        self.patience.settle(now);
         None
     }
 
@@ -181,7 +161,9 @@ impl<'a> Progress<'a> {
         report: ChunkReport,
     ) -> Vec<Recipient> {
         let ChunkReport { counts, left, .. } = report;
-        self.answered |= counts.delivered + counts.gone > 0;
+        if counts.delivered + counts.gone > 0 {
+            self.patience.answer();
+        }
         self.recipients += counts.delivered + counts.gone + counts.failed + left.len() as u64;
         self.counts(session).add(counts);
         self.report.retries += report.retries;
@@ -189,13 +171,13 @@ impl<'a> Progress<'a> {
         self.report.pruned += report.pruned;
         self.report.delivery_failures.add_all(report.delivery_failures);
         self.report.prune_failures.add_all(report.prune_failures);
-        self.last_settled = Instant::now();
+        self.patience.settle(Instant::now());
         let mut rest = Vec::with_capacity(left.len());
         for (index, recipient) in recipients.into_iter().enumerate() {
             if left.binary_search(&index).is_ok() {
                 rest.push(recipient);
             } else if counts.failed == 0 {
-                self.stragglers.forget(&recipient.connection_id);
+                self.recent_failures.forget(&recipient.connection_id);
             }
         }
         rest
@@ -217,7 +199,7 @@ impl<'a> Progress<'a> {
         let others_delivered = self.report.sessions.iter().any(|session| session.counts.delivered > 0);
         for delivery in rest {
             if gave_up && (others_delivered || self.recipients == 1) {
-                self.stragglers.gave_up_on(&delivery.recipient.connection_id, !others_delivered);
+                self.recent_failures.gave_up_on(&delivery.recipient.connection_id, !others_delivered);
             }
             let cause = match &self.last_cause {
                 Some(cause) => format!("given up after {cause}"),
@@ -255,7 +237,7 @@ fn forbidden(cause: &str) -> Failure {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
+    use std::{sync::Arc, time::Duration};
 
     use super::*;
     use crate::{
@@ -285,8 +267,8 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_chunk_adds_to_every_count_and_returns_the_recipients_that_its_worker_left() {
-        let (mut report, stragglers) = (report(), Stragglers::default());
-        let mut progress = Progress::new(&mut report, &stragglers);
+        let (mut report, recent_failures) = (report(), RecentFailures::default());
+        let mut progress = Progress::new(&mut report, &recent_failures);
         let names = ["a", "b", "c", "d"].map(recipient).to_vec();
         for _ in 0..2 {
             let chunk = ChunkReport { retries: 5, throttled: 6, pruned: 7, ..chunk(2, 3, 4, vec![1, 3]) };
@@ -301,45 +283,41 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn only_a_chunk_without_failures_clears_its_recipients_of_suspicion() {
-        let (mut report, stragglers) = (report(), Stragglers::default());
-        let mut progress = Progress::new(&mut report, &stragglers);
-        ["a", "b"].iter().for_each(|name| stragglers.gave_up_on(name, false));
+        let (mut report, recent_failures) = (report(), RecentFailures::default());
+        let mut progress = Progress::new(&mut report, &recent_failures);
+        ["a", "b"].iter().for_each(|name| recent_failures.gave_up_on(name, false));
         let names = ["a", "b"].map(recipient).to_vec();
         progress.settle_chunk(0, names.clone(), chunk(0, 0, 1, vec![1]));
-        assert!(stragglers.suspects("a"), "it may be the one that failed");
+        assert!(recent_failures.suspects("a"), "it may be the one that failed");
         progress.settle_chunk(0, names, chunk(1, 0, 0, vec![1]));
-        assert!(!stragglers.suspects("a") && stragglers.suspects("b"), "b has not been delivered to");
+        assert!(
+            !recent_failures.suspects("a") && recent_failures.suspects("b"),
+            "b has not been delivered to"
+        );
     }
 
     #[tokio::test(start_paused = true)]
     async fn the_last_recipients_are_given_less_time_once_a_chunk_shows_that_posts_arrive() {
-        let stragglers = Stragglers::default();
+        let recent_failures = RecentFailures::default();
         for (delivered, gone, patience) in
             [(1, 0, PATIENCE), (0, 1, PATIENCE), (1, 1, PATIENCE), (0, 0, 3 * PATIENCE)]
         {
             let mut report = report();
-            let mut progress = Progress::new(&mut report, &stragglers);
+            let mut progress = Progress::new(&mut report, &recent_failures);
             progress.settle_chunk(0, Vec::new(), chunk(delivered, gone, 1, Vec::new()));
             progress.settle_chunk(0, Vec::new(), chunk(0, 0, 1, Vec::new()));
-            assert_eq!(progress.patience(Some(PATIENCE)), Instant::now() + patience, "{delivered} {gone}");
+            assert_eq!(
+                progress.patience.ends_at(Some(PATIENCE)),
+                Instant::now() + patience,
+                "{delivered} {gone}"
+            );
         }
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_worker_waits_an_attempts_time_for_a_new_recipient_and_a_second_after_an_answer() {
-        let (mut report, stragglers) = (report(), Stragglers::default());
-        let mut progress = Progress::new(&mut report, &stragglers);
-        progress.begin(true, Instant::now());
-        assert_eq!(progress.patience(None), Instant::now() + ATTEMPT_TIMEOUT);
-        tokio::time::advance(Duration::from_secs(10)).await;
-        assert!(progress.settle(attempt("a", 1), AttemptResult::Delivered).is_none());
-        assert_eq!(progress.patience(None), Instant::now() + WORKER_PATIENCE);
-    }
-
-    #[tokio::test(start_paused = true)]
     async fn a_410_is_asked_about_again_after_its_pause_and_a_failure_after_a_backoff() {
-        let (mut report, stragglers) = (report(), Stragglers::default());
-        let mut progress = Progress::new(&mut report, &stragglers);
+        let (mut report, recent_failures) = (report(), RecentFailures::default());
+        let mut progress = Progress::new(&mut report, &recent_failures);
         let now = Instant::now();
         let (due, delivery) = progress.settle(attempt("a", 1), AttemptResult::PerhapsGone).unwrap();
         assert!(due == now + GONE_PAUSE && delivery.was_gone);

@@ -12,8 +12,8 @@ use tokio::time::Instant;
 
 use super::{
     Fanout, Role,
+    chunking::{Batch, Chunking, Next},
     delivery::Delivery,
-    handover::{Batch, HandOver, Next},
 };
 use crate::{clock::now_seconds, registry::Recipient, signing::Payload};
 
@@ -59,27 +59,28 @@ pub(super) struct Queue<'a> {
     new: VecDeque<New>,
     /// The next one due on top.
     parked: BinaryHeap<Reverse<Due>>,
-    handover: Option<HandOver<'a>>,
+    chunking: Option<Chunking>,
     /// Recipients whose row has expired and to which something remains to be done, each with the index of its session.
     pub(super) expired: Vec<(usize, Recipient)>,
 }
 
 impl<'a> Queue<'a> {
     pub(super) fn new(fanout: &'a Fanout<'a>) -> Self {
-        let handover = fanout.role.workers().map(HandOver::new);
-        Self { fanout, new: VecDeque::new(), parked: BinaryHeap::new(), handover, expired: Vec::new() }
+        let chunking = fanout.role.workers().map(|workers| Chunking::new(workers.split));
+        Self { fanout, new: VecDeque::new(), parked: BinaryHeap::new(), chunking, expired: Vec::new() }
     }
 
     /// Adds recipients that were read.
     pub(super) fn add(&mut self, mut read: Batch) {
-        if let Some(handover) = &mut self.handover {
+        if let Some(chunking) = &mut self.chunking {
             let now = now_seconds();
             // Expired rows have no connection, and a suspect would delay a whole chunk.
-            let stays =
-                |one: &Recipient| one.has_expired(now) || self.fanout.stragglers.suspects(&one.connection_id);
+            let stays = |one: &Recipient| {
+                one.has_expired(now) || self.fanout.recent_failures.suspects(&one.connection_id)
+            };
             let (kept, live) = read.recipients.into_iter().partition(stays);
             read.recipients = live;
-            read = handover.take(read);
+            read = chunking.take(read);
             read.recipients.extend::<Vec<_>>(kept);
         }
         self.put_back(read);
@@ -96,7 +97,7 @@ impl<'a> Queue<'a> {
     pub(super) fn put_last(&mut self, Batch { session, frame, recipients }: Batch) {
         let now = Instant::now();
         let left = recipients.into_iter().map(|recipient| {
-            let is_suspect = self.fanout.stragglers.suspects(&recipient.connection_id);
+            let is_suspect = self.fanout.recent_failures.suspects(&recipient.connection_id);
             // The worker has made the first attempt.
             let delivery =
                 Delivery { attempts: 1, ..Delivery::new(session, frame.clone(), recipient, is_suspect) };
@@ -112,7 +113,7 @@ impl<'a> Queue<'a> {
 
     /// Notes that no more of a session is read.
     pub(super) fn end(&mut self, session: usize) {
-        let rest: Vec<_> = self.handover.iter_mut().flat_map(|handover| handover.rest(session)).collect();
+        let rest: Vec<_> = self.chunking.iter_mut().flat_map(|chunking| chunking.rest(session)).collect();
         rest.into_iter().for_each(|batch| self.put_back(batch));
     }
 
@@ -121,7 +122,7 @@ impl<'a> Queue<'a> {
         loop {
             let is_idle = self.new.is_empty();
             let end = self.fanout.deadline.post_until;
-            match self.handover.as_mut()?.next(at_work, is_idle, end, now)? {
+            match self.chunking.as_mut()?.next(at_work, is_idle, end, now)? {
                 Next::HandOver(batch, budget) => return Some((batch, budget)),
                 Next::Keep(batch) => self.put_back(batch),
             }
@@ -130,15 +131,15 @@ impl<'a> Queue<'a> {
 
     /// Notes that a chunk came back. Until `lost_until` its worker may still be posting, and no other takes its place.
     pub(super) fn chunk_back(&mut self, lost_until: Option<Instant>) {
-        if let Some(handover) = &mut self.handover {
-            handover.chunk_back();
-            lost_until.into_iter().for_each(|until| handover.lose(until));
+        if let Some(chunking) = &mut self.chunking {
+            chunking.chunk_back();
+            lost_until.into_iter().for_each(|until| chunking.lose(until));
         }
     }
 
     /// This function's share of the rate, in posts per second, once workers have a share.
     pub(super) fn own_rate(&self, at_work: usize) -> Option<u32> {
-        self.handover.as_ref()?.own_rate(at_work)
+        self.chunking.as_ref()?.own_rate(at_work)
     }
 
     /// A recipient without an attempt, or else one whose next attempt is due by `now`. Rows that have expired by then
@@ -158,7 +159,7 @@ impl<'a> Queue<'a> {
     fn next_new(&mut self) -> Option<Delivery> {
         let new = self.new.front_mut()?;
         let recipient = new.recipients.next()?;
-        let is_suspect = self.fanout.stragglers.suspects(&recipient.connection_id);
+        let is_suspect = self.fanout.recent_failures.suspects(&recipient.connection_id);
         let (session, frame) = (new.session, new.frame.clone());
         if new.recipients.len() == 0 {
             self.new.pop_front();
@@ -168,7 +169,7 @@ impl<'a> Queue<'a> {
 
     /// All recipients that remain at the end.
     pub(super) fn drain(&mut self) -> Vec<Delivery> {
-        let batches: Vec<_> = self.handover.iter_mut().flat_map(HandOver::drain).collect();
+        let batches: Vec<_> = self.chunking.iter_mut().flat_map(Chunking::drain).collect();
         batches.into_iter().for_each(|batch| self.put_back(batch));
         let end = Instant::now() + Duration::from_secs(3600);
         std::iter::from_fn(|| self.next(end)).collect()
@@ -205,7 +206,7 @@ impl<'a> Queue<'a> {
 
     /// When to ask for a chunk again if nothing happens before.
     pub(super) fn chunk_due(&self, now: Instant) -> Option<Instant> {
-        self.handover.as_ref()?.due(self.fanout.deadline.post_until, now)
+        self.chunking.as_ref()?.due(self.fanout.deadline.post_until, now)
     }
 
     fn next_parked(&self) -> Option<Instant> {
@@ -213,15 +214,15 @@ impl<'a> Queue<'a> {
     }
 
     pub(super) fn has_new(&self) -> bool {
-        !self.new.is_empty() || self.handover.as_ref().is_some_and(HandOver::has_full)
+        !self.new.is_empty() || self.chunking.as_ref().is_some_and(Chunking::has_full)
     }
 
     /// Whether another page should be read.
     pub(super) fn wants_more(&self) -> bool {
         let ahead: usize = self.new.iter().map(|new| new.recipients.len()).sum();
-        let is_short = match &self.handover {
+        let is_short = match &self.chunking {
             None => ahead == 0,
-            Some(handover) => ahead <= handover.reads_ahead() && !handover.has_full(),
+            Some(chunking) => ahead <= chunking.reads_ahead() && !chunking.has_full(),
         };
         is_short && self.parked.len() < MOST_PARKED
     }

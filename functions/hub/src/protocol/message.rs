@@ -5,7 +5,7 @@ use serde_json::value::RawValue;
 
 use super::{
     Refusal, SessionId,
-    frame::{bad, parse_flag, parse_id, parse_object, parse_sessions, present},
+    frame::{parse_flag, parse_id, parse_object, parse_sessions, present},
 };
 
 const OBJECT: &str = "`sessions` and `message`";
@@ -80,14 +80,17 @@ impl<'a> Message<'a> {
     fn of_parts(parts: &Parts<'a>, id: Option<String>) -> Result<Self, Refusal> {
         let is_stored = parse_flag("store", parts.store, id.as_ref())?;
         let Some(sessions) = parts.sessions else {
-            return Err(bad("`sessions` is missing: give a list of 1 to 100 session ids", id));
+            return Err(Refusal::bad_request("`sessions` is missing: give a list of 1 to 100 session ids")
+                .with_id(id));
         };
         let Some(content) = parts.message else {
-            return Err(bad("`message` is missing: give any JSON value; null is one", id));
+            return Err(
+                Refusal::bad_request("`message` is missing: give any JSON value; null is one").with_id(id)
+            );
         };
         match parse_sessions(sessions) {
             Ok(sessions) => Ok(Self { sessions, content, id, wants_receipt: true, is_stored }),
-            Err(refusal) => Err(Refusal { id, ..refusal }),
+            Err(refusal) => Err(refusal.with_id(id)),
         }
     }
 }

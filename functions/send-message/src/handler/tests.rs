@@ -172,7 +172,7 @@ async fn a_failure_of_the_hub_is_an_error_and_the_sender_gets_no_internals() {
         });
         let failure = hub.answer(event).await.unwrap_err();
         assert!(matches!(failure, Failure::Table { .. }));
-        let expected = json!({ "type": "error", "code": "internal", "message": PUBLIC_TEXT, "id": "m-1" });
+        let expected = json!({ "type": "error", "code": "internal", "message": hub::protocol::INTERNAL_TEXT, "id": "m-1" });
         assert_eq!(hub.posts(), [(ALICE.to_owned(), expected)]);
     }
 }

@@ -56,7 +56,7 @@ async fn an_answer_that_is_none_or_does_not_add_up_is_not_believed() {
         assert!(hub.posts().values().all(|posts| *posts == (message, message)), "believed: {shown}");
     }
     let log = hub.log();
-    let failed: Vec<_> = log.iter().filter(|line| line["message"] == "hand-overs failed").collect();
+    let failed: Vec<_> = log.iter().filter(|line| line["message"] == "chunks failed").collect();
     assert_eq!(failed.len(), texts.len());
     assert!(failed.iter().all(|line| line["error"].as_str().is_some_and(|error| error.len() < 600)));
 }

@@ -59,6 +59,6 @@ async fn workers_that_are_killed_together_cost_no_recipient_and_new_ones_take_th
         assert_eq!(posts - before[&connection].0, 1, "{connection}");
     }
     let (planner, _) = logs(hub).await;
-    let returned = line(&planner, "hand-overs failed")["count"].as_u64();
+    let returned = line(&planner, "chunks failed")["count"].as_u64();
     assert!(returned.is_some_and(|returned| (1..=3).contains(&returned)), "{returned:?}");
 }

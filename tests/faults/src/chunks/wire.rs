@@ -43,7 +43,7 @@ async fn a_clock_that_is_wrong_is_corrected_once_for_posts_and_invokes() {
         }
         each_was_posted_to(&hub, (2, 2), (2, 2));
         let (planner, workers) = logs(hub).await;
-        assert!(planner.iter().all(|line| line["message"] != "hand-overs failed"), "{planner:#?}");
+        assert!(planner.iter().all(|line| line["message"] != "chunks failed"), "{planner:#?}");
         assert_eq!(workers.len(), 2);
         for log in workers {
             let corrected = line(&log, "clock corrected")["seconds_ahead"].as_i64().expect("a number");
@@ -87,7 +87,7 @@ async fn invokes_go_over_tls_and_only_to_a_server_that_is_trusted() {
         assert_eq!(totals(outcome.response()), [600, 0, 0], "{elsewhere}");
         assert!(outcome.took < Duration::from_secs(5), "{elsewhere}: {:?}", outcome.took);
         let log = log(&function.finish());
-        assert_eq!(line(&log, "hand-overs failed")["level"], json!("WARN"), "{elsewhere}");
+        assert_eq!(line(&log, "chunks failed")["level"], json!("WARN"), "{elsewhere}");
     }
     assert_eq!((encrypted.lambda.invokes().len(), stranger.lambda.invokes().len()), (4, 0));
     encrypted.lambda.finish().await.iter().for_each(|output| drop(log(output)));

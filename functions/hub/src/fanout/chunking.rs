@@ -8,7 +8,8 @@ use std::{
 
 use tokio::time::Instant;
 
-use crate::{registry::Recipient, signing::Payload, workers::Workers};
+use super::settings::Split;
+use crate::{registry::Recipient, signing::Payload};
 
 /// An idle fan-out posts the next chunk itself if none was handed over or came back for so long.
 const IDLE_PATIENCE: Duration = Duration::from_secs(2);
@@ -30,8 +31,8 @@ pub(super) struct Batch {
     pub(super) recipients: Vec<Recipient>,
 }
 
-pub(super) struct HandOver<'a> {
-    workers: &'a Workers,
+pub(super) struct Chunking {
+    split: Split,
     /// How many more live recipients the fan-out keeps.
     own: usize,
     /// By the session's index, and by whether the recipients are subscribed.
@@ -53,12 +54,12 @@ pub(super) enum Next {
     Keep(Batch),
 }
 
-impl<'a> HandOver<'a> {
-    pub(super) fn new(workers: &'a Workers) -> Self {
+impl Chunking {
+    pub(super) fn new(split: Split) -> Self {
         let now = Instant::now();
         Self {
-            workers,
-            own: workers.split,
+            split,
+            own: split.own,
             filling: HashMap::new(),
             full: VecDeque::new(),
             has_begun: false,
@@ -73,7 +74,7 @@ impl<'a> HandOver<'a> {
         self.read_at = Instant::now();
         let rest = read.recipients.split_off(self.own.min(read.recipients.len()));
         self.own -= read.recipients.len();
-        let size = self.workers.chunk_size();
+        let size = self.split.chunk_size();
         for recipient in rest {
             let key = (read.session, recipient.is_subscribed);
             let batch = self.filling.entry(key).or_insert_with(|| Batch {
@@ -106,9 +107,9 @@ impl<'a> HandOver<'a> {
             return self.filling.remove(&key).map(Next::Keep);
         }
         let has_time = now + self.least_time() <= end;
-        if has_time && at_work + self.lost.len() < self.workers.at_once {
+        if has_time && at_work + self.lost.len() < self.split.workers as usize {
             (self.has_begun, self.changed_at) = (true, now);
-            let longest = LONGEST_BUDGET.max(4 * self.workers.chunk_time());
+            let longest = LONGEST_BUDGET.max(4 * self.split.chunk_time());
             let budget = end.saturating_duration_since(now).saturating_sub(ANSWER_MARGIN).min(longest);
             return self.full.pop_front().map(|batch| Next::HandOver(batch, budget));
         }
@@ -128,7 +129,7 @@ impl<'a> HandOver<'a> {
 
     /// The shortest time before the end of posting in which a worker can deliver a chunk.
     fn least_time(&self) -> Duration {
-        ANSWER_MARGIN + self.workers.chunk_time().max(LEAST_BUDGET)
+        ANSWER_MARGIN + self.split.chunk_time().max(LEAST_BUDGET)
     }
 
     /// Notes that a chunk came back.
@@ -144,7 +145,7 @@ impl<'a> HandOver<'a> {
 
     /// This function's share of the rate: what the workers leave of it. `None` until a chunk was handed over.
     pub(super) fn own_rate(&self, at_work: usize) -> Option<u32> {
-        self.has_begun.then(|| self.workers.rate_beside(at_work + self.lost.len()))
+        self.has_begun.then(|| self.split.rate_beside(at_work + self.lost.len()))
     }
 
     pub(super) fn has_full(&self) -> bool {
@@ -153,7 +154,7 @@ impl<'a> HandOver<'a> {
 
     /// How many recipients of its own the fan-out may have while more are read.
     pub(super) fn reads_ahead(&self) -> usize {
-        if self.has_begun { self.workers.chunk_size() } else { 0 }
+        if self.has_begun { self.split.chunk_size() } else { 0 }
     }
 
     /// All recipients that were not handed over.
@@ -167,20 +168,12 @@ mod tests {
     use super::*;
     use crate::config::Variables;
 
-    fn workers_of(split: &str, at_once: &str) -> Workers {
-        let variables = Variables::of(&[
-            ("AWS_REGION", "eu-west-1"),
-            ("AWS_ACCESS_KEY_ID", "key"),
-            ("AWS_SECRET_ACCESS_KEY", "secret"),
-            ("DELIVER_FUNCTION", "deliver:live"),
-            ("FANOUT_SPLIT", split),
-            ("FANOUT_WORKERS", at_once),
-        ]);
-        Workers::new(&variables).unwrap().unwrap()
+    fn split_of(split: &str, workers: &str) -> Split {
+        Split::new(&Variables::of(&[("FANOUT_SPLIT", split), ("FANOUT_WORKERS", workers)])).unwrap()
     }
 
     /// How many of `count` recipients of a session are kept.
-    fn take(handover: &mut HandOver<'_>, session: usize, is_subscribed: bool, count: usize) -> usize {
+    fn take(chunking: &mut Chunking, session: usize, is_subscribed: bool, count: usize) -> usize {
         let recipient = |id: usize| Recipient {
             connection_id: id.to_string(),
             connected_at: None,
@@ -188,7 +181,7 @@ mod tests {
             is_subscribed,
         };
         let frame = Arc::new(Payload::new(Vec::new()));
-        handover
+        chunking
             .take(Batch { session, frame, recipients: (0..count).map(recipient).collect() })
             .recipients
             .len()
@@ -200,26 +193,20 @@ mod tests {
     impl Clock {
         const AMPLE: u64 = 20_000;
 
-        fn next(
-            &self,
-            handover: &mut HandOver<'_>,
-            at_work: usize,
-            is_idle: bool,
-            after: u64,
-        ) -> Option<Next> {
-            self.next_with(handover, at_work, is_idle, after, Self::AMPLE)
+        fn next(&self, chunking: &mut Chunking, at_work: usize, is_idle: bool, after: u64) -> Option<Next> {
+            self.next_with(chunking, at_work, is_idle, after, Self::AMPLE)
         }
 
         fn next_with(
             &self,
-            handover: &mut HandOver<'_>,
+            chunking: &mut Chunking,
             at_work: usize,
             is_idle: bool,
             after: u64,
             left: u64,
         ) -> Option<Next> {
             let now = self.0 + Duration::from_millis(after);
-            handover.next(at_work, is_idle, now + Duration::from_millis(left), now)
+            chunking.next(at_work, is_idle, now + Duration::from_millis(left), now)
         }
     }
 
@@ -233,93 +220,92 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn after_the_first_recipients_full_chunks_of_a_session_and_a_kind_are_handed_over() {
-        let (workers, clock) = (workers_of("10", "100"), Clock(Instant::now()));
-        let mut handover = HandOver::new(&workers);
-        assert_eq!(take(&mut handover, 0, false, 12), 10);
-        assert_eq!(take(&mut handover, 0, false, 23) + take(&mut handover, 0, true, 9), 0);
-        assert_eq!(take(&mut handover, 1, false, 10) + take(&mut handover, 0, true, 2), 0);
-        assert_eq!(handover.reads_ahead(), 0, "no worker has anything to do yet");
+        let (split, clock) = (split_of("10", "100"), Clock(Instant::now()));
+        let mut chunking = Chunking::new(split);
+        assert_eq!(take(&mut chunking, 0, false, 12), 10);
+        assert_eq!(take(&mut chunking, 0, false, 23) + take(&mut chunking, 0, true, 9), 0);
+        assert_eq!(take(&mut chunking, 1, false, 10) + take(&mut chunking, 0, true, 2), 0);
+        assert_eq!(chunking.reads_ahead(), 0, "no worker has anything to do yet");
         let mut handed_over = Vec::new();
-        while let Some(next) = clock.next(&mut handover, 0, false, 0) {
+        while let Some(next) = clock.next(&mut chunking, 0, false, 0) {
             let Next::HandOver(batch, budget) = next else { panic!("there is a worker for each") };
             assert_eq!(budget, LONGEST_BUDGET);
             handed_over.push((batch.session, batch.recipients[0].is_subscribed, batch.recipients.len()));
         }
         assert_eq!(handed_over, [(0, false, 10), (0, false, 10), (1, false, 10), (0, true, 10)]);
-        assert_eq!(handover.reads_ahead(), 10, "the next chunk is read while workers post");
-        let rest = |handover: &mut HandOver<'_>, session| {
-            handover.rest(session).map(|batch| batch.recipients.len()).collect::<Vec<_>>()
+        assert_eq!(chunking.reads_ahead(), 10, "the next chunk is read while workers post");
+        let rest = |chunking: &mut Chunking, session| {
+            chunking.rest(session).map(|batch| batch.recipients.len()).collect::<Vec<_>>()
         };
-        assert_eq!((rest(&mut handover, 0), rest(&mut handover, 1)), (vec![5, 1], vec![]));
-        assert_eq!(handover.drain().count(), 0);
+        assert_eq!((rest(&mut chunking, 0), rest(&mut chunking, 1)), (vec![5, 1], vec![]));
+        assert_eq!(chunking.drain().count(), 0);
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_lost_worker_keeps_its_place_and_its_share_until_its_budget_is_used_up() {
-        let (workers, clock) = (workers_of("1", "2"), Clock(Instant::now()));
-        let mut handover = HandOver::new(&workers);
-        assert_eq!(handover.own_rate(0), None, "nothing was handed over");
-        take(&mut handover, 0, false, 6);
-        assert!(is_handed_over(&clock.next(&mut handover, 0, false, 0)));
-        assert!(is_handed_over(&clock.next(&mut handover, 1, false, 0)));
-        assert!(clock.next(&mut handover, 2, false, 0).is_none() && handover.has_full(), "both are at work");
-        assert_eq!((handover.own_rate(2), handover.own_rate(1)), (Some(2_668), Some(5_334)));
-        handover.lose(clock.0 + Duration::from_secs(1));
-        assert!(clock.next(&mut handover, 1, false, 500).is_none(), "one is at work, and the other may be");
-        assert_eq!(handover.own_rate(1), Some(2_668));
-        handover.lose(clock.0 + Duration::from_secs(1));
-        assert!(is_kept(&clock.next(&mut handover, 0, false, 500)), "neither will answer");
-        assert!(is_handed_over(&clock.next(&mut handover, 0, false, 1_000)), "both have certainly ended");
+        let (split, clock) = (split_of("1", "2"), Clock(Instant::now()));
+        let mut chunking = Chunking::new(split);
+        assert_eq!(chunking.own_rate(0), None, "nothing was handed over");
+        take(&mut chunking, 0, false, 6);
+        assert!(is_handed_over(&clock.next(&mut chunking, 0, false, 0)));
+        assert!(is_handed_over(&clock.next(&mut chunking, 1, false, 0)));
+        assert!(clock.next(&mut chunking, 2, false, 0).is_none() && chunking.has_full(), "both are at work");
+        assert_eq!((chunking.own_rate(2), chunking.own_rate(1)), (Some(2_668), Some(5_334)));
+        chunking.lose(clock.0 + Duration::from_secs(1));
+        assert!(clock.next(&mut chunking, 1, false, 500).is_none(), "one is at work, and the other may be");
+        assert_eq!(chunking.own_rate(1), Some(2_668));
+        chunking.lose(clock.0 + Duration::from_secs(1));
+        assert!(is_kept(&clock.next(&mut chunking, 0, false, 500)), "neither will answer");
+        assert!(is_handed_over(&clock.next(&mut chunking, 0, false, 1_000)), "both have certainly ended");
     }
 
     #[tokio::test(start_paused = true)]
     async fn while_no_worker_answers_an_idle_fan_out_posts_chunks_itself() {
-        let (workers, clock) = (workers_of("1", "1"), Clock(Instant::now()));
-        let mut handover = HandOver::new(&workers);
-        take(&mut handover, 0, false, 4);
-        assert!(is_handed_over(&clock.next(&mut handover, 0, true, 0)));
-        assert!(clock.next(&mut handover, 1, true, 1_999).is_none());
+        let (split, clock) = (split_of("1", "1"), Clock(Instant::now()));
+        let mut chunking = Chunking::new(split);
+        take(&mut chunking, 0, false, 4);
+        assert!(is_handed_over(&clock.next(&mut chunking, 0, true, 0)));
+        assert!(clock.next(&mut chunking, 1, true, 1_999).is_none());
         let end = clock.0 + Duration::from_secs(20);
-        assert_eq!(handover.due(end, clock.0), Some(clock.0 + IDLE_PATIENCE));
-        assert!(clock.next(&mut handover, 1, false, 2_000).is_none(), "it has others to post to");
-        assert!(is_kept(&clock.next(&mut handover, 1, true, 2_000)));
+        assert_eq!(chunking.due(end, clock.0), Some(clock.0 + IDLE_PATIENCE));
+        assert!(clock.next(&mut chunking, 1, false, 2_000).is_none(), "it has others to post to");
+        assert!(is_kept(&clock.next(&mut chunking, 1, true, 2_000)));
         tokio::time::advance(Duration::from_millis(2_100)).await;
-        handover.chunk_back();
-        assert!(clock.next(&mut handover, 1, true, 2_200).is_none(), "one has answered");
+        chunking.chunk_back();
+        assert!(clock.next(&mut chunking, 1, true, 2_200).is_none(), "one has answered");
     }
 
     #[tokio::test(start_paused = true)]
     async fn without_time_for_another_function_nothing_is_handed_over() {
-        let (workers, clock) = (workers_of("1", "1"), Clock(Instant::now()));
-        let mut handover = HandOver::new(&workers);
-        take(&mut handover, 0, false, 4);
-        assert!(is_kept(&clock.next_with(&mut handover, 0, false, 0, 1_999)));
-        assert!(is_handed_over(&clock.next_with(&mut handover, 0, false, 0, 2_000)));
+        let (split, clock) = (split_of("1", "1"), Clock(Instant::now()));
+        let mut chunking = Chunking::new(split);
+        take(&mut chunking, 0, false, 4);
+        assert!(is_kept(&clock.next_with(&mut chunking, 0, false, 0, 1_999)));
+        assert!(is_handed_over(&clock.next_with(&mut chunking, 0, false, 0, 2_000)));
         let end = clock.0 + Duration::from_secs(3);
         assert_eq!(
-            handover.due(end, clock.0),
+            chunking.due(end, clock.0),
             Some(clock.0 + Duration::from_millis(1_001)),
             "then it is too late"
         );
         // At 1,600 per second, 2,000 posts take longer.
-        let large = workers_of("4000", "4");
-        let mut handover = HandOver::new(&large);
-        take(&mut handover, 0, false, 8_000);
-        assert!(is_kept(&clock.next_with(&mut handover, 0, false, 0, 2_200)));
-        assert!(is_handed_over(&clock.next_with(&mut handover, 0, false, 0, 2_300)));
+        let mut chunking = Chunking::new(split_of("4000", "4"));
+        take(&mut chunking, 0, false, 8_000);
+        assert!(is_kept(&clock.next_with(&mut chunking, 0, false, 0, 2_200)));
+        assert!(is_handed_over(&clock.next_with(&mut chunking, 0, false, 0, 2_300)));
     }
 
     #[tokio::test(start_paused = true)]
     async fn while_nothing_is_read_an_idle_fan_out_does_not_wait_for_chunks_to_fill() {
-        let (workers, clock) = (workers_of("10", "1"), Clock(Instant::now()));
-        let mut handover = HandOver::new(&workers);
-        take(&mut handover, 0, false, 13);
+        let (split, clock) = (split_of("10", "1"), Clock(Instant::now()));
+        let mut chunking = Chunking::new(split);
+        take(&mut chunking, 0, false, 13);
         let end = clock.0 + Duration::from_secs(20);
-        assert_eq!(handover.due(end, clock.0), Some(clock.0 + READ_PATIENCE));
-        assert!(clock.next(&mut handover, 0, true, 249).is_none());
-        assert_eq!(handover.due(end, clock.0 + READ_PATIENCE), None, "it need not be woken for what is due");
-        assert!(clock.next(&mut handover, 0, false, 250).is_none(), "it has others to post to");
-        assert!(is_kept(&clock.next(&mut handover, 0, true, 250)));
-        assert_eq!(handover.due(end, clock.0), None);
+        assert_eq!(chunking.due(end, clock.0), Some(clock.0 + READ_PATIENCE));
+        assert!(clock.next(&mut chunking, 0, true, 249).is_none());
+        assert_eq!(chunking.due(end, clock.0 + READ_PATIENCE), None, "it need not be woken for what is due");
+        assert!(clock.next(&mut chunking, 0, false, 250).is_none(), "it has others to post to");
+        assert!(is_kept(&clock.next(&mut chunking, 0, true, 250)));
+        assert_eq!(chunking.due(end, clock.0), None);
     }
 }

@@ -252,7 +252,7 @@ async fn run(seed: u64) -> [u64; 4] {
     model.world.lambda.finish().await.iter().for_each(|output| drop(log(output)));
     for line in log(&model.publish.finish()) {
         let count = |value: &Value| usize::try_from(value.as_u64().unwrap_or_default()).expect("few");
-        if line["message"] == "hand-overs failed" {
+        if line["message"] == "chunks failed" {
             model.events[1] += count(&line["count"]);
         } else if line["message"] == "sent" {
             model.events[2] += count(&line["chunks"]);

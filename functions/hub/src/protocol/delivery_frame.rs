@@ -5,7 +5,10 @@ use std::time::SystemTime;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use super::{Code, Refusal, SessionId};
+use super::{
+    Refusal, SessionId,
+    limits::{EPOCH_CHARS, OFFSET_DIGITS},
+};
 
 /// The position of a message in its session's history.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -15,11 +18,6 @@ pub struct Position {
     /// The offset, from 1.
     pub offset: u64,
 }
-
-/// The length of an epoch.
-pub const EPOCH_CHARS: usize = 8;
-/// The most digits of an offset: JavaScript's numbers are exact up to 2^53.
-const OFFSET_DIGITS: usize = 16;
 
 /// `{"type":"message",…}`: the frame of a message, which differs between sessions only in its end.
 #[derive(Debug)]
@@ -52,9 +50,10 @@ impl DeliveryFrame {
         max_bytes: usize,
     ) -> Result<Self, Refusal> {
         let sent_at = humantime::format_rfc3339_millis(sent_at).to_string();
-        let refuse = |text: String| Refusal::new(Code::MessageTooLarge, text, Some(id.to_owned()));
-        let mut shared = serde_json::to_string(&SharedKeys { id, from, message: content, sent_at })
-            .map_err(|error| refuse(format!("the message cannot be written as a frame: {error}")))?;
+        let mut shared =
+            serde_json::to_string(&SharedKeys { id, from, message: content, sent_at }).map_err(|error| {
+                Refusal::bad_request(format!("the message cannot be written as a frame: {error}"))
+            })?;
         // The object continues with the keys that differ.
         shared.pop();
         let session = sessions.iter().map(|session| session.as_str().len()).max().unwrap_or_default();
@@ -64,9 +63,7 @@ impl DeliveryFrame {
             + EPOCH_CHARS
             + OFFSET_DIGITS;
         if longest > max_bytes {
-            return Err(refuse(format!(
-                "the delivery frame would have up to {longest} bytes: at most {max_bytes} are allowed; send a link or split it"
-            )));
+            return Err(Refusal::message_too_large(longest, max_bytes).with_id(id.to_owned()));
         }
         Ok(Self { shared, longest })
     }
@@ -107,7 +104,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::protocol::Message;
+    use crate::protocol::{Code, Message};
 
     #[test]
     fn a_message_keeps_every_byte() {

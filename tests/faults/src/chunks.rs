@@ -119,11 +119,11 @@ async fn counts_chunks(hub: Hub, chunks: usize, returned: usize) {
         [chunks, returned].map(|count| count as f64)
     );
     if returned > 0 {
-        let line = line(&planner, "hand-overs failed");
+        let line = line(&planner, "chunks failed");
         assert_eq!((&line["level"], &line["count"]), (&json!("WARN"), &json!(returned)), "{line}");
         assert!(line["error"].as_str().is_some_and(|error| !error.is_empty()), "{line}");
     } else {
-        assert!(planner.iter().all(|line| line["message"] != "hand-overs failed"), "{planner:#?}");
+        assert!(planner.iter().all(|line| line["message"] != "chunks failed"), "{planner:#?}");
     }
 }
 

@@ -1,4 +1,4 @@
-//! Connections that failed for recent messages: the next message does not wait for them again.
+//! The connections that failed for recent messages: each gets one attempt per message.
 
 use std::{
     collections::HashMap,
@@ -13,7 +13,7 @@ const MOST_REMEMBERED: usize = 1024;
 
 /// Connections that a fan-out gave up on in the last 30 s.
 #[derive(Debug, Default)]
-pub struct Stragglers(Mutex<HashMap<String, Mark>>);
+pub struct RecentFailures(Mutex<HashMap<String, Mark>>);
 
 #[derive(Debug)]
 struct Mark {
@@ -21,7 +21,7 @@ struct Mark {
     is_suspect: bool,
 }
 
-impl Stragglers {
+impl RecentFailures {
     /// Whether the connection gets a single attempt.
     #[must_use]
     pub fn suspects(&self, connection_id: &str) -> bool {
@@ -64,26 +64,28 @@ mod tests {
 
     #[test]
     fn a_connection_beside_others_is_suspect_at_once_and_one_alone_after_two_failures_in_a_row() {
-        let stragglers = Stragglers::default();
-        stragglers.gave_up_on("beside", false);
-        stragglers.gave_up_on("alone", true);
+        let recent_failures = RecentFailures::default();
+        recent_failures.gave_up_on("beside", false);
+        recent_failures.gave_up_on("alone", true);
         assert!(
-            stragglers.suspects("beside") && !stragglers.suspects("alone") && !stragglers.suspects("other")
+            recent_failures.suspects("beside")
+                && !recent_failures.suspects("alone")
+                && !recent_failures.suspects("other")
         );
-        stragglers.gave_up_on("alone", true);
-        assert!(stragglers.suspects("alone"));
-        stragglers.forget("alone");
-        stragglers.gave_up_on("alone", true);
-        assert!(!stragglers.suspects("alone"), "a success in between starts the count again");
+        recent_failures.gave_up_on("alone", true);
+        assert!(recent_failures.suspects("alone"));
+        recent_failures.forget("alone");
+        recent_failures.gave_up_on("alone", true);
+        assert!(!recent_failures.suspects("alone"), "a success in between starts the count again");
     }
 
     #[test]
     fn the_number_of_marks_is_bounded() {
-        let stragglers = Stragglers::default();
+        let recent_failures = RecentFailures::default();
         for index in 0..=MOST_REMEMBERED {
-            stragglers.gave_up_on(&index.to_string(), false);
+            recent_failures.gave_up_on(&index.to_string(), false);
         }
-        assert_eq!(stragglers.marks().len(), MOST_REMEMBERED);
-        assert!(stragglers.suspects("0") && !stragglers.suspects(&MOST_REMEMBERED.to_string()));
+        assert_eq!(recent_failures.marks().len(), MOST_REMEMBERED);
+        assert!(recent_failures.suspects("0") && !recent_failures.suspects(&MOST_REMEMBERED.to_string()));
     }
 }

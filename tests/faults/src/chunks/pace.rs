@@ -20,13 +20,13 @@ async fn paced(workers: usize, rate: usize, chunks: usize) -> Hub {
     hub
 }
 
-/// More than a rate that may arrive in a second: posts that were under way at the first hand-over, and those that are under way
+/// More than a rate that may arrive in a second: posts that were under way at the first chunk, and those that are under way
 /// for longer than the ones behind them.
 fn slack(rate: usize) -> usize {
     8 + rate / 10
 }
 
-/// The most posts in any second after the first hand-over, and how many there were a second in all.
+/// The most posts in any second after the first chunk, and how many there were a second in all.
 fn busiest(hub: &Hub) -> (usize, f64) {
     let from = hub.world.lambda.invokes()[0].at;
     let at: Vec<Instant> =
