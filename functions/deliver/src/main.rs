@@ -4,18 +4,9 @@ mod handler;
 
 use std::process::ExitCode;
 
-use hub::{aws, config::Variables, function::serve};
-use lambda_runtime::LambdaEvent;
-use serde_json::value::RawValue;
+use hub::function::serve_handler;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
-    serve(module_path!(), async {
-        let variables = Variables::of_process();
-        let handler = handler::Handler::new(&variables, &aws::sdk_config(&variables)?)?;
-        Ok(async move |event: LambdaEvent<Box<RawValue>>| {
-            handler.handle(&event.payload, &event.context).await
-        })
-    })
-    .await
+    serve_handler(module_path!(), handler::Handler::new, handler::Handler::handle).await
 }
