@@ -105,9 +105,9 @@ async fn main() -> ExitCode {
                 "Arithmetic, not measured, where one function posts {post_rate:.0} times per second.\n\n{table}"
             )
         };
-        parts.push(("scale", measured(scale::free_table(&samples))));
-        parts.push(("scale-quota", measured(scale::account_table(&samples))));
-        parts.push(("scale-arithmetic", computed(scale::estimates(post_rate))));
+        parts.push(("scale", measured(scale::tables::free_table(&samples))));
+        parts.push(("scale-quota", measured(scale::tables::account_table(&samples))));
+        parts.push(("scale-arithmetic", computed(scale::tables::estimates(post_rate))));
         parts.push(("scale-cost", computed(cost::large(post_rate))));
     }
     for (_, text) in &parts {
