@@ -31,15 +31,14 @@ def main() -> None:
     folder = os.environ["HUB_STACK"]
     os.chdir(folder)
     file = Path("ports")
-    ministack, *others = map(free, map(int, file.read_text().split() or PREFERRED))
-    servers = [page.server(str(Path(__file__).parents[2] / "web"), others[0]), issuer.server("issuer.key", others[1])]
-    for server in servers:
+    ports = gateway_port, page_port, issuer_port = [free(int(port)) for port in file.read_text().split() or PREFERRED]
+    for server in page.server(str(Path(__file__).parents[2] / "web"), page_port), issuer.server("issuer.key", issuer_port):
         threading.Thread(target=server.serve_forever, daemon=True).start()
-    file.write_text(f"{ministack} {others[0]} {others[1]}\n")
+    file.write_text(" ".join(map(str, ports)) + "\n")
     os.environ |= dict.fromkeys(("HOME", "TMPDIR", "STATE_DIR", "S3_DATA_DIR"), f"{folder}/tmp") | {
-        "AWS_ENDPOINT_URL": f"http://127.0.0.1:{ministack}", "BIND_HOST": "127.0.0.1", "GATEWAY_PORT": str(ministack), "AUTH": "true",
+        "AWS_ENDPOINT_URL": f"http://127.0.0.1:{gateway_port}", "BIND_HOST": "127.0.0.1", "GATEWAY_PORT": str(gateway_port), "AUTH": "true",
         "MINISTACK_REGION": os.environ["AWS_REGION"],
-        # By this local.sh knows whose answer it has got.
+        # Shown in answers about its health: local.sh knows by it that the answer is this process's.
         "MINISTACK_EDITION": str(os.getpid()),
         # Otherwise MiniStack opens more ports, and removes the user's containers.
         "IOT_MTLS_ENABLED": "0", "SFTP_ENABLED": "0", "DOCKER_HOST": f"unix://{folder}/none",
