@@ -45,7 +45,7 @@ def documented() -> list:
 
 
 class Issuers(unittest.TestCase):
-    def test_every_issuer_at_once(self) -> None:
+    def test_one_plan_names_each_refused_setting_of_each_issuer(self) -> None:
         """All at once: a refusal must name each issuer that breaks its rule, and no other."""
         of_providers = documented()
         assert len(of_providers) == 10, of_providers

@@ -41,7 +41,7 @@ def write(path: str, text: str) -> None:
 def terraform(folder: str, *arguments: str, codes: "tuple[int, ...]" = (0,)) -> str:
     environment = {key: value for key, value in os.environ.items() if key != "TF_DATA_DIR"}
     command = ["terraform", f"-chdir={folder}", *arguments]
-    # What cannot be replaced may be tried again for minutes.
+    # Terraform may repeat a request that fails for minutes.
     done = subprocess.run(command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=120)
     assert done.returncode in codes, f"terraform {' '.join(arguments)} ended with {done.returncode}:\n{done.stdout}{done.stderr}"
     return done.stdout if "-json" in arguments else done.stdout + done.stderr
@@ -77,7 +77,7 @@ class Module(unittest.TestCase):
         self.assertEqual([(one.get("address"), one["detail"]) for one in diagnostics], [])
         self.assertIn("Success! 2 passed, 0 failed.", tested(folder, test))
 
-    def test_the_examples(self) -> None:
+    def test_each_example_plans_and_applies_without_a_warning(self) -> None:
         for name in os.listdir(f"{INFRA}/examples"):
             with self.subTest(name):
                 # A copy of its own, with the functions where scripts/build.sh would put them.
@@ -87,11 +87,11 @@ class Module(unittest.TestCase):
                 initialise(folder)
                 self.plans_and_applies(folder, name)
 
-    def test_a_root_elsewhere(self) -> None:
+    def test_a_root_outside_of_the_repository_plans_and_applies(self) -> None:
         initialise(self.work, "stranger")
         self.plans_and_applies(self.work, "stranger")
 
-    def test_a_hub_that_does_not_say_who_may_connect(self) -> None:
+    def test_a_hub_without_auth_or_allow_anonymous_is_refused(self) -> None:
         initialise(self.work, "silent")
         # Terraform frames its errors and breaks them into lines.
         said = " ".join(tested(self.work, "silent", code=1).replace("│", " ").split())

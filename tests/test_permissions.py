@@ -18,7 +18,7 @@ ONE, TWO = call("a:One", "arn:x-1"), call("a:Two", "arn:x-2")
 
 
 class Compare(unittest.TestCase):
-    def test_as_granted(self) -> None:
+    def test_permissions_that_were_all_used_or_excused_are_accepted(self) -> None:
         self.assertEqual(compare([ONE, TWO], GRANTED, {}), [])
         self.assertEqual(compare([ONE], GRANTED, {"a:Two": "why"}), [])
 
@@ -26,7 +26,7 @@ class Compare(unittest.TestCase):
         others = [call("a:Three", "arn:y", allowed=False), call("a:Three", "arn:y", role="s")]
         self.assertEqual(compare([ONE, TWO, *others], GRANTED, {}), [])
 
-    def test_what_differs(self) -> None:
+    def test_each_difference_is_named(self) -> None:
         for calls, reasons, text in [
             ([ONE], {}, "a:Two is granted"),
             ([ONE, TWO, call("a:Two", "arn:y")], {}, "was allowed a:Two on arn:y"),
