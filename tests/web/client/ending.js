@@ -4,6 +4,31 @@ import assert from "node:assert/strict";
 import { test } from "../suite.js";
 import { code, fakePage, hold, HOUR, issue, MINUTE, SECOND, setUp } from "./setup.js";
 
+test("closing is final, is reported once, and rejects unanswered sends", async (t) => {
+  const { hub, connect, clock, settle, wind } = await setUp(t);
+  const alice = await connect("alice");
+  hold(hub);
+  const rejected = assert.rejects(alice.send("bob", 1), (error) => {
+    assert.equal(error.mayHaveArrived, true);
+    return code("closed")(error);
+  });
+  await settle();
+  alice.close();
+  await alice.close();
+  await rejected;
+  assert.equal(alice.state.name, "closed");
+  await assert.rejects(alice.send("bob", 2), code("closed"));
+  await assert.rejects(alice.ready(), code("closed"));
+  alice.check();
+  alice.resume();
+  await settle();
+  assert.deepEqual([hub.open.size, clock.running], [0, 0], "no socket and no timer is left");
+  await wind(3 * HOUR);
+  assert.equal(hub.handshakes.length, 1);
+  assert.deepEqual(alice.states(), ["open", "closed"]);
+  assert.deepEqual(alice.heard("error"), []);
+});
+
 const moments = {
   "while the token is asked for": async ({ start }) => start("alice", { token: () => new Promise(() => {}) }),
   "during the handshake": async ({ hub, start, settle }) => {
@@ -70,31 +95,6 @@ const moments = {
     return alice;
   },
 };
-
-test("closing is final, is reported once, and rejects unanswered sends", async (t) => {
-  const { hub, connect, clock, settle, wind } = await setUp(t);
-  const alice = await connect("alice");
-  hold(hub);
-  const rejected = assert.rejects(alice.send("bob", 1), (error) => {
-    assert.equal(error.mayHaveArrived, true);
-    return code("closed")(error);
-  });
-  await settle();
-  alice.close();
-  await alice.close();
-  await rejected;
-  assert.equal(alice.state.name, "closed");
-  await assert.rejects(alice.send("bob", 2), code("closed"));
-  await assert.rejects(alice.ready(), code("closed"));
-  alice.check();
-  alice.resume();
-  await settle();
-  assert.deepEqual([hub.open.size, clock.running], [0, 0], "no socket and no timer is left");
-  await wind(3 * HOUR);
-  assert.equal(hub.handshakes.length, 1);
-  assert.deepEqual(alice.states(), ["open", "closed"]);
-  assert.deepEqual(alice.heard("error"), []);
-});
 
 for (const [moment, prepare] of Object.entries(moments)) {
   test(`closing leaves nothing running at any moment: ${moment}`, async (t) => {

@@ -207,3 +207,10 @@ export const outcomes = (sends) =>
       ),
     ),
   );
+
+export const numbers = (from, to) => Array.from({ length: to - from + 1 }, (_, index) => from + index);
+
+export const offsets = (messages) => messages.map(({ position }) => position.offset);
+
+/** The offsets around a loss or a gap. */
+export const ends = ({ from, to }) => [from.offset, to.offset];

@@ -2,11 +2,7 @@
 
 import assert from "node:assert/strict";
 import { test } from "../../suite.js";
-import { MINUTE, SECOND, withHistory } from "../setup.js";
-
-const numbers = (from, to) => Array.from({ length: to - from + 1 }, (_, index) => from + index);
-
-const ends = ({ from, to }) => [from.offset, to.offset];
+import { ends, MINUTE, numbers, SECOND, withHistory } from "../setup.js";
 
 async function away(t, { kept = [], gone = [2, 3, 4] } = {}) {
   const world = await withHistory(t);

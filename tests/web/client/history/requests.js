@@ -2,9 +2,7 @@
 
 import assert from "node:assert/strict";
 import { test } from "../../suite.js";
-import { code, instead, MINUTE, SECOND, withHistory } from "../setup.js";
-
-const numbers = (from, to) => Array.from({ length: to - from + 1 }, (_, index) => from + index);
+import { code, instead, MINUTE, numbers, SECOND, withHistory } from "../setup.js";
 
 test("history() returns the newest messages or those after a position, in order, and moves nothing", async (t) => {
   const { bob, say, wind, settle, epoch, connect } = await withHistory(t);

@@ -3,9 +3,7 @@
 import assert from "node:assert/strict";
 import { jwt } from "../../../../web/client/testing.js";
 import { test } from "../../suite.js";
-import { MINUTE, SECOND, setUp, withHistory } from "../setup.js";
-
-const numbers = (from, to) => Array.from({ length: to - from + 1 }, (_, index) => from + index);
+import { MINUTE, numbers, SECOND, setUp, withHistory } from "../setup.js";
 
 test("messages missed while the client was away come first, page by page, and new ones after them", async (t) => {
   const { hub, bob, epoch, say, cut, wind, settle, questions } = await withHistory(t);

@@ -2,9 +2,7 @@
 
 import assert from "node:assert/strict";
 import { test } from "../../suite.js";
-import { code, delivery, instead, MINUTE, SECOND, setUp, withHistory } from "../setup.js";
-
-const ends = ({ from, to }) => [from.offset, to.offset];
+import { code, delivery, ends, instead, MINUTE, SECOND, setUp, withHistory } from "../setup.js";
 
 test("a hub without history gets one request, and everything else works", async (t) => {
   const { hub, connect, cut, wind, settle } = await setUp(t);

@@ -2,9 +2,7 @@
 
 import assert from "node:assert/strict";
 import { test } from "../../suite.js";
-import { delivery, MINUTE, SECOND, withHistory } from "../setup.js";
-
-const offsets = (messages) => messages.map(({ position }) => position.offset);
+import { delivery, MINUTE, offsets, SECOND, withHistory } from "../setup.js";
 
 test("messages are passed on in the order of their offsets, once each, and the position follows", async (t) => {
   const { bob, epoch, post, settle, questions } = await withHistory(t);

@@ -2,9 +2,7 @@
 
 import assert from "node:assert/strict";
 import { test } from "../../suite.js";
-import { delivery, instead, internal, MINUTE, SECOND, setUp } from "../setup.js";
-
-const offsets = (messages) => messages.map(({ position }) => position.offset);
+import { delivery, instead, internal, MINUTE, offsets, SECOND, setUp } from "../setup.js";
 
 for (const [early, said, told, position, isMissing] of [
   [[], 7, [], 7, false],

@@ -2,9 +2,7 @@
 
 import assert from "node:assert/strict";
 import { test } from "../../suite.js";
-import { instead, MINUTE, SECOND, withHistory } from "../setup.js";
-
-const offsets = (messages) => messages.map(({ position }) => position.offset);
+import { instead, MINUTE, offsets, SECOND, withHistory } from "../setup.js";
 
 for (const random of [0, 0.5, 0.999]) {
   const first = 500 + 1_000 * random;
