@@ -328,4 +328,88 @@ mod tests {
         }
         assert_eq!((report.retries, report.throttled), (2, 1));
     }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_recipient_that_was_given_up_is_suspect_at_once_beside_others_and_alone_the_second_time() {
+        for (recipients, delivered, gave_up, messages, is_suspect) in [
+            (2, 1, true, 1, true),
+            (2, 1, false, 2, false),
+            // Alone, it may be the gateway that fails.
+            (1, 0, true, 1, false),
+            (1, 0, true, 2, true),
+            (1, 0, false, 2, false),
+            // A throttled account.
+            (2, 0, true, 2, false),
+        ] {
+            let recent_failures = RecentFailures::default();
+            for _ in 0..messages {
+                let mut report = report();
+                let mut progress = Progress::new(&mut report, &recent_failures);
+                (0..recipients).for_each(|_| progress.begin(true, Instant::now()));
+                for _ in 0..delivered {
+                    assert!(progress.settle(attempt("other", 1), AttemptResult::Delivered).is_none());
+                }
+                progress.fail_rest(vec![attempt("stuck", 3)], gave_up);
+                assert_eq!(report.sessions[0].counts, Counts { delivered, gone: 0, failed: 1 });
+            }
+            let what = format!("{recipients} recipients, {delivered} delivered, {gave_up}, {messages}");
+            assert_eq!(recent_failures.suspects("stuck"), is_suspect, "{what}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_session_is_complete_once_all_of_it_was_read() {
+        for (is_read, is_complete) in [(false, false), (true, true)] {
+            let (mut report, recent_failures) = (report(), RecentFailures::default());
+            let mut progress = Progress::new(&mut report, &recent_failures);
+            if is_read {
+                progress.end(0, Ok(()));
+            }
+            assert_eq!(progress.reads(), !is_read);
+            progress.fail_rest(Vec::new(), false);
+            assert_eq!(report.sessions[0].complete, is_complete);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_fan_out_fails_if_no_page_was_read_or_if_every_post_was_forbidden() {
+        for (pages, forbidden, delivered, unsettled, cause) in [
+            (0, 0, 0, 0, Some("out_of_time")),
+            (1, 0, 0, 0, None),
+            // The time ran out before its first attempt.
+            (1, 0, 0, 1, None),
+            (1, 0, 1, 0, None),
+            (1, 1, 0, 0, Some("forbidden")),
+            (1, 2, 0, 0, Some("forbidden")),
+            (1, 1, 1, 0, None),
+        ] {
+            let (mut report, recent_failures) = (report(), RecentFailures::default());
+            let mut progress = Progress::new(&mut report, &recent_failures);
+            (0..pages).for_each(|_| progress.page());
+            for index in 0..forbidden + delivered {
+                let is_forbidden = index < forbidden;
+                let result = if is_forbidden {
+                    AttemptResult::Forbidden("no".into())
+                } else {
+                    AttemptResult::Delivered
+                };
+                progress.begin(true, Instant::now());
+                assert!(progress.settle(attempt("a", 1), result).is_none());
+            }
+            progress.fail_rest((0..unsettled).map(|_| attempt("b", 0)).collect(), false);
+            let failure = progress.finish().err();
+            let what = format!("{pages} {forbidden} {delivered} {unsettled}");
+            assert_eq!(failure.map(|failure| failure.cause()), cause, "{what}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_session_that_could_not_be_read_is_incomplete_and_the_failure_if_it_is_the_only_one() {
+        let (mut report, recent_failures) = (report(), RecentFailures::default());
+        let mut progress = Progress::new(&mut report, &recent_failures);
+        progress.end(0, Err(Failure::other("table", "no")));
+        assert_eq!(progress.finish().err().map(|failure| failure.cause()), Some("table"));
+        assert!(!report.sessions[0].complete);
+        assert_eq!(report.session_failures.count, 1);
+    }
 }
