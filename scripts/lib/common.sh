@@ -39,6 +39,8 @@ options() {
     elif [[ -n $word && -z ${!word} && $1 != -* ]]; then
       printf -v "$word" %s "$1"
     else
+      # A word may be a secret, such as a token.
+      [[ $1 == -* ]] || die "there is an argument too many: see --help"
       die "unknown argument $1: see --help"
     fi
   done
