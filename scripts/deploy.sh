@@ -22,20 +22,16 @@
 # shellcheck source=scripts/lib/deployment.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib/deployment.sh"
 
-environment='' yes='' plan='' save='' apply='' artifacts='' again='' allow_endpoint=''
+environment='' plan='' save='' apply='' artifacts='' again=''
 options environment --yes --plan --save= --apply= --artifacts= --again --allow-endpoint -- "$@"
-# absolute FILE: its path from the root, if its folder is there.
-absolute() { (cd "$(dirname "$1")" 2>/dev/null && printf '%s/%s' "$(pwd -P)" "${1##*/}"); }
-[ -z "$save" ] || save=$(absolute "$save") || die "--save: there is no such folder"
-[ -z "$artifacts" ] || artifacts=$(cd "$artifacts" 2>/dev/null && pwd -P) || die "--artifacts: there is no such folder"
+[ -z "$save" ] || [ -d "$(dirname "$save")" ] || die "--save: there is no such folder"
+[ -z "$artifacts" ] || [ -d "$artifacts" ] || die "--artifacts: there is no such folder"
 [ -z "$apply" ] || [ -f "$apply" ] || die "--apply $apply: there is no such file; --plan --save FILE writes one"
-[ -z "$apply" ] || apply=$(absolute "$apply")
 [ -z "$save" ] || [ -n "$plan" ] || die "--save goes with --plan"
 [ -z "$apply" ] || [ -z "$plan" ] || die "--apply and --plan exclude each other"
 [ -z "$apply" ] || [ -n "$artifacts" ] || die "--apply needs --artifacts: the zips that the plan was made of"
-need_aws "$allow_endpoint"
-[ -n "$yes$plan" ] || [ -t 0 ] || die "there is no terminal to ask on: pass --yes to apply without asking"
-need_python
+need_aws
+[ -n "$plan" ] || need_terminal
 
 open_environment "$environment"
 [ ! -e "$INFRA/smoke-token" ] || [ -x "$INFRA/smoke-token" ] || die "${INFRA#"$ROOT"/}/smoke-token is not executable: chmod +x it, and commit that"
@@ -52,66 +48,48 @@ if [[ -n $artifacts && ! $artifacts -ef $out ]]; then
   for file in release.json $(functions | sed 's|$|/bootstrap.zip|'); do
     [ -f "$artifacts/$file" ] || die "--artifacts: there is no $file in $artifacts: name the whole folder that scripts/build.sh wrote"
   done
-  for function in $(functions); do
-    rm -rf "$out/${function:?}"
-    mkdir -p "$out/$function"
-    cp "$artifacts/$function"/* "$out/$function/"
-  done
-  cp "$artifacts/release.json" "$out/release.json"
+  mkdir -p "$out"
+  cp -R "$artifacts/." "$out"
 fi
 
-rc=2 lock=()
-# A lock would need write access to the state, which the role that plans does not have.
-[ -z "$plan" ] || lock=(-lock=false)
+rc=2
 if [ -n "$apply" ]; then
   # A plan applies to the state that it was made of, whatever the environment is called here. It also holds its settings.
   python3 -c 'import sys, zipfile; sys.stdout.buffer.write(zipfile.ZipFile(sys.argv[1]).read("tfconfig/m-/main.tf"))' "$apply" 2>/dev/null | cmp -s - "$INFRA/main.tf" \
     || die "--apply: $apply is no plan of infra/environments/$environment with its present settings: make a new one with --plan --save"
   cp "$apply" "$work/plan"
 else
-  rc=0
-  tf plan -input=false -detailed-exitcode -out="$work/plan" ${lock[@]+"${lock[@]}"} >"$work/plan.log" 2>&1 || rc=$?
-  [ "$rc" != 1 ] || plan_failed 'nothing is deployed'
+  rc=0 lock=true
+  # A lock would need write access to the state, which the role that plans does not have.
+  [ -z "$plan" ] || lock=false
+  quietly plan -input=false -detailed-exitcode -out="$work/plan" -lock="$lock" || rc=$?
 fi
-terraform -chdir="$INFRA" show -json "$work/plan" >"$work/plan.json"
-[ -n "$plan" ] || exec 3>&1 >&2
-relive=0
-python3 "$ROOT/scripts/lib/changes.py" <"$work/plan.json" || relive=$?
-[ "$relive" = 0 ] || [ "$relive" = 3 ] || die "the plan cannot be summarised: see above"
-[ "$rc" != 2 ] || {
-  terraform -chdir="$INFRA" show -no-color "$work/plan" >"$work/plan.txt"
-  if [ -n "$plan" ]; then
-    printf '\n%s\n\n~~~text\n%s\n~~~\n\n%s\n' "<details><summary>Terraform's plan</summary>" "$(cat "$work/plan.txt")" '</details>'
-  else
-    cat "$work/plan.txt"
-  fi
-}
-[ -z "$plan" ] || {
+terraform -chdir="$INFRA" show -json "$work/plan" | python3 "$ROOT/scripts/lib/changes.py" >"$work/summary" || die "the plan cannot be summarised: see above"
+[ "$rc" = 0 ] || terraform -chdir="$INFRA" show -no-color "$work/plan" >"$work/plan.txt"
+if [ -n "$plan" ]; then
+  cat "$work/summary"
   [ -z "$save" ] || rm -f "$save"
-  [ "$rc" != 2 ] || [ -z "$save" ] || cp "$work/plan" "$save"
-  exit 0
-}
+  [ "$rc" = 0 ] || printf '\n%s\n\n~~~text\n%s\n~~~\n\n%s\n' "<details><summary>Terraform's plan</summary>" "$(cat "$work/plan.txt")" '</details>'
+  [ "$rc" = 0 ] || [ -z "$save" ] || cp "$work/plan" "$save"
+  exit
+fi
 
+exec 3>&1 >&2
+cat "$work/summary"
 if [ "$rc" = 2 ]; then
-  [ "$relive" = 0 ] || [ -n "$again" ] \
+  cat "$work/plan.txt"
+  [ -n "$again" ] || ! grep -q '^[*][*].* was rolled back' "$work/summary" \
     || die "not applied: this release was rolled back. Fix it, or pass --again to deploy it anyway"
-  [ -n "$yes" ] || {
-    read -r -p "Apply this? Type yes: " answer
-    [ "$answer" = yes ] || die "not applied"
-  }
-  run shown "$work/apply.log" terraform -chdir="$INFRA" apply -input=false "$work/plan" || {
-    ! grep -q 'plan is stale' "$work/apply.log" || die "not applied, nothing has changed: another apply came between: re-run all jobs, which make a new plan"
-    lock_hint "$work/apply.log"
-    die "terraform apply failed: see above; run this again once the cause is gone"
-  }
+  confirm "Apply this? Type yes: "
+  apply_plan
 fi
 exec 7>&-
 read_hub
-url=$(hub 'hub["websocket_url"]')
-target=$(hub '(hub["custom_domain_target"] or {}).get("name", "")')
+url=$(hub 'it["websocket_url"]')
+target=$(hub '(it["custom_domain_target"] or {}).get("name", "")')
 [ -z "$target" ] || say "The DNS record of ${url#*//} must point to $target (output custom_domain_target)."
 expect=(--asks-for-token)
-[ "$(hub 'hub["open_to_everyone"]')" = False ] || {
+[ "$(hub 'it["open_to_everyone"]')" = False ] || {
   expect=()
   say "This hub is OPEN TO EVERYONE: whoever knows the address can join any session, and subscribe and send to any."
 }
@@ -122,9 +100,8 @@ if [[ -n ${expect[*]-} && -z ${HUB_TOKEN:-} && -e $INFRA/smoke-token ]]; then
   export HUB_TOKEN HUB_SESSION
 fi
 # The address of the API itself: a custom domain works only once its DNS record exists.
-run "$ROOT/scripts/smoke.sh" "$(hub 'hub["connections_endpoint"].replace("http", "ws", 1)')" ${expect[@]+"${expect[@]}"} \
+run "$ROOT/scripts/smoke.sh" "$(hub 'it["connections_endpoint"].replace("http", "ws", 1)')" ${expect[@]+"${expect[@]}"} \
   || die "deployed, but the smoke test failed: see above; scripts/rollback.sh $environment returns to the previous release"
-for verb in clear prune; do
-  run "$PY" "$ROOT/scripts/lib/releases.py" "$verb" "$work/hub.json" || say "warning: the hub is deployed and works, but its old releases were not tidied up: see above"
-done
+run "$PY" "$ROOT/scripts/lib/releases.py" tidy "$work/hub.json" \
+  || say "warning: the hub is deployed and works, but its old releases were not tidied up: see above"
 echo "$url" >&3

@@ -13,19 +13,18 @@
 # shellcheck source=scripts/lib/deployment.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib/deployment.sh"
 
-environment='' confirm='' yes='' allow_endpoint=''
+environment='' confirm=''
 options environment --confirm= --yes --allow-endpoint -- "$@"
-need_aws "$allow_endpoint"
-need_python
+need_aws
 
 open_environment "$environment"
 terraform -chdir="$INFRA" show -json >"$work/state.json"
-tf plan -destroy -input=false -out="$work/plan" >"$work/plan.log" 2>&1 || plan_failed 'nothing is removed'
+quietly plan -destroy -input=false -out="$work/plan"
 terraform -chdir="$INFRA" show -json "$work/plan" >"$work/plan.json"
-found=$(python3 "$ROOT/scripts/lib/removal.py" "$work/state.json" "$work/plan.json" "$environment")
-name=${found%%$'\n'*} fate=${found#*$'\n'}
-say "This removes the hub $name: every socket is closed, and the tables and the logs are gone. $fate"
+name=$(python3 "$ROOT/scripts/lib/removal.py" "$work/state.json" "$work/plan.json" "$environment")
+say "This removes the hub $name: every socket is closed, and the tables and the logs are gone.
+Its address does not come back: a hub that is deployed again gets another one. Only a custom domain can be used again."
 [ -z "$yes" ] || confirm=${confirm:-$name}
 [ -n "$confirm" ] || read -r -p "To go on, type the hub's name: " confirm || die "there is no answer: pass --confirm NAME. Nothing is removed"
 [ "$confirm" = "$name" ] || die "$confirm is not $name, the hub in this state: nothing is removed"
-tf apply -input=false "$work/plan" >&2 || die "terraform destroy failed: see above; run this again once the cause is gone"
+apply_plan

@@ -14,25 +14,10 @@
 # shellcheck source=scripts/lib/deployment.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib/deployment.sh"
 
-environment='' session='' allow_endpoint=''
-while [ $# -gt 0 ]; do
-  case $1 in
-    --session)
-      [ $# -gt 1 ] || die "--session needs a name: see --help"
-      session=$2
-      shift
-      ;;
-    --allow-endpoint) allow_endpoint=1 ;;
-    -h | --help) usage && exit ;;
-    *)
-      # It may be a token: the message must not repeat it.
-      [[ -z $environment && $1 =~ ^[a-z][a-z0-9-]{0,31}$ ]] || die "an argument that is unknown or no environment: see --help (the token comes on standard input)"
-      environment=$1
-      ;;
-  esac
-  shift
-done
-[ -n "$environment" ] || die "which environment? See --help"
+environment='' session=''
+options environment --session= --allow-endpoint -- "$@"
+# It may be a token, which no message may repeat.
+[[ $environment =~ ^[a-z][a-z0-9-]{0,31}$ ]] || die "that is no environment: see --help (the token comes on standard input)"
 [ ! -t 0 ] || say "paste the token, and end with Enter and Ctrl-D"
 token=$(cat)
 [ -n "$token" ] || die "there is no token on standard input"
@@ -41,10 +26,10 @@ if [ "$environment" = local ]; then
   eval "$settings"
   authorizer=$("$ROOT/scripts/local.sh" output authorizer_arn) || exit
 else
-  need_aws "$allow_endpoint"
+  need_aws
   open_environment "$environment"
   read_hub
-  authorizer=$(hub 'hub["authorizer_arn"] or ""')
+  authorizer=$(hub 'it["authorizer_arn"] or ""')
 fi
 [ -n "$authorizer" ] || die "this hub asks for no token: it has no auth"
 python_tools aws

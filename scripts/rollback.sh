@@ -14,19 +14,15 @@
 # shellcheck source=scripts/lib/deployment.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib/deployment.sh"
 
-environment='' yes='' allow_endpoint=''
+environment=''
 options environment --yes --allow-endpoint -- "$@"
-need_aws "$allow_endpoint"
-[ -n "$yes" ] || [ -t 0 ] || die "there is no terminal to ask on: pass --yes to roll back without asking"
-need_python
+need_aws
+need_terminal
 
 open_environment "$environment"
 python_tools aws
 read_hub
 releases() { run "$PY" "$ROOT/scripts/lib/releases.py" "$@"; }
 releases plan "$work/hub.json" >"$work/plan.json"
-[ -n "$yes" ] || {
-  read -r -p "Roll back? Type yes: " answer
-  [ "$answer" = yes ] || die "not rolled back"
-}
+confirm "Roll back? Type yes: "
 releases apply "$work/plan.json"

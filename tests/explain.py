@@ -55,9 +55,9 @@ def main() -> None:
     for arguments, stdin, said in (
         (["local"], "", "no token on standard input"),
         ([], "x", "which environment"),
-        (["local", "--session"], "x", "needs a name"),
-        (["local", "a.b.c"], "x", "an argument that is unknown"),
-        (["a.b.c"], "x", "an argument that is unknown"),
+        (["local", "--session"], "x", "takes a value"),
+        (["local", "a.b.c"], "x", "an argument too many"),
+        (["a.b.c"], "x", "that is no environment"),
         (["staging"], "x", "AWS_ENDPOINT_URL"),
         (["nowhere", "--allow-endpoint"], "x", "there is no environment nowhere"),
     ):

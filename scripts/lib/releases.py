@@ -2,8 +2,7 @@
 
     releases.py plan HUB     prints what a rollback would do: as JSON, and for people on stderr
     releases.py apply PLAN   does what that JSON says
-    releases.py clear HUB    removes the release that was just deployed from the aliases' notes
-    releases.py prune HUB    deletes old versions, and warns of those that it cannot delete
+    releases.py tidy HUB     after a deploy: takes its release out of the aliases' notes, and deletes old versions
 
 HUB is a file with the output of `terraform output -json hub`, PLAN a file with the JSON that `plan` printed.
 
@@ -46,7 +45,7 @@ class Version(NamedTuple):
 
 class Function(NamedTuple):
     live: int
-    versions: dict[int, Version]
+    versions: dict[int, Version]  # Up to the live one: an apply that was interrupted, or a rollback, leaves others above it.
     description: str = ""
     revision: str = ""
 
@@ -58,23 +57,21 @@ class Refusal(Exception):
     pass
 
 
-def chosen(functions: Functions, release: str, up_to_live: bool) -> dict[str, int | None]:
-    """The newest version of the release for each function."""
-    return {
-        name: max((n for n, version in function.versions.items() if version.release == release and (n <= function.live or not up_to_live)), default=None)
-        for name, function in functions.items()
-    }
+def newest(functions: Functions, release: str) -> dict[str, int]:
+    """The newest version of the release, for each function that has one."""
+    found = {name: [n for n, version in function.versions.items() if version.release == release] for name, function in functions.items()}
+    return {name: max(numbers) for name, numbers in found.items() if numbers}
 
 
-def age(functions: Functions, release: str, up_to_live: bool) -> tuple:
+def age(functions: Functions, release: str) -> tuple:
     """A key that puts a newer release above an older one.
 
     Time and number both rise with the versions of a function, so a release that has the higher version of each function has
     the higher key. An interrupted apply may leave a new version of only some functions: the earliest time counts, so that one
-    new version does not make a release new. A release without versions is older than all others.
+    new version does not make a release new.
     """
-    found = [(functions[name].versions[n].published, n) for name, n in chosen(functions, release, up_to_live).items() if n]
-    return (min(time for time, _ in found), max(n for _, n in found), release) if found else ("", 0, "")
+    found = newest(functions, release)
+    return min(functions[name].versions[n].published for name, n in found.items()), max(found.values()), release
 
 
 def noted(functions: Functions) -> list[str]:
@@ -86,13 +83,12 @@ def obstacle(functions: Functions, release: str) -> str | None:
     """Why a rollback cannot go to this release."""
     if release in noted(functions):
         return "was rolled back"
-    versions = chosen(functions, release, up_to_live=True)
-    for name, n in versions.items():
-        if n is None:
-            newer = any(version.release == release for version in functions[name].versions.values())
-            return f"is newer than what {name} runs" if newer else f"has no version of {name}"
-    for name, n in versions.items():
-        old, new = functions[name].versions[n].variables, functions[name].versions[functions[name].live].variables
+    versions = newest(functions, release)
+    for name, function in functions.items():
+        if name not in versions:
+            return f"has no version of {name}"
+    for name, function in functions.items():
+        old, new = function.versions[versions[name]].variables, function.versions[function.live].variables
         different = sorted(key for key in (old.keys() | new.keys()) - TUNING - {"RELEASE"} if old.get(key) != new.get(key))
         if different:
             return f"has another {', '.join(different)} in {name}"
@@ -109,20 +105,19 @@ def plan(functions: Functions) -> dict:
     running = {name: function.versions[function.live].release for name, function in functions.items()}
     everywhere = {name: function.live for name, function in functions.items()}
     releases = {version.release for function in functions.values() for version in function.versions.values() if version.release}
-    others = [release for release in releases if chosen(functions, release, up_to_live=True) != everywhere]
+    newest_first = sorted(releases, key=lambda release: age(functions, release), reverse=True)
+    others = [release for release in newest_first if newest(functions, release) != everywhere]
     possible = [release for release in others if not obstacle(functions, release)]
     if not possible:
-        recent = sorted(others, key=lambda release: age(functions, release, up_to_live=False), reverse=True)[:5]
-        lines = [f"  {release} {obstacle(functions, release)}" for release in recent] or ["  no other release was deployed"]
-        raise Refusal("\n".join(["there is no release to return to:", *lines, FORWARD]))
+        lines = [f"  {release} {obstacle(functions, release)}" for release in dict.fromkeys([*noted(functions), *others])]
+        raise Refusal("\n".join(["there is no release to return to:", *(lines[:5] or ["  no other release was deployed"]), FORWARD]))
     # If some functions run another release, an apply or a rollback was interrupted.
-    target = max(possible, key=lambda release: (release in running.values(), age(functions, release, up_to_live=True)))
-    versions = chosen(functions, target, up_to_live=True)
-    left = {running[name] for name, n in versions.items() if n != functions[name].live}
-    names = sorted(dict.fromkeys([*left, *noted(functions)]), key=lambda release: age(functions, release, up_to_live=False), reverse=True)
+    target = next((release for release in possible if release in running.values()), possible[0])
+    versions = newest(functions, target)
+    left = [release for release in newest_first if any(running[name] == release and n != functions[name].live for name, n in versions.items())]
     return {
         "release": target,
-        "description": notes.note(names),
+        "description": notes.note(list(dict.fromkeys([*left, *noted(functions)]))),
         # Functions that only get the note come first. So until the last call some function has yet to move, and a second run
         # goes on with this rollback instead of starting another one.
         "steps": [
@@ -132,29 +127,6 @@ def plan(functions: Functions) -> dict:
     }
 
 
-def superfluous(published: set[int], named: set[int], live: int) -> list[int]:
-    """The versions to delete: below the live one, named by no alias, and not among the newest."""
-    newest = sorted(published)[-KEPT:]
-    return [n for n in sorted(published) if n < live and n not in named and n not in newest]
-
-
-def published(client, name: str) -> dict[int, Version]:
-    pages = client.get_paginator("list_versions_by_function").paginate(FunctionName=name)
-    found = {int(one["Version"]): one for page in pages for one in page["Versions"] if one["Version"] != "$LATEST"}
-    versions, latest = {}, ""
-    for n, one in sorted(found.items()):
-        variables = one.get("Environment", {}).get("Variables", {})
-        release = variables.get("RELEASE", "")
-        # The clocks of AWS may disagree; the version numbers of a function do not.
-        latest = max(latest, one["LastModified"])
-        versions[n] = Version(release if re.fullmatch(notes.RELEASE, release) else None, variables, latest)
-    return versions
-
-
-def number(version: str) -> int:
-    return int(version) if version.isdigit() else 0  # $LATEST, which no deploy makes live
-
-
 def live_functions(client, hub: dict) -> Functions:
     functions = {}
     for name in sorted(hub["function_names"].values()):
@@ -162,7 +134,17 @@ def live_functions(client, hub: dict) -> Functions:
             alias = client.get_alias(FunctionName=name, Name=hub["alias"])
         except client.exceptions.ResourceNotFoundException:
             continue  # a first apply that was interrupted
-        functions[name] = Function(number(alias["FunctionVersion"]), published(client, name), alias.get("Description", ""), alias["RevisionId"])
+        live = int(alias["FunctionVersion"]) if alias["FunctionVersion"].isdigit() else 0  # $LATEST, which no deploy makes live
+        pages = client.get_paginator("list_versions_by_function").paginate(FunctionName=name)
+        found = {int(one["Version"]): one for page in pages for one in page["Versions"] if one["Version"] != "$LATEST"}
+        versions, latest = {}, ""
+        for n in sorted(n for n in found if n <= live):
+            variables = found[n].get("Environment", {}).get("Variables", {})
+            release = variables.get("RELEASE", "")
+            # The clocks of AWS may disagree; the version numbers of a function do not.
+            latest = max(latest, found[n]["LastModified"])
+            versions[n] = Version(release if re.fullmatch(notes.RELEASE, release) else None, variables, latest)
+        functions[name] = Function(live, versions, alias.get("Description", ""), alias["RevisionId"])
     return functions
 
 
@@ -186,49 +168,33 @@ def apply(client, what: dict) -> None:
             # The revision of the plan: a deploy that has come between makes this call fail, and is not undone.
             client.update_alias(FunctionName=name, Name=alias, RevisionId=step["revision"], **goal)
         except AWS_ERRORS as error:
-            progress = f"{name}: {error}\nDone: {', '.join(done) or 'nothing'}."
             again = f"Run this again once the cause is gone: it finishes the return to {what['release']}"
             try:
-                found = client.get_alias(FunctionName=name, Name=alias)
+                # If only the answer was lost, the alias has moved.
+                moved = goal.items() <= client.get_alias(FunctionName=name, Name=alias).items()
             except AWS_ERRORS:
+                moved = False
                 if step is what["steps"][-1]:
                     look = f"aws lambda get-alias --function-name {name} --name {alias}"
                     again = f"Whether {name} is done is not known. Look ({look}), and run this again unless it shows version {step['to']}"
-                sys.exit(f"{progress} {again}")
-            # If only the answer was lost, the alias has moved.
-            if any(found.get(key) != value for key, value in goal.items()):
-                sys.exit(f"{progress} {again}")
+            if not moved:
+                sys.exit(f"{name}: {error}\nDone: {', '.join(done) or 'nothing'}. {again}")
         done.append(name)
         print(f"{name} runs version {step['to']}", file=sys.stderr)
     print(f"{what['name']} runs release {what['release']}")
 
 
-def clear(client, hub: dict) -> None:
+def tidy(client, hub: dict) -> None:
     for name, function in live_functions(client, hub).items():
-        names = noted({name: function})
+        names = notes.noted(function.description)
         if hub["release"] in names:
             rest = [other for other in names if other != hub["release"]]
             client.update_alias(FunctionName=name, Name=hub["alias"], RevisionId=function.revision, Description=notes.note(rest) if rest else "What the hub runs.")
-
-
-def prune(client, hub: dict) -> None:
-    for name in sorted(hub["function_names"].values()):
-        try:
-            pages = client.get_paginator("list_aliases").paginate(FunctionName=name)
-            aliases = {alias["Name"]: alias for page in pages for alias in page["Aliases"]}
-            versions = set(published(client, name))
-        except AWS_ERRORS as error:
-            print(f"warning: old versions of {name} are not deleted: {error}", file=sys.stderr)
-            continue
-        if hub["alias"] not in aliases:
-            continue
-        named = {number(alias["FunctionVersion"]) for alias in aliases.values()}
-        named |= {number(n) for alias in aliases.values() for n in alias.get("RoutingConfig", {}).get("AdditionalVersionWeights", {})}
-        for n in superfluous(versions, named, number(aliases[hub["alias"]]["FunctionVersion"])):
+        for n in sorted(function.versions)[:-KEPT]:
             try:
                 client.delete_function(FunctionName=name, Qualifier=str(n))
-            except AWS_ERRORS as error:
-                print(f"warning: version {n} of {name} is not deleted: {error}", file=sys.stderr)
+            except client.exceptions.ResourceConflictException:
+                pass  # an alias of the user's names it
 
 
 if __name__ == "__main__":
@@ -240,6 +206,6 @@ if __name__ == "__main__":
         # A lost answer must not delay a rollback for minutes.
         config = botocore.config.Config(connect_timeout=5, read_timeout=20, retries={"mode": "standard"})
         lambdas = botocore.session.get_session().create_client("lambda", region_name=given["region"], config=config)
-        {"plan": print_plan, "apply": apply, "clear": clear, "prune": prune}[sys.argv[1]](lambdas, given)
+        {"plan": print_plan, "apply": apply, "tidy": tidy}[sys.argv[1]](lambdas, given)
     except AWS_ERRORS as failure:
         sys.exit(f"Lambda cannot be asked: {failure}")
