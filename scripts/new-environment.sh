@@ -16,8 +16,6 @@
 #   --jwks-url URL          with --issuer: where its keys are (default: where its OpenID discovery document says)
 #
 #   --state-bucket BUCKET   keep Terraform's state in this S3 bucket, with a lock; scripts/bootstrap.sh makes one
-#   --state-key KEY         with --state-bucket: name of the state in it (default: NAME/terraform.tfstate)
-#   --state-region REGION   with --state-bucket: where the bucket is (default: the region of the hub)
 #   --local-state           or: keep the state in a file in this folder, which no other checkout has
 #
 #   --permissions-boundary ARN
@@ -33,11 +31,7 @@
 # shellcheck source=scripts/lib/common.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib/common.sh"
 
-for argument; do
-  case $argument in
-    -h | --help) usage && exit ;;
-  esac
-done
-
+[[ ! " $* " =~ ' '(-h|--help)' ' ]] || { usage && exit; }
 need_python
+need_terraform
 exec python3 "$ROOT/scripts/lib/environment.py" "$@"
