@@ -3,9 +3,8 @@
 #
 #   scripts/invoke-local.sh <function> [event.json]      (default: events/<function>.json, for membership events/subscribe.json)
 #
-# Fails when the function does, and when its answer is a refusal (a statusCode from 400, or an error frame); the end of
-# the function's log then follows on stderr. It runs what the stack runs: after a change of the code or the Terraform, run
-# scripts/local.sh up first.
+# Fails if the function fails or refuses the event; the end of the function's log then follows on stderr. It runs what the stack
+# runs: after a change of the code or the Terraform, run scripts/local.sh up first.
 
 # shellcheck source=scripts/lib/common.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib/common.sh"

@@ -28,17 +28,6 @@ def arguments(function: str = "", event: str = "", *more: str) -> "tuple[str, by
     return function, text
 
 
-def refused(answer: object) -> bool:
-    """Whether an answer has a statusCode from 400, is an error frame, which the answer to a socket holds as its body, or is
-    publish's refusal, a function error whose type is a code such as bad_request."""
-    if not isinstance(answer, dict):
-        return False
-    body = answer.get("body") or ""
-    frame = json.loads(body) if body.startswith("{") else {}
-    code = answer.get("errorType", "internal")
-    return answer.get("statusCode", 200) >= 400 or "error" in (answer.get("type"), frame.get("type")) or (code != "internal" and code.islower())
-
-
 def main(function: str, event: bytes) -> None:
     # An invocation may take Lambda's 15 minutes, and repeating it would do its work twice.
     config = botocore.config.Config(read_timeout=900, retries={"total_max_attempts": 1})
@@ -53,12 +42,12 @@ def main(function: str, event: bytes) -> None:
         sys.exit(f"the stack could not invoke {function}: {error}")
     # As the function wrote it: MiniStack adds spaces.
     print(json.dumps(answer, ensure_ascii=False, separators=(",", ":")), flush=True)
-    if not refused(answer) and "FunctionError" not in result:
-        return
     # There is none where the function did not start: then its answer holds what it has logged.
-    if log := base64.b64decode(result.get("LogResult", "")).decode(errors="replace"):
+    log = base64.b64decode(result.get("LogResult", "")).decode(errors="replace")
+    refused = '"message":"refused"' in log
+    if refused or "FunctionError" in result or '"message":"failed"' in log:
         print(log, file=sys.stderr)
-    sys.exit(f"{function} {'refused the event' if refused(answer) else 'failed'}: its answer and log are above")
+        sys.exit(f"{function} {'refused the event' if refused else 'failed'}: its answer and log are above")
 
 
 if __name__ == "__main__":
