@@ -1,12 +1,13 @@
 //! Recipients that wait for a chunk to fill are posted to, however reading goes on.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use harness::{Answer, Operation, Row, World};
 use serde_json::json;
+use tokio::{sync::Semaphore, time::sleep};
 
 use super::{ROOM, SPLIT, check_chunks, counts_chunks, handed_out, hands_out, hub, logs, sends};
-use crate::support::{AMPLE, Hub, ending_in, frame, name, totals};
+use crate::support::{AMPLE, Hub, ending_in, frame, name, totals, until};
 
 const BUDGET: Duration = Duration::from_secs(5);
 
@@ -111,4 +112,27 @@ async fn chunks_that_wait_for_a_worker_hold_up_reading_and_nothing_is_lost() {
     check_chunks(&hub.world, &invokes, 20);
     let count = hands_out(&hub, 50..=50);
     counts_chunks(hub, count, 0).await;
+}
+
+/// They are in the planner's memory.
+#[tokio::test]
+async fn while_full_chunks_wait_for_a_worker_no_more_is_read() {
+    let hub = Hub::start(World::start().await.with_workers(20, 1, 0)).await;
+    hub.crowd(ROOM, 1_000);
+    hub.world.table.page_rows(50);
+    let gate = Arc::new(Semaphore::new(0));
+    let held = gate.clone();
+    hub.world.lambda.script(move |_, _| Answer::Serve.once(&held));
+    let holding = async {
+        until(|| hub.world.lambda.invokes().len() == 1).await;
+        // Idle for 2 s, the planner would post a chunk itself.
+        sleep(Duration::from_millis(300)).await;
+        let calls = hub.world.table.calls();
+        gate.add_permits(1_000);
+        calls.iter().filter(|call| call.operation == Operation::Query).count()
+    };
+    let (outcome, pages) = tokio::join!(hub.send(&[ROOM], AMPLE), holding);
+    assert_eq!(totals(&frame(&outcome)), [1_000, 0, 0]);
+    assert!(pages < 8, "{pages} of 21 pages");
+    logs(hub).await;
 }
