@@ -10,16 +10,16 @@
 #                    one message to very many, with and without workers. Takes root, and some 20 minutes
 #   --recipients     the connections of that message (default: 100000; one is sent to ten times as many)
 #   --functions-dir  other builds of the functions, DIR/<function>/bootstrap (default: target/lambda, built first)
-#   --env            a variable in this project's functions' environment, to see what it changes
+#   --env            a variable for the functions of this project, to see what it changes
 #   --fanout         FANOUT_CONCURRENCY of all programs (default: 64)
-#   --rounds         how often what is measured in time is repeated, to take the least (default: 10)
+#   --rounds         how many times each timing is repeated; the shortest counts (default: 10)
 #   --docs           writes the results into docs/performance.md, docs/costs.md and docs/images
 #   --check          only counts the instructions of the quick builds in target/lambda-local, and fails if there are
 #                    a fifth more than bench/baseline.json accepts
-#   --accept         takes those counts for the new baseline
+#   --accept         stores those counts as the new baseline
 #
 # Results are written as JSON to target/bench/results.json, and callgrind's files beside it: callgrind_annotate reads
-# them. Times are worth something on a machine that does nothing else; instructions always are.
+# them. Times mean something only on a machine that does nothing else; instructions always do.
 
 # shellcheck source=scripts/lib/common.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib/common.sh"
@@ -96,6 +96,6 @@ arguments=(--functions "$functions" --out "$out" --trusted "$out/certificates/tr
 [ -z "$only" ] || arguments+=(--only "$only")
 [ -z "$env" ] || arguments+=(--env "$env")
 [ -z "$docs" ] || arguments+=(--docs "$ROOT/docs")
-# Where functions are that another one invokes.
+# Functions that another function invokes are found here.
 export HUB_FUNCTIONS_DIR=$functions
 run "$ROOT/target/$target/local/bench-runner" "${arguments[@]}"

@@ -46,8 +46,8 @@ def xml(value: object) -> str:
     return escape(str(value).lower() if isinstance(value, bool) else str(value))
 
 
-async def app_that_does_a_thing_once(scope, receive, send) -> None:
-    """Terraform's provider repeats a request whose answer it missed. It gets the first answer instead of a conflict."""
+async def app_that_repeats_answers(scope, receive, send) -> None:
+    """Terraform's provider repeats a request when it missed the answer. It gets the first answer again instead of a conflict."""
     headers = dict(scope.get("headers") or [])
     key = headers.get(b"amz-sdk-invocation-id")
     if not key or b"Terraform" not in headers.get(b"user-agent", b""):
@@ -98,10 +98,10 @@ def with_tags_shown(change: Callable) -> Callable:
 
 
 class Socket:
-    """A handshake is answered with the subprotocol that $connect has chosen, on which a browser that offers some insists; or with
-    the status of its refusal. A binary frame closes the socket.
+    """The answer to a handshake names the subprotocol that $connect has chosen, without which a browser that offers some closes the
+    socket, or has the status of the refusal. A binary frame closes the socket.
 
-    API Gateway handles a socket's frames all at once, and the later one may be done first. A test that needs an order adds
+    API Gateway handles the frames of a socket at the same time, so a later one may finish first. A test that needs an order adds
     emulator_order to the address: with `sent` each frame waits for the one before, with `reversed` for the one after.
     """
 
@@ -114,7 +114,7 @@ class Socket:
         # The task of the frame after the last one, once there is one.
         self.next_task: asyncio.Future = asyncio.get_running_loop().create_future()
 
-    async def hear(self) -> dict:
+    async def receive_text(self) -> dict:
         message = await self.receive()
         if message["type"] != "websocket.receive" or message.get("bytes") is None:
             return message
@@ -122,7 +122,7 @@ class Socket:
         self.is_closed = True
         return {"type": "websocket.disconnect", "code": 1003}
 
-    async def say(self, message: dict) -> None:
+    async def send_unless_closed(self, message: dict) -> None:
         if self.is_closed:
             return
         if message["type"] == "websocket.accept" and self.subprotocol:
@@ -165,10 +165,10 @@ async def invoke_for_this_socket(*arguments: object, **named: object) -> "dict |
     return await this_socket.get().invoke(kind, invoke_ws_lambda(*arguments, **named), connection_id, request_id)
 
 
-async def handle_websocket_as_aws_does(scope, receive, send, *arguments: object, **named: object) -> None:
+async def handle_websocket_with_corrections(scope, receive, send, *arguments: object, **named: object) -> None:
     socket = Socket(scope, receive, send)
     this_socket.set(socket)
-    await handle_websocket(scope, socket.hear, socket.say, *arguments, **named)
+    await handle_websocket(scope, socket.receive_text, socket.send_unless_closed, *arguments, **named)
 
 
 def describe_alarms_in_full(params: dict, data: dict, is_cbor: bool, is_json: bool = False) -> tuple:
@@ -218,10 +218,10 @@ def collect_whole_log(worker: ProvidedWorker, **waits: float) -> str:
 
 apigateway._create_api = create_api_with_an_endpoint_that_works
 apigateway._invoke_ws_lambda = invoke_for_this_socket
-apigateway.handle_websocket = handle_websocket_as_aws_does
+apigateway.handle_websocket = handle_websocket_with_corrections
 apigateway._tag_resource = with_tags_shown(apigateway._tag_resource)
 apigateway._untag_resource = with_tags_shown(apigateway._untag_resource)
-ministack.app.app = app_that_does_a_thing_once
+ministack.app.app = app_that_repeats_answers
 cloudwatch._describe_alarms = describe_alarms_in_full
 cloudwatch_logs.handle_request = logs_request_with_saved_queries
 lambda_svc._reserved_concurrency = reserved_concurrency_of_all_versions

@@ -1,10 +1,10 @@
-"""The local stack's issuer of tokens: makes its keys when it starts, serves their public halves on loopback, and signs.
+"""Issues tokens for the local stack: makes its keys when it starts, serves the public ones on loopback, and signs.
 
     issuer.py serve KEY-FILE PORT
     issuer.py token KEY-FILE ISSUER --session NAME... [--send-to NAME...] [--subscribe-to NAME...] [--expires-in SECONDS] [--mobile]
 
-It is two issuers, as infra/environments/local has them: one at its address, whose tokens are as the hub's defaults have them, and
-one below /mobile, which signs with ES384, has `client_id` for `aud`, and keeps its claims in `app_metadata`.
+It is two issuers, the two of infra/environments/local. Tokens of the one at its address have the form that a hub expects by
+default. The one below /mobile signs with ES384, has `client_id` in place of `aud`, and keeps its claims in `app_metadata`.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""Serves the folder web/ on loopback: the page stands at /page/, and the address without a path leads there.
+"""Serves the folder web/ on loopback. The page is at /page/, and / redirects there.
 
     page.py FOLDER      (on any free port; the address is printed)
 """
@@ -9,17 +9,17 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import urlsplit
 
 HEADERS = {
-    # No other page may show this one in a frame, where it could capture clicks. Markup cannot say so.
+    # No other page may show this one in a frame, where it could capture clicks. HTML cannot forbid that.
     "Content-Security-Policy": "frame-ancestors 'none'",
     "X-Frame-Options": "DENY",
     "X-Content-Type-Options": "nosniff",
-    # An edited file is loaded again.
+    # The browser loads an edited file again.
     "Cache-Control": "no-cache",
 }
 
 
 class Handler(SimpleHTTPRequestHandler):
-    # This machine's own tables of types may differ.
+    # The types that this machine has for them may differ.
     extensions_map = SimpleHTTPRequestHandler.extensions_map | {".js": "text/javascript", ".svg": "image/svg+xml"}
 
     def send_head(self):

@@ -16,8 +16,8 @@ import tempfile
 from pathlib import Path
 
 
-def alone(function: str, work: Path) -> Path:
-    """A workspace of this function and its shared crate, without tests: crates and features that only tests need are not shipped."""
+def workspace_of(function: str, work: Path) -> Path:
+    """Makes a workspace of this function and the shared crate, without the crates and features that only tests need."""
     for name in ("Cargo.toml", "Cargo.lock"):
         shutil.copy(name, work)
     for member in ("hub", function):
@@ -32,7 +32,7 @@ def alone(function: str, work: Path) -> Path:
 def main(target: str, out: str, *functions: str) -> None:
     for function in functions:
         with tempfile.TemporaryDirectory() as work:
-            folder = alone(function, Path(work).resolve())
+            folder = workspace_of(function, Path(work).resolve())
             command = ["cargo", "cyclonedx", "--quiet", "--format", "json", "--spec-version", "1.5", "--describe", "binaries", "--no-build-deps", "--target", target]
             subprocess.run([*command, "--manifest-path", str(folder / "Cargo.toml")], check=True, env={**os.environ, "SOURCE_DATE_EPOCH": "0"})
             text = (folder / f"{function}_bin.cdx.json").read_text(encoding="utf-8")
