@@ -90,7 +90,9 @@ discard() {
 # claim: takes the folder, until this command and those that it runs have ended. The lock also marks the folder as a stack's: no
 # other folder is ever removed.
 claim() {
-  [ -e "$state/lock" ] || [ -z "$(ls -A "$state" 2>/dev/null)" ] \
+  local files
+  files=$(ls -A "$state" 2>/dev/null) || true
+  [ -z "$files" ] || grep -qx lock <<<"$files" \
     || die "$state is in use for something else: name an empty or a new folder with HUB_STATE_DIR"
   lock 5 "$state/lock"
 }

@@ -87,14 +87,17 @@ on_exit :
 # lock FD PATH: waits until no other script holds the lock, which ends with this script or with its closing FD.
 lock() {
   local told=
+  mkdir -p "${2%/*}"
+  eval "exec $1>>\"\$2\""
   # The last holder may have removed the file: a lock on a file that is no longer there excludes no other script.
-  until mkdir -p "${2%/*}" && eval "exec $1>>\"\$2\"" && python3 -c '
+  until python3 -c '
 import fcntl, os, sys
 fcntl.flock(int(sys.argv[1]), fcntl.LOCK_EX | fcntl.LOCK_NB)
 sys.exit(not os.path.samestat(os.fstat(int(sys.argv[1])), os.stat(sys.argv[2])))' "$1" "$2" 2>/dev/null; do
     [ -n "$told" ] || say "waiting for another script that is at work (it holds ${2#"$ROOT"/})"
     told=yes
     sleep 0.5
+    { mkdir -p "${2%/*}" && eval "exec $1>>\"\$2\""; } || true
   done
 }
 
