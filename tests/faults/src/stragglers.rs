@@ -93,3 +93,19 @@ async fn a_suspect_still_gets_the_second_look_at_a_410() {
     assert_eq!(totals(&frame(&hub.send(&["room"], AMPLE).await)), [1, 1, 0]);
     assert!(!hub.has_row(&name("room", 0)));
 }
+
+#[tokio::test]
+async fn a_recipient_for_which_the_time_ran_out_is_not_suspect() {
+    let hub = Hub::new().await;
+    hub.crowd("room", 2);
+    hub.world.gateway.script(|connection, _| if index(connection) == 0 { THROTTLE } else { Answer::Serve });
+    assert_eq!(totals(&frame(&hub.send(&["room"], Duration::from_secs(2)).await)), [1, 0, 1]);
+    let mut first = true;
+    hub.world.gateway.script(move |connection, _| {
+        match index(connection) == 0 && std::mem::take(&mut first) {
+            true => THROTTLE,
+            false => Answer::Serve,
+        }
+    });
+    assert_eq!(totals(&frame(&hub.send(&["room"], AMPLE).await)), [2, 0, 0]);
+}

@@ -45,6 +45,7 @@ async fn each_question_has_its_answer() {
         (&expired[..3], settled, last(1), &[], false, None),
         (&[VOID, VOID], settled, last(1), &[], false, None),
         (&[Nothing, Nothing], young, last(1), &[], false, None),
+        (&[VOID, Nothing], young, last(1), &[], false, None),
         (&[], settled, last(1), &[], false, None),
         // Those after a position.
         (&old, settled, after(0, 100), &[1, 3, 5], false, Some(true)),
