@@ -54,3 +54,23 @@ pub(super) enum AttemptResult {
     /// The fan-out ended before the answer came.
     Interrupted,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_attempt_after_the_first_is_a_repeated_one() {
+        let recipient = Recipient {
+            connection_id: "c".into(),
+            connected_at: None,
+            expires_at: None,
+            is_subscribed: false,
+        };
+        let mut delivery = Delivery::new(0, Arc::new(Payload::new(Vec::new())), recipient, false);
+        for (attempts, is_first) in [(1, true), (2, false), (3, false)] {
+            delivery.attempts = attempts;
+            assert_eq!(delivery.is_first_attempt(), is_first, "{attempts}");
+        }
+    }
+}
