@@ -105,6 +105,20 @@ mod tests {
     }
 
     #[test]
+    fn a_fan_out_makes_64_posts_at_once_and_waits_5_s_for_the_last_recipients_unless_told_otherwise() {
+        let read = |variables: &[(&str, &str)]| {
+            let variables = Variables::of(variables);
+            (concurrency(&variables).unwrap(), straggler_patience(&variables).unwrap())
+        };
+        assert_eq!(read(&[]), (64, Duration::from_secs(5)));
+        let variables = [("FANOUT_CONCURRENCY", "512"), ("STRAGGLER_SECONDS", "60")];
+        assert_eq!(read(&variables), (512, Duration::from_secs(60)));
+        for value in ["0", "513"] {
+            assert!(concurrency(&Variables::of(&[("FANOUT_CONCURRENCY", value)])).is_err(), "{value}");
+        }
+    }
+
+    #[test]
     fn each_bad_value_is_refused_by_name() {
         for (name, value) in [
             ("FANOUT_SPLIT", "-1"),
