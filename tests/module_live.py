@@ -98,7 +98,7 @@ def applied(folder: str, tags: "dict[str, str]", token: "Callable[[str], str]") 
     print("ok - applied, and the smoke test passes")
 
     state = json.loads(terraform(folder, "show", "-json"))["values"]
-    own = [one for one in resources(state) if one["address"].startswith("module.")]
+    own = [one for one in resources(state["root_module"]) if one["address"].startswith("module.")]
     tagged = [one for one in own if "tags" in one["values"]]
     expected = {**tags, "websocket-hub": tags["ms-custom-id"]}
     wrong = {one["address"]: one["values"]["tags"] for one in tagged if one["values"]["tags"] != expected}
