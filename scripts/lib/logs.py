@@ -3,6 +3,7 @@
 What is not JSON (a panic, say) goes to stderr.
 """
 
+import argparse
 import json
 import os
 import sys
@@ -42,13 +43,12 @@ def print_lines(groups: list[str], follow: bool) -> None:
 def main(outputs: str, *arguments: str) -> None:
     with open(outputs, encoding="utf-8") as file:
         groups = json.load(file)["log_group_names"]
-    functions = [argument for argument in arguments if argument not in ("--follow", "-f")]
-    for unknown in [name for name in functions if name.startswith("-")] or functions[1:]:
-        sys.exit(f"local.sh: unknown argument {unknown}: see --help")
-    if functions and functions[0] not in groups:
-        sys.exit(f"local.sh: there is no function {functions[0]}: take one of {', '.join(groups)}")
+    parser = argparse.ArgumentParser(prog="local.sh logs", allow_abbrev=False)
+    parser.add_argument("function", nargs="?", choices=groups)
+    parser.add_argument("-f", "--follow", action="store_true")
+    given = parser.parse_args(arguments)
     try:
-        print_lines([groups[name] for name in functions or groups], follow=len(functions) < len(arguments))
+        print_lines([groups[given.function]] if given.function else list(groups.values()), given.follow)
     except (KeyboardInterrupt, BrokenPipeError):
         # Nothing may be written any more, not even at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
