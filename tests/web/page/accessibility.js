@@ -2,11 +2,10 @@
 
 import AxeBuilder from "@axe-core/playwright";
 import assert from "node:assert/strict";
-import { proxy } from "../browser.js";
 import {
   fake,
-  hasStatus,
   hasChips,
+  hasStatus,
   hears,
   HUB_URL,
   isFocused,
@@ -17,6 +16,7 @@ import {
   LOG,
   message,
   open,
+  openWay,
   room,
   say,
   site,
@@ -121,8 +121,7 @@ test("a keypress that ends the composition of a character sends nothing", async 
 });
 
 test("an error is tied to its field, and a lost connection is announced once", async (t) => {
-  const way = await proxy(HUB_URL);
-  t.after(() => way.stop());
+  const way = await openWay(t);
   const { context, enter } = await open(t);
   const form = await context.newPage();
   await form.goto(site.url);
@@ -177,8 +176,7 @@ for (const [look, options] of Object.entries({
   phone: { colorScheme: "light", viewport: { width: 360, height: 740 }, hasTouch: true, isMobile: true },
 })) {
   test(`axe reports no violation: ${look}`, async (t) => {
-    const way = await proxy(HUB_URL);
-    t.after(() => way.stop());
+    const way = await openWay(t);
     const { context, address, enter } = await open(t, options);
     const hub = await fake(context);
     const check = async (page, what) => {

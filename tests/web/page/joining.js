@@ -1,7 +1,6 @@
 // Joining a hub: by hand, from a link, and with a token.
 
 import assert from "node:assert/strict";
-import { proxy } from "../browser.js";
 import {
   hasStatus,
   hears,
@@ -11,6 +10,7 @@ import {
   joinWith,
   LOG,
   open,
+  openWay,
   say,
   site,
   status,
@@ -107,8 +107,7 @@ test("an invitation is copied; if the browser refuses, the page says so", async 
 });
 
 test("a token that the hub keeps refusing is named as the reason", async (t) => {
-  const way = await proxy(HUB_URL);
-  t.after(() => way.stop());
+  const way = await openWay(t);
   way.refuse();
   const { context, name } = await open(t);
   const page = await context.newPage();
@@ -132,8 +131,7 @@ test("a token that the hub keeps refusing is named as the reason", async (t) => 
 });
 
 test("after a reload, a page that joined with a token asks for it and keeps the rest", async (t) => {
-  const way = await proxy(HUB_URL);
-  t.after(() => way.stop());
+  const way = await openWay(t);
   const { context, name } = await open(t);
   const page = await context.newPage();
   await joinWith(page, way.url, name("alice"), "s3cret");
@@ -165,8 +163,7 @@ test("after a reload, a page that joined with a token asks for it and keeps the 
 });
 
 test("a link to a hub that requires a token soon asks for one", async (t) => {
-  const way = await proxy(HUB_URL);
-  t.after(() => way.stop());
+  const way = await openWay(t);
   way.refuse();
   const { context, name, address } = await open(t);
   const page = await context.newPage();
@@ -185,8 +182,7 @@ test("a link to a hub that requires a token soon asks for one", async (t) => {
 });
 
 test("a token in the page's address is removed at once, and used", async (t) => {
-  const way = await proxy(HUB_URL);
-  t.after(() => way.stop());
+  const way = await openWay(t);
   way.refuse();
   const { context, name } = await open(t);
   const page = await context.newPage();

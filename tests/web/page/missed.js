@@ -1,8 +1,7 @@
 // Messages missed while the page or its connection was away, and those that are lost.
 
 import assert from "node:assert/strict";
-import { proxy } from "../browser.js";
-import { HUB_URL, intercept, isState, lines, open, READ_OUT, sender, shows, site, test, transition } from "./setup.js";
+import { intercept, isState, lines, open, openWay, READ_OUT, sender, shows, site, test, transition } from "./setup.js";
 
 test("messages missed while the page was closed stand under a line that says so, and only that line is read out", async (t) => {
   const { enter, name } = await open(t);
@@ -22,8 +21,7 @@ test("messages missed while the page was closed stand under a line that says so,
 });
 
 test("messages missed while the connection was lost are marked so", async (t) => {
-  const way = await proxy(HUB_URL);
-  t.after(() => way.stop());
+  const way = await openWay(t);
   const { enter, name } = await open(t);
   const tell = sender(t, name("alice"));
   await tell(name("bob"), "before");

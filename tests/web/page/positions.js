@@ -1,7 +1,6 @@
 // The positions that the page stores: up to where it has shown each session.
 
 import assert from "node:assert/strict";
-import { proxy } from "../browser.js";
 import {
   hasKeptNothing,
   HUB_URL,
@@ -11,6 +10,7 @@ import {
   joinWith,
   keepNothing,
   open,
+  openWay,
   room,
   sender,
   shows,
@@ -20,8 +20,7 @@ import {
 } from "./setup.js";
 
 test("each session of each hub has its own position, and one that was not joined has none", async (t) => {
-  const way = await proxy(HUB_URL);
-  t.after(() => way.stop());
+  const way = await openWay(t);
   const { context, enter, name } = await open(t);
   const tell = sender(t, name("alice"));
   const page = await context.newPage();
@@ -89,8 +88,7 @@ test("without a stored position, or with an invalid one, the page starts afresh"
 });
 
 test("a client that replaces a failed one continues from its position", async (t) => {
-  const way = await proxy(HUB_URL);
-  t.after(() => way.stop());
+  const way = await openWay(t);
   const { context, name } = await open(t);
   const tell = sender(t, name("alice"));
   await tell(name("bob"), "one");

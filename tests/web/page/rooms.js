@@ -1,11 +1,10 @@
 // Rooms: the sessions that the page subscribes to.
 
 import assert from "node:assert/strict";
-import { proxy } from "../browser.js";
 import {
   fake,
-  hasStatus,
   hasChips,
+  hasStatus,
   heard,
   hears,
   HUB_URL,
@@ -19,6 +18,7 @@ import {
   lines,
   LOG,
   open,
+  openWay,
   READ_OUT,
   room,
   roomsOf,
@@ -184,8 +184,7 @@ test("a message is shown in the room it goes to, and a room in view is the recip
 });
 
 test("each room shows its own earlier and missed messages", async (t) => {
-  const way = await proxy(HUB_URL);
-  t.after(() => way.stop());
+  const way = await openWay(t);
   const { enter, name } = await open(t);
   const tell = sender(t, name("alice"));
   const [seven, eight] = [name("room-7"), name("room-8")];

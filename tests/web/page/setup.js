@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { WebSocket as PlainWebSocket } from "ws";
 import { connect } from "../../../web/client/hub.js";
 import { FakeHub } from "../../../web/client/testing.js";
-import { launch, servePage } from "../browser.js";
+import { launch, proxy, servePage } from "../browser.js";
 import { recorded, recordPages } from "../frames.js";
 
 const WebSocket = recorded(PlainWebSocket);
@@ -58,6 +58,13 @@ export async function open(t, options = {}) {
     return page;
   };
   return { context, name, address, enter };
+}
+
+/** A way to the hub, for one test, that can be cut or can refuse handshakes. */
+export async function openWay(t) {
+  const way = await proxy(HUB_URL);
+  t.after(() => way.stop());
+  return way;
 }
 
 export const isState = (page, text) => page.locator("#state").filter({ hasText: text }).waitFor();
