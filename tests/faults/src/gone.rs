@@ -1,6 +1,6 @@
 //! 410 Gone: asked about twice, believed then, and a row deleted only where that can do no harm.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use harness::{Answer, Operation, Row};
 use tokio::sync::Semaphore;
@@ -29,6 +29,14 @@ async fn a_410_without_an_error_type_is_gone_too() {
     let hub = alice(60, |_| Answer::Bare(410)).await;
     assert_eq!(totals(&frame(&hub.send(&["alice"], AMPLE).await)), [0, 1, 0]);
     assert_eq!((hub.posts()[ALICE], hub.has_row(ALICE)), ((2, 0), false));
+}
+
+#[tokio::test]
+async fn a_410_is_asked_about_again_after_200_ms() {
+    let hub = alice(60, |_| Answer::Bare(410)).await;
+    hub.send(&["alice"], AMPLE).await;
+    let [first, second] = &hub.posts_to(ALICE)[..] else { panic!("it should be asked about twice") };
+    assert!(second.at - first.at >= Duration::from_millis(200), "{:?}", second.at - first.at);
 }
 
 #[tokio::test]

@@ -315,6 +315,22 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn the_last_recipients_are_given_less_time_once_a_200_or_a_410_shows_that_posts_arrive() {
+        let recent_failures = RecentFailures::default();
+        let failed = AttemptResult::Failed("no".into());
+        for (result, patience) in [
+            (AttemptResult::Delivered, PATIENCE),
+            (AttemptResult::PerhapsGone, PATIENCE),
+            (failed, 3 * PATIENCE),
+        ] {
+            let mut report = report();
+            let mut progress = Progress::new(&mut report, &recent_failures);
+            progress.settle(attempt("a", 1), result);
+            assert_eq!(progress.patience.ends_at(Some(PATIENCE)), Instant::now() + patience);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn a_410_is_asked_about_again_after_its_pause_and_a_failure_after_a_backoff() {
         let (mut report, recent_failures) = (report(), RecentFailures::default());
         let mut progress = Progress::new(&mut report, &recent_failures);
