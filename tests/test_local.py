@@ -112,7 +112,7 @@ class Local(unittest.TestCase):
         script = textwrap.dedent("""
             . "$0"
             on_exit 'echo tidied up >>log'
-            run /bin/sh -c 'trap "sleep 0.5; echo finished >>log; exit" INT; echo $$ >child; sleep 60'
+            run /bin/sh -c 'trap "sleep 0.5; echo finished >>log; exit" INT; echo $$ >child; while :; do sleep 0.1; done'
         """)
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             (self.folder / "log").unlink(missing_ok=True)
