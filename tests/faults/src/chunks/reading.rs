@@ -136,3 +136,18 @@ async fn while_full_chunks_wait_for_a_worker_no_more_is_read() {
     assert!(pages < 8, "{pages} of 21 pages");
     logs(hub).await;
 }
+
+/// So few posts are soon over: then no answer wakes the planner.
+#[tokio::test]
+async fn one_recipient_for_which_there_is_no_full_chunk_is_posted_to_when_reading_ends_or_hangs() {
+    for hangs in [false, true] {
+        let hub = Hub::start(World::start().await.with_workers(2, 1, 0)).await;
+        hub.crowd(ROOM, if hangs { 4 } else { 3 });
+        hub.world.table.page_rows(3);
+        hub.world
+            .table
+            .page_script(move |_, page| if hangs && page == 1 { Answer::Hang } else { Answer::Serve });
+        assert_eq!(totals(&frame(&hub.send(&[ROOM], BUDGET).await)), [3, 0, 0], "{hangs}");
+        logs(hub).await;
+    }
+}
