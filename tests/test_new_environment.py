@@ -209,6 +209,9 @@ class NewEnvironment(unittest.TestCase):
         for one in ("name", "region", "architecture", "table_name", "websocket_endpoint", "audiences", "session_claim", "jwks_url", "permissions_boundary"):
             self.assertRegex(done.stderr, rf"(?m)^  (auth\.issuers\[0\]\.)?{one} must ")
         self.refused("set jwks_url", "demo", "--region", "eu-west-1", "--yes", "--issuer", "login.example.com", "--audience", "b")
+        (self.root / "terraform").write_text("#!/bin/sh\n[ $1 = version ] && echo Terraform v1.11.4 || { echo crash >&2 && exit 2; }\n")
+        (self.root / "terraform").chmod(0o755)
+        self.refused("terraform failed: crash", "demo", "--region", "eu-west-1", "--yes", *OPEN, PATH=f"{self.root}:{self.environ['PATH']}")
         answers = "chat\nIreland\n\n\n\nanonymous\nlocal\n"
         self.refused("region must be the name of an AWS region, such as eu-west-1.", "demo", stdin=answers)
 

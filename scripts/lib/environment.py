@@ -145,8 +145,9 @@ def refusals(hub: dict) -> list[str]:
         environ = {name: value for name, value in os.environ.items() if not name.startswith("TF_")}
         command = ["terraform", f"-chdir={folder}", "plan", "-input=false", "-json"]
         done = subprocess.run(command, capture_output=True, text=True, env={**environ, "CHECKPOINT_DISABLE": "1"}, check=False)
-    errors = [line for line in map(json.loads, done.stdout.splitlines()) if line["@level"] == "error"]
-    return [error["diagnostic"]["detail"].partition("\n\n")[0] for error in errors]
+    lines = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+    errors = [line["diagnostic"]["detail"].partition("\n\n")[0] for line in lines if line["@level"] == "error"]
+    return errors or ([f"terraform failed: {done.stderr}"] if done.returncode else [])
 
 
 def write(folder: Path, files: dict) -> None:
