@@ -217,6 +217,8 @@ impl Stack {
             .into_iter()
             .flat_map(|page| page.events.unwrap_or_default())
             .filter_map(|event| event.message)
+            // The local stack also returns lines that hold the words apart, in any case.
+            .filter(|line| line.contains(text))
             .collect()
     }
 
