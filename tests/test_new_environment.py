@@ -8,6 +8,7 @@ import json
 import os
 import re
 import resource
+import shlex
 import shutil
 import signal
 import subprocess
@@ -214,6 +215,10 @@ class NewEnvironment(unittest.TestCase):
         self.refused("terraform failed: crash", "demo", "--region", "eu-west-1", "--yes", *OPEN, PATH=f"{self.root}:{self.environ['PATH']}")
         answers = "chat\nIreland\n\n\n\nanonymous\nlocal\n"
         self.refused("region must be the name of an AWS region, such as eu-west-1.", "demo", stdin=answers)
+        again = self.script("demo", "--name", "o'k", stdin=answers.removeprefix("chat\n")).stderr.splitlines()[-1].strip()
+        command, *words = shlex.split(again)
+        self.assertEqual(command, "scripts/new-environment.sh")
+        self.assertEqual(words, ["demo", "--name=o'k", "--region=Ireland", "--issuer=anonymous", "--state-bucket=local"])
 
     def test_contradictions(self) -> None:
         rest = ["demo", "--region", "eu-west-1", "--yes"]

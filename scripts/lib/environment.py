@@ -4,6 +4,7 @@ import argparse
 import json
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -172,12 +173,18 @@ def main() -> None:
     if os.path.lexists(ROOT / place):
         die(f"{place} exists and is not overwritten: edit its main.tf, or choose another name")
 
+    answers = {flag: text for flag, text in given.items() if text is not None}
+
     def answer(flag: str, question: str, default: "str | None" = None, label: str = "") -> str:
         label = label or (flag if default is None else f"{flag} [{default}]")
         text = given.pop(flag)
         if text is None:
             text = default if unattended else ask(label, question, default)
-        return die(f"there is no answer for {label}: pass --{flag}, or see --help") if text is None else text
+        if text is None:
+            die(f"there is no answer for {label}: pass --{flag}, or see --help")
+        if text != default:
+            answers[flag] = text
+        return text
 
     name = f"websocket-hub-{environment}" if len(environment) <= 18 else environment
     name = answer("name", "Name of the hub, and the prefix of everything it creates.", name)
@@ -207,7 +214,8 @@ def main() -> None:
     for flag in (flag for flag, text in given.items() if text is not None):
         die(f"--{flag} needs --issuer")
     if refused := refusals(hub):
-        die("\n  ".join(["these settings are refused:", *refused]))
+        again = shlex.join(["scripts/new-environment.sh", environment, *(f"--{flag}={text}" for flag, text in answers.items() if text)])
+        die("\n  ".join(["these settings are refused:", *refused]) + f"\nTo correct them, with your other answers:\n  {again}")
 
     settings = {"region": region, "architecture": architecture, **roles}
     lock = (ROOT / "infra/.terraform.lock.hcl").read_text(encoding="utf-8")
