@@ -81,7 +81,8 @@ impl Refusal {
 
     /// The frame names `count` different sessions.
     pub(super) fn too_many_sessions(count: usize) -> Self {
-        let text = format!("{count} different sessions: a frame may name at most {MAX_SESSIONS}; split it");
+        let text =
+            format!("{count} different sessions: one request may name {MAX_SESSIONS}; send several requests");
         Self::new(Code::TooManySessions, text)
     }
 
@@ -162,22 +163,69 @@ mod tests {
     use super::*;
 
     #[test]
-    fn errors_have_the_documented_shape() {
-        for code in [
-            Code::BadRequest,
-            Code::TooManySessions,
-            Code::TooManySubscriptions,
-            Code::MessageTooLarge,
-            Code::UnknownAction,
-            Code::NotConnected,
-            Code::Forbidden,
-            Code::Internal,
+    fn each_refusal_says_what_is_wrong_and_what_to_do() {
+        let session = || SessionId::parse("room").unwrap();
+        for (refusal, code, message) in [
+            (Refusal::bad_request("why"), "bad_request", "why"),
+            (
+                Refusal::too_many_sessions(101),
+                "too_many_sessions",
+                "101 different sessions: one request may name 100; send several requests",
+            ),
+            (
+                Refusal::too_many_subscriptions(),
+                "too_many_subscriptions",
+                "a connection may be subscribed to 100 sessions besides its own: unsubscribe from some first, or open another connection; nothing has changed",
+            ),
+            (
+                Refusal::message_too_large(32_769, 32_768),
+                "message_too_large",
+                "the delivery frame would have up to 32769 bytes: at most 32768 are allowed; send a link or split it",
+            ),
+            (
+                Refusal::unknown_action(),
+                "unknown_action",
+                "no such action: send a JSON object whose action is one of the hub's, such as sendMessage or ping",
+            ),
+            (
+                Refusal::not_registered(),
+                "not_connected",
+                "this connection is not registered, or has expired: connect again",
+            ),
+            (
+                Refusal::token_expired(),
+                "not_connected",
+                "the token of this connection has expired: connect again with a new one",
+            ),
+            (
+                Refusal::no_token(),
+                "not_connected",
+                "this connection was opened without a token: connect again with one",
+            ),
+            (
+                Refusal::may_not_send_to(&session()),
+                "forbidden",
+                "the token of this connection does not allow it to send to \"room\"",
+            ),
+            (
+                Refusal::may_not_subscribe_to(&session()),
+                "forbidden",
+                "the token of this connection does not allow it to subscribe to \"room\"",
+            ),
+            (
+                Refusal::may_not_read(&session()),
+                "forbidden",
+                "this connection may not read the history of \"room\": ask for the history of its own session, or of one that it is subscribed to",
+            ),
+            (
+                Refusal::internal(),
+                "internal",
+                "the hub could not handle this; try again, and if it persists ask its operator to look in the log",
+            ),
         ] {
-            let error = serde_json::to_value(Refusal::new(code, "why")).unwrap();
-            assert_eq!(
-                error,
-                serde_json::json!({ "type": "error", "code": code.as_str(), "message": "why" })
-            );
+            assert_eq!(refusal.code.as_str(), code);
+            let error = serde_json::to_value(refusal).unwrap();
+            assert_eq!(error, serde_json::json!({ "type": "error", "code": code, "message": message }));
         }
     }
 }

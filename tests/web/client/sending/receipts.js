@@ -58,13 +58,13 @@ test("an error of the hub rejects its send, with code and text", async (t) => {
   const alice = await connect("alice");
   hub.intercept = (link, { id }) => {
     if (id !== "bad") return false;
-    link.say({ type: "error", code: "too_many_sessions", message: "split it", id });
+    link.say({ type: "error", code: "too_many_sessions", message: "send several requests", id });
     return true;
   };
   const good = alice.send("bob", 1);
   await assert.rejects(alice.send("bob", 2, { id: "bad" }), (error) => {
     const { message, id, retryable, mayHaveArrived } = error;
-    assert.deepEqual([message, id, retryable, mayHaveArrived], ["split it", "bad", false, false]);
+    assert.deepEqual([message, id, retryable, mayHaveArrived], ["send several requests", "bad", false, false]);
     return code("too_many_sessions")(error);
   });
   await good;
