@@ -150,16 +150,13 @@ def functions() -> "list[Step]":
     return [prepare("functions build, with SBOMs", f"scripts/build.sh --arch host --profile local --sbom && {PY} tests/sboms.py")]
 
 
-def unit_tests() -> "list[Step]":
-    return [rust("unit tests", "unit", "--workspace --exclude system-tests --exclude fault-tests")]
-
-
 def fault_tests() -> "list[Step]":
     return [rust("fault tests", "faults", "--package fault-tests", "functions build, with SBOMs")]
 
 
-def measurements() -> "list[Step]":
+def units() -> "list[Step]":
     return [
+        rust("unit tests", "unit", "--workspace --exclude system-tests --exclude fault-tests"),
         check("instruction counts", "scripts/bench.sh --check", "valgrind", "functions build, with SBOMs"),
         check("fuzzing", "mkdir -p fuzz/corpus && cargo +nightly fuzz run edge fuzz/corpus events -- -max_total_time=60", "time", "cargo-fuzz"),
     ]
@@ -233,7 +230,7 @@ def at_low_priority(steps: "Callable[[], list[Step]]") -> "Callable[[], list[Ste
 
 # The lists of a phase, each with the parts that it belongs to, run side by side; the phases run one after the other.
 PHASES = (
-    (("web rust system", packages), ("rust", functions), ("rust", unit_tests), ("rust", measurements), ("lint", lint), ("python", python)),
+    (("web rust system", packages), ("rust", functions), ("rust", units), ("lint", lint), ("python", python)),
     # The fault tests measure times, and wait more than they compute: what runs beside them takes what they leave of the processor.
     (("rust", fault_tests), *((part, at_low_priority(steps)) for part, steps in (("infra", infra), ("infra", module), ("web", package)))),
     (("system", system), ("system", deployment), ("system", tokens), ("web", web)),
