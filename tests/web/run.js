@@ -1,8 +1,9 @@
 // Runs the client's tests in every runtime that is installed, and reports in TAP.
 //
-//   node run.js [--runtime NAME]... [filter]
+//   node run.js [--runtime NAME]... [--except NAME]... [filter]
 //
 //   --runtime  only this one: memory, ws, node-22, node-24, bun, deno or chromium
+//   --except   not this one
 //   filter     only the tests whose name contains it
 
 import * as esbuild from "esbuild";
@@ -20,10 +21,12 @@ const MAIN = join(import.meta.dirname, "main.js");
 const TIME_LIMIT = 10 * 60_000;
 
 const { values, positionals } = parseArgs({
-  options: { runtime: { type: "string", multiple: true }, memory: { type: "boolean" } },
+  options: {
+    runtime: { type: "string", multiple: true, default: [] },
+    except: { type: "string", multiple: true, default: [] },
+  },
   allowPositionals: true,
 });
-const chosen = [...(values.runtime ?? []), ...(values.memory ? ["memory"] : [])];
 const filter = positionals.join(" ");
 
 const host = programs.find(({ ws }) => ws);
@@ -39,7 +42,7 @@ const runtimes = [
   ...programs.map((runtime) => ({ ...runtime, start: program })),
   { id: "chromium", name: "Chromium", start: browser, missing: findBrowser() ? undefined : "no browser is installed" },
 ];
-for (const id of chosen) {
+for (const id of [...values.runtime, ...values.except]) {
   if (!runtimes.some((runtime) => runtime.id === id)) throw new Error(`there is no runtime ${id}`);
 }
 
@@ -115,7 +118,7 @@ let count = 0;
 
 console.log("TAP version 13");
 for (const { missing, start, ...runtime } of runtimes) {
-  if (chosen.length && !chosen.includes(runtime.id)) continue;
+  if ((values.runtime.length && !values.runtime.includes(runtime.id)) || values.except.includes(runtime.id)) continue;
   let { name } = runtime;
   if (missing) {
     totals.skipped++;

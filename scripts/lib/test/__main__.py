@@ -130,16 +130,20 @@ def packages() -> "list[Step]":
     return [check("client: packages", "npm ci --prefix tests/web --silent --no-audit --no-fund", "node")]
 
 
+def client_lints() -> "list[Step]":
+    return [check("client: lints", "npm --prefix tests/web run --silent lint", "node", "client: packages")]
+
+
 def web() -> "list[Step]":
     return [
-        check("client: lints", "npm --prefix tests/web run --silent lint", "node", "client: packages"),
-        tests("client in each runtime", "node tests/web/run.js", "node", "client: packages"),
+        tests("client in each runtime", "node tests/web/run.js --except chromium", "node", "client: packages"),
         node("programs in each runtime", "runtimes", limit=60),
+        node("client as a package", "package react docs vectors", limit=300),
     ]
 
 
-def package() -> "list[Step]":
-    return [node("client as a package", "package react docs vectors", limit=300)]
+def browser() -> "list[Step]":
+    return [tests("client in a browser", "node tests/web/run.js --runtime chromium", "node", "client: packages")]
 
 
 def python() -> "list[Step]":
@@ -230,10 +234,10 @@ def at_low_priority(steps: "Callable[[], list[Step]]") -> "Callable[[], list[Ste
 
 # The lists of a phase, each with the parts that it belongs to, run side by side; the phases run one after the other.
 PHASES = (
-    (("web rust system", packages), ("rust", functions), ("rust", units), ("lint", lint), ("python", python)),
+    (("web rust system", packages), ("rust", functions), ("rust", units), ("lint", lint), ("web", client_lints), ("python", python)),
     # The fault tests measure times, and wait more than they compute: what runs beside them takes what they leave of the processor.
-    (("rust", fault_tests), *((part, at_low_priority(steps)) for part, steps in (("infra", infra), ("infra", module), ("web", package)))),
-    (("system", system), ("system", deployment), ("system", tokens), ("web", web)),
+    (("rust", fault_tests), *((part, at_low_priority(steps)) for part, steps in (("web", web), ("infra", infra), ("infra", module)))),
+    (("system", deployment), ("system", system), ("system", tokens), ("web", browser)),
     # It reads the frames that the others have recorded.
     (("web rust system", protocol),),
 )
