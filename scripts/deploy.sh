@@ -64,7 +64,7 @@ else
   [ -z "$plan" ] || lock=false
   quietly plan -input=false -detailed-exitcode -out="$work/plan" -lock="$lock" || rc=$?
 fi
-terraform -chdir="$INFRA" show -json "$work/plan" | python3 "$ROOT/scripts/lib/changes.py" >"$work/summary" || die "the plan cannot be summarised: see above"
+terraform -chdir="$INFRA" show -json "$work/plan" | python3 "$ROOT/scripts/lib/plan_summary.py" >"$work/summary" || die "the plan cannot be summarised: see above"
 [ "$rc" = 0 ] || terraform -chdir="$INFRA" show -no-color "$work/plan" >"$work/plan.txt"
 if [ -n "$plan" ]; then
   cat "$work/summary"

@@ -13,7 +13,7 @@ import tempfile
 from pathlib import Path
 from typing import NoReturn
 
-from changes import OPEN
+from plan_summary import OPEN
 
 ROOT = Path(__file__).resolve().parents[2]
 FLAGS = (

@@ -1,4 +1,4 @@
-"""How an alias's description notes which releases were rolled back: releases.py writes it, changes.py reads it in plans."""
+"""How an alias's description notes which releases were rolled back: releases.py writes it, plan_summary.py reads it in plans."""
 
 import re
 

@@ -154,7 +154,7 @@ test("the first steps show what deploying, rolling back and removing print", () 
   const printed = {
     "scripts/build.sh": ["building the functions for"],
     "scripts/deploy.sh": ["Apply this? Type yes: ", "This hub is OPEN TO EVERYONE: whoever knows the address"],
-    "scripts/lib/changes.py": ["join any session, and subscribe and send to any"],
+    "scripts/lib/plan_summary.py": ["join any session, and subscribe and send to any"],
     "scripts/lib/smoke.py": ["a message reached both clients; the receipt came after"],
     "scripts/rollback.sh": ["Roll back? Type yes: "],
     "scripts/lib/releases.py": [" would return to release ", " runs release ", " runs version "],

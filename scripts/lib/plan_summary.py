@@ -1,4 +1,4 @@
-"""Summarises a plan, what it costs first: changes.py < the output of `terraform show -json PLAN`."""
+"""Summarises a plan, what it costs first: plan_summary.py < the output of `terraform show -json PLAN`."""
 
 import json
 import sys

@@ -1,6 +1,6 @@
 """Tests of the summary of a plan: which changes it warns of, and which it only lists.
 
-    cd tests && python3 -m unittest test_changes
+    cd tests && python3 -m unittest test_plan_summary
 """
 
 import os
@@ -11,7 +11,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, os.path.join(ROOT, "scripts/lib"))
-from changes import COSTS, summary  # noqa: E402
+from plan_summary import COSTS, summary  # noqa: E402
 
 
 def change(address: str, actions: list[str], before: "dict | None", after: "dict | None", unknown: "dict | None" = None) -> dict:
