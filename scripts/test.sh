@@ -7,9 +7,9 @@
 #   lint…   only these parts
 #   filter  only the Rust tests whose name contains it, and what they need
 #
-# The system is tested over real sockets, on two local stacks with ports and state of their own: one that is up is left alone. No
-# environment in infra/environments but `local` matters. scripts/lib/test lists the parts; target/test-logs holds what each step of
-# the last run printed.
+# The system is tested over real sockets, on three local stacks with ports and state of their own: one that is up is left alone.
+# No environment in infra/environments but `local` matters. scripts/lib/test lists the parts; target/test-logs holds what each step
+# of the last run printed.
 
 # shellcheck source=scripts/lib/common.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib/common.sh"
