@@ -1,9 +1,8 @@
 // Runs the client's tests in every runtime that is installed, and reports in TAP.
 //
-//   node run.js [--runtime NAME]... [--except NAME]... [filter]
+//   node run.js [--runtime NAME]... [filter]
 //
 //   --runtime  only this one: memory, ws, node-22, node-24, bun, deno or chromium
-//   --except   not this one
 //   filter     only the tests whose name contains it
 
 import * as esbuild from "esbuild";
@@ -21,10 +20,7 @@ const MAIN = join(import.meta.dirname, "main.js");
 const TIME_LIMIT = 10 * 60_000;
 
 const { values, positionals } = parseArgs({
-  options: {
-    runtime: { type: "string", multiple: true, default: [] },
-    except: { type: "string", multiple: true, default: [] },
-  },
+  options: { runtime: { type: "string", multiple: true, default: [] } },
   allowPositionals: true,
 });
 const filter = positionals.join(" ");
@@ -42,7 +38,7 @@ const runtimes = [
   ...programs.map((runtime) => ({ ...runtime, start: program })),
   { id: "chromium", name: "Chromium", start: browser, missing: findBrowser() ? undefined : "no browser is installed" },
 ];
-for (const id of [...values.runtime, ...values.except]) {
+for (const id of values.runtime) {
   if (!runtimes.some((runtime) => runtime.id === id)) throw new Error(`there is no runtime ${id}`);
 }
 
@@ -118,7 +114,7 @@ let count = 0;
 
 console.log("TAP version 13");
 for (const { missing, start, ...runtime } of runtimes) {
-  if ((values.runtime.length && !values.runtime.includes(runtime.id)) || values.except.includes(runtime.id)) continue;
+  if (values.runtime.length && !values.runtime.includes(runtime.id)) continue;
   let { name } = runtime;
   if (missing) {
     totals.skipped++;

@@ -136,14 +136,13 @@ def client_lints() -> "list[Step]":
 
 def web() -> "list[Step]":
     return [
-        tests("client in each runtime", "node tests/web/run.js --except chromium", "node", "client: packages"),
+        tests("client in each runtime", "node tests/web/run.js", "node", "client: packages"),
         node("programs in each runtime", "runtimes", limit=60),
-        node("client as a package", "package react docs vectors", limit=300),
     ]
 
 
-def browser() -> "list[Step]":
-    return [tests("client in a browser", "node tests/web/run.js --runtime chromium", "node", "client: packages")]
+def package() -> "list[Step]":
+    return [node("client as a package", "package react docs vectors", limit=300)]
 
 
 def python() -> "list[Step]":
@@ -236,8 +235,8 @@ def at_low_priority(steps: "Callable[[], list[Step]]") -> "Callable[[], list[Ste
 PHASES = (
     (("web rust system", packages), ("rust", functions), ("rust", units), ("lint", lint), ("web", client_lints), ("python", python)),
     # The fault tests measure times, and wait more than they compute: what runs beside them takes what they leave of the processor.
-    (("rust", fault_tests), *((part, at_low_priority(steps)) for part, steps in (("web", web), ("infra", infra), ("infra", module)))),
-    (("system", deployment), ("system", system), ("system", tokens), ("web", browser)),
+    (("rust", fault_tests), *((part, at_low_priority(steps)) for part, steps in (("infra", infra), ("infra", module), ("web", package)))),
+    (("system", deployment), ("system", system), ("web", web), ("system", tokens)),
     # It reads the frames that the others have recorded.
     (("web rust system", protocol),),
 )
