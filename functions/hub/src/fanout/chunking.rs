@@ -11,6 +11,8 @@ use tokio::time::Instant;
 use super::settings::Split;
 use crate::{registry::Recipient, signing::Payload};
 
+/// The most connections in one chunk: some 100 KB, and about a second's work. infra/variables_capacity.tf reckons with it.
+const LARGEST_CHUNK: usize = 2_000;
 /// An idle fan-out posts the next chunk itself if none was handed over or came back for so long.
 const IDLE_PATIENCE: Duration = Duration::from_secs(2);
 /// An idle fan-out stops waiting for a chunk to fill if no page was read for so long.
@@ -22,6 +24,19 @@ const LEAST_BUDGET: Duration = Duration::from_secs(1);
 /// The longest budget, unless four times what a chunk takes at the worker's rate is longer. An answer that never comes
 /// must not hold up the whole message.
 const LONGEST_BUDGET: Duration = Duration::from_secs(10);
+
+impl Split {
+    /// How many connections a full chunk has.
+    pub(super) fn chunk_size(self) -> usize {
+        self.own.min(LARGEST_CHUNK)
+    }
+
+    /// The least time that a worker takes for a chunk at its rate.
+    fn chunk_time(self) -> Duration {
+        let size = u32::try_from(self.chunk_size()).unwrap_or(u32::MAX);
+        (Duration::from_secs(1) * size).checked_div(self.rate()).unwrap_or_default()
+    }
+}
 
 /// Some recipients of one session.
 pub(super) struct Batch {

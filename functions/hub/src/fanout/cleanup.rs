@@ -1,4 +1,5 @@
-//! Prunes the rows of connections that are gone, and closes the sockets of connections whose token has expired.
+//! Prunes the rows of connections that a second 410 has shown to be gone (posting.rs), and closes the sockets of
+//! connections whose token has expired.
 
 use futures::{StreamExt, future::join, stream};
 use tokio::time::timeout_at;

@@ -1,4 +1,4 @@
-//! How long a delivery waits before its next attempt.
+//! How long a delivery waits before its next attempt. Which connections get only one is for recent_failures.rs.
 
 use std::time::Duration;
 

@@ -4,9 +4,6 @@ use std::time::Duration;
 
 use crate::config::{ConfigError, Variables};
 
-/// The most connections in one chunk: some 100 KB, and about a second's work.
-const LARGEST_CHUNK: usize = 2_000;
-
 /// Reads `FANOUT_CONCURRENCY`, the most posts that may be under way at once.
 ///
 /// # Errors
@@ -63,17 +60,6 @@ impl Split {
     pub(crate) fn rate_beside(self, at_work: usize) -> u32 {
         let at_work = u32::try_from(at_work).unwrap_or(u32::MAX).min(self.workers);
         self.total_rate - self.rate() * at_work
-    }
-
-    /// How many connections a full chunk has.
-    pub(crate) fn chunk_size(self) -> usize {
-        self.own.min(LARGEST_CHUNK)
-    }
-
-    /// The least time that a worker takes for a chunk at its rate.
-    pub(crate) fn chunk_time(self) -> Duration {
-        let size = u32::try_from(self.chunk_size()).unwrap_or(u32::MAX);
-        (Duration::from_secs(1) * size).checked_div(self.rate()).unwrap_or_default()
     }
 }
 
