@@ -40,7 +40,8 @@ impl DeliveryFrame {
     ///
     /// # Errors
     ///
-    /// With the longest session and any position, the frame has more than `max_bytes`.
+    /// The message cannot be written as JSON; or with the longest session and any position, the frame has more than
+    /// `max_bytes`. The refusal has the `id`.
     pub fn new(
         id: &str,
         from: Option<&SessionId>,
@@ -53,6 +54,7 @@ impl DeliveryFrame {
         let mut shared =
             serde_json::to_string(&SharedKeys { id, from, message: content, sent_at }).map_err(|error| {
                 Refusal::bad_request(format!("the message cannot be written as a frame: {error}"))
+                    .with_id(id.to_owned())
             })?;
         // The object continues with the keys that differ.
         shared.pop();
