@@ -1,4 +1,4 @@
-//! The connections that failed for recent messages: each gets one attempt per message.
+//! Connections that failed for recent messages: those that are suspect get one attempt per message.
 
 use std::{
     collections::HashMap,
