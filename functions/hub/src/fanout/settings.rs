@@ -102,6 +102,9 @@ mod tests {
         for value in ["0", "513"] {
             assert!(concurrency(&Variables::of(&[("FANOUT_CONCURRENCY", value)])).is_err(), "{value}");
         }
+        for value in ["0", "61"] {
+            assert!(straggler_patience(&Variables::of(&[("STRAGGLER_SECONDS", value)])).is_err(), "{value}");
+        }
     }
 
     #[test]
