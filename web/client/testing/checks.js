@@ -21,7 +21,9 @@ export function whatIsWrong(frame, link) {
     return bad("sessions must be a list of 1 to 100 session ids");
   }
   const isSubscribing = action === "subscribe";
-  if (!isSubscribing && new Set(sessions).size > 100) return ["too_many_sessions", "one request may name 100 sessions"];
+  if (!isSubscribing && new Set(sessions).size > 100) {
+    return ["too_many_sessions", "one request may name at most 100 sessions; send several requests"];
+  }
   if (action === "sendMessage" && message === undefined) return bad("message is missing");
 }
 

@@ -81,8 +81,9 @@ impl Refusal {
 
     /// The frame names `count` different sessions.
     pub(super) fn too_many_sessions(count: usize) -> Self {
-        let text =
-            format!("{count} different sessions: one request may name {MAX_SESSIONS}; send several requests");
+        let text = format!(
+            "{count} different sessions: one request may name at most {MAX_SESSIONS}; send several requests"
+        );
         Self::new(Code::TooManySessions, text)
     }
 
@@ -170,7 +171,7 @@ mod tests {
             (
                 Refusal::too_many_sessions(101),
                 "too_many_sessions",
-                "101 different sessions: one request may name 100; send several requests",
+                "101 different sessions: one request may name at most 100; send several requests",
             ),
             (
                 Refusal::too_many_subscriptions(),
