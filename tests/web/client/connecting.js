@@ -93,6 +93,7 @@ test("an address that the runtime refuses is final", async (t) => {
   assert.deepEqual([attempts, alice.states()], [1, ["failed"]]);
   assert.ok(code("cannot_connect")(alice.state.error));
   assert.match(alice.state.error.message, /insecure/);
+  assert.match(alice.state.reason, /insecure/);
 });
 
 test("a handshake that hangs is given up and attempted again", async (t) => {

@@ -13,9 +13,14 @@ test("a throttled ping is repeated on the same socket: the first, and any later 
   const bob = start("bob");
   await settle();
   assert.equal(bob.state.name, "connecting");
+  assert.deepEqual(
+    bob.heard("error").map(({ code }) => code),
+    ["gateway"],
+  );
   hub.greeting = { type: "pong" };
+  const { pings } = hub;
   await wind(2 * SECOND);
-  assert.deepEqual([hub.handshakes.length, bob.state.name], [1, "open"]);
+  assert.deepEqual([hub.pings, hub.handshakes.length, bob.state.name], [pings + 1, 1, "open"]);
 
   let refusals = 4;
   hub.intercept = (link, { action }) => {
