@@ -3,16 +3,21 @@
     cd tests && python3 -m unittest test_releases
 """
 
+import contextlib
+import io
 import os
 import random
 import re
 import sys
 import unittest
+import unittest.mock
+
+from botocore.exceptions import BotoCoreError
 
 ROOT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..")
 sys.path.insert(0, os.path.join(ROOT, "scripts/lib"))
 from notes import noted  # noqa: E402
-from releases import Function, Refusal, Version, plan  # noqa: E402
+from releases import Function, Refusal, Version, plan, tidy  # noqa: E402
 
 TABLE = {"TABLE_NAME": "hub-connections"}
 
@@ -356,6 +361,19 @@ class Rollback(unittest.TestCase):
                 self.assertEqual(set(noted(hub.notes())), left, (start, calls))
                 interrupted += 1
         self.assertGreater(interrupted, 1000)
+
+
+class Tidying(unittest.TestCase):
+    def test_versions_that_cannot_be_deleted_leave_no_note_behind(self) -> None:
+        hub = deployed(*(f"r{n}" for n in range(12)))
+        functions = {name: function._replace(description="rolled back: r11, r3") for name, function in hub.functions.items()}
+        client = unittest.mock.Mock(**{"exceptions.ResourceConflictException": ZeroDivisionError, "delete_function.side_effect": BotoCoreError()})
+        said = io.StringIO()
+        with unittest.mock.patch("releases.live_functions", return_value=functions), contextlib.redirect_stderr(said):
+            tidy(client, {"release": "r11", "alias": "live"})
+        moved = {call.kwargs["FunctionName"]: call.kwargs["Description"] for call in client.update_alias.call_args_list}
+        self.assertEqual(moved, dict.fromkeys(functions, "rolled back: r3"))
+        self.assertEqual(said.getvalue().count(" is not deleted: "), 2 * len(functions))
 
 
 class Requirements(unittest.TestCase):

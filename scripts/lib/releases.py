@@ -185,16 +185,20 @@ def apply(client, what: dict) -> None:
 
 
 def tidy(client, hub: dict) -> None:
-    for name, function in live_functions(client, hub).items():
+    functions = live_functions(client, hub)
+    for name, function in functions.items():
         names = notes.noted(function.description)
         if hub["release"] in names:
             rest = [other for other in names if other != hub["release"]]
             client.update_alias(FunctionName=name, Name=hub["alias"], RevisionId=function.revision, Description=notes.note(rest) if rest else "What the hub runs.")
+    for name, function in functions.items():
         for n in sorted(function.versions)[:-KEPT]:
             try:
                 client.delete_function(FunctionName=name, Qualifier=str(n))
             except client.exceptions.ResourceConflictException:
                 pass  # an alias of the user's names it
+            except AWS_ERRORS as error:
+                print(f"warning: version {n} of {name} is not deleted: {error}", file=sys.stderr)
 
 
 if __name__ == "__main__":
