@@ -25,7 +25,8 @@
 INFRA=$ROOT/infra/environments/local
 state=${HUB_STATE_DIR:-$ROOT/.local}
 [[ $state == /* ]] || state=$PWD/$state
-state=${state%/}
+# One folder has one name, by which its processes are known.
+state=$(realpath -m -- "$state" 2>/dev/null || printf %s "$state")
 region=$(sed -n 's/.*"region": *"\(.*\)".*/\1/p' "$INFRA/environment.json")
 aws=(AWS_REGION="$region" AWS_DEFAULT_REGION="$region" AWS_ACCESS_KEY_ID=test AWS_SECRET_ACCESS_KEY=test
   AWS_EC2_METADATA_DISABLED=true AWS_CONFIG_FILE=/dev/null AWS_SHARED_CREDENTIALS_FILE=/dev/null)
@@ -43,7 +44,7 @@ read_ports() { read -r ministack page issuer <"$state/ports"; }
 # healthy SECONDS: whether MiniStack answers in that time. Its answer has its pid, since another stack may have taken the port.
 healthy() {
   # shellcheck disable=SC2016 # The inner shell expands it.
-  read_ports && timeout "$1" bash -c 'exec 3<>"/dev/tcp/127.0.0.1/$0" && printf "GET /_ministack/health HTTP/1.0\r\n\r\n" >&3 \
+  read_ports && timeout --foreground "$1" bash -c 'exec 3<>"/dev/tcp/127.0.0.1/$0" && printf "GET /_ministack/health HTTP/1.0\r\n\r\n" >&3 \
     && grep -q "\"edition\": \"$1\"" <&3' "$ministack" "$(<"$state/pid")" 2>/dev/null
 }
 
@@ -92,14 +93,14 @@ discard() {
 claim() {
   local files
   files=$(ls -A "$state" 2>/dev/null) || true
-  [ -z "$files" ] || grep -qx lock <<<"$files" \
+  [ -z "$files" ] || grep -qx hub.lock <<<"$files" \
     || die "$state is in use for something else: name an empty or a new folder with HUB_STATE_DIR"
-  lock 5 "$state/lock"
+  lock 5 "$state/hub.lock"
 }
 
 # read_hub: sets hub_NAME for each of the module's outputs: a text as it is, and anything else as JSON.
 read_hub() {
-  eval "$("$PY" -X utf8 -c '
+  eval "$(python3 -X utf8 -c '
 import json, shlex, sys
 for name, value in json.load(open(sys.argv[1])).items():
     print(f"hub_{name}=" + shlex.quote(value if isinstance(value, str) else "" if value is None else json.dumps(value)))' "$state/outputs.json")"
@@ -114,7 +115,7 @@ need_up() {
 }
 
 # encoded TEXT: prints it as it stands in a query.
-encoded() { "$PY" -X utf8 -c 'import sys, urllib.parse; print(urllib.parse.quote(sys.argv[1], safe=""))' "$1"; }
+encoded() { python3 -X utf8 -c 'import sys, urllib.parse; print(urllib.parse.quote(sys.argv[1], safe=""))' "$1"; }
 
 # page_of SESSION: prints the address of the page; the session is encoded.
 page_of() { echo "http://127.0.0.1:$page/page/?url=$hub_websocket_url&session=$1"; }
@@ -171,7 +172,7 @@ up() {
     say "MiniStack has died, and its data is lost: starting afresh"
     tail -n 5 "$state/log" >&2
     stop
-    find "$state" -mindepth 1 -maxdepth 1 ! -name lock ! -name ports -exec rm -rf {} + # The address stays.
+    find "$state" -mindepth 1 -maxdepth 1 ! -name hub.lock ! -name ports -exec rm -rf {} + # The address stays.
   fi
   # A stack that does not come up leaves nothing behind; one that was up before stays as it is.
   [ -e "$state/outputs.json" ] || on_exit discard
@@ -189,7 +190,7 @@ up() {
 
 down() {
   options -- "$@"
-  [ -e "$state/lock" ] || { say "not running" && return; }
+  [ -e "$state/hub.lock" ] || { say "not running" && return; }
   claim
   trap '' INT TERM HUP
   discard

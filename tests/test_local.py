@@ -48,7 +48,7 @@ class Local(unittest.TestCase):
         self.addCleanup(process.wait)
         self.addCleanup(process.kill)
         self.state.mkdir()
-        (self.state / "lock").touch()
+        (self.state / "hub.lock").touch()
         (self.state / "ports").write_text("1 2 3\n")
         (self.state / "pid").write_text(f"{process.pid}\n")
 
@@ -74,6 +74,9 @@ class Local(unittest.TestCase):
         self.assertTrue(gone(server.pid))
         self.assertIn("crashed", self.local("status").stdout)
         self.assertIn("MiniStack has died", self.local("url").stderr)
+        # The same folder by another path.
+        (self.folder / "link").symlink_to(self.folder)
+        self.state = self.folder / "link/./a stack//"
         self.assertEqual(self.local("down").returncode, 0)
         self.assertTrue(gone(child))
         self.assertFalse(self.state.exists())
@@ -97,6 +100,7 @@ class Local(unittest.TestCase):
         self.stub()
         self.state.mkdir()
         (self.state / "file").touch()
+        (self.state / "lock").touch()
         self.assertIn("is in use for something else", self.local("up").stderr)
         self.assertIn("not running", self.local("down").stderr)
         self.assertTrue((self.state / "file").exists())
