@@ -213,6 +213,10 @@ class NewEnvironment(unittest.TestCase):
         (self.root / "terraform").write_text("#!/bin/sh\n[ $1 = version ] && echo Terraform v1.11.4 || { echo crash >&2 && exit 2; }\n")
         (self.root / "terraform").chmod(0o755)
         self.refused("terraform failed: crash", "demo", "--region", "eu-west-1", "--yes", *OPEN, PATH=f"{self.root}:{self.environ['PATH']}")
+        rest = ("demo", "--region", "eu-west-1", "--yes", *OPEN)
+        for bucket in ("", "s3://states", "Ab"):
+            self.refused("state-bucket must be the name of a bucket", *rest, "--state-bucket", bucket)
+        self.refused("plan_role_arn must be the ARN of an IAM role", *rest, "--plan-role-arn", "deployer")
         answers = "chat\nIreland\n\n\n\nanonymous\nlocal\n"
         self.refused("region must be the name of an AWS region, such as eu-west-1.", "demo", stdin=answers)
         again = self.script("demo", "--name", "o'k", stdin=answers.removeprefix("chat\n")).stderr.splitlines()[-1].strip()

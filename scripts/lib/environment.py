@@ -213,8 +213,14 @@ def main() -> None:
     roles = {"plan_role_arn": given.pop("plan-role-arn"), "deploy_role_arn": given.pop("deploy-role-arn")}
     for flag in (flag for flag, text in given.items() if text is not None):
         die(f"--{flag} needs --issuer")
-    if refused := refusals(hub):
-        again = shlex.join(["scripts/new-environment.sh", environment, *(f"--{flag}={text}" for flag, text in answers.items() if text)])
+    refused = refusals(hub)
+    if bucket != "local" and not re.fullmatch(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", bucket):
+        refused.append("state-bucket must be the name of a bucket, 3 to 63 lowercase letters, digits, dots and hyphens, or 'local'.")
+    for key, role in roles.items():
+        if role is not None and not re.fullmatch(r"arn:aws[a-z-]*:iam::[0-9]{12}:role/[a-zA-Z0-9+=,.@_/-]+", role):
+            refused.append(f"{key} must be the ARN of an IAM role: arn:aws:iam::123456789012:role/…")
+    if refused:
+        again = shlex.join(["scripts/new-environment.sh", environment, *(f"--{flag}={text}" for flag, text in answers.items() if text), *(["--yes"] if unattended else [])])
         die("\n  ".join(["these settings are refused:", *refused]) + f"\nTo correct them, with your other answers:\n  {again}")
 
     settings = {"region": region, "architecture": architecture, **roles}
