@@ -40,7 +40,7 @@ class Client(unittest.TestCase):
         folder = tempfile.TemporaryDirectory()
         self.addCleanup(folder.cleanup)
         self.folder = Path(folder.name)
-        self.environment = {"NPM_PACKAGE": "@octo/hub-client", "RUNNER_TOOL_CACHE": str(self.folder / "cache")}
+        self.environment = {"NPM_PACKAGE": "@octo/hub-client", "ACTIONS_ID_TOKEN_REQUEST_URL": "https://token", "RUNNER_TOOL_CACHE": str(self.folder / "cache")}
         self.npm("bin", "11.5.1")
         self.package = {"name": "@octo/hub-client", "version": "1.2.3"}
         self.tarball = self.folder / "octo-hub-client-1.2.3.tgz"
@@ -100,6 +100,7 @@ class Client(unittest.TestCase):
             self.fails("npm publish failed: see above. It takes npm 11.5.1 (this is 11.5.1)", answers=(["publish", 1, "npm error network"], unknown))
         self.fails("has the name @octo/hub-client, not @other/name", NPM_PACKAGE="@other/name")
         self.fails("is no name of a package", NPM_PACKAGE="@Octo/Hub Client")
+        self.fails("There is no GitHub token to publish with", ACTIONS_ID_TOKEN_REQUEST_URL="")
         self.assertEqual(self.asked, [])
 
     def test_the_newest_npm_of_the_machine_publishes(self) -> None:

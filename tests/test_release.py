@@ -37,7 +37,7 @@ class Release(unittest.TestCase):
         self.versions("1.2.3")
         for architecture in ("x86_64", "arm64"):
             self.build(architecture, "v1.2.3")
-        (self.folder / "hub-client-1.2.3.tgz").write_text("client")
+        tarball(self.folder / "hub-client-1.2.3.tgz", name="hub-client", version="1.2.3")
 
     def versions(self, version: str) -> None:
         (self.folder / "Cargo.toml").write_text(f'[workspace]\n\n[workspace.package]\nversion = "{version}"\n')
@@ -88,7 +88,7 @@ class Release(unittest.TestCase):
         self.versions("2.0.0-rc.1")
         for architecture in ("x86_64", "arm64"):
             self.build(architecture, "v2.0.0-rc.1")
-        (self.folder / "hub-client-2.0.0-rc.1.tgz").write_text("client")
+        tarball(self.folder / "hub-client-2.0.0-rc.1.tgz", name="hub-client", version="2.0.0-rc.1")
         self.assertEqual(self.pack("v2.0.0-rc.1", client="hub-client-2.0.0-rc.1.tgz").returncode, 0)
 
     def test_refused_releases(self) -> None:
@@ -96,9 +96,11 @@ class Release(unittest.TestCase):
             self.refused(f"the tag is {tag}, and by the version in Cargo.toml it must be v1.2.3", tag)
         self.refused("is a build of architecture arm64, not x86_64", "v1.2.3", "arm64", "arm64")
         self.refused("is not a whole build", "v1.2.3", "x86_64", "nowhere")
-        (self.folder / "hub-client-11.2.3.tgz").write_text("client")
-        for client in ("hub-client-11.2.3.tgz", "Cargo.toml", "nowhere-1.2.3.tgz"):
-            self.refused("is not the client's package of this version", "v1.2.3", client=client)
+        tarball(self.folder / "old-1.2.3.tgz", name="hub-client", version="1.2.2")
+        self.refused("old-1.2.3.tgz has the version 1.2.2, and the tag is v1.2.3", "v1.2.3", client="old-1.2.3.tgz")
+        (self.folder / "cut-1.2.3.tgz").write_bytes((self.folder / "hub-client-1.2.3.tgz").read_bytes()[:40])
+        for client in ("cut-1.2.3.tgz", "Cargo.toml", "nowhere-1.2.3.tgz"):
+            self.refused(f"{client} is not the client's package: ", "v1.2.3", client=client)
         (self.folder / "x86_64/connect/sbom.cdx.json").unlink()
         self.refused("is not a whole build", "v1.2.3")
         self.build("x86_64", "v1.2.2")

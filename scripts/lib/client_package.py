@@ -83,6 +83,8 @@ def publish(path: str) -> None:
     name, version = package["name"], package["version"]
     if name != wanted:
         die(f"{path} has the name {name}, not {wanted}: run all jobs again.")
+    if not os.environ.get("ACTIONS_ID_TOKEN_REQUEST_URL"):
+        die("There is no GitHub token to publish with: the workflow Release publishes, in a job that has the permission id-token: write.")
     # Of the versions of Node.js on GitHub's machines, the newest has an npm that exchanges GitHub's token for one of npm.
     cached = Path(os.environ.get("RUNNER_TOOL_CACHE", "/nonexistent")).glob("node/*/*/bin")
     newest = sorted(cached, key=lambda folder: int(folder.parts[-3].split(".")[0]))[-1:]

@@ -8,6 +8,7 @@ import json
 import re
 import sys
 import tarfile
+import zlib
 from datetime import date
 from pathlib import Path
 from typing import NoReturn
@@ -66,8 +67,13 @@ def main(tag: str, x86_64: str, arm64: str, package: str, out: str) -> None:
         die("the two builds are not of the same functions")
     archives = {f"websocket-hub-{tag}-{architecture}.tar.gz": archive(files) for architecture, files in found.items()}
     client = Path(package)
-    if not client.is_file() or not client.name.endswith(f"-{tag.removeprefix('v')}.tgz"):
-        die(f"{client} is not the client's package of this version: scripts/lib/client_package.py pack {tag} FOLDER makes it")
+    try:
+        with tarfile.open(client, "r:gz") as tar:
+            version = json.load(tar.extractfile("package/package.json"))["version"]
+    except (OSError, EOFError, zlib.error, KeyError, ValueError, tarfile.TarError) as error:
+        die(f"{client} is not the client's package: {error}. scripts/lib/client_package.py pack {tag} FOLDER makes it")
+    if tag != f"v{version}":
+        die(f"{client} has the version {version}, and the tag is {tag}: scripts/lib/client_package.py pack {tag} FOLDER makes it")
     archives[client.name] = client.read_bytes()
     try:
         Path(out).mkdir(parents=True)
