@@ -76,14 +76,15 @@ fi
 
 ! wanted instructions || need valgrind valgrind
 certificates
-if [ "$only" != scale ]; then
-  need npm nodejs
-  python_tools_apart bench
-  run npm ci --prefix bench/node --silent >&2
-fi
 if [ -z "$functions" ]; then
   "$ROOT/scripts/build.sh" --arch host >/dev/null
   functions=$ROOT/target/lambda
+fi
+if [ "$only" != scale ]; then
+  need npm nodejs
+  python_tools # What is apart stands in its folder.
+  python_tools_apart bench
+  run npm ci --prefix bench/node --silent >&2
 fi
 say "building the floor and the runner"
 [ "$only" = scale ] || run cargo build --locked --quiet --release --target "$target" -p floor >&2

@@ -32,7 +32,7 @@ INFRA=$work/root
 mkdir "$INFRA"
 cp "$ROOT"/infra/bootstrap/*.tf "$ROOT/infra/bootstrap/.terraform.lock.hcl" "$INFRA"
 hints+=(
-  'state lock' "If no other run is under way, a cancelled run has left the lock: delete bootstrap/terraform.tfstate.tflock from the bucket"
+  'acquiring the state lock' "If no other run is under way, a cancelled run has left the lock: delete bootstrap/terraform.tfstate.tflock from the bucket"
   'AlreadyExists\|AlreadyOwnedByYou' "A resource exists already.
 If it is GitHub's OIDC provider, of which an account has one for all regions: set oidc_provider_arn in infra/bootstrap/$account.tfvars.
 If it is the bucket or a role: this account was prepared before, and $account.s3.tfbackend is missing here."
@@ -62,7 +62,10 @@ if [ ! -f "$place.s3.tfbackend" ]; then
   rm "$INFRA/backend_override.tf"
   quietly init -input=false -lockfile=readonly -migrate-state -force-copy -backend-config="$work/s3.tfbackend"
   mv "$work/s3.tfbackend" "$place.s3.tfbackend"
-  quietly plan -input=false -detailed-exitcode -lock=false -var-file="$place.tfvars" || die "a plan with the state in the bucket shows changes, so infra/bootstrap/$account.tfstate is kept"
+  quietly plan -input=false -detailed-exitcode -lock=false -var-file="$place.tfvars" || {
+    cat "$work/log" >&2
+    die "a plan with the state in the bucket shows these changes, so infra/bootstrap/$account.tfstate is kept"
+  }
   rm -f "$place.tfstate" "$place.tfstate.backup"
   say "the state is in the bucket now: commit infra/bootstrap/$account.tfvars and infra/bootstrap/$account.s3.tfbackend"
 fi

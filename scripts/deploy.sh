@@ -48,8 +48,12 @@ if [[ -n $artifacts && ! $artifacts -ef $out ]]; then
   for file in release.json $(functions | sed 's|$|/bootstrap.zip|'); do
     [ -f "$artifacts/$file" ] || die "--artifacts: there is no $file in $artifacts: name the whole folder that scripts/build.sh wrote"
   done
-  mkdir -p "$out"
-  cp -R "$artifacts/." "$out"
+  for function in $(functions); do
+    rm -rf "$out/${function:?}"
+    mkdir -p "$out/$function"
+    cp "$artifacts/$function"/* "$out/$function/"
+  done
+  cp -f "$artifacts/release.json" "$out/release.json"
 fi
 
 rc=2

@@ -41,7 +41,7 @@ options() {
     else
       # A word may be a secret, such as a token.
       [[ $1 == -* ]] || die "there is an argument too many: see --help"
-      die "unknown argument $1: see --help"
+      die "unknown argument ${1%%=*}: see --help"
     fi
   done
   [ -z "$word" ] || [ -n "${!word}" ] || die "which $word? See --help"

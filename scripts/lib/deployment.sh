@@ -19,8 +19,9 @@ need_terminal() { [ -n "$yes" ] || [ -t 0 ] || die "there is no terminal to ask 
 
 # confirm QUESTION: ends the script unless the answer is yes, or --yes is given.
 confirm() {
-  local answer=yes
-  [ -n "$yes" ] || read -r -p "$1" answer || true
+  local answer=''
+  [ -z "$yes" ] || return 0
+  read -r -p "$1" answer || true
   [ "$answer" = yes ] || die "the answer is not yes: nothing is changed"
 }
 
@@ -38,15 +39,15 @@ prepare_terraform() {
 }
 
 # Pairs: a text that Terraform may fail with, and what to do about it.
-hints=('plan is stale' "not applied, nothing has changed: another apply came between: re-run all jobs, which make a new plan")
+hints=('plan is stale' "not applied, nothing has changed: another apply came between: re-run all jobs, or make a new plan by hand")
 
 # failed WHAT: explains what Terraform wrote to log, and ends the script.
 failed() {
-  local n
+  local n advice='; run this again once the cause is gone'
   for ((n = 0; n < ${#hints[@]}; n += 2)); do
-    ! grep -q "${hints[n]}" "$work/log" || say "${hints[n + 1]}"
+    ! grep -q "${hints[n]}" "$work/log" || { say "${hints[n + 1]}" && advice=''; }
   done
-  die "terraform $1 failed: see above; run this again once the cause is gone"
+  die "terraform $1 failed: see above$advice"
 }
 
 # quietly COMMAND ARGUMENT...: runs Terraform, and shows what it says only if it fails. 2 is the exit code of a plan with changes.
@@ -77,7 +78,7 @@ open_environment() {
     || die "there is no environment $1 (there is ${known:-none}): scripts/new-environment.sh $1 makes one"
   AWS_REGION=$(setting region) || exit
   export AWS_REGION AWS_DEFAULT_REGION=$AWS_REGION
-  hints+=('state lock' "If nothing else is deploying, a cancelled run has left the lock: terraform -chdir=infra/environments/$1 force-unlock ID removes it (the ID is above)")
+  hints+=('acquiring the state lock' "If nothing else is deploying, a cancelled run has left the lock: terraform -chdir=infra/environments/$1 force-unlock ID removes it (the ID is above)")
   prepare_terraform
   quietly init -input=false -lockfile=readonly
 }

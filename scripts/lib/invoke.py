@@ -44,7 +44,8 @@ def main(function: str, event: bytes) -> None:
     print(json.dumps(answer, ensure_ascii=False, separators=(",", ":")), flush=True)
     # There is none where the function did not start: then its answer holds what it has logged.
     log = base64.b64decode(result.get("LogResult", "")).decode(errors="replace")
-    refused = '"message":"refused"' in log
+    # At the level WARN, and of an authorizer, only one of the two shows it.
+    refused = '"message":"refused"' in log or isinstance(answer, dict) and answer.get("statusCode", 200) >= 400
     if refused or "FunctionError" in result or '"message":"failed"' in log:
         print(log, file=sys.stderr)
         sys.exit(f"{function} {'refused the event' if refused else 'failed'}: its answer and log are above")

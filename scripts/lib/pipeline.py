@@ -118,9 +118,12 @@ def supersede() -> None:
 
 def body_of(plans: dict[str, str], whole: str) -> str:
     """All plans; only their summaries if the comment would be too long."""
-    link = f"The plan is too long for a comment: [the run's summary]({whole}) has it."
+    def shortened(text: str) -> str:
+        head, plan, _ = text.partition("<details>")
+        return f"{head}The plan is too long for a comment: [the run's summary]({whole}) has it." if plan else head
+
     body = ""
-    for texts in (plans, {name: f"{text.partition('<details>')[0]}{link}" for name, text in plans.items()}):
+    for texts in (plans, {name: shortened(text) for name, text in plans.items()}):
         body = "\n\n".join([MARK, *([f"## Plan of {name}\n\n{text}" for name, text in sorted(texts.items())] or ["There is no environment to plan."])])
         if len(body) <= LIMIT:
             break
