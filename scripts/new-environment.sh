@@ -15,7 +15,8 @@
 #   --session-claim NAME    with --issuer: the claim that names the sessions a token may join (default: session_id)
 #   --jwks-url URL          with --issuer: where its keys are (default: where its OpenID discovery document says)
 #
-#   --state-bucket BUCKET   keep Terraform's state in this S3 bucket, with a lock; scripts/bootstrap.sh makes one
+#   --state-bucket BUCKET   keep Terraform's state in this S3 bucket, with a lock; scripts/bootstrap.sh makes one. For a bucket in
+#                           another region than the hub, edit main.tf
 #   --local-state           or: keep the state in a file in this folder, which no other checkout has
 #
 #   --permissions-boundary ARN
