@@ -159,6 +159,7 @@ export async function leaveRoom(page, name) {
   const before = await answers.count();
   await room(page, `Leave ${name}`).click();
   await until(async () => (await answers.count()) > before);
+  assert.ok((await answers.count()) > before, "the client has not unsubscribed");
 }
 
 export const roomsOf = (page) => new URL(page.url()).searchParams.get("rooms") ?? "";
