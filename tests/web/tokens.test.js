@@ -72,10 +72,9 @@ test("a client whose tokens expire stays connected, and receives each message on
   assert.deepEqual(seen[0].heard, sent);
   for (const { trouble, connections } of seen) {
     assert.deepEqual(trouble, []);
-    assert.ok(
-      connections.size >= stay / life,
-      `${connections.size} connections: tokens have ended, and nothing followed`,
-    );
+    // Tokens that are replaced at their end make one more than stay / life. A busy machine, which takes seconds for each
+    // token, does not make many more.
+    assert.ok(connections.size > stay / life + 1, `${connections.size} connections: tokens were not replaced early`);
   }
 });
 
