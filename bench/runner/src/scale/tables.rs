@@ -1,4 +1,4 @@
-//! The page's tables of these measurements.
+//! The page's tables: what was measured, and what follows by arithmetic.
 
 use super::{ACCOUNTS, Estimate, Handshakes, Sample, default_rate, number};
 use crate::{

@@ -1,4 +1,5 @@
-//! Frames that are malformed, repeated or without an id, and the log's lines about all of them.
+//! Frames that are malformed, repeated or without an id, and the log's lines about all of them; and settings that are
+//! missing or malformed.
 
 use harness::{World, over_socket};
 use serde_json::json;
