@@ -68,20 +68,20 @@ def node(name: str, files: str, *needs: str, limit: int = 120) -> Step:
     return tests(name, f"{NODE} --test-timeout={limit}000 {paths}", "node", "client: packages", *needs)
 
 
-def rust(name: str, profile: str, selection: str, *needs: str, ignored: bool = LONG) -> Step:
+def rust(name: str, profile: str, selection: str, *needs: str) -> Step:
     """The profile is one of .config/nextest.toml."""
-    arguments = f"--locked {selection} {shlex.quote(FILTER) if FILTER else ''}"
+    arguments = f"--profile {profile} --locked {selection} {shlex.quote(FILTER) if FILTER else ''}"
 
     def report(path: str) -> "list[Test]":
         found = list(junit(path))
-        if not ignored:
+        if not LONG:
             command = f"cargo nextest list --run-ignored only --message-format oneline {arguments}"
             listed = subprocess.run(shlex.split(command), capture_output=True, text=True, check=True).stdout
-            found += [Test(line, "skipped", "marked #[ignore]: run it with --long") for line in listed.splitlines()]
+            found += [Test(line, "skipped", MISSING["time"]) for line in listed.splitlines()]
         return found
 
-    command = f"cargo nextest run --profile {profile} --no-fail-fast {arguments}"
-    command += f"{' --run-ignored all' if ignored else ''}{' --no-tests pass' if FILTER else ''}"
+    command = f"cargo nextest run --no-fail-fast {arguments}"
+    command += f"{' --run-ignored all' if LONG else ''}{' --no-tests pass' if FILTER else ''}"
     return Step(name, command, needs, report, f"target/nextest/{profile}/junit.xml")
 
 
@@ -177,7 +177,7 @@ def system() -> "list[Step]":
     steps = [
         check("plan after apply is empty", f"{PY} tests/local_stack.py plan"),
         check("one function, one event", f"{PY} tests/invoke.py"),
-        rust("system tests", "system", "--package system-tests -E 'not test(/^auth::/)'"),
+        rust("system tests", "system", "--package system-tests"),
         tests("Python client on the stack", "scripts/lib/python_client.sh WithoutTokens"),
         node("page in a browser", "page", limit=400),
         node("example of the client", "example"),
@@ -206,8 +206,7 @@ def tokens() -> "list[Step]":
     auth = prepare("third stack asks for tokens", "scripts/local.sh up --auth", up.name)
     steps_with_tokens = [
         check("plan after apply is empty, with tokens", f"{PY} tests/local_stack.py plan"),
-        # Marked as ignored, since they need this stack.
-        rust("system tests, with tokens", "tokens", "--package system-tests -E 'test(/^auth::/)'", ignored=True),
+        rust("system tests, with tokens", "tokens", "--package system-tests"),
         check("a token is explained", f"{PY} tests/explain.py"),
         tests("Python client with tokens", "scripts/lib/python_client.sh WithTokens"),
         node("clients whose tokens end", "tokens"),

@@ -70,7 +70,7 @@ async fn an_answer_due_in_5_s_is_sent_in_time_and_true() {
 }
 
 #[tokio::test]
-#[ignore = "takes half a minute: run it with --include-ignored, as scripts/test.sh --long does"]
+#[ignore = "takes half a minute: run it with scripts/test.sh --long"]
 async fn a_sockets_answer_is_sent_within_29_s_even_if_lambda_would_wait_for_longer_and_true() {
     answers_truly_within(GATEWAY_LIMIT, Duration::from_secs(60)).await;
 }

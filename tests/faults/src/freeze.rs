@@ -32,7 +32,7 @@ async fn a_freeze_in_which_every_connection_is_forgotten_without_a_word_costs_no
 }
 
 #[tokio::test]
-#[ignore = "takes half a minute: run it with --include-ignored, as scripts/test.sh --long does"]
+#[ignore = "takes half a minute: run it with scripts/test.sh --long"]
 async fn dozens_of_connections_that_died_in_a_long_freeze_do_not_use_up_the_time_of_one_recipient() {
     let hub = Hub::new().await;
     hub.crowd("room", 300);

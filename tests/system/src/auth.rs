@@ -1,5 +1,5 @@
 //! JWT authentication: which tokens are admitted, what a token allows, and what becomes of a connection when its token
-//! ends. On a stack that is up with --auth: `cargo test -p system-tests auth:: -- --ignored`.
+//! ends. They need a stack that is up with --auth, and run with the profile tokens of .config/nextest.toml.
 
 mod expiry;
 mod handshakes;
@@ -44,7 +44,6 @@ async fn name_of_authorizer(stack: &Stack) -> String {
 }
 
 #[tokio::test]
-#[ignore = "needs a stack that is up with --auth"]
 async fn a_backend_needs_no_token() {
     let stack = Stack::new().await;
     let mut bob = client(&unique("bob"), &[]).await;
@@ -61,7 +60,6 @@ async fn a_backend_needs_no_token() {
 }
 
 #[tokio::test]
-#[ignore = "needs a stack that is up with --auth"]
 async fn every_sample_event_of_the_authorizer_is_answered_as_its_table_says() {
     let stack = Stack::new().await;
     let authorizer = name_of_authorizer(&stack).await;
@@ -76,7 +74,6 @@ async fn every_sample_event_of_the_authorizer_is_answered_as_its_table_says() {
 }
 
 #[tokio::test]
-#[ignore = "needs a stack that is up with --auth"]
 async fn no_log_holds_a_token() {
     let stack = Stack::new().await;
     let session = unique("alice");

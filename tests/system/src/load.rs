@@ -195,7 +195,7 @@ async fn sockets_come_and_go_and_nothing_is_lost_or_doubled() {
 }
 
 #[tokio::test]
-#[ignore = "takes three minutes: run it with --include-ignored, as scripts/test.sh --long does"]
+#[ignore = "takes three minutes: run it with scripts/test.sh --long"]
 async fn two_thousand_sockets_over_fifty_sessions_lose_and_double_nothing() {
     let duration = Duration::from_secs(120);
     run(Load { residents: 1_980, visitors: 20, sessions: 50, speakers: 4, duration }).await;

@@ -13,7 +13,6 @@ use crate::{
 const SHORT: &str = "8";
 
 #[tokio::test]
-#[ignore = "needs a stack that is up with --auth"]
 async fn a_subscription_ends_with_the_token() {
     let stack = Stack::new().await;
     let room = unique("room");
@@ -35,7 +34,6 @@ async fn a_subscription_ends_with_the_token() {
 }
 
 #[tokio::test]
-#[ignore = "needs a stack that is up with --auth"]
 async fn a_connection_whose_token_has_ended_is_no_recipient_and_is_closed() {
     let stack = Stack::new().await;
     let mut alice = client(&unique("alice"), &["--send-to", "*"]).await;
@@ -69,7 +67,6 @@ async fn a_connection_whose_token_has_ended_is_no_recipient_and_is_closed() {
 }
 
 #[tokio::test]
-#[ignore = "needs a stack that is up with --auth"]
 async fn a_sender_whose_token_has_ended_gets_an_error_and_is_disconnected() {
     let stack = Stack::new().await;
     let bob = client(&unique("bob"), &[]).await;

@@ -18,7 +18,6 @@ use crate::{
 };
 
 #[tokio::test]
-#[ignore = "needs a stack that is up with --auth"]
 async fn a_handshake_without_one_good_token_is_refused_and_stores_nothing() {
     let stack = Stack::new().await;
     let session = unique("alice");
@@ -54,7 +53,6 @@ async fn a_handshake_without_one_good_token_is_refused_and_stores_nothing() {
 }
 
 #[tokio::test]
-#[ignore = "needs a stack that is up with --auth"]
 async fn a_token_opens_its_own_session_from_the_query_string_and_from_a_header() {
     let stack = Stack::new().await;
     let session = unique("alice");
@@ -73,7 +71,6 @@ async fn a_token_opens_its_own_session_from_the_query_string_and_from_a_header()
 }
 
 #[tokio::test]
-#[ignore = "needs a stack that is up with --auth"]
 async fn a_token_opens_its_session_as_a_subprotocol() {
     let token = token(&["--session", &unique("alice")]);
     let offer = async |bearer: String| {
@@ -87,7 +84,6 @@ async fn a_token_opens_its_session_as_a_subprotocol() {
 
 /// HTTP's names have no case, and each client has a spelling of its own.
 #[tokio::test]
-#[ignore = "needs a stack that is up with --auth"]
 async fn headers_count_however_a_client_spells_them() {
     let url: Uri = required("HUB_URL").parse().expect("HUB_URL should be a URL");
     let authority = url.authority().expect("and name a host").as_str();
@@ -129,7 +125,6 @@ async fn headers_count_however_a_client_spells_them() {
 
 /// ES384, another audience claim, claims within a claim: the stack's other issuer.
 #[tokio::test]
-#[ignore = "needs a stack that is up with --auth"]
 async fn two_issuers_tokens_meet_whatever_their_form() {
     let stack = Stack::new().await;
     let (auth0, mail) = (format!("auth0|{}", unique("64af")), format!("ann+{}@example.com", unique("test")));
@@ -158,7 +153,6 @@ async fn two_issuers_tokens_meet_whatever_their_form() {
 
 /// A user who signs up as `*` at the other issuer, whose claims are no patterns, gets no other session.
 #[tokio::test]
-#[ignore = "needs a stack that is up with --auth"]
 async fn a_star_is_a_pattern_only_where_the_settings_say_so() {
     let session = unique("alice");
     let query = |token: String| format!("?token={token}&session_id={session}");
@@ -172,7 +166,6 @@ async fn a_star_is_a_pattern_only_where_the_settings_say_so() {
 }
 
 #[tokio::test]
-#[ignore = "needs a stack that is up with --auth"]
 async fn a_token_opens_no_other_session_than_its_own() {
     let stack = Stack::new().await;
     let (own, others) = (unique("alice"), unique("bob"));

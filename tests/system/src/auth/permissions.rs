@@ -10,7 +10,6 @@ use crate::{
 };
 
 #[tokio::test]
-#[ignore = "needs a stack that is up with --auth"]
 async fn a_message_goes_only_where_the_token_allows() {
     let (tag, other) = (unique("room"), unique("carol"));
     let (room, pattern) = (format!("{tag}-1"), format!("{tag}-*"));
@@ -34,7 +33,6 @@ async fn a_message_goes_only_where_the_token_allows() {
 }
 
 #[tokio::test]
-#[ignore = "needs a stack that is up with --auth"]
 async fn a_token_without_a_list_of_sessions_still_sends_to_its_own() {
     let bob = client(&unique("bob"), &[]).await;
     let mut alice = client(&unique("alice"), &[]).await;
@@ -47,7 +45,6 @@ async fn a_token_without_a_list_of_sessions_still_sends_to_its_own() {
 }
 
 #[tokio::test]
-#[ignore = "needs a stack that is up with --auth"]
 async fn permission_to_join_sessions_is_not_permission_to_send_to_them() {
     let tag = unique("a");
     let token = token(&["--session", &format!("{tag}*")]);
@@ -62,7 +59,6 @@ async fn permission_to_join_sessions_is_not_permission_to_send_to_them() {
 }
 
 #[tokio::test]
-#[ignore = "needs a stack that is up with --auth"]
 async fn a_connection_subscribes_only_to_what_the_token_allows() {
     let stack = Stack::new().await;
     let (tag, other) = (unique("room"), unique("other"));
