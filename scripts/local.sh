@@ -165,6 +165,7 @@ up() {
   eval "$(forget_users_settings)"
   need_linux
   need_cargo
+  need_disk 3
   terraform_setup
   python_tools local smoke auth
   claim

@@ -27,6 +27,7 @@ need_linux
 need_python
 need_cargo
 need_terraform
+need_disk 7
 work=$(mktemp -d)
 on_exit "rm -rf $work"
 python_tools local smoke auth lint test

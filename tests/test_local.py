@@ -39,8 +39,8 @@ class Local(unittest.TestCase):
         self.state = self.folder / "a stack"
         self.root = ROOT
 
-    def local(self, command: str) -> subprocess.CompletedProcess:
-        environment = {**os.environ, "HUB_STATE_DIR": str(self.state)}
+    def local(self, command: str, **variables: str) -> subprocess.CompletedProcess:
+        environment = {**os.environ, "HUB_STATE_DIR": str(self.state), **variables}
         return subprocess.run([self.root / "scripts/local.sh", command], capture_output=True, text=True, env=environment)
 
     def started(self, process: subprocess.Popen) -> None:
@@ -95,6 +95,23 @@ class Local(unittest.TestCase):
         self.assertEqual(up.returncode, 1, up.stderr)
         self.assertIn("the reason\nlocal.sh: MiniStack did not start", up.stderr)
         self.assertFalse(self.state.exists())
+
+    def test_too_little_disk_space_is_noticed_before_anything_is_built(self) -> None:
+        self.stub()
+        (self.root / "scripts/build.sh").unlink()
+        (self.folder / "df").write_text("#!/bin/sh\nprintf 'Filesystem\n/dev/x 9 9 %s 9%% /\n' $FREE\n")
+        (self.folder / "df").chmod(0o755)
+        for free_kb, there, text in (
+            (2_900_000, 0, "needs 3 GB for builds and tools, with 0 GB there and 2 GB free"),
+            (999_999, 5_000_000, "with 5 GB there and 0 GB free"),
+            (3_000_000, 0, ""),
+            (1_000_000, 2_000_000, ""),
+        ):
+            (self.folder / "du").write_text(f"#!/bin/sh\necho '{there} total'\nexit 1\n")
+            (self.folder / "du").chmod(0o755)
+            up = self.local("up", FREE=str(free_kb), PATH=f"{self.folder}:{os.environ['PATH']}")
+            self.assertIn(text or "build.sh: No such file", up.stderr)
+            self.assertEqual("too little disk space" in up.stderr, bool(text), up.stderr)
 
     def test_a_folder_of_something_else_is_neither_used_nor_removed(self) -> None:
         self.stub()

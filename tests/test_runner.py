@@ -74,6 +74,25 @@ class Running(unittest.TestCase):
         self.runner.add([Step("second", "true", ("first",))], dict(os.environ))
         self.assertEqual(self.counts(first), "0 passed, 1 failed, 1 skipped")
 
+    def test_a_step_that_cannot_run_has_failed_and_holds_up_no_other(self) -> None:
+        def unreadable(_: str) -> "list[Test]":
+            raise MemoryError("no room")
+
+        os.mkdir(f"{self.runner.logs}/no-log.log")
+        steps = [Step("a", "true", report=unreadable), Step("no log", "true"), Step("c", "true", ("no log",)), Step("d", "true")]
+        self.assertEqual(self.counts(*steps), "1 passed, 2 failed, 1 skipped")
+        for text in ("MemoryError: no room", "Is a directory: ", "skipped: c: 'no log' did not pass\n"):
+            self.assertIn(text, self.output.getvalue())
+
+    def test_a_step_that_hangs_is_ended_and_has_failed(self) -> None:
+        self.runner.limit = 0.5
+        # The second says that all is well.
+        steps = [Step("a", f"echo $$ >{self.runner.logs}/group; sleep 60; true"), Step("b", "trap 'exit 0' INT; sleep 60"), Step("c", "true")]
+        self.assertEqual(self.counts(*steps), "1 passed, 2 failed, 0 skipped")
+        self.assertEqual(self.output.getvalue().count("\nIt had not ended after 0 s, and was stopped.\n\nexit code 1\n"), 2)
+        with open(f"{self.runner.logs}/group", encoding="utf-8") as file:
+            self.assertFalse(is_alive(int(file.read())))
+
     def test_an_interrupt_ends_what_runs_and_starts_nothing_more(self) -> None:
         place = self.runner.logs
         stopping = threading.Timer(0.5, self.runner.stop)

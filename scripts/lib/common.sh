@@ -134,6 +134,15 @@ need_terraform() {
   fi
 }
 
+# need_disk GB: how much builds and tools take. What is there already counts, but a GB must be free in any case, for what changes.
+need_disk() {
+  local free used
+  free=$(df -Pk "$ROOT" | awk 'NR == 2 { print $4 }')
+  used=$( (du -skcH "$ROOT/target" "$ROOT/.venv" "$ROOT/tests/web/node_modules" 2>/dev/null || true) | awk 'END { print $1 }')
+  ((free >= 1000000 && free + used >= $1 * 1000000)) \
+    || die "too little disk space: $ROOT needs $1 GB for builds and tools, with $((used / 1000000)) GB there and $((free / 1000000)) GB free. Make room, if need be with 'cargo clean', which deletes $ROOT/target"
+}
+
 # python_tools NAME...: the tools of scripts/lib/requirements/NAME.txt in .venv, installed only when that file has changed.
 python_tools() {
   local name

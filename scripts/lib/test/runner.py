@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
@@ -17,6 +18,8 @@ from reports import Test
 # Steps wait more than they compute: a small machine runs one more than it has processors.
 AT_ONCE = max(3, os.cpu_count() or 1)
 OUTCOMES = ("passed", "failed", "skipped")
+# Seconds for one step. The longest takes a quarter of it on a small machine.
+LIMIT = 2400
 
 
 @dataclass
@@ -40,8 +43,8 @@ class Step:
 class Runner:
     """`missing` says why a requirement is not met. With `may_be_empty` a step that runs no test passes."""
 
-    def __init__(self, logs: str, missing: "dict[str, str]", may_be_empty: bool) -> None:
-        self.logs, self.missing, self.may_be_empty = logs, missing, may_be_empty
+    def __init__(self, logs: str, missing: "dict[str, str]", may_be_empty: bool, limit: float = LIMIT) -> None:
+        self.logs, self.missing, self.may_be_empty, self.limit = logs, missing, may_be_empty, limit
         self.steps: dict[str, Step] = {}
         self.threads: list[threading.Thread] = []
         self.running: set[subprocess.Popen] = set()
@@ -61,12 +64,18 @@ class Runner:
             thread.join()
 
     def run(self, step: Step, environment: "dict[str, str]") -> None:
-        if reason := next(filter(None, map(self.obstacle, step.needs)), ""):
-            step.tests = [Test(step.name, "skipped", reason)]
-        else:
-            with self.free:
-                self.execute(step, environment)
-        step.passed.set_result(not reason and not step.count("failed"))
+        reason = ""
+        try:
+            if reason := next(filter(None, map(self.obstacle, step.needs)), ""):
+                step.tests = [Test(step.name, "skipped", reason)]
+            else:
+                with self.free:
+                    self.execute(step, environment)
+        except Exception:  # The disk is full, say.
+            step.tests.append(Test(step.name, "failed", traceback.format_exc()))
+        finally:
+            # Whatever happens: other steps wait for it.
+            step.passed.set_result(not reason and not step.count("failed"))
 
     def obstacle(self, need: str) -> str:
         other = self.steps.get(need)
@@ -110,24 +119,25 @@ class Runner:
                     ["bash", "-c", command], env=environment, stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT, start_new_session=True
                 )
                 self.running.add(process)
+            began = time.monotonic()
+            limit = threading.Timer(self.limit, end, [[process.pid]])
+            limit.start()
             process.wait()
+            limit.cancel()
             with self.lock:
                 self.running.discard(process)
-            return process.returncode
+            if time.monotonic() - began < self.limit:
+                return process.returncode
+            limit.join()
+            file.write(f"\nIt had not ended after {self.limit:.0f} s, and was stopped.\n")
+            return 1
 
     def stop(self) -> None:
-        """Ends what runs. INT and not TERM: Terraform then finishes what it is applying."""
+        """Ends what runs, and starts nothing more."""
         with self.lock:
             self.stopping = True
             groups = [process.pid for process in self.running]
-        for number, patience in ((signal.SIGINT, 60), (signal.SIGKILL, 5)):
-            for group in groups:
-                with contextlib.suppress(ProcessLookupError):
-                    os.killpg(group, number)
-            for _ in range(patience * 10):
-                groups = [group for group in groups if is_alive(group)]
-                if groups:
-                    time.sleep(0.1)
+        end(groups)
 
     def summary(self, more: "list[Test]") -> bool:
         """Prints what failed, a table of the steps and the totals, and returns whether all is well."""
@@ -144,6 +154,18 @@ class Runner:
         totals = {outcome: sum(test.outcome == outcome for test in tests) for outcome in OUTCOMES}
         print(", ".join(f"{count} {outcome}" for outcome, count in totals.items()), flush=True)
         return not totals["failed"]
+
+
+def end(groups: "list[int]") -> None:
+    """INT and not TERM: Terraform then finishes what it is applying."""
+    for number, patience in ((signal.SIGINT, 60), (signal.SIGKILL, 5)):
+        for group in groups:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(group, number)
+        for _ in range(patience * 10):
+            groups = [group for group in groups if is_alive(group)]
+            if groups:
+                time.sleep(0.1)
 
 
 def is_alive(group: int) -> bool:
