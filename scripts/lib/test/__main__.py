@@ -68,9 +68,10 @@ def node(name: str, files: str, *needs: str, limit: int = 120) -> Step:
     return tests(name, f"{NODE} --test-timeout={limit}000 {paths}", "node", "client: packages", *needs)
 
 
-def rust(name: str, profile: str, selection: str, *needs: str) -> Step:
-    """The profile is one of .config/nextest.toml."""
-    arguments = f"--profile {profile} --locked {selection} {shlex.quote(FILTER) if FILTER else ''}"
+def rust(name: str, profile: str, *needs: str) -> Step:
+    """The profile, of .config/nextest.toml, says which tests. With all of the workspace each dependency is compiled once, and not
+    again for each package that wants other features of it."""
+    arguments = f"--profile {profile} --locked --workspace {shlex.quote(FILTER) if FILTER else ''}"
 
     def report(path: str) -> "list[Test]":
         found = list(junit(path))
@@ -154,12 +155,12 @@ def functions() -> "list[Step]":
 
 
 def fault_tests() -> "list[Step]":
-    return [rust("fault tests", "faults", "--package fault-tests", "functions build, with SBOMs")]
+    return [rust("fault tests", "faults", "functions build, with SBOMs")]
 
 
 def units() -> "list[Step]":
     return [
-        rust("unit tests", "unit", "--workspace --exclude system-tests --exclude fault-tests"),
+        rust("unit tests", "unit"),
         check("instruction counts", "scripts/bench.sh --check", "valgrind", "functions build, with SBOMs"),
         check("fuzzing", "mkdir -p fuzz/corpus && cargo +nightly fuzz run edge fuzz/corpus events -- -max_total_time=60", "time", "cargo-fuzz"),
     ]
@@ -177,7 +178,7 @@ def system() -> "list[Step]":
     steps = [
         check("plan after apply is empty", f"{PY} tests/local_stack.py plan"),
         check("one function, one event", f"{PY} tests/invoke.py"),
-        rust("system tests", "system", "--package system-tests"),
+        rust("system tests", "system"),
         tests("Python client on the stack", "scripts/lib/python_client.sh WithoutTokens"),
         node("page in a browser", "page", limit=400),
         node("example of the client", "example"),
@@ -206,7 +207,7 @@ def tokens() -> "list[Step]":
     auth = prepare("third stack asks for tokens", "scripts/local.sh up --auth", up.name)
     steps_with_tokens = [
         check("plan after apply is empty, with tokens", f"{PY} tests/local_stack.py plan"),
-        rust("system tests, with tokens", "tokens", "--package system-tests"),
+        rust("system tests, with tokens", "tokens"),
         check("a token is explained", f"{PY} tests/explain.py"),
         tests("Python client with tokens", "scripts/lib/python_client.sh WithTokens"),
         node("clients whose tokens end", "tokens"),
