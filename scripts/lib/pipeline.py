@@ -118,6 +118,7 @@ def supersede() -> None:
 
 def body_of(plans: dict[str, str], whole: str) -> str:
     """All plans; only their summaries if the comment would be too long."""
+
     def shortened(text: str) -> str:
         head, plan, _ = text.partition("<details>")
         return f"{head}The plan is too long for a comment: [the run's summary]({whole}) has it." if plan else head

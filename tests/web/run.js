@@ -2,7 +2,7 @@
 //
 //   node run.js [--runtime NAME]... [filter]
 //
-//   --runtime  only this one: memory, ws, node-22, node-24, bun, deno or chromium
+//   --runtime  only this one; --help lists them
 //   filter     only the tests whose name contains it
 
 import * as esbuild from "esbuild";
@@ -19,12 +19,6 @@ const MAIN = join(import.meta.dirname, "main.js");
 // The whole suite in one runtime.
 const TIME_LIMIT = 10 * 60_000;
 
-const { values, positionals } = parseArgs({
-  options: { runtime: { type: "string", multiple: true, default: [] } },
-  allowPositionals: true,
-});
-const filter = positionals.join(" ");
-
 const host = programs.find(({ ws }) => ws);
 const runtimes = [
   {
@@ -38,8 +32,25 @@ const runtimes = [
   ...programs.map((runtime) => ({ ...runtime, start: program })),
   { id: "chromium", name: "Chromium", start: browser, missing: findBrowser() ? undefined : "no browser is installed" },
 ];
-for (const id of values.runtime) {
-  if (!runtimes.some((runtime) => runtime.id === id)) throw new Error(`there is no runtime ${id}`);
+
+const usage = `node run.js [--runtime NAME]... [filter]      (NAME: ${runtimes.map(({ id }) => id).join(", ")})`;
+const { chosen, filter } = readArguments();
+
+function readArguments() {
+  try {
+    const { values, positionals } = parseArgs({
+      options: { runtime: { type: "string", multiple: true, default: [] }, help: { type: "boolean", short: "h" } },
+      allowPositionals: true,
+    });
+    const unknown = values.runtime.find((id) => !runtimes.some((runtime) => runtime.id === id));
+    if (unknown !== undefined) throw new Error(`there is no runtime ${unknown}`);
+    if (!values.help) return { chosen: values.runtime, filter: positionals.join(" ") };
+    console.log(usage);
+    process.exit(0);
+  } catch (error) {
+    console.error(`${error.message}\n${usage}`);
+    process.exit(2);
+  }
 }
 
 /** Runs the suite in a process. Calls `line` with each line of output, and returns what went wrong, or undefined. */
@@ -114,7 +125,7 @@ let count = 0;
 
 console.log("TAP version 13");
 for (const { missing, start, ...runtime } of runtimes) {
-  if (values.runtime.length && !values.runtime.includes(runtime.id)) continue;
+  if (chosen.length && !chosen.includes(runtime.id)) continue;
   let { name } = runtime;
   if (missing) {
     totals.skipped++;
@@ -153,4 +164,8 @@ for (const { missing, start, ...runtime } of runtimes) {
 }
 console.log(`1..${count}`);
 for (const [kind, number] of Object.entries(totals)) console.log(`# ${kind} ${number}`);
+if (filter && !totals.pass && !totals.fail) {
+  console.error(`no test that ran has "${filter}" in its name`);
+  process.exit(2);
+}
 process.exit(totals.fail ? 1 : 0);
