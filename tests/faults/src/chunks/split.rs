@@ -103,6 +103,7 @@ async fn asked(world: World, function: &str, own: usize, subscribers: usize) -> 
         if let Some(values) = input["ExpressionAttributeValues"].as_object_mut() {
             values.retain(|_, value| value.get("N").is_none());
         }
+        input.sort_all_objects();
         format!("{:?} {input}", call.operation)
     });
     let answer = vec![outcome.response().to_string()];
