@@ -120,18 +120,19 @@ class Runner:
                     ["bash", "-c", command], env=environment, stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT, start_new_session=True
                 )
                 self.running.add(process)
-            began = time.monotonic()
-            limit = threading.Timer(self.limit, end, [[process.pid]])
-            limit.start()
-            process.wait()
-            limit.cancel()
-            with self.lock:
-                self.running.discard(process)
-            if time.monotonic() - began < self.limit:
-                return process.returncode
-            limit.join()
-            file.write(f"\nIt had not ended after {self.limit:.0f} s, and was stopped.\n")
-            return 1
+            try:
+                return process.wait(self.limit)
+            except subprocess.TimeoutExpired:
+                # Beside the waiting: a process that has ended is in its group until it has been waited for.
+                ending = threading.Thread(target=end, args=[[process.pid]])
+                ending.start()
+                process.wait()
+                ending.join()
+                file.write(f"\nIt had not ended after {self.limit:.0f} s, and was stopped.\n")
+                return 1
+            finally:
+                with self.lock:
+                    self.running.discard(process)
 
     def stop(self) -> None:
         """Ends what runs, and starts nothing more."""
